@@ -1,0 +1,242 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a VM's maintenance signals mean: events, notice, windows, and which events can ever reach this VM.
+
+Pure functions and dataclasses over values that somebody else fetched. Standard library only.
+
+Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
+Do not use this from other collections or standalone plugins/modules!
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+MIGRATE = "migrate"
+TERMINATE = "terminate"
+PREEMPT = "preempt"
+WINDOW = "window"
+EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW)
+
+MAINTENANCE_EVENT_KEY = "instance/maintenance-event"
+PREEMPTED_KEY = "instance/preempted"
+UPCOMING_MAINTENANCE_KEY = "instance/upcoming-maintenance"
+SIGNAL_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, UPCOMING_MAINTENANCE_KEY)
+
+# Seconds between a signal and what it announces, as Google documents them
+# (https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice, and for Spot VMs
+# https://cloud.google.com/compute/docs/instances/spot). For a window the time is in the announcement; the
+# figure here is what is assumed to be left once a window is found to have begun.
+DEFAULT_NOTICE: Mapping[str, float] = {MIGRATE: 60.0, TERMINATE: 3600.0, PREEMPT: 30.0, WINDOW: 60.0}
+
+_EVENT_OF_VALUE = {
+    "MIGRATE_ON_HOST_MAINTENANCE": MIGRATE,
+    "TERMINATE_ON_HOST_MAINTENANCE": TERMINATE,
+    # Only in old material; the VM is stopped all the same.
+    "SHUTDOWN_ON_HOST_MAINTENANCE": TERMINATE,
+}
+
+# https://cloud.google.com/compute/docs/instances/live-migration-process#limitations
+_FAMILIES_NEVER_MIGRATED = ("z3", "a2", "a3", "a4", "a4x", "g2", "g4", "ct3", "ct3p", "ct4p", "ct5l", "ct5lp", "ct6e")
+# https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
+_FAMILIES_WITH_WINDOWS = ("c3", "c3d", "z3", "x4", "a3", "a4", "a4x", "ct3", "ct3p", "ct4p", "ct5l", "ct5lp", "ct6e")
+
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
+
+
+def event_of(value: str, unknown_event: str = TERMINATE) -> str | None:
+    """The event that a value of `instance/maintenance-event` announces, None for none.
+
+    An unknown value means `unknown_event`: a platform that says something new is about to do something.
+    """
+    word = value.strip().upper()
+    if word in ("", "NONE"):
+        return None
+    return _EVENT_OF_VALUE.get(word, unknown_event)
+
+
+def is_preempted(value: str) -> bool:
+    """Whether a value of `instance/preempted` says that the VM is being preempted.
+
+    Everything but FALSE (and nothing at all) does: a spelling not seen before must not cost the notice.
+    """
+    return value.strip().upper() not in ("", "FALSE", "NONE")
+
+
+class UnreadableWindow(ValueError):
+    """A value of `instance/upcoming-maintenance` in which no announcement can be made out."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """An announced maintenance window, in one form whatever its spelling on the wire. Times in epoch seconds."""
+
+    start: float | None
+    end: float | None = None
+    latest_start: float | None = None
+    status: str = "UNKNOWN"
+    type: str = "UNKNOWN_TYPE"
+    can_reschedule: bool | None = None
+    reasons: tuple[str, ...] = ()
+
+    def has_begun(self, now: float) -> bool:
+        """Whether the window is running at `now` (epoch seconds)."""
+        return self.status == "ONGOING" or (self.start is not None and self.start <= now)
+
+    def seconds_until_start(self, now: float) -> float | None:
+        """Seconds from `now` until it starts, 0 when it has begun, None when nobody said when."""
+        if self.has_begun(now):
+            return 0.0
+        return None if self.start is None else self.start - now
+
+
+def parse_window(value: Any) -> Window | None:
+    """The window that a value of `instance/upcoming-maintenance` announces, None for none.
+
+    Takes the wire's text (`key value` lines, or JSON) or decoded JSON, keys in snake, kebab or camel case, booleans
+    as such or as words, and the older `start_time_window`. "None" is an empty value, `NONE`, `{}`, or a finished
+    window.
+
+    :raises UnreadableWindow: something is announced, but it cannot be read.
+    """
+    fields = _window_fields(value)
+    if not fields:
+        return None
+    status = str(fields.get("maintenancestatus", "UNKNOWN")).upper()
+    if status in ("COMPLETE", "COMPLETED"):
+        return None
+    interval = _normalized(fields.get("starttimewindow"))
+    can_reschedule = fields.get("canreschedule")
+    reasons = fields.get("maintenancereasons", ())
+    window = Window(
+        start=_epoch(fields.get("windowstarttime", interval.get("earliest"))),
+        end=_epoch(fields.get("windowendtime")),
+        latest_start=_epoch(fields.get("latestwindowstarttime", interval.get("latest"))),
+        status=status,
+        type=str(fields.get("type", fields.get("maintenancetype", "UNKNOWN_TYPE"))).upper(),
+        can_reschedule=None if can_reschedule is None else str(can_reschedule).lower() == "true",
+        reasons=tuple(str(reason) for reason in reasons) if isinstance(reasons, (list, tuple)) else (str(reasons),),
+    )
+    if window.start is None and status == "UNKNOWN":
+        raise UnreadableWindow(f"Reading instance/upcoming-maintenance: no start and no status in {_shown(value)}.")
+    return window
+
+
+def format_time(epoch: float | None) -> str | None:
+    """Epoch seconds as RFC 3339 in UTC, to the second; None for None."""
+    if epoch is None:
+        return None
+    return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+@dataclass(frozen=True)
+class Applicability:
+    """Whether an event can ever reach this VM (None: cannot be known from inside), and why."""
+
+    possible: bool | None
+    reason: str
+
+
+def applicability(machine_type: str, on_host_maintenance: str, preemptible: str) -> dict[str, Applicability]:
+    """For each event, whether it can reach a VM with these values of the metadata server, and why.
+
+    `machine_type` may be the full resource name. What is not visible from inside (GPUs attached to an N1, Confidential
+    VM, sole tenancy) makes an answer None rather than a guess.
+    """
+    name = machine_type.rsplit("/", 1)[-1].lower()
+    family = name.split("-", 1)[0]
+    spot = preemptible.strip().upper() == "TRUE"
+    policy = on_host_maintenance.strip().upper()
+    if spot:
+        migrate = Applicability(False, "preemptible and Spot VMs are not migrated")
+    elif family in _FAMILIES_NEVER_MIGRATED or name.endswith("-metal"):
+        migrate = Applicability(False, f"machine type {name} cannot be migrated")
+    elif policy == "MIGRATE":
+        migrate = Applicability(True, "on-host-maintenance is MIGRATE")
+    else:
+        migrate = Applicability(False, f"on-host-maintenance is {policy or 'not set'}")
+    return {
+        MIGRATE: migrate,
+        TERMINATE: _terminate_applicability(name, family, policy, spot),
+        PREEMPT: Applicability(spot, "preemptible is TRUE" if spot else "preemptible is FALSE"),
+        WINDOW: _window_applicability(name, family),
+    }
+
+
+def _terminate_applicability(name: str, family: str, policy: str, spot: bool) -> Applicability:
+    if family in _FAMILIES_NEVER_MIGRATED or name.endswith("-metal"):
+        return Applicability(True, f"machine type {name} is stopped for host maintenance")
+    if policy == "MIGRATE" and not spot:
+        return Applicability(False, "on-host-maintenance is MIGRATE")
+    # Documented: the key is populated if the policy is MIGRATE or GPUs are attached, which nothing inside tells.
+    return Applicability(None, "the notice is given if GPUs are attached, which cannot be seen from inside")
+
+
+def _window_applicability(name: str, family: str) -> Applicability:
+    if family in _FAMILIES_WITH_WINDOWS:
+        return Applicability(True, f"windows are announced for machine type {name}")
+    return Applicability(None, f"no windows are documented for machine type {name}")
+
+
+def _window_fields(value: Any) -> dict[str, Any]:
+    if isinstance(value, Mapping):
+        return _normalized(value)
+    if not isinstance(value, str):
+        raise UnreadableWindow(
+            f"Reading instance/upcoming-maintenance: not an object but {_shown(value)}."
+        )
+    text = value.strip()
+    if text.upper() in ("", "NONE", '"NONE"'):
+        return {}
+    if text.startswith("{"):
+        try:
+            decoded = json.loads(text)
+        except ValueError:
+            raise UnreadableWindow(f"Reading instance/upcoming-maintenance: not JSON: {_shown(value)}.") from None
+        return _normalized(decoded)
+    return _fields_of_lines(text)
+
+
+def _fields_of_lines(text: str) -> dict[str, Any]:
+    """The recursive text form, `maintenance_reasons/0 X` and `start_time_window/earliest T` included."""
+    fields: dict[str, Any] = {}
+    for line in text.splitlines():
+        path, _, word = line.strip().partition(" ")
+        name, _, below = path.partition("/")
+        if not below:
+            fields[name] = word.strip()
+        elif below.isdigit():
+            fields.setdefault(name, []).append(word.strip())
+        else:
+            fields.setdefault(name, {})[below] = word.strip()
+    return _normalized(fields)
+
+
+def _normalized(fields: Any) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        return {}
+    return {str(key).replace("_", "").replace("-", "").lower(): value for key, value in fields.items()}
+
+
+def _epoch(value: Any) -> float | None:
+    """RFC 3339 as epoch seconds; None where there is none to read (a window without a time is still a window)."""
+    match = _RFC3339.match(value.strip()) if isinstance(value, str) else None
+    if match is None:
+        return None
+    day, clock, fraction, zone = match.groups()
+    offset = "+00:00" if zone in "Zz" else zone
+    try:
+        whole = datetime.fromisoformat(f"{day}T{clock}{offset}").timestamp()
+    except (ValueError, OverflowError):
+        return None
+    return whole + float(fraction or 0)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 120 else f"{text[:117]}..."
