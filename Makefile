@@ -1,0 +1,47 @@
+# `make demo` and `make test` set up what they need by themselves: Python 3.11 or newer with venv, git and make are enough.
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# The collection under the name that Ansible looks for.
+COLLECTIONS := $(VENV)/collections
+READY := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
+export ANSIBLE_HOME := $(CURDIR)/$(VENV)/ansible
+# Ansible insists on a UTF-8 locale, and a bare machine has none set.
+export LC_ALL := C.UTF-8
+
+.PHONY: demo test unit molecule lint bench build clean
+
+demo: $(READY)
+	$(PYTHON) -m demo
+
+test: $(READY)
+	cd extensions && molecule test --scenario-name default
+	$(PYTHON) -m demo
+	$(PYTHON) -m pytest
+
+unit: $(READY)
+	$(PYTHON) -m pytest
+
+molecule: $(READY)
+	cd extensions && molecule test --scenario-name default
+
+lint: $(READY)
+	tools/lint
+
+bench: $(READY)
+	$(PYTHON) -m bench.notice
+	$(PYTHON) -m bench.footprint
+
+build: $(READY)
+	mkdir -p build
+	ansible-galaxy collection build --force --output-path build
+
+clean:
+	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): requirements-dev.txt tools/venv
+	tools/venv $(VENV)
+	touch $@
