@@ -1,0 +1,354 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One HTTP/1.1 request and its answer over a kept-alive TCP connection, under one deadline.
+
+Private to the collection: it may change at any time.
+
+Raw sockets, because http.client drags in ssl and email (6 MB of a watcher's PSS, measured on Python 3.9 to 3.13), and
+because its timeouts are for each ``recv`` anew: a server that sends a byte now and then holds a client for ever. Here
+the time that is left of the deadline is set before every connect, send and receive.
+
+What the deadline cannot bound is name resolution, since ``getaddrinfo`` takes no timeout (the resolver's own is 5 s for
+each try by default). On images of Compute Engine the metadata server's name is in ``/etc/hosts``.
+
+Proxies are never used: nothing here looks at the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+# A SYN that is not answered by a host on the same link is lost, and the kernel repeats it after 1, 3, 7, 15… s: without
+# a limit of its own, connecting would go on sleeping long after an outage has ended.
+CONNECT_SECONDS = 2.0
+HEAD_LIMIT = 64 * 1024
+BODY_LIMIT = 16 * 1024 * 1024
+
+# A live migration can leave a connection half open. While an answer is awaited, silence is probed after KEEPALIVE_IDLE
+# seconds, and a peer that has acknowledged nothing for SILENCE_LIMIT seconds is given up, long before the deadline.
+KEEPALIVE_IDLE = 10
+KEEPALIVE_INTERVAL = 5
+SILENCE_LIMIT = 20
+
+_LONGEST_TIMEOUT = 86400.0  # settimeout() overflows on what a C time cannot hold
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,16}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
+
+
+class ExchangeError(Exception):
+    """No answer came out of the exchange; the text says what happened, as a clause without a full stop."""
+
+
+class CannotConnect(ExchangeError):
+    """The name was not resolved, or no address of it took the connection."""
+
+
+class ConnectionLost(ExchangeError):
+    """The connection ended before the answer was complete.
+
+    ``while_idle``: the connection had been used before and not one byte of this answer came, so in all likelihood the
+    server closed it while it was idle, and the request may be sent again on a new one.
+    """
+
+    def __init__(self, message: str, *, while_idle: bool = False) -> None:
+        super().__init__(message)
+        self.while_idle = while_idle
+
+
+class DeadlinePassed(ExchangeError):
+    """The answer was not complete in time."""
+
+
+class NotHTTP(ExchangeError):
+    """What came is not an HTTP answer, or one that is too large to be one of ours."""
+
+
+class Deadline:
+    """The time that an exchange may take as a whole."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """The seconds that are left, more than 0; raises DeadlinePassed when there are none."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise self.passed()
+        return min(left, _LONGEST_TIMEOUT)
+
+    def passed(self) -> DeadlinePassed:
+        """The exception to raise when a timeout of what remained has run out."""
+        return DeadlinePassed(f"there was no complete answer within {self._seconds:g} s")
+
+
+@dataclass(frozen=True)
+class Response:
+    """An answer. Header names are in lower case; of a header that comes more than once, the first counts."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = field(repr=False)  # may hold a token
+    reusable: bool
+
+
+class Connection:
+    """A connection to one host, opened when it is needed and kept until a failure or until the server wants it closed.
+
+    For one thread at a time.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host = host
+        self._port = port
+        self._socket: socket.socket | None = None
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+    ) -> Response:
+        """Send one request and return its answer, whatever its status; any exception leaves the connection closed."""
+        sock, reused = self._socket, True
+        if sock is None or not _is_quiet(sock):
+            self.close()
+            sock, reused = _connect(self._host, self._port, deadline), False
+            self._socket = sock
+        inflow = Inflow(_receiver(sock, deadline))
+        try:
+            _send(sock, _request(method, target, headers, body), deadline)
+            response = read_response(inflow)
+        except ConnectionLost as error:
+            self.close()
+            error.while_idle = reused and not inflow.started
+            raise
+        except BaseException:
+            self.close()
+            raise
+        if not response.reusable:
+            self.close()
+        return response
+
+    def close(self) -> None:
+        """Close the connection if it is open; the next exchange opens a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Inflow:
+    """The bytes of an answer, as ``receive`` hands them out call by call; its b"" means that the server has closed."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._buffer = bytearray()
+        self._head_left = HEAD_LIMIT
+        self.started = False
+
+    def line(self) -> bytes:
+        """The next line without its end; the lines since the last fresh_head() are held to HEAD_LIMIT as a whole."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched, self._head_left)) < 0:
+            if len(self._buffer) >= self._head_left:
+                raise NotHTTP(f"the head of the answer is larger than {HEAD_LIMIT} bytes")
+            searched = len(self._buffer)
+            self._fill("in the head of the answer")
+        self._head_left -= end + 1
+        return self._take(end + 1)[:-1].removesuffix(b"\r")
+
+    def fresh_head(self) -> None:
+        self._head_left = HEAD_LIMIT
+
+    def exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._fill(f"{size - len(self._buffer)} bytes before the end of the answer")
+        return self._take(size)
+
+    def rest(self) -> bytes:
+        """Everything until the server closes the connection."""
+        while self._more():
+            if len(self._buffer) > BODY_LIMIT:
+                raise _too_large()
+        return self._take(len(self._buffer))
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left of what has been received."""
+        return not self._buffer
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _fill(self, place: str) -> None:
+        if not self._more():
+            raise ConnectionLost(f"the server closed the connection {place if self.started else 'without an answer'}")
+
+    def _more(self) -> bool:
+        data = self._receive()
+        self._buffer += data
+        self.started = self.started or bool(data)
+        return bool(data)
+
+
+def read_response(inflow: Inflow) -> Response:
+    """Parse one answer to a GET, PUT or DELETE; raises ConnectionLost, DeadlinePassed or NotHTTP, nothing else."""
+    version, status = _read_status(inflow)
+    headers = _read_headers(inflow)
+    while status < 200:
+        if status == 101:
+            raise NotHTTP("the server switched to another protocol")
+        version, status = _read_status(inflow)
+        headers = _read_headers(inflow)
+    body, delimited = _read_body(inflow, status, headers)
+    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    persistent = "close" not in tokens and (version >= 1 or "keep-alive" in tokens)
+    return Response(status, headers, body, reusable=persistent and delimited and inflow.is_empty())
+
+
+def _read_status(inflow: Inflow) -> tuple[int, int]:
+    match = _STATUS_LINE.fullmatch(inflow.line())
+    if match is None:
+        raise NotHTTP("what came back is not HTTP")
+    return int(match[1]), int(match[2])
+
+
+def _read_headers(inflow: Inflow) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    while line := inflow.line():
+        name, colon, rest = line.partition(b":")
+        if not colon or not _TOKEN.fullmatch(name):
+            raise NotHTTP("the head of the answer has a line that is not a header")
+        key, value = name.decode("ascii").lower(), rest.strip(b" \t").decode("latin-1")
+        if headers.setdefault(key, value) != value and key in ("content-length", "transfer-encoding"):
+            raise NotHTTP(f"the answer has two different headers {key}")
+    return headers
+
+
+def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+    """The body, and whether its end was told by other means than the end of the connection."""
+    if status in (204, 304):
+        return b"", True
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise NotHTTP("the length of the answer is ambiguous")
+        return _read_chunks(inflow), True
+    if length is None:
+        return inflow.rest(), False
+    if not _LENGTH.fullmatch(length):
+        raise NotHTTP("the answer has a Content-Length that is not a number")
+    if int(length) > BODY_LIMIT:
+        raise _too_large()
+    return inflow.exactly(int(length)), True
+
+
+def _read_chunks(inflow: Inflow) -> bytes:
+    body = bytearray()
+    while True:
+        inflow.fresh_head()
+        match = _CHUNK_SIZE.fullmatch(inflow.line())
+        if match is None:
+            raise NotHTTP("the answer has a chunk without a size")
+        size = int(match[1], 16)
+        if size == 0:
+            _read_headers(inflow)
+            return bytes(body)
+        if len(body) + size > BODY_LIMIT:
+            raise _too_large()
+        body += inflow.exactly(size)
+        if inflow.line():
+            raise NotHTTP("the answer has a chunk that is longer than its size")
+
+
+def _too_large() -> NotHTTP:
+    return NotHTTP(f"the answer is larger than {BODY_LIMIT} bytes")
+
+
+def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+    try:
+        # As bytes: a str would make getaddrinfo import the IDNA codec and the Unicode database.
+        addresses = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        raise CannotConnect(f"the name {host} could not be resolved ({_reason(error)})") from error
+    failure = CannotConnect(f"the name {host} has no address")
+    for family, kind, protocol, _name, address in addresses:
+        try:
+            return _open(family, kind, protocol, address, min(deadline.remaining(), CONNECT_SECONDS))
+        except OSError as error:  # noqa: PERF203 - each address has its own failure
+            failure = CannotConnect(f"no connection to port {port} ({_reason(error)})")
+    deadline.remaining()
+    raise failure
+
+
+def _open(family: int, kind: int, protocol: int, address: object, seconds: float) -> socket.socket:
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(address)  # type: ignore[arg-type]
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+            ("TCP_USER_TIMEOUT", SILENCE_LIMIT * 1000),
+        ):
+            if hasattr(socket, option):  # Linux has all three, others not
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_quiet(sock: socket.socket) -> bool:
+    """Whether an idle connection is still open: an end, an error or unasked-for bytes all speak against using it."""
+    try:
+        sock.setblocking(False)
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _request(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
+
+
+def _send(sock: socket.socket, request: bytes, deadline: Deadline) -> None:
+    sock.settimeout(deadline.remaining())
+    try:
+        sock.sendall(request)  # under one timeout as a whole, unlike recv
+    except OSError as error:
+        raise _lost(error, deadline) from error
+
+
+def _receiver(sock: socket.socket, deadline: Deadline) -> Callable[[], bytes]:
+    def receive() -> bytes:
+        sock.settimeout(deadline.remaining())
+        try:
+            return sock.recv(65536)
+        except OSError as error:
+            raise _lost(error, deadline) from error
+
+    return receive
+
+
+def _lost(error: OSError, deadline: Deadline) -> ExchangeError:
+    """The same words for every way in which a socket fails; only what the deadline did is not the server's doing."""
+    if isinstance(error, socket.timeout) and error.errno is None:
+        return deadline.passed()
+    return ConnectionLost(f"the connection was lost ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)
