@@ -1,0 +1,301 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration file: one JSON object, read strictly.
+
+What can be judged from the text alone is judged here; what depends on the machine (programs, users) in `preflight`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable
+
+from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE
+from .plan import misfits
+from .tasks import CONTINUE, EVENTS_WITH_LEAD, STOP, Task
+
+LOG_LEVELS = ("debug", "info", "warning", "error")
+BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used. `problems` has a line for each reason."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class Config:
+    """A configuration that is valid in itself. Times in seconds."""
+
+    state_dir: Path
+    runtime_dir: Path
+    tasks: tuple[Task, ...] = ()
+    metadata_host: str | None = None
+    notice: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_NOTICE))
+    unknown_event: str = TERMINATE
+    # One request a minute and key while nothing happens, and a half-open connection noticed 10 s after that.
+    poll_timeout: int = 60
+    guest_attributes: bool = True
+    metrics_textfile: Path | None = None
+    log_level: str = "info"
+    stop_timeout: float = 90.0
+    # A container has the boot id of its host: restarted, it does not see that it is a new machine.
+    boot_id_file: Path = Path(BOOT_ID_FILE)
+    digest: str = ""
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file.
+
+    :raises ConfigError: it cannot be read, does not parse, or says something that cannot be.
+    """
+    try:
+        text = path.read_bytes()
+    except OSError as exc:
+        raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from None
+    try:
+        return parse(text)
+    except ConfigError as exc:
+        raise ConfigError([f"{path}: {problem}" for problem in exc.problems]) from None
+
+
+def parse(text: bytes) -> Config:
+    """The configuration in the bytes of a file. Raises `ConfigError`."""
+    try:
+        raw = json.loads(text, object_pairs_hook=_object_without_duplicates)
+    except (ValueError, RecursionError) as exc:
+        raise ConfigError([f"does not parse as JSON: {exc}"]) from None
+    if not isinstance(raw, dict):
+        raise ConfigError([f"must be one JSON object, not {_kind(raw)}"])
+    problems: list[str] = []
+    values = _checked(raw, _FIELDS, "", problems)
+    for missing in ("state_dir", "runtime_dir"):
+        if missing not in raw:
+            problems.append(f"field {missing!r}: is missing")
+    tasks = _tasks(raw.get("tasks", []), problems)
+    notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
+    if not problems:
+        for event in EVENTS:
+            problems += misfits(tasks, event, notice)
+    if problems:
+        raise ConfigError(problems)
+    return Config(**values, tasks=tuple(tasks), notice=notice, digest=hashlib.sha256(text).hexdigest()[:12])
+
+
+_Check = Callable[[Any], Any]
+
+
+def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str]) -> dict[str, Any]:
+    values = {}
+    for key, value in raw.items():
+        if key not in fields:
+            problems.append(f"{where}field {key!r}: is not known; known are {', '.join(sorted(fields))}")
+            continue
+        try:
+            values[key] = fields[key](value)
+        except ValueError as exc:
+            problems.append(f"{where}field {key!r}: {exc}")
+    values.pop("tasks", None)
+    return values
+
+
+def _tasks(raw: Any, problems: list[str]) -> list[Task]:
+    if not isinstance(raw, list):
+        problems.append(f"field 'tasks': must be a list, not {_kind(raw)}")
+        return []
+    tasks = []
+    names: set[str] = set()
+    for number, entry in enumerate(raw, start=1):
+        if not isinstance(entry, dict):
+            problems.append(f"task {number}: must be an object, not {_kind(entry)}")
+            continue
+        name = entry.get("name")
+        where = f"task {name!r}, " if isinstance(name, str) and name else f"task {number}, "
+        before = len(problems)
+        values = _checked(entry, _TASK_FIELDS, where, problems)
+        problems += [f"{where}{problem}" for problem in _task_conflicts(entry)]
+        if isinstance(name, str) and name in names:
+            problems.append(f"{where}field 'name': is used by more than one task")
+        names.add(str(name))
+        if len(problems) == before:
+            tasks.append(Task.from_dict(values))
+    return tasks
+
+
+def _task_conflicts(entry: Mapping[str, Any]) -> list[str]:
+    problems = [f"field {key!r}: is missing" for key in ("name", "on") if key not in entry]
+    if entry.get("drain") is None and entry.get("playbook") is None:
+        problems.append("field 'drain': is missing (or give a 'playbook')")
+    for one, other in (("drain", "playbook"), ("restore", "restore_playbook")):
+        if entry.get(one) is not None and entry.get(other) is not None:
+            problems.append(f"field {other!r}: cannot be given together with {one!r}")
+    on = entry.get("on")
+    if entry.get("lead") is not None and isinstance(on, list) and not set(EVENTS_WITH_LEAD).intersection(map(str, on)):
+        problems.append(f"field 'lead': is only for {' and '.join(EVENTS_WITH_LEAD)}, which are not in 'on'")
+    return problems
+
+
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+    return result
+
+
+def _kind(value: Any) -> str:
+    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
+    return kinds.get(type(value), "a number")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"must be a string, not {_kind(value)}")
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not contain a NUL character")
+    return value
+
+
+def _optional(check: _Check) -> _Check:
+    return lambda value: None if value is None else check(value)
+
+
+def _path(value: Any) -> Path:
+    path = Path(_text(value))
+    if not path.is_absolute():
+        raise ValueError(f"must be an absolute path, not {value!r}")
+    return path
+
+
+def _path_text(value: Any) -> str:
+    return str(_path(value))
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {_kind(value)}")
+    return value
+
+
+def _one_of(*choices: str) -> _Check:
+    def check(value: Any) -> str:
+        if value not in choices or not isinstance(value, str):
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+        return value
+
+    return check
+
+
+def _number(low: float, high: float) -> _Check:
+    def check(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"must be a number, not {_kind(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+        return float(value)
+
+    return check
+
+
+def _whole(low: int, high: int) -> _Check:
+    def check(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be a whole number, not {_kind(value)}")
+        if not low <= value <= high:
+            raise ValueError(f"must be from {low} to {high}, not {value}")
+        return value
+
+    return check
+
+
+def _command(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        raise ValueError("must be a list of words (no shell takes it apart), not a string")
+    if not isinstance(value, list) or not value:
+        raise ValueError("must be a list of at least one word")
+    for word in value:
+        if not isinstance(word, str) or "\0" in word:
+            raise ValueError(f"must be a list of strings, but has {_kind(word)} in it")
+    return (_text(value[0]), *value[1:])
+
+
+def _events(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list) or not value:
+        raise ValueError(f"must be a list of at least one of {', '.join(EVENTS)}")
+    for event in value:
+        if event not in EVENTS:
+            raise ValueError(f"event {event!r} is not known; known are {', '.join(EVENTS)}")
+    if len(set(value)) != len(value):
+        raise ValueError("names an event twice")
+    return tuple(value)
+
+
+def _environment(value: Any) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be an object, not {_kind(value)}")
+    for name, text in value.items():
+        # The value may be a secret: only its kind is told.
+        if not isinstance(text, str) or "\0" in text:
+            raise ValueError(f"variable {name!r} must be a string, not {_kind(text)}")
+        if not name or "=" in name or "\0" in name:
+            raise ValueError(f"{name!r} is not the name of a variable")
+    return value
+
+
+def _notice(value: Any) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise ValueError(f"must be an object of seconds for each event, not {_kind(value)}")
+    notice = {}
+    for event, seconds in value.items():
+        if event not in EVENTS:
+            raise ValueError(f"event {event!r} is not known; known are {', '.join(EVENTS)}")
+        try:
+            notice[event] = _number(0.1, 86400)(seconds)
+        except ValueError as exc:
+            raise ValueError(f"{event}: {exc}") from None
+    return notice
+
+
+_FIELDS: dict[str, _Check] = {
+    "tasks": lambda value: value,
+    "state_dir": _path,
+    "runtime_dir": _path,
+    "metadata_host": _optional(_text),
+    "notice": _notice,
+    "unknown_event": _one_of(MIGRATE, TERMINATE),
+    # The server closes a wait by itself at timeout_sec; beyond some minutes a half-open connection goes unnoticed.
+    "poll_timeout": _whole(1, 600),
+    "guest_attributes": _boolean,
+    "metrics_textfile": _optional(_path),
+    "log_level": _one_of(*LOG_LEVELS),
+    "stop_timeout": _number(1, 86400),
+    "boot_id_file": _path,
+}
+
+_DAY = 86400.0
+_TASK_FIELDS: dict[str, _Check] = {
+    "name": _text,
+    "on": _events,
+    "stage": _whole(0, 9999),
+    "drain": _optional(_command),
+    "restore": _optional(_command),
+    "playbook": _optional(_path_text),
+    "restore_playbook": _optional(_path_text),
+    "timeout": _number(0.1, _DAY),
+    "restore_timeout": _optional(_number(0.1, _DAY)),
+    "retries": _whole(0, 100),
+    "user": _optional(_text),
+    "env": _environment,
+    "on_failure": _one_of(CONTINUE, STOP),
+    "lead": _optional(_number(0, 90 * _DAY)),
+    "when": _optional(_text),
+}

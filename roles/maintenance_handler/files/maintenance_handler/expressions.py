@@ -1,0 +1,39 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""JMESPath, for `when`. The one place that knows of jmespath, which a VM needs only if a task has a `when`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable
+
+
+class ExpressionError(Exception):
+    """An expression that cannot be used, or jmespath is not there to use it."""
+
+
+Predicate = Callable[[Mapping[str, Any]], Any]
+
+
+def compiled(expression: str) -> Predicate:
+    """A function that searches a document. Raises `ExpressionError`."""
+    try:
+        # Not at the top: standard library only, unless a task asks for it.
+        import jmespath
+        from jmespath.exceptions import JMESPathError
+    except ImportError:
+        raise ExpressionError(
+            "needs jmespath, which this Python does not have: install the package python3-jmespath, or leave 'when' out"
+        ) from None
+    try:
+        search = jmespath.compile(expression).search
+    except JMESPathError as exc:
+        raise ExpressionError(f"is not JMESPath: {str(exc).splitlines()[0]}") from None
+
+    def evaluate(document: Mapping[str, Any]) -> Any:
+        try:
+            return search(document)
+        except JMESPathError as exc:
+            raise ExpressionError(f"cannot be evaluated: {str(exc).splitlines()[0]}") from None
+
+    return evaluate

@@ -1,0 +1,228 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an incident consists of, and how it is written down.
+
+An incident opens with the first signal and closes when no signal is left and everything that was started is restored.
+All that the handler decides by is in here and is derived from its two lists: the signals that are on, and the steps that
+were started. Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from ._maintenance import EVENTS
+from .tasks import DRAIN, RESTORE, Task
+
+REHEARSAL = "rehearsal"
+
+# How a step ended. An open step has the outcome "".
+OK = "ok"
+FAILED = "failed"
+TIMEOUT = "timeout"
+CANCELLED = "cancelled"  # ended by us because its event was over (or, a restore, because a new event came)
+INTERRUPTED = "interrupted"  # the handler or the machine went down while it ran
+
+# The phases of an incident, in the order of a person's reading.
+IDLE = "idle"
+ANNOUNCED = "announced"
+DRAINING = "draining"
+DRAINED = "drained"
+RESTORING = "restoring"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One instant on both clocks."""
+
+    clock: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An event that is announced now. `source` is the metadata key that says so, or a rehearsal."""
+
+    source: str
+    event: str
+    value: str
+    noticed: Moment
+    deadline: float | None
+    document: Mapping[str, Any]
+    # The window had begun when it was read: its deadline is an assumption, not an announcement.
+    begun: bool = False
+    # Not, after a reboot, until the metadata server has been asked again.
+    confirmed: bool = True
+    # Grows with each change within an incident, so that a decision about one announcement is not taken for the next.
+    serial: int = 0
+
+    @property
+    def rehearsal(self) -> bool:
+        return self.source == REHEARSAL
+
+
+@dataclass(frozen=True)
+class PastSignal:
+    """An event that was announced and is over."""
+
+    event: str
+    value: str
+    rehearsal: bool
+    noticed_at: float
+    ended_at: float
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One start of one task in one phase."""
+
+    number: int
+    task: str
+    phase: str
+    event: str
+    attempt: int
+    started: Moment
+    # On the clock: when the task is ended at the latest.
+    until: float
+    # Seconds that were left until the event, None where nobody said when it comes.
+    left: float | None
+    # On the clock: the deadline that its time was measured by.
+    deadline: float | None = None
+    finished: Moment | None = None
+    outcome: str = ""
+    detail: str = ""
+    # Asked to end before its time.
+    ending: bool = False
+
+    @property
+    def open(self) -> bool:
+        return self.finished is None
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A decision not to start a task for one announcement."""
+
+    task: str
+    event: str
+    serial: int
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Signals and steps from the first signal to the last restore."""
+
+    id: str
+    opened: Moment
+    tasks: tuple[Task, ...]
+    signals: tuple[Signal, ...] = ()
+    past: tuple[PastSignal, ...] = ()
+    steps: tuple[Step, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    phase: str = ANNOUNCED
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, for the journal. Has the tasks' environments in it: not for anybody's eyes."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
+        """What `to_dict` made. Raises KeyError, TypeError or ValueError for anything else."""
+        for signal in raw["signals"]:
+            if signal["event"] not in EVENTS:
+                raise ValueError(f"no such event: {signal['event']!r}")
+        return cls(
+            id=str(raw["id"]),
+            opened=Moment(**raw["opened"]),
+            tasks=tuple(Task.from_dict(task) for task in raw["tasks"]),
+            signals=tuple(Signal(**{**signal, "noticed": Moment(**signal["noticed"])}) for signal in raw["signals"]),
+            past=tuple(PastSignal(**past) for past in raw["past"]),
+            steps=tuple(_step_from_dict(step) for step in raw["steps"]),
+            skips=tuple(Skip(**skip) for skip in raw["skips"]),
+            phase=str(raw["phase"]),
+        )
+
+    def task(self, name: str) -> Task:
+        return next(task for task in self.tasks if task.name == name)
+
+    def deadline(self) -> float | None:
+        """On the clock: when the first of the announced events comes, None when nobody said."""
+        return min((signal.deadline for signal in self.signals if signal.deadline is not None), default=None)
+
+    def with_step(self, changed: Step) -> Incident:
+        """This incident with the step of that number replaced."""
+        return replace(self, steps=tuple(changed if step.number == changed.number else step for step in self.steps))
+
+
+def held(incident: Incident) -> tuple[str, ...]:
+    """The names of the tasks that were started and not restored: what keeps the VM drained."""
+    return tuple(name for name, step in last_steps(incident.steps).items() if step.phase == DRAIN or not _done(step))
+
+
+def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
+    """For each task that was ever started, its newest step."""
+    return {step.task: step for step in steps}
+
+
+def public(incident: Incident, now: Moment) -> dict[str, Any]:
+    """What the status and the history say of an incident: no command, no environment."""
+    return {
+        "id": incident.id,
+        "phase": incident.phase,
+        "opened_at": incident.opened.at,
+        "signals": [
+            {
+                "event": signal.event,
+                "value": signal.value,
+                "rehearsal": signal.rehearsal,
+                "noticed_at": signal.noticed.at,
+                "seconds_left": None if signal.deadline is None else round(signal.deadline - now.clock, 3),
+            }
+            for signal in incident.signals
+        ],
+        "past": [
+            {
+                "event": past.event,
+                "value": past.value,
+                "rehearsal": past.rehearsal,
+                "noticed_at": past.noticed_at,
+                "ended_at": past.ended_at,
+            }
+            for past in incident.past
+        ],
+        "steps": [
+            {
+                "task": step.task,
+                "phase": step.phase,
+                "event": step.event,
+                "attempt": step.attempt,
+                "started_at": step.started.at,
+                "seconds_left": None if step.left is None else round(step.left, 3),
+                "limit": round(step.until - step.started.clock, 3),
+                "seconds": None if step.finished is None else round(step.finished.clock - step.started.clock, 3),
+                "outcome": step.outcome,
+                "detail": step.detail,
+            }
+            for step in incident.steps
+        ],
+        "skips": [asdict(skip) for skip in incident.skips],
+        "held": list(held(incident)),
+    }
+
+
+def _step_from_dict(raw: Mapping[str, Any]) -> Step:
+    finished = raw["finished"]
+    moments = {"started": Moment(**raw["started"]), "finished": None if finished is None else Moment(**finished)}
+    step = Step(**{**raw, **moments})
+    if step.phase not in (DRAIN, RESTORE):
+        raise ValueError(f"no such phase: {step.phase!r}")
+    return step
+
+
+def _done(step: Step) -> bool:
+    return step.outcome in (OK, FAILED, TIMEOUT)

@@ -1,0 +1,51 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether this machine has what a configuration speaks of: programs, playbooks, users, jmespath."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+from pathlib import Path
+
+from .config import Config
+from .expressions import ExpressionError, compiled
+from .tasks import Task
+
+
+def problems(config: Config) -> list[str]:
+    """A line for each thing that is missing here, naming the task and the field; none when all is there."""
+    return [f"task {task.name!r}, {problem}" for task in config.tasks for problem in _task_problems(task)]
+
+
+def _task_problems(task: Task) -> list[str]:
+    found = []
+    for field, command in (("drain", task.drain), ("restore", task.restore)):
+        if command and shutil.which(command[0], path=task.env.get("PATH")) is None:
+            found.append(f"field '{field}': program {command[0]!r} does not exist or cannot be executed here")
+    for field, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
+        if playbook is None:
+            continue
+        if not Path(playbook).is_file():
+            found.append(f"field '{field}': {playbook!r} does not exist or is not a file")
+        if shutil.which("ansible-playbook", path=task.env.get("PATH")) is None:
+            found.append(f"field '{field}': needs ansible-playbook, which is not installed here")
+    if task.user is not None:
+        found += _user_problems(task.user)
+    if task.when is not None:
+        try:
+            compiled(task.when)
+        except ExpressionError as exc:
+            found.append(f"field 'when': {exc}")
+    return found
+
+
+def _user_problems(user: str) -> list[str]:
+    try:
+        uid = pwd.getpwnam(user).pw_uid
+    except KeyError:
+        return [f"field 'user': there is no user {user!r} here"]
+    if os.geteuid() not in (0, uid):
+        return [f"field 'user': only root can run a task as {user!r}"]
+    return []

@@ -1,0 +1,74 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A drain task: what runs before an event, what takes it back, and for which events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ._maintenance import TERMINATE, WINDOW
+
+DRAIN = "drain"
+RESTORE = "restore"
+
+CONTINUE = "continue"
+STOP = "stop"
+
+# The other events come too soon after their signal for a lead to mean anything.
+EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One entry of `tasks`. Times in seconds; `timeout` covers a drain with all its retries."""
+
+    name: str
+    on: tuple[str, ...]
+    stage: int = 50
+    drain: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    playbook: str | None = None
+    restore_playbook: str | None = None
+    timeout: float = 20.0
+    restore_timeout: float | None = None
+    retries: int = 0
+    user: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    on_failure: str = CONTINUE
+    lead: float | None = None
+    when: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Task:
+        """The task of a valid entry, or of one that `to_dict` made."""
+        lists = {key: tuple(values[key]) for key in ("on", "drain", "restore") if key in values}
+        return cls(**{**values, **lists})
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def has(self, phase: str) -> bool:
+        """Whether there is anything to run in this phase."""
+        return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
+
+    def limit(self, phase: str) -> float:
+        """Seconds that the phase may take when nothing else presses."""
+        if phase == RESTORE and self.restore_timeout is not None:
+            return self.restore_timeout
+        return self.timeout
+
+    def lead_for(self, event: str) -> float | None:
+        """Seconds before the event at which the task starts; None: at once."""
+        return self.lead if event in EVENTS_WITH_LEAD else None
+
+    def command(self, phase: str, event: Mapping[str, Any]) -> tuple[str, ...]:
+        """What to execute in this phase of this event."""
+        playbook = self.playbook if phase == DRAIN else self.restore_playbook
+        if playbook is None:
+            return self.drain if phase == DRAIN else self.restore
+        variables = json.dumps({"gce_event": event, "gce_event_phase": phase})
+        # The trailing comma makes it a list of hosts, not the path of an inventory.
+        return ("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", variables, playbook)
