@@ -1,0 +1,107 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The platform's time: durations that can be compressed, over a wall clock that cannot.
+
+`speed` divides the durations that the platform decides about (a notice, a migration, an operation). The wall clock
+stays the real one, because the guests compare what they are told (`window_start_time`) with their own clock: a window that is
+announced "in seven days" at speed 1000 is announced for ten minutes from now.
+
+A change of `speed` also reschedules the timers that are running, so a scenario in its notice ends sooner when time is
+compressed further. Moments that were promised to a guest (`call_at`) are kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import time
+from typing import Any, Callable
+
+
+class Timer:
+    """One pending call; `cancel` may be called at any time and more than once."""
+
+    def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
+        self._clock = clock
+        self._callback = callback
+        self._handle: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        if self._handle is not None:
+            self._handle.cancel()
+        self._clock._timers.discard(self)
+
+    def start(self, real_seconds: float) -> None:
+        self.cancel()
+        self._clock._timers.add(self)
+        self._handle = self._clock._loop.call_later(real_seconds, self._fire)
+
+    def remaining(self) -> float:
+        """Real seconds until the call."""
+        return 0.0 if self._handle is None else max(0.0, self._handle.when() - self._clock._loop.time())
+
+    def _fire(self) -> None:
+        self._clock._timers.discard(self)
+        self._callback()
+
+
+class Clock:
+    """`call_later(60, f)` calls `f` after a minute of the platform's time: `60 / speed` real seconds."""
+
+    def __init__(
+        self,
+        speed: float = 1.0,
+        *,
+        loop: asyncio.AbstractEventLoop | None = None,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._loop = loop or asyncio.get_event_loop()
+        self._wall = wall
+        self._speed = speed
+        self._timers: set[Timer] = set()
+
+    @property
+    def speed(self) -> float:
+        return self._speed
+
+    @speed.setter
+    def speed(self, speed: float) -> None:
+        factor = self._speed / speed
+        self._speed = speed
+        for timer in list(self._timers):
+            timer.start(timer.remaining() * factor)
+
+    def time(self) -> float:
+        """The wall clock, seconds since 1970."""
+        return self._wall()
+
+    def now(self) -> datetime.datetime:
+        """The wall clock as an aware UTC datetime."""
+        return datetime.datetime.fromtimestamp(self._wall(), datetime.timezone.utc)
+
+    def real_seconds(self, platform_seconds: float) -> float:
+        """How long `platform_seconds` of the platform's time really take."""
+        return platform_seconds / self._speed
+
+    def after(self, platform_seconds: float) -> datetime.datetime:
+        """The wall clock's time at which `platform_seconds` from now have passed."""
+        return self.now() + datetime.timedelta(seconds=self.real_seconds(platform_seconds))
+
+    def call_later(self, platform_seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
+        """Call `callback(*args)` once `platform_seconds` of the platform's time have passed."""
+        timer = Timer(self, lambda: callback(*args))
+        timer.start(self.real_seconds(platform_seconds))
+        return timer
+
+    def call_at(self, moment: datetime.datetime, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
+        """Call `callback(*args)` at a moment of the wall clock, which no change of `speed` moves."""
+        return self._loop.call_later(max(0.0, moment.timestamp() - self._wall()), callback, *args)
+
+    async def sleep(self, platform_seconds: float) -> None:
+        """Wait for `platform_seconds` of the platform's time."""
+        passed: asyncio.Future[None] = self._loop.create_future()
+        timer = self.call_later(platform_seconds, passed.set_result, None)
+        try:
+            await passed
+        finally:
+            timer.cancel()

@@ -1,0 +1,132 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Faults that the control face injects: which requests they hit, and for how long or how often."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from .clock import Clock, Timer
+
+METADATA_KINDS = {
+    "503": "answers 503",
+    "429": "answers 429",
+    "reset": "resets the connection instead of an answer",
+    "refuse": "closes the listening socket and every connection, so that connecting is refused",
+    "hang": "never answers, as over a half-open connection",
+    "html": "answers 200 with an HTML page and without Metadata-Flavor",
+    "truncate": "ends the connection in the middle of the answer's body",
+    "garbage": "answers with bytes that are not HTTP",
+    "dribble": "sends the answer a byte at a time, `delay` seconds apart",
+    "etag-flap": "changes the etag with each answer, and answers hanging GETs though nothing changed",
+    "delay": "answers `delay` seconds late",
+}
+COMPUTE_KINDS = {
+    "503": "answers 503 backendError",
+    "429": "answers 429",
+    "rate-limit": "answers 403 rateLimitExceeded",
+    "reset": "resets the connection instead of an answer",
+    "hang": "never answers",
+    "html": "answers 502 with an HTML page",
+    "delay": "answers `delay` seconds late",
+    "operation-conflict": "lets the operation end in CONDITION_NOT_MET",
+    "operation-error": "lets the operation end in MIGRATION_TEMPORARILY_UNAVAILABLE",
+}
+KINDS: Mapping[str, Mapping[str, str]] = {"metadata": METADATA_KINDS, "compute": COMPUTE_KINDS}
+
+
+@dataclasses.dataclass
+class Fault:
+    id: str
+    kind: str
+    face: str
+    instance: str | None
+    path: str | None
+    count: int | None
+    seconds: float | None
+    delay: float
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(self.__dict__)
+
+    def hits(self, face: str, instance: str | None, path: str) -> bool:
+        return (
+            self.face == face
+            and self.instance in (None, instance)
+            and (self.path is None or path.strip("/").startswith(self.path.strip("/")))
+        )
+
+
+class Faults:
+    """Faults in the order in which they were injected; the first that matches hits."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._faults: dict[str, Fault] = {}
+        self._timers: dict[str, Any] = {}
+        self._numbers = itertools.count(1)
+        self._listeners: list[Callable[[], None]] = []
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called whenever a fault comes or goes."""
+        self._listeners.append(listener)
+
+    def inject(
+        self,
+        kind: str,
+        *,
+        face: str = "metadata",
+        instance: str | None = None,
+        path: str | None = None,
+        count: int | None = None,
+        seconds: float | None = None,
+        delay: float = 1.0,
+    ) -> Fault:
+        """For `count` requests, or `seconds` (of real time: it is the client that waits), or until it is removed."""
+        fault = Fault(str(next(self._numbers)), kind, face, instance, path, count, seconds, delay)
+        self._faults[fault.id] = fault
+        if seconds is not None:
+            self._timers[fault.id] = self._clock.call_later(seconds * self._clock.speed, self.remove, fault.id)
+        self._tell()
+        return fault
+
+    def all(self) -> list[Fault]:
+        return list(self._faults.values())
+
+    def get(self, fault_id: str) -> Fault | None:
+        return self._faults.get(fault_id)
+
+    def active(self, kind: str, face: str, instance: str | None, path: str = "") -> bool:
+        """Is there a fault of this kind? Uses nothing up."""
+        return any(fault.kind == kind and fault.hits(face, instance, path) for fault in self._faults.values())
+
+    def take(self, face: str, instance: str | None, path: str) -> Fault | None:
+        """The fault that hits this request, used up by one. `path` is below /computeMetadata/v1/ or /compute/v1/."""
+        for fault in self._faults.values():
+            if fault.kind != "refuse" and fault.hits(face, instance, path):
+                if fault.count is not None:
+                    fault.count -= 1
+                    if fault.count <= 0:
+                        self.remove(fault.id)
+                return fault
+        return None
+
+    def remove(self, fault_id: str) -> bool:
+        timer: Timer | None = self._timers.pop(fault_id, None)
+        if timer is not None:
+            timer.cancel()
+        removed = self._faults.pop(fault_id, None) is not None
+        if removed:
+            self._tell()
+        return removed
+
+    def clear(self) -> None:
+        for fault_id in list(self._faults):
+            self.remove(fault_id)
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,481 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The fleet file: YAML to a frozen description, every default filled in, every mistake told with its place in the file.
+
+`load(path)` and `parse(document)` give a `Fleet`; `instances: [{name: web-1}]` is a whole one. What is wrong is a
+`FleetError` whose text starts with the place: `instances[0].zone: …`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Callable
+
+import yaml
+
+from .upcoming import NONE_ANSWERS, STYLES
+
+NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+PROJECT = re.compile(
+    r"(?:(?:[-a-z0-9]{1,63}\.)*[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?:)?[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
+)
+ATTRIBUTE_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
+ATTRIBUTE_LIMIT = 262144
+
+DEFAULT_SCOPES = tuple(
+    f"https://www.googleapis.com/auth/{scope}"
+    for scope in (
+        "devstorage.read_only",
+        "logging.write",
+        "monitoring.write",
+        "service.management.readonly",
+        "servicecontrol",
+        "trace.append",
+    )
+)
+
+
+class FleetError(Exception):
+    """A fleet file that cannot be used. `place` is where, as `instances[0].zone`; empty for the file as a whole."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.place = place
+
+
+@dataclasses.dataclass(frozen=True)
+class Notice:
+    """Platform seconds between an announcement and what it announces."""
+
+    migrate: float = 60.0
+    terminate: float = 3600.0
+    preempt: float = 30.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Durations:
+    """Platform seconds that things take."""
+
+    migration: float = 20.0
+    blackout: float = 0.0
+    down: float = 60.0
+    boot: float = 10.0
+    window_starts_in: float = 7 * 86400.0
+    window_length: float = 4 * 3600.0
+    operation: float = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Scheduling:
+    automatic_restart: bool = True
+    on_host_maintenance: str = "MIGRATE"
+    preemptible: bool = False
+    provisioning_model: str = "STANDARD"
+
+
+@dataclasses.dataclass(frozen=True)
+class Accelerator:
+    type: str
+    count: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Disk:
+    device_name: str
+    type: str = "PERSISTENT-BALANCED"
+    mode: str = "READ_WRITE"
+    interface: str = "SCSI"
+    size_gb: int = 10
+    boot: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkInterface:
+    ip: str
+    gateway: str = "10.128.0.1"
+    subnetmask: str = "255.255.240.0"
+    network: str = "default"
+    subnetwork: str = "default"
+    external_ip: str | None = None
+    mac: str = "42:01:0a:80:00:02"
+    mtu: int = 1460
+    dns_servers: tuple[str, ...] = ("169.254.169.254",)
+
+
+@dataclasses.dataclass(frozen=True)
+class ServiceAccount:
+    email: str
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+
+
+@dataclasses.dataclass(frozen=True)
+class InstanceSpec:
+    name: str
+    id: int
+    zone: str
+    machine_type: str
+    hostname: str
+    accelerators: tuple[Accelerator, ...]
+    scheduling: Scheduling
+    disks: tuple[Disk, ...]
+    network_interfaces: tuple[NetworkInterface, ...]
+    service_accounts: tuple[ServiceAccount, ...]
+    attributes: Mapping[str, str]
+    labels: Mapping[str, str]
+    tags: tuple[str, ...]
+    description: str
+    cpu_platform: str
+    image: str
+    sole_tenant: bool
+    address: str
+    port: int
+    upcoming_maintenance_none: str
+    upcoming_maintenance_style: str
+    while_down: str
+    legacy_endpoints: str
+    guest_attributes_over_budget: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Fleet:
+    project: str
+    numeric_project_id: int
+    attributes: Mapping[str, str]
+    listen: str
+    compute_port: int
+    control_port: int
+    speed: float
+    universe_domain: str
+    notice: Notice
+    durations: Durations
+    instances: tuple[InstanceSpec, ...]
+
+
+def load(path: str | Path) -> Fleet:
+    """Read a fleet file. Raises FleetError; its text does not name the file."""
+    try:
+        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FleetError("", f"cannot be read: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise FleetError("", f"is not UTF-8: {error}") from None
+    except yaml.YAMLError as error:
+        raise FleetError("", f"is not YAML: {_on_one_line(error)}") from None
+    return parse(document)
+
+
+def parse(document: Any) -> Fleet:
+    """A fleet from what YAML gave. Raises FleetError."""
+    section = _Section({} if document is None else document, "", _FLEET_KEYS)
+    project = section.text("project", "emulated-project", PROJECT)
+    numeric = section.integer("numeric_project_id", 314159265358, 1, 2**63 - 1)
+    listen = section.text("listen", "127.0.0.1")
+    entries = section.sections("instances", _INSTANCE_KEYS)
+    if not entries:
+        raise FleetError("instances", "has no instance; instances: [{name: web-1}] is enough")
+    notice = section.section("notice", tuple(_names(Notice)))
+    durations = section.section("durations", tuple(_names(Durations)))
+    fleet = Fleet(
+        project=project,
+        numeric_project_id=numeric,
+        attributes=section.attributes("attributes"),
+        listen=listen,
+        compute_port=section.port("compute_port"),
+        control_port=section.port("control_port"),
+        speed=section.seconds("speed", 1.0, least=0.001),
+        universe_domain=section.text("universe_domain", "googleapis.com"),
+        notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in _names(Notice)}),
+        durations=Durations(**{name: durations.seconds(name, getattr(Durations, name)) for name in _names(Durations)}),
+        instances=tuple(
+            _instance(entry, number, project=project, numeric=numeric, listen=listen)
+            for number, entry in enumerate(entries)
+        ),
+    )
+    _refuse_twins(fleet)
+    return fleet
+
+
+def _names(kind: type[Any]) -> list[str]:
+    return [field.name for field in dataclasses.fields(kind)]
+
+
+_FLEET_KEYS = tuple(_names(Fleet))
+_INSTANCE_KEYS = tuple(_names(InstanceSpec))
+
+
+def _instance(entry: _Section, number: int, *, project: str, numeric: int, listen: str) -> InstanceSpec:
+    name = entry.text("name", None, NAME)
+    zone = entry.text("zone", "us-central1-a", NAME)
+    accelerators = tuple(
+        Accelerator(type=each.text("type", None), count=each.integer("count", 1, 1, 64))
+        for each in entry.sections("accelerators", tuple(_names(Accelerator)))
+    )
+    return InstanceSpec(
+        name=name,
+        id=entry.integer("id", _default_id(project, zone, name), 1, 2**64 - 1),
+        zone=zone,
+        machine_type=entry.text("machine_type", "e2-medium"),
+        hostname=entry.text("hostname", _default_hostname(project, zone, name)),
+        accelerators=accelerators,
+        scheduling=_scheduling(entry.section("scheduling", tuple(_names(Scheduling))), bool(accelerators)),
+        disks=_disks(entry, name),
+        network_interfaces=_network_interfaces(entry, number),
+        service_accounts=_service_accounts(entry, numeric),
+        attributes=entry.attributes("attributes"),
+        labels=entry.strings_by_name("labels"),
+        tags=entry.strings("tags", ()),
+        description=entry.text("description", "", empty=True),
+        cpu_platform=entry.text("cpu_platform", "Intel Broadwell"),
+        image=entry.text("image", "projects/debian-cloud/global/images/debian-12-bookworm-v20260114"),
+        sole_tenant=entry.flag("sole_tenant", False),
+        address=entry.text("address", listen),
+        port=entry.port("port"),
+        upcoming_maintenance_none=entry.choice("upcoming_maintenance_none", "503", NONE_ANSWERS),
+        upcoming_maintenance_style=entry.choice("upcoming_maintenance_style", "snake", STYLES),
+        while_down=entry.choice("while_down", "503", ("503", "refuse")),
+        legacy_endpoints=entry.choice("legacy_endpoints", "served", ("served", "gone")),
+        guest_attributes_over_budget=entry.choice("guest_attributes_over_budget", "429", ("429", "drop", "allow")),
+    )
+
+
+def _scheduling(section: _Section, has_accelerators: bool) -> Scheduling:
+    preemptible = section.flag("preemptible", False)
+    model = section.choice("provisioning_model", "SPOT" if preemptible else "STANDARD", ("STANDARD", "SPOT"))
+    preemptible = preemptible or model == "SPOT"
+    stays = not preemptible and not has_accelerators
+    policy = section.choice("on_host_maintenance", "MIGRATE" if stays else "TERMINATE", ("MIGRATE", "TERMINATE"))
+    restart = section.flag("automatic_restart", not preemptible)
+    if policy == "MIGRATE" and not stays:
+        why = "a preemptible or Spot VM" if preemptible else "a VM with accelerators"
+        raise FleetError(section.at("on_host_maintenance"), f"is MIGRATE, but {why} cannot migrate: say TERMINATE")
+    if restart and preemptible:
+        raise FleetError(section.at("automatic_restart"), "is true, but a preemptible or Spot VM is not restarted")
+    return Scheduling(restart, policy, preemptible, model)
+
+
+def _disks(entry: _Section, name: str) -> tuple[Disk, ...]:
+    if not entry.has("disks"):
+        return (Disk(device_name=name, boot=True),)
+    return tuple(
+        Disk(
+            device_name=each.text("device_name", name if number == 0 else f"persistent-disk-{number}"),
+            type=each.text("type", Disk.type),
+            mode=each.choice("mode", Disk.mode, ("READ_WRITE", "READ_ONLY")),
+            interface=each.choice("interface", Disk.interface, ("SCSI", "NVME")),
+            size_gb=each.integer("size_gb", Disk.size_gb, 1, 65536),
+            boot=each.flag("boot", number == 0),
+        )
+        for number, each in enumerate(entry.sections("disks", tuple(_names(Disk))))
+    )
+
+
+def _network_interfaces(entry: _Section, number: int) -> tuple[NetworkInterface, ...]:
+    low, high = (number + 2) % 256, (number + 2) // 256 % 16
+    ip, mac = f"10.128.{high}.{low}", f"42:01:0a:80:{high:02x}:{low:02x}"
+    if not entry.has("network_interfaces"):
+        return (NetworkInterface(ip=ip, mac=mac, external_ip=f"203.0.113.{low}"),)
+    return tuple(
+        NetworkInterface(
+            ip=each.text("ip", ip),
+            gateway=each.text("gateway", NetworkInterface.gateway),
+            subnetmask=each.text("subnetmask", NetworkInterface.subnetmask),
+            network=each.text("network", NetworkInterface.network),
+            subnetwork=each.text("subnetwork", NetworkInterface.subnetwork),
+            external_ip=each.text("external_ip", "", empty=True) or None,
+            mac=each.text("mac", mac),
+            mtu=each.integer("mtu", NetworkInterface.mtu, 1280, 8896),
+            dns_servers=each.strings("dns_servers", NetworkInterface.dns_servers),
+        )
+        for each in entry.sections("network_interfaces", tuple(_names(NetworkInterface)))
+    )
+
+
+def _service_accounts(entry: _Section, numeric: int) -> tuple[ServiceAccount, ...]:
+    email = f"{numeric}-compute@developer.gserviceaccount.com"
+    if not entry.has("service_accounts"):
+        return (ServiceAccount(email),)
+    return tuple(
+        ServiceAccount(email=each.text("email", email), scopes=each.strings("scopes", DEFAULT_SCOPES))
+        for each in entry.sections("service_accounts", tuple(_names(ServiceAccount)))
+    )
+
+
+def _default_id(project: str, zone: str, name: str) -> int:
+    # The same at each start, and beyond 2^53 as real ids are, so that whoever reads it as a float is found out.
+    digest = hashlib.blake2b(f"{project}/{zone}/{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") % 2**62 | 2**61 | 1
+
+
+def _default_hostname(project: str, zone: str, name: str) -> str:
+    domain, _, short = project.rpartition(":")
+    return f"{name}.{zone}.c.{short}.{domain}.internal" if domain else f"{name}.{zone}.c.{project}.internal"
+
+
+def _refuse_twins(fleet: Fleet) -> None:
+    # A name is refused twice even in different zones: all but the Compute API finds an instance by its bare name.
+    facts: tuple[tuple[str, Callable[[InstanceSpec], Any]], ...] = (
+        ("name", lambda spec: spec.name),
+        ("id", lambda spec: spec.id),
+        ("port", lambda spec: (spec.address, spec.port) if spec.port else object()),
+    )
+    for key, fact in facts:
+        seen: dict[Any, int] = {}
+        for number, spec in enumerate(fleet.instances):
+            first = seen.setdefault(fact(spec), number)
+            if first != number:
+                raise FleetError(
+                    f"instances[{number}].{key}", f"is {getattr(spec, key)!r}, as in instances[{first}].{key}"
+                )
+
+
+def _on_one_line(error: yaml.YAMLError) -> str:
+    mark = getattr(error, "problem_mark", None)
+    problem = getattr(error, "problem", None)
+    if mark is None or problem is None:
+        return " ".join(str(error).split())
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
+
+
+class _Section:
+    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of what is wrong."""
+
+    def __init__(self, given: Any, place: str, known: tuple[str, ...]) -> None:
+        self.place = place
+        if not isinstance(given, dict):
+            raise FleetError(place, f"is {_kind(given)}; it has to be a mapping")
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(known)}"
+                raise FleetError(self.at(str(key)), f"is not a key that is known here; {hint}")
+        self._given = given
+
+    def at(self, key: str) -> str:
+        return f"{self.place}.{key}" if self.place else key
+
+    def has(self, key: str) -> bool:
+        return self._given.get(key) is not None
+
+    def text(
+        self, key: str, default: str | None, pattern: re.Pattern[str] | None = None, *, empty: bool = False
+    ) -> str:
+        value = self._given.get(key)
+        if value is None:
+            if default is None:
+                raise FleetError(self.at(key), "is missing")
+            return default
+        if not isinstance(value, str):
+            raise self._wrong(key, "a string")
+        if not value and not empty:
+            raise FleetError(self.at(key), "is empty")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise FleetError(self.at(key), f"is {value!r}, which does not match {pattern.pattern}")
+        return value
+
+    def choice(self, key: str, default: str, known: tuple[str, ...]) -> str:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if value == {} and "{}" in known:
+            return "{}"
+        # YAML reads 503 as a number.
+        if isinstance(value, bool) or str(value) not in known:
+            raise FleetError(self.at(key), f"is {value!r}; it can be {', '.join(known)}")
+        return str(value)
+
+    def integer(self, key: str, default: int, low: int, high: int) -> int:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(key, "a whole number")
+        if not low <= value <= high:
+            raise FleetError(self.at(key), f"is {value}; it can be {low} to {high}")
+        return value
+
+    def port(self, key: str) -> int:
+        return self.integer(key, 0, 0, 65535)
+
+    def seconds(self, key: str, default: float, *, least: float = 0.0) -> float:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise self._wrong(key, "a number")
+        if not least <= value <= 1e9:
+            raise FleetError(self.at(key), f"is {value}; it can be {least:g} to 1e9")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false")
+        return value
+
+    def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list of strings")
+        for number, item in enumerate(value):
+            if not isinstance(item, str):
+                raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it has to be a string")
+        return tuple(value)
+
+    def strings_by_name(self, key: str) -> dict[str, str]:
+        value = self._given.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(key, "a mapping of strings")
+        for name, item in value.items():
+            if not isinstance(name, str) or not isinstance(item, str):
+                # Booleans and numbers are not converted: whether true becomes TRUE or true is the writer's business.
+                raise FleetError(
+                    f"{self.at(key)}.{name}", f"is {_kind(item)}; it has to be a string, so put it in quotes"
+                )
+        return dict(value)
+
+    def attributes(self, key: str) -> dict[str, str]:
+        attributes = self.strings_by_name(key)
+        for name, value in attributes.items():
+            if not ATTRIBUTE_KEY.fullmatch(name):
+                raise FleetError(self.at(key), f"has the key {name!r}, which does not match {ATTRIBUTE_KEY.pattern}")
+            if len(value.encode()) > ATTRIBUTE_LIMIT:
+                raise FleetError(
+                    f"{self.at(key)}.{name}", f"has {len(value.encode())} bytes; the most is {ATTRIBUTE_LIMIT}"
+                )
+        return attributes
+
+    def section(self, key: str, known: tuple[str, ...]) -> _Section:
+        value = self._given.get(key)
+        return _Section({} if value is None else value, self.at(key), known)
+
+    def sections(self, key: str, known: tuple[str, ...]) -> list[_Section]:
+        value = self._given.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list")
+        return [_Section(item, f"{self.at(key)}[{number}]", known) for number, item in enumerate(value)]
+
+    def _wrong(self, key: str, wanted: str) -> FleetError:
+        return FleetError(self.at(key), f"is {_kind(self._given[key])}; it has to be {wanted}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"{value!r}"

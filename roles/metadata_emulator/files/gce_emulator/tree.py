@@ -1,0 +1,212 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The metadata tree and how its nodes are written: listings, text, JSON in camel case, etags. Pure; knows no HTTP."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, Union
+
+from .upcoming import UpcomingMaintenance
+
+# How the entries of a directory are named in JSON: the platform's own keys turn to camel case, users' names stay as
+# they are, and numbered entries become an array.
+FIXED, VERBATIM, NUMBERED = "fixed", "verbatim", "numbered"
+
+# What is written for a leaf that has nothing yet to say (status 503 on the wire); left out of recursive output.
+NO_NOTIFICATIONS = '{ "error": "no notifications have been received yet, try again later" }'
+
+
+@dataclasses.dataclass(frozen=True)
+class NothingYet:
+    """The value of `upcoming-maintenance` before the first notification."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Announcement:
+    """The value of `upcoming-maintenance` while a window is announced, in one of `upcoming.STYLES`."""
+
+    window: UpcomingMaintenance
+    style: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Computed:
+    """The value of a leaf that is made anew for each request (`token`, `identity`); left out of recursive output."""
+
+    name: str
+
+
+Value = Union[str, int, list[str], dict[str, Any], Announcement, NothingYet, Computed]
+
+
+@dataclasses.dataclass
+class Leaf:
+    value: Value
+    json_by_default: bool = False
+
+
+@dataclasses.dataclass
+class Directory:
+    entries: dict[str, Node] = dataclasses.field(default_factory=dict)
+    keys: str = FIXED
+
+
+Node = Union[Leaf, Directory]
+
+
+@dataclasses.dataclass(frozen=True)
+class Rendered:
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class NotAllowed(Exception):
+    """The node cannot be written down in the way that was asked for (400 on the wire)."""
+
+
+def find(root: Directory, path: str) -> Node | None:
+    """The node at `instance/disks/0`; an empty path is the root. None when there is none."""
+    node: Node = root
+    for name in split(path):
+        if not isinstance(node, Directory) or name not in node.entries:
+            return None
+        node = node.entries[name]
+    return node
+
+
+def split(path: str) -> list[str]:
+    """Repeated slashes count as one, as on the real server."""
+    return [name for name in path.split("/") if name]
+
+
+def render(node: Node, path: str, *, recursive: bool = False, alt: str | None = None) -> Rendered:
+    """What a request for `node` is answered with. The etag depends on path and content only, not on the format."""
+    if isinstance(node, Leaf):
+        return _render_leaf(node, path, alt)
+    if not recursive:
+        if alt is not None:
+            raise NotAllowed("alt needs recursive=true on a directory")
+        text = listing(node)
+        return Rendered(text.encode(), "application/text", etag_of(path, "listing", text))
+    content = dump(node)
+    if alt == "text":
+        body = "".join(f"{line}\n" for line in _text_lines(node, ""))
+        return Rendered(_encode(body), "application/text", etag_of(path, "tree", content))
+    return Rendered(_encode(to_json(content)), "application/json", etag_of(path, "tree", content))
+
+
+def listing(directory: Directory) -> str:
+    """One entry a line, directories with a slash."""
+    return "".join(
+        f"{name}/\n" if isinstance(entry, Directory) else f"{name}\n" for name, entry in _sorted_entries(directory)
+    )
+
+
+def dump(node: Node) -> Any:
+    """The content of a subtree as JSON shows it."""
+    if isinstance(node, Leaf):
+        return _leaf_in_tree(node.value)
+    shown = [(name, dump(entry)) for name, entry in _sorted_entries(node) if not _is_hidden(entry)]
+    if node.keys == NUMBERED:
+        return [content for _, content in shown]
+    if node.keys == FIXED:
+        return {camel_case(name): content for name, content in shown}
+    return dict(shown)
+
+
+def camel_case(name: str) -> str:
+    """`network-interfaces` is `networkInterfaces`; a name that is no kebab case (an e-mail address) stays as it is."""
+    if "@" in name or "." in name:
+        return name
+    first, *others = name.split("-")
+    return first + "".join(word[:1].upper() + word[1:] for word in others)
+
+
+def to_json(content: Any) -> str:
+    """Compact and sorted, as on the wire."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def etag_of(path: str, kind: str, content: Any) -> str:
+    """64 bits of a hash over the content in lower-case hex, not padded, as they look on the real server."""
+    digest = hashlib.blake2b(_encode(to_json([path, kind, content])), digest_size=8).digest()
+    return format(int.from_bytes(digest, "big"), "x")
+
+
+def _render_leaf(leaf: Leaf, path: str, alt: str | None) -> Rendered:
+    as_json = leaf.json_by_default if alt is None else alt == "json"
+    value = leaf.value
+    etag = etag_of(path, "leaf", _leaf_in_tree(value))
+    if isinstance(value, Announcement) and value.style != "snake":
+        as_json = True
+    if as_json:
+        return Rendered(_encode(_leaf_json(value)), "application/json", etag)
+    return Rendered(_encode(_leaf_text(value)), "application/text", etag)
+
+
+def _leaf_json(value: Value) -> str:
+    if isinstance(value, Announcement):
+        # Documented in this order, so not sorted.
+        return json.dumps(value.window.to_json(value.style), ensure_ascii=False)
+    if value == {}:
+        return "{ }"
+    return to_json(value)
+
+
+def _leaf_text(value: Value) -> str:
+    if isinstance(value, Announcement):
+        return value.window.to_text()
+    if isinstance(value, list):
+        return "".join(f"{item}\n" for item in value)
+    if isinstance(value, dict):
+        return "{ }"
+    return str(value)
+
+
+def _leaf_in_tree(value: Value) -> Any:
+    return value.window.to_api() if isinstance(value, Announcement) else value
+
+
+def _is_hidden(node: Node) -> bool:
+    return isinstance(node, Leaf) and isinstance(node.value, (Computed, NothingYet))
+
+
+def _text_lines(node: Node, prefix: str) -> Iterator[str]:
+    if isinstance(node, Directory):
+        for name, entry in _sorted_entries(node):
+            if not _is_hidden(entry):
+                yield from _text_lines(entry, f"{prefix}/{name}" if prefix else name)
+    elif isinstance(node.value, list):
+        for item in node.value:
+            yield f"{prefix} {item}"
+    elif isinstance(node.value, Announcement):
+        for line in node.value.window.to_text().splitlines():
+            yield f"{prefix}/{line}"
+    else:
+        yield f"{prefix} {_leaf_text(node.value)}"
+
+
+def _sorted_entries(directory: Directory) -> list[tuple[str, Node]]:
+    if directory.keys == NUMBERED:
+        return sorted(directory.entries.items(), key=lambda entry: int(entry[0]))
+    return sorted(directory.entries.items())
+
+
+def _encode(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def directory(entries: Mapping[str, Value | Node], keys: str = FIXED) -> Directory:
+    """A directory from plain values and nodes."""
+    return Directory(
+        {name: entry if isinstance(entry, (Leaf, Directory)) else Leaf(entry) for name, entry in entries.items()}, keys
+    )
+
+
+def numbered(nodes: list[Directory]) -> Directory:
+    return Directory({str(number): node for number, node in enumerate(nodes)}, NUMBERED)
