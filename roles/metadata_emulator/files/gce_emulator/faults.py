@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Callable
 
 from .clock import Clock, Timer
@@ -103,10 +103,15 @@ class Faults:
         """Is there a fault of this kind? Uses nothing up."""
         return any(fault.kind == kind and fault.hits(face, instance, path) for fault in self._faults.values())
 
-    def take(self, face: str, instance: str | None, path: str) -> Fault | None:
-        """The fault that hits this request, used up by one. `path` is below /computeMetadata/v1/ or /compute/v1/."""
+    def take(self, face: str, instance: str | None, path: str, kinds: Collection[str] | None = None) -> Fault | None:
+        """The fault that hits this request, used up by one. `path` is below /computeMetadata/v1/ or /compute/v1/.
+
+        `kinds` says which faults come into question where a request can be hit at more than one point.
+        """
         for fault in self._faults.values():
-            if fault.kind != "refuse" and fault.hits(face, instance, path):
+            if fault.kind == "refuse" or (kinds is not None and fault.kind not in kinds):
+                continue
+            if fault.hits(face, instance, path):
                 if fault.count is not None:
                     fault.count -= 1
                     if fault.count <= 0:

@@ -53,6 +53,7 @@ class Project:
         self.journal = Journal()
         self.faults = Faults(clock)
         self.created = clock.now()
+        self.metadata_writes = 0
         self.tree = default_tree.project(fleet)
         self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
 
@@ -78,6 +79,7 @@ class Project:
 
     def replace_attributes(self, attributes: Mapping[str, str]) -> None:
         """Make the project's custom metadata exactly `attributes`, and wake whoever waits for what changed."""
+        self.metadata_writes += 1
         with self.changing():
             for key in self.attributes.keys() - attributes.keys():
                 self.remove(f"{PROJECT_ATTRIBUTES}/{key}")
@@ -126,6 +128,7 @@ class Instance:
         self.boot_count = 1
         self.boot_id = str(uuid.uuid4())
         self.asked_directly = False
+        self.metadata_writes = 0
         self.root = default_tree.instance(spec, project.fleet, project.tree)
         self._change_listeners: list[Callable[[str], None]] = []
         self._power_listeners: list[Callable[[], None]] = []
@@ -162,6 +165,7 @@ class Instance:
 
     def replace_attributes(self, attributes: Mapping[str, str]) -> None:
         """Make the instance's custom metadata exactly `attributes`, and wake whoever waits for what changed."""
+        self.metadata_writes += 1
         with self.changing():
             for key in self.attributes.keys() - attributes.keys():
                 self.remove(f"{ATTRIBUTES}/{key}")

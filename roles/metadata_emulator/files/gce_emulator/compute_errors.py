@@ -1,0 +1,78 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the Compute API answers when it refuses: statuses, reasons and sentences of the real one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+CONFLICT = "Supplied fingerprint does not match current metadata fingerprint."
+
+# As in google.rpc.Code; 400 is FAILED_PRECONDITION too, but INVALID_ARGUMENT where a field is to blame.
+_STATUS = {
+    400: "INVALID_ARGUMENT",
+    401: "UNAUTHENTICATED",
+    403: "PERMISSION_DENIED",
+    404: "NOT_FOUND",
+    412: "FAILED_PRECONDITION",
+    429: "RESOURCE_EXHAUSTED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
+
+
+class ApiError(Exception):
+    """A request that is refused; str() is the message that the client gets."""
+
+    def __init__(self, code: int, reason: str, message: str, **extra: str) -> None:
+        """`extra` goes into the entry of `errors`: `location`, `locationType`, `domain`."""
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.extra = extra
+
+    def to_api(self) -> dict[str, Any]:
+        """The envelope of https://cloud.google.com/apis/design/errors, with the older `errors` that clients read."""
+        message = str(self)
+        entry = {"message": message, "domain": "global", "reason": self.reason, **self.extra}
+        error: dict[str, Any] = {"code": self.code, "message": message, "errors": [entry]}
+        if self.code in _STATUS:
+            error["status"] = _STATUS[self.code]
+        return {"error": error}
+
+
+def not_found(resource: str) -> ApiError:
+    return ApiError(404, "notFound", f"The resource '{resource}' was not found")
+
+
+def invalid(field: str, value: str, why: str) -> ApiError:
+    return ApiError(400, "invalid", f"Invalid value for field '{field}': '{value}'. {why}")
+
+
+def not_ready(resource: str) -> ApiError:
+    return ApiError(400, "resourceNotReady", f"The resource '{resource}' is not ready")
+
+
+def conflict() -> ApiError:
+    return ApiError(412, "conditionNotMet", CONFLICT, location="If-Match", locationType="header")
+
+
+def unauthenticated() -> ApiError:
+    return ApiError(
+        401,
+        "required",
+        "Request is missing required authentication credential. Expected OAuth 2 access token, login cookie or other "
+        "valid authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        location="Authorization",
+        locationType="header",
+    )
+
+
+def over_quota(project_number: int) -> ApiError:
+    return ApiError(
+        403,
+        "rateLimitExceeded",
+        "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute' of service 'compute.googleapis.com' "
+        f"for consumer 'project_number:{project_number}'.",
+        domain="usageLimits",
+    )
