@@ -3,8 +3,8 @@
 """The platform's time: durations that can be compressed, over a wall clock that cannot.
 
 `speed` divides the durations that the platform decides about (a notice, a migration, an operation). The wall clock
-stays the real one, because the guests compare what they are told (`window_start_time`) with their own clock: a window that is
-announced "in seven days" at speed 1000 is announced for ten minutes from now.
+stays the real one, because the guests compare what they are told (`window_start_time`) with their own clock: a
+window that is announced "in seven days" at speed 1000 is announced for ten minutes from now.
 
 A change of `speed` also reschedules the timers that are running, so a scenario in its notice ends sooner when time is
 compressed further. Moments that were promised to a guest (`call_at`) are kept.
@@ -21,7 +21,7 @@ from typing import Any, Callable
 class Timer:
     """One pending call; `cancel` may be called at any time and more than once."""
 
-    def __init__(self, clock: Clock, callback: Callable[[], None]) -> None:
+    def __init__(self, clock: Clock, callback: Callable[[], object]) -> None:
         self._clock = clock
         self._callback = callback
         self._handle: asyncio.TimerHandle | None = None

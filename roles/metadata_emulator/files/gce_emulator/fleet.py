@@ -342,7 +342,7 @@ def _on_one_line(error: yaml.YAMLError) -> str:
 
 
 class _Section:
-    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of what is wrong."""
+    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of an error."""
 
     def __init__(self, given: Any, place: str, known: tuple[str, ...]) -> None:
         self.place = place

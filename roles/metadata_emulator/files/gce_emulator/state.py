@@ -19,7 +19,7 @@ import contextlib
 import datetime
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import Any, Callable
+from typing import TYPE_CHECKING, Any, Callable
 
 from . import default_tree, tree
 from .clock import Clock
@@ -27,6 +27,9 @@ from .faults import Faults
 from .fleet import Fleet, InstanceSpec, Scheduling
 from .journal import Journal
 from .upcoming import UpcomingMaintenance
+
+if TYPE_CHECKING:
+    from .scenarios import Run
 
 MAINTENANCE_EVENT = "instance/maintenance-event"
 UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
@@ -132,6 +135,8 @@ class Instance:
         self.root = default_tree.instance(spec, project.fleet, project.tree)
         self._change_listeners: list[Callable[[str], None]] = []
         self._power_listeners: list[Callable[[], None]] = []
+        # What the platform is doing to it, by the run's id.
+        self.runs: dict[str, Run] = {}
         self._batch: dict[str, None] | None = None
 
     # What it is
