@@ -116,7 +116,7 @@ class Connection:
         sock, reused = self._socket, True
         if sock is None or not _is_quiet(sock):
             self.close()
-            sock, reused = _connect(self._host, self._port, deadline), False
+            sock, reused = connect(self._host, self._port, deadline), False
             self._socket = sock
         inflow = Inflow(_receiver(sock, deadline))
         try:
@@ -150,7 +150,7 @@ class Inflow:
         self.started = False
 
     def line(self) -> bytes:
-        """The next line without its end; the lines since the last fresh_head() are held to HEAD_LIMIT as a whole."""
+        """The next line without its end; all lines of an answer together are held to HEAD_LIMIT and what is allowed."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched, self._head_left)) < 0:
             if len(self._buffer) >= self._head_left:
@@ -160,8 +160,8 @@ class Inflow:
         self._head_left -= end + 1
         return self._take(end + 1)[:-1].removesuffix(b"\r")
 
-    def fresh_head(self) -> None:
-        self._head_left = HEAD_LIMIT
+    def allow_lines(self, size: int) -> None:
+        self._head_left += size
 
     def exactly(self, size: int) -> bytes:
         while len(self._buffer) < size:
@@ -250,7 +250,6 @@ def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str]) -> tuple
 def _read_chunks(inflow: Inflow) -> bytes:
     body = bytearray()
     while True:
-        inflow.fresh_head()
         match = _CHUNK_SIZE.fullmatch(inflow.line())
         if match is None:
             raise NotHTTP("the answer has a chunk without a size")
@@ -261,6 +260,7 @@ def _read_chunks(inflow: Inflow) -> bytes:
         if len(body) + size > BODY_LIMIT:
             raise _too_large()
         body += inflow.exactly(size)
+        inflow.allow_lines(size)  # so that chunks of a byte or two run out of it, and no sensible ones
         if inflow.line():
             raise NotHTTP("the answer has a chunk that is longer than its size")
 
@@ -269,7 +269,7 @@ def _too_large() -> NotHTTP:
     return NotHTTP(f"the answer is larger than {BODY_LIMIT} bytes")
 
 
-def _connect(host: str, port: int, deadline: Deadline) -> socket.socket:
+def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
     try:
         # As bytes: a str would make getaddrinfo import the IDNA codec and the Unicode database.
         addresses = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
