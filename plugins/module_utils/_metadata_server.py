@@ -17,6 +17,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ._http_exchange import CannotConnect, Connection, ConnectionLost, Deadline, ExchangeError, Response
@@ -158,7 +159,7 @@ class MetadataServer:
 
     def put(self, path: str, value: str | bytes) -> None:
         """Write a value; only guest attributes take any."""
-        body = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
+        body = _encoded(value) if isinstance(value, str) else value
         self._ask(_Request("PUT", "write", path, self._timeout, body=body))
 
     def delete(self, path: str) -> None:
@@ -268,10 +269,9 @@ class MetadataServer:
         text = response.body.decode("utf-8", "surrogateescape")
         if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
             return Answer(text, etag, content_type, response.body)
-        try:
+        with suppress(ValueError, RecursionError):
             return Answer(json.loads(text), etag, content_type, response.body)
-        except (ValueError, RecursionError):
-            pass  # raised below, apart from this exception, which holds the document and with it perhaps a token
+        # Apart from that exception, which holds the document and with it perhaps a token.
         raise Unavailable(
             request.failure(f"the metadata server at {self.host} sent JSON that is cut off or broken"),
             status=response.status,
@@ -309,11 +309,14 @@ def encoded_path(path: str) -> str:
 
 
 def _quoted(text: str, literal: frozenset[int]) -> str:
-    try:
-        encoded = text.encode("utf-8", "surrogateescape")
-    except UnicodeError:
-        raise BadRequest(f"Cannot send {text!r} to the metadata server: it is not Unicode text.") from None
-    return "".join(chr(byte) if byte in literal else f"%{byte:02X}" for byte in encoded)
+    return "".join(chr(byte) if byte in literal else f"%{byte:02X}" for byte in _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    with suppress(UnicodeError):
+        return text.encode("utf-8", "surrogateescape")
+    # Apart from that exception, which holds the text: it may be a secret.
+    raise BadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
 
 
 @dataclass(frozen=True)
