@@ -5,9 +5,9 @@
 A scenario is a table of steps. A step does one thing to the instance and names what is waited for before the next step:
 one of the scenario's options (platform seconds, divided by the clock's speed) or a moment promised to the guest.
 
-`start(instance, name, options)` plays one; `simulate_maintenance(instance)` and `perform_maintenance(instance)` are what
-the Compute API's methods of these names do. Each gives a `Run`, whose `done` is a future that ends with it. Refusals are
-`Refused` (the state forbids it) and `BadOption` (the request is wrong); both texts are sentences.
+`start(instance, name, options)` plays one; `simulate_maintenance(instance)` and `perform_maintenance(instance)` are
+what the Compute API's methods of these names do. Each gives a `Run`, whose `done` is a future that ends with it.
+Refusals are `Refused` (the state forbids it) and `BadOption` (the request is wrong); both texts are sentences.
 """
 
 from __future__ import annotations
@@ -139,19 +139,19 @@ def start(instance: Instance, name: str, options: Mapping[str, Any] | None = Non
 
 
 def simulate_maintenance(instance: Instance) -> Run:
-    """What `instances.simulateMaintenanceEvent` does: by the instance's policy, migrate it or stop and restart it."""
+    """What `instances.simulateMaintenanceEvent` does: by the instance's policy, migrate it or stop and restart it.
+
+    A preemptible or Spot VM is preempted, which is how Google's guide to them lets people try out a preemption.
+    """
     if instance.scheduling.on_host_maintenance == "MIGRATE":
         return start(instance, "live-migration")
-    return start(instance, "host-termination", {"restart": instance.scheduling.automatic_restart})
+    name = "preemption" if instance.scheduling.preemptible else "host-termination"
+    return start(instance, name, {"restart": instance.scheduling.automatic_restart})
 
 
 def perform_maintenance(instance: Instance) -> Run:
     """What `instances.performMaintenance` does: begin the announced maintenance now instead of in its window."""
-    window = instance.upcoming_maintenance
-    if window is None:
-        raise Refused(f"{instance.name} has no pending maintenance")
-    if not window.can_reschedule or window.maintenance_status != "PENDING":
-        raise Refused(f"the maintenance of {instance.name} cannot be rescheduled: it is {window.maintenance_status}")
+    window = performable_window(instance)
     for run in list(instance.runs.values()):
         if run.signal == "window":
             run.end()
@@ -162,6 +162,18 @@ def perform_maintenance(instance: Instance) -> Run:
     if not migrates:
         options["restart"] = instance.scheduling.automatic_restart
     return _play(instance, "perform-maintenance", "window", SCENARIOS[name].steps(instance, options), options)
+
+
+def performable_window(instance: Instance) -> UpcomingMaintenance:
+    """The announced window, if its maintenance can be begun at the customer's will; else raises Refused."""
+    window = instance.upcoming_maintenance
+    if window is None:
+        raise Refused(f"{instance.name} has no pending maintenance")
+    if window.maintenance_status != "PENDING":
+        raise Refused(f"the maintenance of {instance.name} is {window.maintenance_status}, not PENDING")
+    if not window.can_reschedule:
+        raise Refused(f"the maintenance of {instance.name} cannot be rescheduled (canReschedule is false)")
+    return window
 
 
 def cancel(run: Run) -> None:
