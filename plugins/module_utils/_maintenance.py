@@ -187,9 +187,7 @@ def _window_fields(value: Any) -> dict[str, Any]:
     if isinstance(value, Mapping):
         return _normalized(value)
     if not isinstance(value, str):
-        raise UnreadableWindow(
-            f"Reading instance/upcoming-maintenance: not an object but {_shown(value)}."
-        )
+        raise UnreadableWindow(f"Reading instance/upcoming-maintenance: not an object but {_shown(value)}.")
     text = value.strip()
     if text.upper() in ("", "NONE", '"NONE"'):
         return {}

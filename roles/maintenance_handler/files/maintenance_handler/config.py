@@ -76,9 +76,7 @@ def parse(text: bytes) -> Config:
         raise ConfigError([f"must be one JSON object, not {_kind(raw)}"])
     problems: list[str] = []
     values = _checked(raw, _FIELDS, "", problems)
-    for missing in ("state_dir", "runtime_dir"):
-        if missing not in raw:
-            problems.append(f"field {missing!r}: is missing")
+    problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
     tasks = _tasks(raw.get("tasks", []), problems)
     notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
     if not problems:

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an incident consists of, and how it is written down.
 
-An incident opens with the first signal and closes when no signal is left and everything that was started is restored.
-All that the handler decides by is in here and is derived from its two lists: the signals that are on, and the steps that
-were started. Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
+An incident opens with the first signal and closes when no signal is left and all that was started is restored. What
+the handler decides by is in here, derived from two lists: the signals that are on, and the steps that were started.
+ Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
 """
 
 from __future__ import annotations

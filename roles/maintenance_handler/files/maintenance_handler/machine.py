@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Callable, Union
 
+from ._maintenance import WINDOW
 from .incident import (
     ANNOUNCED,
     CANCELLED,
@@ -36,7 +37,6 @@ from .incident import (
     Step,
     last_steps,
 )
-from ._maintenance import WINDOW
 from .plan import fraction
 from .tasks import DRAIN, RESTORE, STOP, Task
 
@@ -199,7 +199,7 @@ def _opened(tasks: tuple[Task, ...], signal: Signal) -> Incident:
 
 def _with_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
     # Above that of every decision made so far: none of them is about this announcement.
-    decided = [one.serial for one in (*incident.signals, *incident.skips)]
+    decided = [known.serial for known in incident.signals] + [skip.serial for skip in incident.skips]
     fresh = replace(signal, serial=1 + max(decided, default=0))
     old = next((known for known in incident.signals if known.source == signal.source), None)
     if old is None:
@@ -444,10 +444,9 @@ def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment
 
 def _document(incident: Incident, event: str) -> Mapping[str, Any]:
     """The newest that was known of an event."""
-    for known in (*reversed(incident.signals), *reversed(incident.past)):
-        if known.event == event:
-            return known.document
-    return {"name": event}
+    past = [one.document for one in incident.past if one.event == event]
+    present = [one.document for one in incident.signals if one.event == event]
+    return (past + present)[-1]
 
 
 def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float:

@@ -1,0 +1,239 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line. Here, and only here, errors become words and exit statuses."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import __version__, config, preflight, status
+from ._maintenance import EVENTS, format_time
+from ._metadata_server import MetadataError
+from .config import Config, ConfigError
+from .expressions import ExpressionError, compiled
+from .files import Locked, write_whole
+from .handler import REHEARSAL_REQUEST, Handler
+from .history import History
+from .incident import Moment
+from .log import Log
+from .signals import rehearsal
+from .timeline import incident_lines, plan_lines
+
+DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
+
+EXIT_OK = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_IN_FLIGHT = 3
+
+# How often a rehearsal that another process carries out is looked at.
+_LOOK_EVERY = 0.1
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked for. As text, the reason."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command. Answers the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        result: int = options.command(options)
+    except ConfigError as exc:
+        print(exc, file=sys.stderr)
+        return EXIT_USAGE
+    except (CommandError, Locked, MetadataError) as exc:
+        print(f"gce-maintenance-handler: {exc}", file=sys.stderr)
+        return EXIT_FAILED
+    except OSError as exc:
+        print(f"gce-maintenance-handler: {exc.filename or 'the system'}: {exc.strerror}", file=sys.stderr)
+        return EXIT_FAILED
+    except BrokenPipeError:
+        return EXIT_FAILED
+    return result
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gce-maintenance-handler",
+        description="Hears of host maintenance before it happens, drains the VM in time, and puts everything back.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    def command(name: str, function: Any, text: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, help=text, description=text)
+        sub.add_argument("--config", type=Path, default=DEFAULT_CONFIG, metavar="FILE", help="default: %(default)s")
+        sub.set_defaults(command=function)
+        return sub
+
+    command("run", _run, "Watch, drain and restore until asked to stop.")
+    command("check", _check, "Say whether the configuration can be used on this machine.")
+    command("plan", _plan, "Show for each event what would run when, and what that leaves of the notice.")
+    sub = command("rehearse", _rehearse, "Show what an event would start; with --execute, do it and take it back.")
+    sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
+    sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
+    sub = command("status", _status, "Say how the handler is. Exit status 0: well, 1: not, 3: draining or restoring.")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("history", _history, "Show the incidents that are over.")
+    sub.add_argument("--json", action="store_true", help="as JSON")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    log = Log(settings.log_level)
+    for problem in preflight.problems(settings):
+        # Not a reason to leave the VM without its other tasks.
+        log.error(f"{options.config}: {problem}")
+    return Handler(settings, options.config, log).run()
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    problems = preflight.problems(settings)
+    if problems:
+        raise ConfigError([f"{options.config}: {problem}" for problem in problems])
+    print(f"{options.config}: {len(settings.tasks)} tasks, nothing is wrong")
+    return EXIT_OK
+
+
+def _plan(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    _print(plan_lines(settings.tasks, settings.notice, _read_status(settings).get("reach", {})))
+    return EXIT_OK
+
+
+def _rehearse(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    problems = preflight.problems(settings)
+    if problems:
+        raise ConfigError([f"{options.config}: {problem}" for problem in problems])
+    if not options.execute:
+        return _show_rehearsal(settings, options.event)
+    name = f"rehearsal {uuid.uuid4().hex[:8]}"
+    now = _read_status(settings)
+    if now["running"]:
+        _ask_to_rehearse(settings, now, options.event, name)
+    else:
+        code = Handler(settings, options.config, Log(settings.log_level)).rehearse(options.event, name)
+        if code:
+            return code
+    incident = _rehearsed(settings, name)
+    if incident is None:
+        raise CommandError("the rehearsal was interrupted; the next handler restores what it drained")
+    _print(incident_lines(incident))
+    return EXIT_OK if all(step["outcome"] == "ok" for step in incident["steps"]) else EXIT_FAILED
+
+
+def _show_rehearsal(settings: Config, event: str) -> int:
+    """What would run, with each `when` asked."""
+    now = Moment(time.monotonic(), time.time())
+    document = {"event": rehearsal(event, "rehearsal", now, settings.notice).signal.document}
+    tasks = []
+    for task in settings.tasks:
+        if event not in task.on:
+            continue
+        try:
+            if task.when is None or compiled(task.when)(document):
+                tasks.append(task)
+            else:
+                print(f"skipped: {task.name}, its 'when' is false for a rehearsal")
+        except ExpressionError as exc:
+            raise CommandError(f"task {task.name!r}, field 'when': {exc}") from None
+    _print(line for line in plan_lines(tasks, settings.notice, {}) if tasks)
+    print(f"Nothing was run. With --execute, {len(tasks)} tasks are drained and restored.")
+    return EXIT_OK
+
+
+def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
+    """Have the running handler do it, so that a real event in the middle is the same incident, and wait for its end."""
+    if status.in_flight(now) or "pid" not in now:
+        raise CommandError(f"the handler is {now['state']}: rehearse when it is idle")
+    request = settings.runtime_dir / REHEARSAL_REQUEST
+    write_whole(request, json.dumps({"event": event, "name": name}).encode())
+    os.kill(now["pid"], signal.SIGUSR1)
+    seen = False
+    while _rehearsed(settings, name) is None:
+        time.sleep(_LOOK_EVERY)
+        now = _read_status(settings)
+        if not now["running"]:
+            raise CommandError("the handler ended during the rehearsal; started again, it restores what was drained")
+        incident = now["incident"] or {"signals": [], "past": []}
+        here = any(one["value"] == name for one in (*incident["signals"], *incident["past"]))
+        if seen and not here and _rehearsed(settings, name) is None:
+            raise CommandError("the handler did not carry out the rehearsal: its log says why")
+        seen = seen or here or not request.exists()
+
+
+def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
+    """The finished incident of a rehearsal."""
+    for incident in History(settings.state_dir).read():
+        if any(past["value"] == name for past in incident["past"]):
+            return incident
+    return None
+
+
+def _status(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    now = _read_status(settings)
+    if options.json:
+        print(json.dumps(now, indent=2))
+    else:
+        _print(_status_lines(now))
+    if status.in_flight(now):
+        return EXIT_IN_FLIGHT
+    return EXIT_OK if now["healthy"] else EXIT_FAILED
+
+
+def _status_lines(now: dict[str, Any]) -> list[str]:
+    lines = [f"{'well' if now['healthy'] else 'NOT WELL'}, {now['state']}"]
+    lines += [f"  problem: {problem}" for problem in now["problems"]]
+    if not now.get("pid"):
+        return lines
+    lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")
+    for key, age in now["last_good_answer_ages"].items():
+        heard = "never" if age is None else f"{age:.1f} s ago"
+        lines.append(f"  {key:<29} last heard {heard}")
+    lines.append(f"  configuration {now['config_digest']}")
+    lines += [f"  a newer configuration was refused: {problem}" for problem in now["config_refused"]]
+    if now["restart_required"]:
+        lines.append("  a restart is required to put the whole configuration into force")
+    lines.append(f"  guest attribute: {now['guest_attribute'] or 'not written yet'}")
+    for event, reach in now["reach"].items():
+        verdict = {True: "yes", False: "no", None: "maybe"}[reach["possible"]]
+        lines.append(f"  can {event} reach this VM: {verdict}, {reach['reason']}")
+    if now["incident"]:
+        lines += incident_lines(now["incident"])
+    return lines
+
+
+def _history(options: argparse.Namespace) -> int:
+    incidents = History(config.load(options.config).state_dir).read()
+    if options.json:
+        print(json.dumps(incidents, indent=2))
+        return EXIT_OK
+    for incident in incidents:
+        _print(incident_lines(incident))
+    if not incidents:
+        print("No incident yet.")
+    return EXIT_OK
+
+
+def _read_status(settings: Config) -> dict[str, Any]:
+    boot_id = settings.boot_id_file.read_text(encoding="ascii").strip()
+    return status.read(settings, time.monotonic(), boot_id)
+
+
+def _print(lines: Any) -> None:
+    for line in lines:
+        print(line)

@@ -1,0 +1,435 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The handler's one loop: it passes what it hears to the state machine and does what that says.
+
+Threads watch the metadata server and write the guest attribute; everything that decides happens here, in one thread.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import selectors
+import signal
+import socket
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Union
+
+from . import config as configuration
+from . import preflight, signals
+from ._maintenance import PREEMPTED_KEY, SIGNAL_KEYS, UnreadableWindow, applicability
+from ._metadata_server import MetadataError, MetadataServer, NotFound
+from .config import Config, ConfigError
+from .expressions import ExpressionError, Predicate, compiled
+from .files import Lock
+from .history import History
+from .incident import DRAINING, RESTORING, Incident, Moment, public
+from .journal import Entry, Journal, JournalError
+from .log import Log
+from .machine import (
+    Action,
+    Close,
+    End,
+    Limit,
+    Observation,
+    Reconfigured,
+    Start,
+    State,
+    Tick,
+    recovered,
+    step,
+)
+from .narrate import narrate
+from .notify import notify
+from .report import Reporter
+from .runner import Runner
+from .status import lock_path
+from .tasks import Task
+from .watch import Failed, Heard, Watcher
+
+REHEARSAL_REQUEST = "rehearse.json"
+
+# A watcher that ended no try for this much longer than a poll may take is stuck.
+STUCK_AFTER = 20.0
+# What the last look at `preempted` may cost a shutdown.
+LAST_LOOK = 1.0
+
+# Settings that threads and open files were made from.
+_FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The metadata server said who this VM is, and which events can reach it."""
+
+    instance_id: str
+    reach: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Published:
+    """The guest attribute was written, or not."""
+
+    result: str
+
+
+Message = Union[Heard, Failed, Identified, Published]
+
+
+class Handler:
+    """One handler on one state directory, from `run` to its return."""
+
+    def __init__(
+        self,
+        config: Config,
+        config_path: Path,
+        log: Log,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        """Take the state directory. Raises `Locked` when another handler has it, or OSError."""
+        self._config = config
+        self._config_path = config_path
+        self._log = log
+        self._clock = clock
+        self._wall = wall
+        for directory in (config.state_dir, config.runtime_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._lock = Lock(lock_path(config))
+        self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
+        self._journal = Journal(config.state_dir)
+        self._history = History(config.state_dir)
+        self._selector = selectors.DefaultSelector()
+        self._runner = Runner(self._selector, log)
+        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._wake, self._waker = socket.socketpair()
+        self._flags: list[int] = []
+        self._stop_requests = 0
+        self._stop_at = 0.0
+        self._instance_id: str | None = None
+        # An incident of an earlier boot, until it is known whether it is this instance's.
+        self._unclaimed: Entry | None = None
+        self._early: dict[str, Observation] = {}
+        self._predicates: dict[str, Predicate] = {}
+        self._state = State(config.tasks)
+        self._watchers: list[Watcher] = []
+        self._reporter = Reporter(config, log, self._boot_id, self._on_published)
+
+    def run(self) -> int:
+        """Watch until asked to stop. Answers the exit status."""
+        self._prepare()
+        self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
+        self._watchers = [
+            Watcher(key, self._config.metadata_host, self._post, self._config.poll_timeout) for key in SIGNAL_KEYS
+        ]
+        for watcher in self._watchers:
+            watcher.start()
+        threading.Thread(target=self._identify, name="identity", daemon=True).start()
+        self._reporter.start()
+        self._report()
+        while not self._is_done():
+            self._turn()
+        return self._stopped()
+
+    def rehearse(self, event: str, name: str) -> int:
+        """Go through an event that nobody announced, without a metadata server, and return when it is over."""
+        self._prepare()
+        if self._state.incident is not None:
+            self._log.error("an incident is open: start the handler, which will end it, before a rehearsal")
+            return 1
+        self._observe(signals.rehearsal(event, name, self._now(), self._config.notice))
+        while self._state.incident is not None and not self._is_done():
+            self._turn()
+        return self._stopped()
+
+    def _prepare(self) -> None:
+        self._wake.setblocking(False)
+        self._waker.setblocking(False)
+        self._selector.register(self._wake, selectors.EVENT_READ)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda received, _frame: self._flags.append(received))
+        # For its byte on the wake-up channel: a step has ended.
+        signal.signal(signal.SIGCHLD, lambda _received, _frame: None)
+        self._recover()
+
+    def _recover(self) -> None:
+        try:
+            entry = self._journal.read()
+        except JournalError as exc:
+            aside = self._journal.set_aside("unreadable")
+            self._log.error(f"{exc} It is kept as {aside}. What it held cannot be restored by this handler.")
+            return
+        if entry is None:
+            return
+        if entry.incident is None:
+            self._instance_id = entry.instance_id
+        elif entry.boot_id == self._boot_id:
+            self._instance_id = entry.instance_id
+            self._take_up(entry.incident, same_boot=True)
+        else:
+            self._unclaimed = entry
+            self._log.info("an incident of an earlier boot is open; asking the metadata server how things are")
+
+    def _take_up(self, incident: Incident, same_boot: bool) -> None:
+        self._log.warning(f"incident {incident.id} goes on where the last handler left it")
+        self._runner.end_leftovers(incident)
+        self._state = State(self._config.tasks, recovered(incident, self._now(), same_boot))
+        self._observe(Reconfigured(self._config.tasks))
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._patience()):
+            if key.data is None:
+                self._drain_wake()
+            else:
+                self._runner.read(key.data)
+        while self._flags:
+            self._on_flag(self._flags.pop(0))
+        while not self._inbox.empty():
+            self._on_message(self._inbox.get())
+        for finished in self._runner.poll(self._clock()):
+            self._observe(finished)
+        if self._state.wake_at is not None and self._state.wake_at <= self._clock():
+            self._observe(Tick())
+        self._show_life()
+        self._report()
+
+    def _patience(self) -> float | None:
+        """Seconds until time alone matters."""
+        times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time()]
+        if self._stop_requests:
+            times.append(self._stop_at)
+        known = [time for time in times if time is not None]
+        return max(0.0, min(known) - self._clock()) if known else None
+
+    def _post(self, message: Message) -> None:
+        """From any thread."""
+        self._inbox.put(message)
+        try:
+            self._waker.send(b"\0")
+        except BlockingIOError:
+            # Full: then it wakes up anyway.
+            return
+
+    def _drain_wake(self) -> None:
+        try:
+            while self._wake.recv(4096):
+                pass
+        except BlockingIOError:
+            return
+
+    def _on_message(self, message: Message) -> None:
+        if isinstance(message, Failed):
+            self._reporter.failed(message)
+        elif isinstance(message, Published):
+            self._reporter.published(message.result)
+        elif isinstance(message, Identified):
+            self._on_identified(message)
+        else:
+            self._on_heard(message)
+
+    def _on_heard(self, heard: Heard) -> None:
+        notice, unknown = self._config.notice, self._config.unknown_event
+        try:
+            reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
+        except UnreadableWindow as exc:
+            self._reporter.failed(Failed(heard.key, str(exc), heard.clock))
+            return
+        if self._unclaimed is not None:
+            self._early[heard.key] = reading
+        else:
+            self._observe(reading)
+        self._reporter.heard(heard)
+
+    def _on_identified(self, identified: Identified) -> None:
+        self._reporter.reach = identified.reach
+        self._reporter.instance_id = identified.instance_id
+        entry, self._unclaimed = self._unclaimed, None
+        if entry is not None and entry.incident is not None:
+            if entry.instance_id in (None, identified.instance_id):
+                self._take_up(entry.incident, same_boot=False)
+            else:
+                aside = self._journal.set_aside(f"of-{entry.instance_id}")
+                self._log.warning(f"the journal is of instance {entry.instance_id}, not of this: kept as {aside}")
+        is_new = self._instance_id != identified.instance_id
+        self._instance_id = identified.instance_id
+        if is_new:
+            self._write_journal()
+        while self._early:
+            self._observe(self._early.pop(next(iter(self._early))))
+
+    def _on_published(self, result: str) -> None:
+        self._post(Published(result))
+
+    def _observe(self, observation: Observation) -> None:
+        before = self._state.incident
+        now = self._now()
+        self._state, actions = step(self._state, observation, now, self._applies)
+        after = self._state.incident
+        closed = next((action.incident for action in actions if isinstance(action, Close)), None)
+        if closed is not None:
+            self._keep(closed, now)
+        if after != before:
+            self._write_journal()
+        for action in actions:
+            self._act(action, after, now)
+        seen = after or closed
+        if seen is not None:
+            for level, text in narrate(before, seen, now):
+                getattr(self._log, level)(text)
+        self._reporter.incident(before, after, closed)
+
+    def _act(self, action: Action, incident: Incident | None, now: Moment) -> None:
+        if isinstance(action, Start) and incident is not None:
+            failed = self._runner.start(action, incident.id, now.clock, now.at)
+            if failed is not None:
+                self._observe(failed)
+        elif isinstance(action, Limit):
+            self._runner.limit(action.number, now.clock, action.until)
+        elif isinstance(action, End):
+            self._runner.end(action.number, now.clock)
+
+    def _keep(self, incident: Incident, now: Moment) -> None:
+        try:
+            self._history.add(public(incident, now))
+        except OSError as exc:
+            self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is in this log only.")
+
+    def _write_journal(self) -> None:
+        try:
+            self._journal.write(Entry(self._instance_id, self._boot_id, self._state.incident))
+        except OSError as exc:
+            # A drain without a journal is worse than one with it, and better than none.
+            self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {exc}.")
+            return
+        self._reporter.journal_written()
+
+    def _applies(self, task: Task, event: Mapping[str, Any]) -> bool:
+        if task.when is None:
+            return True
+        try:
+            if task.when not in self._predicates:
+                self._predicates[task.when] = compiled(task.when)
+            return bool(self._predicates[task.when]({"event": event}))
+        except ExpressionError as exc:
+            self._log.error(f"task {task.name!r}, field 'when': {exc}. The task is run.")
+            return True
+
+    def _on_flag(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload()
+        elif number == signal.SIGUSR1:
+            self._take_rehearsal()
+        else:
+            self._on_stop()
+
+    def _on_stop(self) -> None:
+        self._stop_requests += 1
+        self._stop_at = self._clock() + self._config.stop_timeout
+        notify("STOPPING=1")
+        if self._stop_requests == 1 and self._watchers and not self._is_in_flight():
+            self._look_last()
+        if self._is_in_flight():
+            self._log.warning("asked to stop while steps run: finishing them; asked again, the next handler will")
+
+    def _look_last(self) -> None:
+        """A preemption shuts the system down while its signal is still on the way to us: ask once more."""
+        server = MetadataServer(self._config.metadata_host, retry_for=0, timeout=LAST_LOOK)
+        try:
+            value = server.get(PREEMPTED_KEY).value
+        except MetadataError:
+            return
+        self._on_heard(Heard(PREEMPTED_KEY, value, self._clock()))
+
+    def _is_in_flight(self) -> bool:
+        return self._state.incident is not None and self._state.incident.phase in (DRAINING, RESTORING)
+
+    def _is_done(self) -> bool:
+        if self._stop_requests == 0:
+            return False
+        return self._stop_requests > 1 or not self._is_in_flight() or self._clock() >= self._stop_at
+
+    def _stopped(self) -> int:
+        self._runner.hand_over()
+        self._report(final=True)
+        self._log.info("stopped")
+        return 0
+
+    def _reload(self) -> None:
+        try:
+            new = configuration.load(self._config_path)
+            problems = [f"{self._config_path}: {problem}" for problem in preflight.problems(new)]
+            if problems:
+                raise ConfigError(problems)
+        except ConfigError as exc:
+            for problem in exc.problems:
+                self._log.error(f"the new configuration is refused, the one before stays: {problem}")
+            self._reporter.config_refused(exc.problems)
+            return
+        late = [name for name in _FIXED if getattr(new, name) != getattr(self._config, name)]
+        if late:
+            self._log.warning(f"{', '.join(late)}: changed, but only a restart makes it so")
+        self._config = new
+        self._predicates = {}
+        self._log.level = new.log_level
+        self._reporter.configured(new, restart_required=bool(late))
+        self._observe(Reconfigured(new.tasks))
+        self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
+
+    def _take_rehearsal(self) -> None:
+        request = self._config.runtime_dir / REHEARSAL_REQUEST
+        try:
+            wanted = json.loads(request.read_bytes())
+            request.unlink()
+            event, name = str(wanted["event"]), str(wanted["name"])
+            observation = signals.rehearsal(event, name, self._now(), self._config.notice)
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            self._log.error(f"Reading what to rehearse from {request}: {exc!r}.")
+            return
+        if self._is_in_flight():
+            self._log.error("a rehearsal is refused while steps run")
+            return
+        self._observe(observation)
+
+    def _identify(self) -> None:
+        """In a thread of its own: an outage may last, and only an incident of an earlier boot waits for this."""
+        server = MetadataServer(self._config.metadata_host, retry_for=None)
+
+        def value(path: str) -> str:
+            try:
+                return str(server.get(path).value)
+            except NotFound:
+                return ""
+
+        while True:
+            try:
+                instance_id = str(server.get("instance/id").value)
+                reach = applicability(
+                    value("instance/machine-type"),
+                    value("instance/scheduling/on-host-maintenance"),
+                    value("instance/scheduling/preemptible"),
+                )
+                break
+            except MetadataError as exc:
+                self._post(Failed("instance/id", str(exc), self._clock()))
+                time.sleep(STUCK_AFTER)
+        server.close()
+        described = {event: {"possible": one.possible, "reason": one.reason} for event, one in reach.items()}
+        self._post(Identified(instance_id, described))
+
+    def _show_life(self) -> None:
+        now = self._clock()
+        bound = self._config.poll_timeout + STUCK_AFTER
+        if all(now - watcher.last_turn < bound for watcher in self._watchers):
+            self._reporter.alive(now)
+
+    def _report(self, final: bool = False) -> None:
+        self._reporter.report(self._state.incident, self._now(), final=final)
+
+    def _now(self) -> Moment:
+        return Moment(self._clock(), self._wall())

@@ -1,0 +1,72 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counters, and the text file in which node_exporter's textfile collector finds them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from .files import write_whole
+
+_PREFIX = "gce_maintenance_handler_"
+
+_HELP = {
+    "info": ("gauge", "The handler's version and configuration."),
+    "healthy": ("gauge", "1 while every watched key was heard of lately."),
+    "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
+    "event": ("gauge", "1 while an event is announced."),
+    "held_tasks": ("gauge", "Tasks that were drained and not restored."),
+    "polls_total": ("counter", "Questions to the metadata server, by key and result."),
+    "incidents_total": ("counter", "Incidents that were closed."),
+    "steps_total": ("counter", "Steps that ended, by phase and outcome."),
+    "journal_failures_total": ("counter", "Journal writes that failed; the step ran all the same."),
+    "reload_failures_total": ("counter", "Configurations that were refused; the one before stayed."),
+    "status_writes_total": ("counter", "Writes of the guest attribute, by result."),
+}
+
+Labels = tuple[tuple[str, str], ...]
+
+
+class Metrics:
+    """Values by name and labels."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, dict[Labels, float]] = {}
+
+    def count(self, name: str, **labels: str) -> None:
+        values = self._values.setdefault(name, {})
+        key = tuple(sorted(labels.items()))
+        values[key] = values.get(key, 0) + 1
+
+    def set(self, name: str, value: float, **labels: str) -> None:
+        self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
+
+    def counted(self, name: str, **labels: str) -> float:
+        """The value now; 0 where nothing was counted."""
+        return self._values.get(name, {}).get(tuple(sorted(labels.items())), 0)
+
+    def text(self) -> str:
+        """In Prometheus' text format."""
+        lines = []
+        for name, (kind, help_text) in _HELP.items():
+            values = self._values.get(name)
+            if not values:
+                continue
+            lines += [f"# HELP {_PREFIX}{name} {help_text}", f"# TYPE {_PREFIX}{name} {kind}"]
+            lines += [f"{_PREFIX}{name}{_labels(dict(labels))} {value:.15g}" for labels, value in values.items()]
+        return "\n".join(lines) + "\n"
+
+    def write(self, path: Path) -> None:
+        """Raises OSError."""
+        write_whole(path, self.text().encode(), mode=0o644)
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    if not labels:
+        return ""
+    return "{" + ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items()) + "}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,83 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guest attribute `maintenance-handler/status`: written beside the drain, never before it, never too often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Callable
+
+from ._guest_attributes import QueryBudget, attribute_path
+from ._metadata_server import Forbidden, MetadataError, MetadataServer
+
+NAMESPACE = "maintenance-handler"
+KEY = "status"
+
+# Guest attributes may be turned on at any time, and take effect some minutes later.
+DISABLED_PAUSE = 300.0
+FAILED_PAUSE = 30.0
+
+
+class Publisher:
+    """Writes the newest text that was offered in a daemon thread; what it overtook is never sent.
+
+    `last_result` is "" before the first write, then "ok", or why it failed.
+    """
+
+    def __init__(
+        self,
+        host: str | None,
+        on_result: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.last_result = ""
+        self._on_result = on_result
+        self._clock = clock
+        self._sleep = sleep
+        self._server = MetadataServer(host, retry_for=0, clock=clock, sleep=sleep)
+        self._budget = QueryBudget()
+        self._changed = threading.Condition()
+        self._offered: str | None = None
+        self._written: str | None = None
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="guest attribute", daemon=True).start()
+
+    def offer(self, text: str) -> None:
+        """Have it written soon. Never blocks."""
+        with self._changed:
+            self._offered = text
+            self._changed.notify()
+
+    def turn(self) -> float:
+        """Wait for something new, write it, and answer how many seconds to leave the server alone."""
+        with self._changed:
+            while self._offered == self._written:
+                self._changed.wait()
+        wait = self._budget.take(self._clock())
+        if wait > 0:
+            self._sleep(wait)
+        with self._changed:
+            text = self._offered
+        try:
+            self._server.put(attribute_path(NAMESPACE, KEY), text or "")
+        except MetadataError as exc:
+            self._say(str(exc))
+            return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
+        self._written = text
+        self._say("ok")
+        return 0.0
+
+    def _run(self) -> None:
+        while True:
+            pause = self.turn()
+            if pause > 0:
+                self._sleep(pause)
+
+    def _say(self, result: str) -> None:
+        if result != self.last_result:
+            self.last_result = result
+            self._on_result(result)

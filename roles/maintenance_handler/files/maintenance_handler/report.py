@@ -1,0 +1,202 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the handler is seen from outside: systemd, status file, metrics, guest attribute, and the log of outages."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from . import __version__, status
+from ._maintenance import EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
+from .config import Config
+from .incident import IDLE, Incident, Moment, held, public
+from .log import Log
+from .metrics import Metrics
+from .notify import notify, watchdog_interval
+from .publish import Publisher
+from .watch import Failed, Heard
+
+# During an outage: how often the log says that it goes on.
+OUTAGE_LOG_EVERY = 60.0
+
+
+class Reporter:
+    """Collects what there is to say, and says it when it has changed. Nothing here can fail the handler."""
+
+    def __init__(self, config: Config, log: Log, boot_id: str, on_published: Callable[[str], None]) -> None:
+        self.instance_id: str | None = None
+        self.reach: Mapping[str, Any] = {}
+        self._config = config
+        self._log = log
+        self._boot_id = boot_id
+        self._started_at = time.time()
+        self._last_good: dict[str, float | None] = dict.fromkeys(SIGNAL_KEYS)
+        self._outages: dict[str, tuple[float, float]] = {}
+        self._config_problems: list[str] = []
+        self._restart_required = False
+        self._journal_problem = ""
+        self._write_problem = ""
+        self._ready = False
+        self._life_every = watchdog_interval()
+        self._last_life = 0.0
+        self._shown_state: tuple[Any, ...] = ()
+        self._changed = True
+        self._publisher = Publisher(config.metadata_host, on_published) if config.guest_attributes else None
+        self.metrics = Metrics()
+        self._describe()
+
+    def start(self) -> None:
+        if self._publisher is not None:
+            self._publisher.start()
+
+    def heard(self, heard: Heard) -> None:
+        """A key was answered for."""
+        self._changed = True
+        self._last_good[heard.key] = heard.clock
+        self.metrics.count("polls_total", key=heard.key, result="answer")
+        self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
+        outage = self._outages.pop(heard.key, None)
+        if outage is not None:
+            self._log.warning(f"{heard.key} is answered again, after {heard.clock - outage[0]:.0f} s")
+        if heard.key == MAINTENANCE_EVENT_KEY and not self._ready:
+            self._ready = True
+            self._log.info("the metadata server has answered: ready")
+            notify("READY=1")
+
+    def failed(self, failed: Failed) -> None:
+        """A try to hear of a key failed."""
+        self.metrics.count("polls_total", key=failed.key, result="failure")
+        began, logged = self._outages.get(failed.key, (failed.clock, None))
+        if logged is None or failed.clock - logged >= OUTAGE_LOG_EVERY:
+            since = "" if logged is None else f" (for {failed.clock - began:.0f} s now)"
+            self._log.warning(f"{failed.reason}{since}")
+            logged = failed.clock
+            self._changed = True
+        self._outages[failed.key] = (began, logged)
+
+    def published(self, result: str) -> None:
+        """The guest attribute's write came to something else than the time before."""
+        self.metrics.count("status_writes_total", result="ok" if result == "ok" else "failure")
+        if result == "ok":
+            self._log.debug("the guest attribute is written")
+        else:
+            self._log.warning(f"the status is not published as a guest attribute: {result}")
+        self._changed = True
+
+    def journal_failed(self, problem: str) -> None:
+        self.metrics.count("journal_failures_total")
+        self._changed = True
+        self._journal_problem = problem
+        self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
+
+    def journal_written(self) -> None:
+        self._changed = True
+        self._journal_problem = ""
+
+    def config_refused(self, problems: list[str]) -> None:
+        self.metrics.count("reload_failures_total")
+        self._config_problems = problems
+        self._changed = True
+
+    def configured(self, config: Config, restart_required: bool) -> None:
+        self._config = config
+        self._config_problems = []
+        self._restart_required = restart_required
+        self._describe()
+        self._changed = True
+
+    def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
+        """An observation has made this of the incident."""
+        seen = after or closed
+        if seen is None:
+            return
+        open_before = {one.number for one in before.steps if one.open} if before else set()
+        ended = [one for one in seen.steps if not one.open and (one.number in open_before)]
+        for one in ended:
+            self.metrics.count("steps_total", phase=one.phase, outcome=one.outcome)
+        if closed is not None:
+            self.metrics.count("incidents_total")
+        self._changed = True
+
+    def alive(self, now: float) -> None:
+        """The loop turns and the watchers' polls end."""
+        if self._life_every is not None and now - self._last_life >= self._life_every / 2:
+            self._last_life = now
+            notify("WATCHDOG=1")
+
+    def next_time(self) -> float | None:
+        """When on the clock to turn the loop although nothing happened."""
+        return None if self._life_every is None else self._last_life + self._life_every
+
+    def report(self, incident: Incident | None, now: Moment, final: bool = False) -> None:
+        """Write down how things are, if that has changed."""
+        if not self._changed and not final:
+            return
+        self._changed = False
+        state = IDLE if incident is None else incident.phase
+        self._set_gauges(incident)
+        self._write(incident, state, now)
+        shown = (state, held(incident) if incident else (), bool(self._outages))
+        if shown == self._shown_state:
+            return
+        self._shown_state = shown
+        notify(f"STATUS={state}{', the metadata server does not answer' if self._outages else ''}")
+        if self._publisher is not None:
+            self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
+
+    def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
+        problems = [self._journal_problem] if self._journal_problem else []
+        document = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "boot_id": self._boot_id,
+            "instance_id": self.instance_id,
+            "started_at": self._started_at,
+            "clock": now.clock,
+            "state": state,
+            "incident": None if incident is None else public(incident, now),
+            "last_good_answer": self._last_good,
+            "poll_timeout": self._config.poll_timeout,
+            "problems": problems,
+            "outages": sorted(self._outages),
+            "config_digest": self._config.digest,
+            "config_refused": self._config_problems,
+            "restart_required": self._restart_required,
+            "guest_attribute": self._publisher.last_result if self._publisher else "off",
+            "reach": self.reach,
+        }
+        try:
+            status.write(self._config, document)
+            if self._config.metrics_textfile is not None:
+                self.metrics.write(self._config.metrics_textfile)
+        except OSError as exc:
+            if str(exc) != self._write_problem:
+                self._write_problem = str(exc)
+                self._log.error(f"Writing the status: {exc}.")
+            return
+        self._write_problem = ""
+
+    def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
+        return {
+            "state": state,
+            "events": [one.event for one in incident.signals] if incident else [],
+            "held": list(held(incident)) if incident else [],
+            "incident": incident.id if incident else None,
+            "at": format_time(now.at),
+            "version": __version__,
+        }
+
+    def _set_gauges(self, incident: Incident | None) -> None:
+        on = {one.event for one in incident.signals} if incident else set()
+        for event in EVENTS:
+            self.metrics.set("event", float(event in on), event=event)
+        self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
+        known = all(clock is not None for clock in self._last_good.values())
+        self.metrics.set("healthy", float(known and not self._outages and not self._journal_problem))
+
+    def _describe(self) -> None:
+        self.metrics.set("info", 1.0, version=__version__)

@@ -1,0 +1,91 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what the metadata server answers to what the state machine observes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Union
+
+from ._maintenance import (
+    MAINTENANCE_EVENT_KEY,
+    PREEMPT,
+    PREEMPTED_KEY,
+    WINDOW,
+    Window,
+    event_of,
+    format_time,
+    is_preempted,
+    parse_window,
+)
+from .incident import REHEARSAL, Moment, Signal
+from .machine import Announced, Withdrawn
+
+Reading = Union[Announced, Withdrawn]
+
+
+def read(key: str, value: Any, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
+    """What a value of one of the signal keys says; `value` is None where the key is not there.
+
+    Raises `UnreadableWindow`.
+    """
+    if value is None:
+        return Withdrawn(key)
+    if key == MAINTENANCE_EVENT_KEY:
+        return _announced(key, event_of(str(value), unknown_event), str(value), now, notice)
+    if key == PREEMPTED_KEY:
+        return _announced(key, PREEMPT if is_preempted(str(value)) else None, str(value), now, notice)
+    window = parse_window(value)
+    return Withdrawn(key) if window is None else Announced(_window_signal(key, window, now, notice))
+
+
+def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -> Announced:
+    """An event that nobody announced, to see what the tasks do about it."""
+    deadline = now.clock + notice[event]
+    document = _document(event, REHEARSAL, name, notice[event], rehearsal=True)
+    return Announced(Signal(REHEARSAL, event, name, now, deadline, document))
+
+
+def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:
+    if event is None:
+        return Withdrawn(key)
+    word = value.strip()[:100]
+    document = _document(event, key, word, notice[event])
+    return Announced(Signal(key, event, word, now, now.clock + notice[event], document))
+
+
+def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, float]) -> Signal:
+    left = window.seconds_until_start(now.at)
+    begun = window.has_begun(now.at)
+    if begun:
+        left = notice[WINDOW]
+    document = _document(WINDOW, key, window.status, None, window=window)
+    deadline = None if left is None else now.clock + left
+    return Signal(key, WINDOW, window.status, now, deadline, document, begun=begun)
+
+
+def _document(
+    event: str,
+    source: str,
+    value: str,
+    notice_seconds: float | None,
+    *,
+    rehearsal: bool = False,
+    window: Window | None = None,
+) -> dict[str, Any]:
+    """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
+    known = window or Window(start=None)
+    return {
+        "name": event,
+        "source": source,
+        "value": value,
+        "rehearsal": rehearsal,
+        "notice_seconds": notice_seconds,
+        "can_reschedule": known.can_reschedule,
+        "maintenance_status": known.status if window else None,
+        "maintenance_type": known.type if window else None,
+        "maintenance_reasons": list(known.reasons),
+        "window_start_time": format_time(known.start),
+        "window_end_time": format_time(known.end),
+        "latest_window_start_time": format_time(known.latest_start),
+    }

@@ -1,0 +1,100 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Incidents and plans as lines for a person. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ._maintenance import EVENTS, WINDOW
+from .incident import OK
+from .plan import Stage, batches, stages
+from .tasks import RESTORE, Task
+
+
+def incident_lines(incident: Mapping[str, Any]) -> list[str]:
+    """An incident (as `incident.public` shows it) in order of time, seconds counted from the first signal."""
+    began = incident["opened_at"]
+    rows: list[tuple[float, str, str]] = []
+    for past in incident["past"]:
+        rows.append((past["noticed_at"], _notice(past), ""))
+        rows.append((past["ended_at"], f"{past['event']} is over", ""))
+    rows += [(one["noticed_at"], _notice(one), _left(one["seconds_left"], "left now")) for one in incident["signals"]]
+    rows += [(skip["at"], f"skip     {skip['task']}", skip["reason"]) for skip in incident["skips"]]
+    rows += [
+        (step["started_at"], f"{step['phase']:<8} {step['task']}{_attempt(step)}", _step_end(step))
+        for step in incident["steps"]
+    ]
+    rows.sort(key=lambda row: row[0])
+    width = max(len(row[1]) for row in rows) if rows else 0
+    head = f"Incident {incident['id']}, {time.strftime('%Y-%m-%d %H:%M:%S %Z', time.localtime(began))}"
+    return [head, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
+
+
+def plan_lines(tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
+    """For each event, what starts when, side by side or in turn, and how much of the notice it may take."""
+    lines = []
+    for event in EVENTS:
+        rows = batches(tasks, event)
+        given = "announced ahead" if event == WINDOW else f"{notice[event]:g} s of notice"
+        lines.append(f"{event} ({given}){_reach(reach.get(event))}")
+        if not rows:
+            lines.append("  no task is for it")
+            continue
+        for batch in rows:
+            lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
+            begins = 0.0
+            for stage in batch.stages:
+                lines.append(_stage_line(stage, begins))
+                begins += stage.seconds
+            if event != WINDOW or batch.lead is not None:
+                room = (notice[event] if batch.lead is None else batch.lead) - begins
+                lines.append(f"    {begins:g} s at most, {room:g} s to spare")
+        mine = [task for task in tasks if event in task.on]
+        back = stages(mine, RESTORE)
+        if back:
+            lines.append("  afterwards")
+            lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]
+    return lines
+
+
+def _stage_line(stage: Stage, begins: float) -> str:
+    return f"    stage {stage.number:<4} drain    {_names(stage)}  (+{begins:g} s, {stage.seconds:g} s at most)"
+
+
+def _names(stage: Stage) -> str:
+    return ", ".join(task.name for task in stage.tasks)
+
+
+def _reach(reach: Mapping[str, Any] | None) -> str:
+    if not reach:
+        return ""
+    verdict = {True: "can reach this VM", False: "cannot reach this VM", None: "may reach this VM"}
+    return f": {verdict[reach['possible']]}, {reach['reason']}"
+
+
+def _notice(signal: Mapping[str, Any]) -> str:
+    kind = "rehearsal of " if signal["rehearsal"] else ""
+    return f"notice   {kind}{signal['event']} ({signal['value']})"
+
+
+def _attempt(step: Mapping[str, Any]) -> str:
+    return f" (attempt {step['attempt']})" if step["attempt"] > 1 else ""
+
+
+def _step_end(step: Mapping[str, Any]) -> str:
+    if not step["outcome"]:
+        return _joined("running", _left(step["seconds_left"], "left at its start"))
+    took = "" if step["seconds"] is None else f"{step['outcome']} in {step['seconds']:.3f} s"
+    detail = "" if step["outcome"] == OK else step["detail"]
+    return _joined(took, _left(step["seconds_left"], "left at its start"), detail)
+
+
+def _left(seconds: float | None, what: str) -> str:
+    return "" if seconds is None else f"{max(0.0, seconds):.1f} s {what}"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

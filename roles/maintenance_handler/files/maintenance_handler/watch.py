@@ -1,0 +1,100 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A thread that hangs on one metadata key, for ever and through every outage, and says what it hears."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Callable, Union
+
+from ._maintenance import UPCOMING_MAINTENANCE_KEY
+from ._metadata_server import MetadataError, MetadataServer, NotFound
+
+# A key that is not there is asked for again, not waited for. An announcement leaves days, the other two do not.
+ABSENT_PAUSE = 5.0
+# An answer without news before its time (an etag that changes while the value does not) must not become a busy loop.
+LEAST_TURN = 1.0
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The metadata server answered; `value` is None where it has no such key (yet)."""
+
+    key: str
+    value: Any
+    clock: float
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A try to ask did not get an answer; there will be another."""
+
+    key: str
+    reason: str
+    clock: float
+
+
+Post = Callable[[Union[Heard, Failed]], None]
+
+
+class Watcher:
+    """Watches one key in a daemon thread. `last_turn` is when (on the clock) a try last ended, whatever it came to."""
+
+    def __init__(
+        self,
+        key: str,
+        host: str | None,
+        post: Post,
+        poll_timeout: int,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.key = key
+        self.last_turn = clock()
+        self._post = post
+        self._poll_timeout = poll_timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._last_value: Any = None
+        self._etag: str | None = None
+        self._server = MetadataServer(host, retry_for=None, clock=clock, sleep=sleep, on_retry=self._on_retry)
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name=self.key, daemon=True).start()
+
+    def turn(self) -> float:
+        """Ask once, say what came, and answer how many seconds to wait before asking again."""
+        began = self._clock()
+        try:
+            answer = self._server.wait(self.key, self._etag, self._poll_timeout)
+        except NotFound:
+            self._etag = None
+            self._heard(None)
+            return float(self._poll_timeout) if self.key == UPCOMING_MAINTENANCE_KEY else ABSENT_PAUSE
+        except MetadataError as exc:
+            # 400 or 403: nothing that a retry changes soon, but we are here to stay.
+            self._on_retry(exc, ABSENT_PAUSE)
+            return ABSENT_PAUSE
+        first = self._etag is None
+        self._etag = answer.etag
+        is_news = first or answer.value != self._last_value
+        self._heard(answer.value)
+        return 0.0 if is_news else max(0.0, LEAST_TURN - (self._clock() - began))
+
+    def _run(self) -> None:
+        while True:
+            pause = self.turn()
+            if pause > 0:
+                self._sleep(pause)
+
+    def _heard(self, value: Any) -> None:
+        self._last_value = value
+        self.last_turn = self._clock()
+        self._post(Heard(self.key, value, self.last_turn))
+
+    def _on_retry(self, error: MetadataError, pause: float) -> None:
+        self.last_turn = self._clock()
+        self._post(Failed(self.key, str(error), self.last_turn))
