@@ -68,8 +68,15 @@ class Journal:
             and entry.at >= since
             and (instance is None or entry.instance == instance)
             and (face is None or entry.face == face)
-            and (path is None or entry.path.startswith(path))
+            and (path is None or _below_root(entry.path).startswith(_below_root(path)))
         ]
 
     def clear(self) -> None:
         self._entries.clear()
+
+
+def _below_root(path: str) -> str:
+    for root in ("/computeMetadata/v1/", "/compute/v1/"):
+        if path.startswith(root):
+            return path[len(root) :]
+    return path

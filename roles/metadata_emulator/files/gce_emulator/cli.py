@@ -1,0 +1,111 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`python -m gce_emulator --config fleet.yml`: everything in one process and one event loop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import resource
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from . import __version__, compute_face, control_face
+from .clock import Clock
+from .fleet import Fleet, FleetError, load
+from .metadata_face import MetadataFace
+from .state import Project
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _parser().parse_args(arguments)
+    try:
+        fleet = load(options.config)
+    except FleetError as error:
+        print(f"{options.config}: {error}", file=sys.stderr)
+        return 2
+    if options.check:
+        return 0
+    _allow_many_connections()
+    try:
+        asyncio.run(_serve(fleet))
+    except OSError as error:
+        print(f"{options.config}: {error.strerror or error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+async def _serve(fleet: Fleet) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    emulator = Emulator(fleet)
+    await emulator.start()
+    print(json.dumps(emulator.ready()), flush=True)
+    await stop.wait()
+    await emulator.stop()
+
+
+class Emulator:
+    """All faces of one fleet, in the running event loop. Tests may use it without a process."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.project = Project(fleet, Clock(fleet.speed))
+        self.metadata = {name: MetadataFace(instance) for name, instance in self.project.instances.items()}
+        self._runners: list[web.AppRunner] = []
+        self._urls: dict[str, str] = {}
+
+    async def start(self) -> None:
+        for face in self.metadata.values():
+            await face.start()
+        await self._run("control", control_face.make_app(self.project, self.ready), self.fleet.control_port)
+        await self._run("compute", compute_face.make_app(self.project), self.fleet.compute_port)
+
+    async def stop(self) -> None:
+        for face in self.metadata.values():
+            await face.stop()
+        for runner in self._runners:
+            await runner.cleanup()
+
+    def ready(self) -> dict[str, Any]:
+        """Where everything listens."""
+        return {**self._urls, "metadata": {name: face.address for name, face in self.metadata.items()}}
+
+    async def _run(self, name: str, app: web.Application, port: int) -> None:
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, self.fleet.listen, port)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        self._urls[name] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gce_emulator", description="Emulate a Compute Engine project: metadata servers and the Compute API."
+    )
+    parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the fleet file (YAML)")
+    parser.add_argument("--check", action="store_true", help="check the fleet file and do nothing else")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    return parser
+
+
+def _allow_many_connections() -> None:
+    """Each hanging GET is an open file; the usual soft limit of 1024 is far below what a fleet can hold open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    except (OSError, ValueError) as error:
+        print(
+            f"The limit of open files stays at {soft}, which bounds the GETs that can hang at once:"
+            f" raising it to {hard} failed: {error}.",
+            file=sys.stderr,
+        )
