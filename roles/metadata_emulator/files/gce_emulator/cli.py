@@ -65,7 +65,9 @@ class Emulator:
     async def start(self) -> None:
         for face in self.metadata.values():
             await face.start()
-        await self._run("control", control_face.make_app(self.project, self.ready), self.fleet.control_port)
+        await self._run(
+            "control", control_face.make_app(self.project, self.ready, self._hanging), self.fleet.control_port
+        )
         await self._run("compute", compute_face.make_app(self.project), self.fleet.compute_port)
 
     async def stop(self) -> None:
@@ -77,6 +79,9 @@ class Emulator:
     def ready(self) -> dict[str, Any]:
         """Where everything listens."""
         return {**self._urls, "metadata": {name: face.address for name, face in self.metadata.items()}}
+
+    def _hanging(self, name: str) -> int:
+        return self.metadata[name].held
 
     async def _run(self, name: str, app: web.Application, port: int) -> None:
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)

@@ -21,9 +21,9 @@ class Problem(Exception):
         self.status = status
 
 
-def make_app(project: Project, ready: Callable[[], dict[str, Any]]) -> web.Application:
-    """`ready` gives the addresses of all faces."""
-    face = ControlFace(project, ready)
+def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> web.Application:
+    """`ready` gives the addresses of all faces, `hanging` the number of hanging GETs of an instance."""
+    face = ControlFace(project, ready, hanging)
     app = web.Application(middlewares=[_tell_problems], client_max_size=2**24)
     app.router.add_get("/", face.overview)
     app.router.add_get("/instances/{name}", face.instance)
@@ -48,9 +48,10 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]]) -> web.Appli
 
 
 class ControlFace:
-    def __init__(self, project: Project, ready: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> None:
         self._project = project
         self._ready = ready
+        self._hanging = hanging
 
     async def overview(self, request: web.Request) -> web.Response:
         return _json({**self._ready(), "project": self._project.name, "clock": self._clock()})
@@ -70,6 +71,7 @@ class ControlFace:
                 "preempted": instance.preempted,
                 "upcoming_maintenance": None if window is None else window.to_api(),
                 "asked_directly": instance.asked_directly,
+                "hanging_gets": self._hanging(instance.name),
                 "attributes": instance.attributes,
                 "guest_attributes": instance.guest_attributes,
                 "scenarios": [run.to_json() for run in instance.runs.values()],

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ten thousand hanging GETs on one key of one instance."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from support.emulator import EmulatorProcess
+
+WAITERS = 10_000
+KEY = "instance/attributes/colour"
+
+
+@pytest.fixture(autouse=True)
+def _many_open_files() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < WAITERS + 100:
+        pytest.skip(f"this user may open {hard} files only; {WAITERS} connections need more: see ulimit -Hn")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_ten_thousand_hanging_gets_are_held_and_answered() -> None:
+    """field: a client that gives up without closing leaks hanging GETs until the server refuses (about 500 a VM)."""
+    with EmulatorProcess({"instances": [{"name": "web-1", "attributes": {"colour": "blue"}}]}) as emulator:
+        host, _, port = emulator.metadata["web-1"].partition(":")
+        all_asked, asked = asyncio.Event(), 0
+
+        async def hang() -> bytes:
+            nonlocal asked
+            reader, writer = await asyncio.open_connection(host, int(port))
+            request = (
+                f"GET /computeMetadata/v1/{KEY}?wait_for_change=true HTTP/1.1\r\n"
+                f"Host: {host}\r\nMetadata-Flavor: Google\r\n\r\n"
+            )
+            writer.write(request.encode())
+            await writer.drain()
+            asked += 1
+            if asked == WAITERS:
+                all_asked.set()
+            head = await reader.readuntil(b"\r\n\r\n")
+            body = await reader.readexactly(3)
+            writer.transport.abort()
+            return head.split(b"\r\n", 1)[0] + b" " + body
+
+        waiters = [asyncio.ensure_future(hang()) for _ in range(WAITERS)]
+        await all_asked.wait()
+        await _until_held(emulator)
+        assert not any(waiter.done() for waiter in waiters)
+        emulator.control.set("web-1", KEY, "red")
+        answers = await asyncio.wait_for(asyncio.gather(*waiters), 60)
+        assert set(answers) == {b"HTTP/1.1 200 OK red"}
+
+
+async def _until_held(emulator: EmulatorProcess) -> None:
+    deadline = asyncio.get_running_loop().time() + 60
+    while emulator.control.instance("web-1")["hanging_gets"] < WAITERS:
+        assert asyncio.get_running_loop().time() < deadline, "not all GETs came to hang"
+        await asyncio.sleep(0.05)
