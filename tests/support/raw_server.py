@@ -46,6 +46,10 @@ class Peer:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._socket.close()
 
+    def close(self) -> None:
+        """Close, as it also happens at the end of a script."""
+        self._socket.close()
+
     def half_close(self) -> None:
         """Send FIN and go on listening."""
         self._socket.shutdown(socket.SHUT_WR)
