@@ -109,7 +109,9 @@ def _check(options: argparse.Namespace) -> int:
 
 def _plan(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
-    _print(plan_lines(settings.tasks, settings.notice, _read_status(settings).get("reach", {})))
+    reach = _read_status(settings).get("reach", {})
+    for event in EVENTS:
+        _print(plan_lines(event, settings.tasks, settings.notice, reach))
     return EXIT_OK
 
 
@@ -150,8 +152,8 @@ def _show_rehearsal(settings: Config, event: str) -> int:
                 print(f"skipped: {task.name}, its 'when' is false for a rehearsal")
         except ExpressionError as exc:
             raise CommandError(f"task {task.name!r}, field 'when': {exc}") from None
-    _print(line for line in plan_lines(tasks, settings.notice, {}) if tasks)
-    print(f"Nothing was run. With --execute, {len(tasks)} tasks are drained and restored.")
+    _print(plan_lines(event, tasks, settings.notice, {}))
+    print("Nothing was run. With --execute, this is drained and restored.")
     return EXIT_OK
 
 

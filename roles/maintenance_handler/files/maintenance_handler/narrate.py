@@ -19,6 +19,8 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
         lines.append(("info", f"{past.event} is over ({past.value})"))
     for skip in after.skips[len(before.skips) if before else 0 :]:
         lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
+    if before is not None and before.phase != after.phase and after.phase == RESTORING:
+        lines.append(("info", "nothing is left to drain: restoring"))
     earlier = {} if before is None else {one.number: one for one in before.steps}
     for step in after.steps:
         old = earlier.get(step.number)
@@ -26,8 +28,6 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
             lines.append(_start_line(step))
         if step.finished is not None and (old is None or old.finished is None):
             lines.append(_end_line(step))
-    if before is not None and before.phase != after.phase and after.phase == RESTORING:
-        lines.append(("info", "nothing is left to drain: restoring"))
     return lines
 
 

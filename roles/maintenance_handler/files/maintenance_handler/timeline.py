@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._maintenance import EVENTS, WINDOW
+from ._maintenance import WINDOW
 from .incident import OK
 from .plan import Stage, batches, stages
 from .tasks import RESTORE, Task
@@ -33,31 +33,24 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
     return [head, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
 
 
-def plan_lines(tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
-    """For each event, what starts when, side by side or in turn, and how much of the notice it may take."""
-    lines = []
-    for event in EVENTS:
-        rows = batches(tasks, event)
-        given = "announced ahead" if event == WINDOW else f"{notice[event]:g} s of notice"
-        lines.append(f"{event} ({given}){_reach(reach.get(event))}")
-        if not rows:
-            lines.append("  no task is for it")
-            continue
-        for batch in rows:
-            lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
-            begins = 0.0
-            for stage in batch.stages:
-                lines.append(_stage_line(stage, begins))
-                begins += stage.seconds
-            if event != WINDOW or batch.lead is not None:
-                room = (notice[event] if batch.lead is None else batch.lead) - begins
-                lines.append(f"    {begins:g} s at most, {room:g} s to spare")
-        mine = [task for task in tasks if event in task.on]
-        back = stages(mine, RESTORE)
-        if back:
-            lines.append("  afterwards")
-            lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]
-    return lines
+def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
+    """What an event starts when, side by side or in turn, and how much of the notice that may take."""
+    given = "announced ahead" if event == WINDOW else f"{notice[event]:g} s of notice"
+    lines = [f"{event} ({given}){_reach(reach.get(event))}"]
+    for batch in batches(tasks, event):
+        lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
+        begins = 0.0
+        for stage in batch.stages:
+            lines.append(_stage_line(stage, begins))
+            begins += stage.seconds
+        if event != WINDOW or batch.lead is not None:
+            room = (notice[event] if batch.lead is None else batch.lead) - begins
+            lines.append(f"    {begins:g} s at most, {room:g} s to spare")
+    back = stages([task for task in tasks if event in task.on], RESTORE)
+    if back:
+        lines.append("  afterwards")
+        lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]
+    return lines if len(lines) > 1 else [*lines, "  no task is for it"]
 
 
 def _stage_line(stage: Stage, begins: float) -> str:
