@@ -139,7 +139,7 @@ class Handler:
     def rehearse(self, event: str, name: str) -> int:
         """Go through an event that nobody announced, without a metadata server, and return when it is over."""
         self._prepare()
-        if self._state.incident is not None:
+        if self._state.incident is not None or self._unclaimed is not None:
             self._log.error("an incident is open: start the handler, which will end it, before a rehearsal")
             return 1
         self._observe(signals.rehearsal(event, name, self._now(), self._config.notice))
@@ -162,8 +162,8 @@ class Handler:
         try:
             entry = self._journal.read()
         except JournalError as exc:
-            aside = self._journal.set_aside("unreadable")
-            self._log.error(f"{exc} It is kept as {aside}. What it held cannot be restored by this handler.")
+            self._log.error(f"{exc} What it held cannot be restored by this handler.")
+            self._set_journal_aside("unreadable")
             return
         if entry is None:
             return
@@ -254,8 +254,8 @@ class Handler:
             if entry.instance_id in (None, identified.instance_id):
                 self._take_up(entry.incident, same_boot=False)
             else:
-                aside = self._journal.set_aside(f"of-{entry.instance_id}")
-                self._log.warning(f"the journal is of instance {entry.instance_id}, not of this: kept as {aside}")
+                self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
+                self._set_journal_aside(f"of-{entry.instance_id}")
         is_new = self._instance_id != identified.instance_id
         self._instance_id = identified.instance_id
         if is_new:
@@ -308,6 +308,12 @@ class Handler:
             self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {exc}.")
             return
         self._reporter.journal_written()
+
+    def _set_journal_aside(self, suffix: str) -> None:
+        try:
+            self._log.warning(f"the journal is kept as {self._journal.set_aside(suffix)}")
+        except OSError as exc:
+            self._log.error(f"Keeping the journal {self._journal.path} under another name: {exc}.")
 
     def _applies(self, task: Task, event: Mapping[str, Any]) -> bool:
         if task.when is None:
@@ -391,8 +397,8 @@ class Handler:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             self._log.error(f"Reading what to rehearse from {request}: {exc!r}.")
             return
-        if self._is_in_flight():
-            self._log.error("a rehearsal is refused while steps run")
+        if self._is_in_flight() or self._unclaimed is not None:
+            self._log.error("a rehearsal is refused while an incident is in flight")
             return
         self._observe(observation)
 
