@@ -68,7 +68,11 @@ class Emulator:
         await self._run(
             "control", control_face.make_app(self.project, self.ready, self._hanging), self.fleet.control_port
         )
-        await self._run("compute", compute_face.make_app(self.project), self.fleet.compute_port)
+        await self._run(
+            "compute",
+            compute_face.make_app(self.project, require_auth=self.fleet.require_auth),
+            self.fleet.compute_port,
+        )
 
     async def stop(self) -> None:
         for face in self.metadata.values():

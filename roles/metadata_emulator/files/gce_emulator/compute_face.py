@@ -11,9 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import json
-import socket
-import struct
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Collection, Mapping
 from typing import Any, Callable
 
 from aiohttp import web
@@ -21,7 +19,8 @@ from aiohttp import web
 from . import compute_errors as errors
 from . import custom_metadata, scenarios
 from .compute_errors import ApiError
-from .faults import COMPUTE_KINDS
+from .connection import reset
+from .faults import COMPUTE_KINDS, Fault
 from .list_query import BadQuery, Page, Resource, apply_mask, parse_fields, parse_list_query, select
 from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_request_id
 from .resources import (
@@ -53,9 +52,13 @@ _UNAVAILABLE = OperationError(
     "SERVICE UNAVAILABLE",
 )
 
-# Some faults hit an operation, and not the request that starts it.
-_OPERATION_FAULTS: Mapping[str, OperationError] = {"operation-conflict": _CONFLICT, "operation-error": _UNAVAILABLE}
-_REQUEST_FAULTS = COMPUTE_KINDS.keys() - _OPERATION_FAULTS.keys()
+# Faults that hit a write when its fingerprint is compared, or its operation, by the operation's type.
+_OPERATION_FAULTS: Mapping[str, tuple[str, OperationError]] = {
+    "setMetadata": ("operation-conflict", _CONFLICT),
+    "simulateMaintenanceEvent": ("operation-error", _UNAVAILABLE),
+    "performMaintenance": ("operation-error", _UNAVAILABLE),
+}
+_REQUEST_FAULTS = COMPUTE_KINDS.keys() - {"conflict", "operation-conflict", "operation-error"}
 
 _BAD_GATEWAY = "<html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1></html>\n"
 
@@ -66,7 +69,7 @@ Method = Callable[[web.Request], Awaitable[Answer]]
 def make_app(project: Project, *, require_auth: bool = False) -> web.Application:
     """The API as an application; `require_auth` refuses requests without an Authorization header."""
     face = _ComputeFace(project, require_auth)
-    app = web.Application(middlewares=[face.serve], client_max_size=4 * custom_metadata.LARGEST_TOTAL)
+    app = web.Application(middlewares=[face.serve], client_max_size=8 * custom_metadata.LARGEST_TOTAL)
     face.add_routes(app.router)
     app.on_shutdown.append(face.close)
     return app
@@ -118,8 +121,8 @@ class _ComputeFace:
             "compute",
             request.match_info.get("instance"),
             request.method,
-            request.path,
-            request.query_string,
+            request.rel_url.raw_path,
+            request.rel_url.raw_query_string,
         )
         try:
             response = await self._answer(request, handler)
@@ -157,9 +160,7 @@ class _ComputeFace:
 
     async def _play_fault(self, request: web.Request) -> web.StreamResponse | None:
         """The answer of an injected fault that hits this request; None without one, or once its delay is over."""
-        fault = self._project.faults.take(
-            "compute", request.match_info.get("instance"), _below_prefix(request), _REQUEST_FAULTS
-        )
+        fault = self._take_fault(request, _REQUEST_FAULTS)
         if fault is None:
             return None
         if fault.kind == "503":
@@ -175,7 +176,7 @@ class _ComputeFace:
             return None
         if fault.kind == "hang":
             await _closed_by_peer(request)
-        _reset(request)
+        reset(request.transport)
         return web.Response()
 
     # Reading
@@ -251,8 +252,7 @@ class _ComputeFace:
         if replayed is not None:
             return replayed
         wanted = custom_metadata.parse_metadata(await _body(request))
-        if wanted.fingerprint != metadata_fingerprint(instance):
-            raise errors.conflict()
+        self._refuse_conflict(request, wanted.fingerprint, metadata_fingerprint(instance))
 
         async def write() -> OperationError | None:
             # Another write may have been faster, so a conflict can come in this form, too.
@@ -270,8 +270,7 @@ class _ComputeFace:
         if replayed is not None:
             return replayed
         wanted = custom_metadata.parse_metadata(await _body(request))
-        if wanted.fingerprint != project_metadata_fingerprint(project):
-            raise errors.conflict()
+        self._refuse_conflict(request, wanted.fingerprint, project_metadata_fingerprint(project))
 
         async def write() -> OperationError | None:
             if wanted.fingerprint != project_metadata_fingerprint(project):
@@ -318,6 +317,14 @@ class _ComputeFace:
 
         return self._start_on(instance, request, operation_type, work)
 
+    def _refuse_conflict(self, request: web.Request, wanted: str, current: str) -> None:
+        if wanted != current or self._take_fault(request, ["conflict"]) is not None:
+            raise errors.conflict()
+
+    def _take_fault(self, request: web.Request, kinds: Collection[str]) -> Fault | None:
+        path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
+        return self._project.faults.take("compute", request.match_info.get("instance"), path, kinds)
+
     def _replayed(self, request: web.Request, operation_type: str, target: str) -> Answer | None:
         """The operation of an earlier request with the same requestId; raises ApiError for what is no requestId."""
         request_id = request.query.get("requestId")
@@ -335,11 +342,9 @@ class _ComputeFace:
     def _start(
         self, request: web.Request, scope: str, operation_type: str, target: str, target_id: int, work: Work
     ) -> Answer:
-        fault = self._project.faults.take(
-            "compute", request.match_info.get("instance"), _below_prefix(request), _OPERATION_FAULTS
-        )
-        if fault is not None:
-            work = _failing(_OPERATION_FAULTS[fault.kind])
+        fault, error = _OPERATION_FAULTS[operation_type]
+        if self._take_fault(request, [fault]) is not None:
+            work = _failing(error)
         request_id = request.query.get("requestId")
         return self._operations.start(scope, operation_type, target, target_id, work, request_id).to_api()
 
@@ -438,18 +443,6 @@ def _no_results(scope: str) -> dict[str, Any]:
     }
 
 
-def _below_prefix(request: web.Request) -> str:
-    return request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
-
-
 async def _closed_by_peer(request: web.Request) -> None:
     while request.transport is not None and not request.transport.is_closing():
         await asyncio.sleep(0.1)
-
-
-def _reset(request: web.Request) -> None:
-    """Have the peer see a reset, not an orderly end."""
-    if request.transport is not None:
-        connection = request.transport.get_extra_info("socket")
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        request.transport.abort()

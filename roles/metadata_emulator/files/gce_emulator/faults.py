@@ -32,8 +32,9 @@ COMPUTE_KINDS = {
     "hang": "never answers",
     "html": "answers 502 with an HTML page",
     "delay": "answers `delay` seconds late",
-    "operation-conflict": "lets the operation end in CONDITION_NOT_MET",
-    "operation-error": "lets the operation end in MIGRATION_TEMPORARILY_UNAVAILABLE",
+    "conflict": "answers a write of metadata with 412 conditionNotMet",
+    "operation-conflict": "lets the operation of such a write end in CONDITION_NOT_MET",
+    "operation-error": "lets the operation of a maintenance end in MIGRATION_TEMPORARILY_UNAVAILABLE",
 }
 KINDS: Mapping[str, Mapping[str, str]] = {"metadata": METADATA_KINDS, "compute": COMPUTE_KINDS}
 

@@ -149,6 +149,7 @@ class Fleet:
     listen: str
     compute_port: int
     control_port: int
+    require_auth: bool
     speed: float
     universe_domain: str
     notice: Notice
@@ -187,6 +188,7 @@ def parse(document: Any) -> Fleet:
         listen=listen,
         compute_port=section.port("compute_port"),
         control_port=section.port("control_port"),
+        require_auth=section.flag("require_auth", False),
         speed=section.seconds("speed", 1.0, least=0.001),
         universe_domain=section.text("universe_domain", "googleapis.com"),
         notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in _names(Notice)}),

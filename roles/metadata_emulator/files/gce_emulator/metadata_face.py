@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from aiohttp import web
 
 from . import guest_attributes, tree
+from .connection import reset
 from .faults import Fault
 from .journal import Entry
 from .metadata_wire import (
@@ -27,7 +28,6 @@ from .metadata_wire import (
     bad_request,
     forbidden,
     not_found,
-    reset,
     too_many,
     unavailable,
     wrong_method,

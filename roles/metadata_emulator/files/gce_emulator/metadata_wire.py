@@ -13,12 +13,12 @@ import dataclasses
 import email.utils
 import html
 import http
-import socket
-import struct
 import time
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+
+from .connection import reset
 
 SERVER = "Metadata Server for VM"
 TEXT, JSON, HTML = "application/text", "application/json", "text/html; charset=UTF-8"
@@ -146,16 +146,6 @@ class Server(web.Server):
     def abort_connections(self) -> None:
         for connection in self.connections:
             reset(connection.transport)
-
-
-def reset(transport: asyncio.Transport | None) -> None:
-    """End a connection with RST, as a host that is gone does."""
-    if transport is None or transport.is_closing():
-        return
-    connection = transport.get_extra_info("socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    transport.abort()
 
 
 def _reason(status: int) -> str:
