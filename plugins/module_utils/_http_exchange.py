@@ -45,7 +45,11 @@ class ExchangeError(Exception):
 
 
 class CannotConnect(ExchangeError):
-    """The name was not resolved, or no address of it took the connection."""
+    """No address of the host took the connection."""
+
+
+class NameNotResolved(CannotConnect):
+    """The host's name has no address here."""
 
 
 class ConnectionLost(ExchangeError):
@@ -274,8 +278,8 @@ def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
         # As bytes: a str would make getaddrinfo import the IDNA codec and the Unicode database.
         addresses = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
-        raise CannotConnect(f"the name {host} could not be resolved ({_reason(error)})") from error
-    failure = CannotConnect(f"the name {host} has no address")
+        raise NameNotResolved(f"the name {host} could not be resolved ({_reason(error)})") from error
+    failure: CannotConnect = NameNotResolved(f"the name {host} has no address")
     for family, kind, protocol, _name, address in addresses:
         try:
             return _open(family, kind, protocol, address, min(deadline.remaining(), CONNECT_SECONDS))

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ._http_exchange import CannotConnect, Connection, ConnectionLost, Deadline, ExchangeError, Response
+from ._http_exchange import Connection, ConnectionLost, Deadline, ExchangeError, NameNotResolved, Response
 
 TYPE_CHECKING = False  # typing is not worth 0.5 MB of a watcher's memory; type checkers know this name
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
 _STOCK = re.compile(r"<(title|style|script|b|ins)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
 _TAG = re.compile(r"<[^<>]*>")
-_NO_ORIGIN = "whether this is a Compute Engine VM"
 _NO_NOTIFICATIONS = b"no notifications have been received yet"
 
 
@@ -226,9 +225,7 @@ class MetadataServer:
         return connection
 
     def _no_answer(self, request: _Request, error: ExchangeError) -> Unavailable:
-        hint = ""
-        if isinstance(error, CannotConnect) and self._host_origin == _NO_ORIGIN:
-            hint = ". Is this a Compute Engine VM? If not, set GCE_METADATA_HOST"
+        hint = f". Check {self._host_origin}" if isinstance(error, NameNotResolved) else ""
         return Unavailable(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
 
     def _judged(self, request: _Request, response: Response) -> Answer:
@@ -377,7 +374,7 @@ def _chosen_host(host: str | None, environ: Mapping[str, str]) -> tuple[str, str
     for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):
         if environ.get(variable):
             return environ[variable], f"the environment variable {variable}"
-    return DEFAULT_HOST, _NO_ORIGIN
+    return DEFAULT_HOST, "whether this is a Compute Engine VM, or set GCE_METADATA_HOST"
 
 
 def _parse_host(written: str, origin: str) -> tuple[str, int]:

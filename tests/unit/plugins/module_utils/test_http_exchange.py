@@ -21,6 +21,7 @@ from ansible_collections.gce.guest.plugins.module_utils._http_exchange import (
     DeadlinePassed,
     ExchangeError,
     Inflow,
+    NameNotResolved,
     NotHTTP,
     Response,
     connect,
@@ -239,19 +240,21 @@ class TestConnection:
         get(connection)
         assert server.connections == 2
 
-    def test_is_opened_anew_when_the_server_closed_it_while_idle(self, play: Play) -> None:
-        closed = threading.Event()
+    @pytest.mark.parametrize("end", [Peer.close, Peer.reset])
+    def test_is_opened_anew_when_the_server_closed_it_while_idle(self, play: Play, end: Callable[[Peer], None]) -> None:
+        asked, closed = threading.Event(), threading.Event()
 
         def answer_and_close(peer: Peer) -> None:
             peer.read_request()
             peer.send(OK)
-            peer.half_close()
+            asked.wait(PATIENCE)
+            end(peer)
             closed.set()
-            peer.hang()
 
         server, connection = play(answer_and_close, answering(OK))
 
         get(connection)
+        asked.set()
         closed.wait(PATIENCE)
         assert get(connection).body == b"NONE"
         assert server.connections == 2
@@ -361,7 +364,7 @@ class TestConnection:
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70, "ö", "a\0b"])
     def test_a_name_that_does_not_resolve(self, name: str) -> None:
-        with pytest.raises(CannotConnect, match="could not be resolved"):
+        with pytest.raises(NameNotResolved, match="could not be resolved"):
             get(Connection(name, 80))
 
     def test_ipv6(self) -> None:

@@ -478,6 +478,11 @@ class TestRetries:
         assert server.host in str(caught.value)
         assert (client.retried, client.time.pauses) == ([], [])
 
+    def test_nobody_needs_to_listen(self, play: Play) -> None:
+        _, client = play(answering(UNAVAILABLE, NONE), on_retry=None)
+
+        assert client.get("instance/maintenance-event").value == "NONE"
+
     def test_puts_are_tried_again_too(self, play: Play) -> None:
         server, client = play(answering(UNAVAILABLE, http_answer("200 OK")))
 
@@ -713,7 +718,9 @@ class TestHost:
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70 + ".b"])
     def test_a_name_that_does_not_resolve(self, name: str) -> None:
-        with pytest.raises(Unavailable, match=f"the name {name} could not be resolved"):
+        with pytest.raises(
+            Unavailable, match=rf"the name {name} could not be resolved \(.*\). Check the argument host\.$"
+        ):
             Client(name, retry_for=0).get("instance/name")
 
 
