@@ -11,6 +11,8 @@ export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
 export ANSIBLE_HOME := $(CURDIR)/$(VENV)/ansible
 # Ansible insists on a UTF-8 locale, and a bare machine has none set.
 export LC_ALL := C.UTF-8
+# Frames of molecule's around what Ansible says, wrapped at 80 columns.
+export MOLECULE_COMMAND_BORDERS := false
 
 .PHONY: demo test unit molecule lint bench build clean
 
@@ -18,7 +20,7 @@ demo: $(READY)
 	$(PYTHON) -m demo
 
 test: $(READY)
-	cd extensions && molecule test --scenario-name default
+	molecule test --scenario-name default
 	$(PYTHON) -m demo
 	$(PYTHON) -m pytest
 
@@ -26,7 +28,7 @@ unit: $(READY)
 	$(PYTHON) -m pytest
 
 molecule: $(READY)
-	cd extensions && molecule test --scenario-name default
+	molecule test --scenario-name default
 
 lint: $(READY)
 	tools/lint
