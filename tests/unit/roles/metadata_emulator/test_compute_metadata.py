@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -100,20 +101,20 @@ async def test_stale_or_missing_fingerprint_is_a_conflict(api: ComputeApi, metho
     ]
 
 
-async def test_two_writers_at_once_conflict_in_the_slower_ones_operation(api: ComputeApi) -> None:
+async def test_two_writers_at_once_conflict_in_the_slower_ones_operation() -> None:
     """field: fingerprint conflict retried ten times without a pause, and only as HTTP 412 - here is the other form."""
-    fingerprint = (await metadata(api))["fingerprint"]
-    started = [
-        (await api.post(f"{WEB}/setMetadata", {"fingerprint": fingerprint, "items": items(writer=writer)}))[1]
-        for writer in ("first", "second")
-    ]
-    done = [await api.done(operation) for operation in started]
-    errors = [operation["error"]["errors"][0]["code"] for operation in done if "error" in operation]
-    assert errors == ["CONDITION_NOT_MET"]
-    loser = next(operation for operation in done if "error" in operation)
-    assert (loser["httpErrorStatusCode"], loser["httpErrorMessage"]) == (412, "PRECONDITION FAILED")
-    winner = "first" if done[1] is loser else "second"
-    assert (await metadata(api))["items"] == items(writer=winner)
+    async with compute_api({**FLEET, "speed": 1}) as api:
+        fingerprint = (await metadata(api))["fingerprint"]
+        started = [
+            (await api.post(f"{WEB}/setMetadata", {"fingerprint": fingerprint, "items": items(writer=writer)}))[1]
+            for writer in ("first", "second")
+        ]
+        api.project.clock.speed = 1000
+        first, second = [await api.done(operation) for operation in started]
+        assert "error" not in first
+        assert second["error"]["errors"] == [{"code": "CONDITION_NOT_MET", "message": CONFLICT}]
+        assert (second["httpErrorStatusCode"], second["httpErrorMessage"]) == (412, "PRECONDITION FAILED")
+        assert (await metadata(api))["items"] == items(writer="first")
 
 
 async def test_conflict_can_be_injected_in_both_forms(api: ComputeApi) -> None:
@@ -223,7 +224,8 @@ async def test_body_that_is_no_json_object_is_refused(api: ComputeApi, body: byt
 
 
 async def test_body_that_is_too_large_is_refused(api: ComputeApi) -> None:
-    async with api.client.post(f"/compute/v1/projects/{PROJECT}/{WEB}/setMetadata", data=b" " * 5_000_000) as response:
+    body = io.BytesIO(b" " * 5_000_000)
+    async with api.client.post(f"/compute/v1/projects/{PROJECT}/{WEB}/setMetadata", data=body) as response:
         assert response.status == 413
         assert (await response.json())["error"]["code"] == 413
 
@@ -280,9 +282,8 @@ async def hang(session: aiohttp.ClientSession, emulator: Emulator, path: str, na
 
     async def wait() -> str:
         url = f"http://{emulator.metadata[name].address}/computeMetadata/v1/{path}"
-        async with session.get(
-            url, params={"wait_for_change": "true"}, headers={"Metadata-Flavor": "Google"}
-        ) as answer:
+        query, headers = {"wait_for_change": "true"}, {"Metadata-Flavor": "Google"}
+        async with session.get(url, params=query, headers=headers) as answer:
             return await answer.text()
 
     task = asyncio.create_task(wait())
