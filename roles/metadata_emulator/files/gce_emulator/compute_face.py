@@ -58,7 +58,7 @@ _OPERATION_FAULTS: Mapping[str, tuple[str, OperationError]] = {
     "simulateMaintenanceEvent": ("operation-error", _UNAVAILABLE),
     "performMaintenance": ("operation-error", _UNAVAILABLE),
 }
-_REQUEST_FAULTS = COMPUTE_KINDS.keys() - {"conflict", "operation-conflict", "operation-error"}
+_REQUEST_FAULTS = COMPUTE_KINDS.keys() - {"lost-answer", "conflict", "operation-conflict", "operation-error"}
 
 _BAD_GATEWAY = "<html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1></html>\n"
 
@@ -119,7 +119,7 @@ class _ComputeFace:
         entry = self._project.journal.record(
             clock.time(),
             "compute",
-            request.match_info.get("instance"),
+            self._instance_name(request),
             request.method,
             request.rel_url.raw_path,
             request.rel_url.raw_query_string,
@@ -130,6 +130,9 @@ class _ComputeFace:
             return response
         except asyncio.CancelledError:
             entry.status = 0
+            raise
+        except Exception:
+            entry.status = 500
             raise
         finally:
             entry.answered_at = clock.time()
@@ -146,7 +149,10 @@ class _ComputeFace:
                 return faulty
             if self._require_auth and not request.headers.get("Authorization", "").strip():
                 raise errors.unauthenticated()
-            return await handler(request)
+            response = await handler(request)
+            if self._take_fault(request, ["lost-answer"]) is not None:
+                reset(request.transport)
+            return response
         except ApiError as error:
             return _json_response(request, error.to_api(), error.code)
         except BadQuery as error:
@@ -323,7 +329,7 @@ class _ComputeFace:
 
     def _take_fault(self, request: web.Request, kinds: Collection[str]) -> Fault | None:
         path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
-        return self._project.faults.take("compute", request.match_info.get("instance"), path, kinds)
+        return self._project.faults.take("compute", self._instance_name(request), path, kinds)
 
     def _replayed(self, request: web.Request, operation_type: str, target: str) -> Answer | None:
         """The operation of an earlier request with the same requestId; raises ApiError for what is no requestId."""
@@ -372,6 +378,12 @@ class _ComputeFace:
         if instance is None:
             raise errors.not_found(f"projects/{self._project.name}/zones/{zone}/instances/{name}")
         return instance
+
+    def _instance_name(self, request: web.Request) -> str | None:
+        """The name of the instance that a URL is about, which may name it by its id."""
+        named = request.match_info.get("instance")
+        instance = self._project.find(request.match_info["zone"], named) if named is not None else None
+        return instance.name if instance is not None else named
 
     def _scope_of_operations(self, request: web.Request) -> str:
         if "zone" in request.match_info:

@@ -29,6 +29,7 @@ COMPUTE_KINDS = {
     "429": "answers 429",
     "rate-limit": "answers 403 rateLimitExceeded",
     "reset": "resets the connection instead of an answer",
+    "lost-answer": "does what is asked, and resets the connection instead of the answer",
     "hang": "never answers",
     "html": "answers 502 with an HTML page",
     "delay": "answers `delay` seconds late",

@@ -322,6 +322,12 @@ async def test_fault_on_an_instance_spares_the_others(api: ComputeApi) -> None:
     assert (await api.get("zones/us-east1-b/instances/web-2"))[0] == 200
 
 
+async def test_fault_on_an_instance_hits_it_by_its_id_too(api: ComputeApi) -> None:
+    api.project.faults.inject("503", face="compute", instance="spot-1")
+    assert (await api.get("zones/us-east1-c/instances/9223372036854775809"))[0] == 503
+    assert [entry.instance for entry in api.project.journal.select(face="compute")] == ["spot-1"]
+
+
 async def test_fault_reset_gives_no_answer(api: ComputeApi) -> None:
     api.project.faults.inject("reset", face="compute", count=1)
     with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):

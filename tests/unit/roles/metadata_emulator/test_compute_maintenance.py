@@ -8,6 +8,7 @@ import uuid
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -182,6 +183,16 @@ async def test_request_id_makes_a_write_happen_once(api: ComputeApi, method: str
     await api.done(first)
     status, again = await api.post(f"{ZONE}/instances/web-1/{method}", requestId=request_id)
     assert (status, again["name"], again["status"]) == (200, first["name"], "DONE")
+    assert told == [(MAINTENANCE_EVENT, "MIGRATE_ON_HOST_MAINTENANCE"), (MAINTENANCE_EVENT, "NONE")]
+
+
+async def test_write_whose_answer_is_lost_is_found_again_by_its_request_id(api: ComputeApi) -> None:
+    told = follow(api.project.instances["web-1"])
+    api.project.faults.inject("lost-answer", face="compute", instance="web-1", count=1)
+    request_id = str(uuid.uuid4())
+    with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
+        await simulate(api, "web-1", requestId=request_id)
+    assert "error" not in await api.done(await simulate(api, "web-1", requestId=request_id))
     assert told == [(MAINTENANCE_EVENT, "MIGRATE_ON_HOST_MAINTENANCE"), (MAINTENANCE_EVENT, "NONE")]
 
 
