@@ -12,6 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from gce_emulator.cli import Emulator
+from gce_emulator.fleet import parse
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
 
 FLEET = {
@@ -286,6 +288,16 @@ async def test_authorization_is_demanded_only_when_told_so() -> None:
         assert answer["error"]["status"] == "UNAUTHENTICATED"
         async with api.client.get(url, headers={"Authorization": "Bearer ya29.x"}) as response:
             assert response.status == 200
+
+
+async def test_authorization_is_demanded_by_the_fleet_file() -> None:
+    emulator = Emulator(parse({**FLEET, "require_auth": True}))
+    await emulator.start()
+    try:
+        async with aiohttp.request("GET", f"{emulator.ready()['compute']}/compute/v1/projects/{PROJECT}") as response:
+            assert response.status == 401
+    finally:
+        await emulator.stop()
 
 
 async def test_requests_are_in_the_journal(api: ComputeApi) -> None:
