@@ -1,0 +1,259 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The maintenance handler as a process of its own, and the tasks that tests give it."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .emulator import eventually
+
+PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "roles" / "maintenance_handler" / "files"
+EVENTS = ("migrate", "terminate", "preempt", "window")
+
+# For the shell in a task: goes on once the test calls `HandlerProcess.release()`.
+UNTIL_RELEASED = 'until [ -e "$FOLDER/released" ]; do sleep 0.02; done'
+
+_BYTECODE = tempfile.mkdtemp(prefix="gce-handler-bytecode-")
+atexit.register(shutil.rmtree, _BYTECODE, ignore_errors=True)
+
+
+def task(name: str, *on: str, drain: str = ":", restore: str | None = ":", **fields: Any) -> dict[str, Any]:
+    """A task for these events (all, if none is named) that notes `drain NAME` in the trace, then runs shell text.
+
+    It restores likewise, or not at all if `restore` is None.
+    """
+    entry: dict[str, Any] = {
+        "name": name,
+        "on": list(on or EVENTS),
+        "timeout": 5,
+        "drain": _noting("drain", name, drain),
+    }
+    if restore is not None:
+        entry["restore"] = _noting("restore", name, restore)
+    return {**entry, **fields}
+
+
+def _noting(phase: str, name: str, then: str) -> list[str]:
+    return ["sh", "-c", f'echo "{phase} {name}" >> "$FOLDER/trace"; {then}']
+
+
+class HandlerProcess:
+    """A handler in a folder: its configuration, its process (once `start` is called), and all that it writes.
+
+    What tasks find in the variable FOLDER is `folder`. `close` ends the process and whatever it has started.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        metadata_host: str,
+        tasks: Sequence[Mapping[str, Any]],
+        *,
+        environ: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
+        self.folder = folder
+        self.state_dir = folder / "state"
+        self.config_path = folder / "config.json"
+        self.process: subprocess.Popen[bytes] | None = None
+        self._environ = {
+            **{name: value for name, value in os.environ.items() if name not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")},
+            "PYTHONPYCACHEPREFIX": _BYTECODE,
+            "FOLDER": str(folder),
+            **(environ or {}),
+        }
+        self.boot("boot-1")
+        self.config: dict[str, Any] = {
+            "tasks": list(tasks),
+            "state_dir": str(self.state_dir),
+            "runtime_dir": str(folder / "run"),
+            "metadata_host": metadata_host,
+            "boot_id_file": str(folder / "boot_id"),
+            "guest_attributes": False,
+            **settings,
+        }
+        self.configure()
+
+    def configure(self, **changes: Any) -> None:
+        """Write the configuration, with changes."""
+        self.config.update(changes)
+        self.config_path.write_text(json.dumps(self.config), encoding="utf-8")
+
+    def boot(self, boot_id: str) -> None:
+        """Have the machine be in another boot."""
+        (self.folder / "boot_id").write_text(f"{boot_id}\n", encoding="ascii")
+
+    def start(self, *, ready: bool = True) -> HandlerProcess:
+        """Start it, and wait until it has heard of every key."""
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "maintenance_handler", "run", "--config", str(self.config_path)],
+                cwd=PACKAGE_FOLDER,
+                env=self._environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        if ready:
+            self.until(lambda: self.has_heard_all() or self.process_ended(), "an answer for each key")
+        return self
+
+    def process_ended(self) -> bool:
+        if self.process is not None and self.process.poll() is not None:
+            raise AssertionError(f"the handler ended with status {self.process.returncode}; its log:\n{self.log()}")
+        return False
+
+    def has_heard_all(self) -> bool:
+        now = self.status()
+        answers = now.get("last_good_answer", {})
+        return now.get("pid") == self.running.pid and bool(answers) and None not in answers.values()
+
+    @property
+    def running(self) -> subprocess.Popen[bytes]:
+        if self.process is None:
+            raise AssertionError("the handler was not started")
+        return self.process
+
+    def send(self, number: signal.Signals) -> None:
+        self.running.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        try:
+            return self.running.wait(timeout=15)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"the handler did not end; its log:\n{self.log()}") from None
+
+    def stop(self) -> int:
+        """Ask it to stop. Answers its exit status."""
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """End it without a chance to do anything about it."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def close(self) -> None:
+        """End it and all that it has started; an exception that nobody caught is an error."""
+        if self.process is not None and self.process.poll() is None:
+            self.kill()
+        for pid in self.descendants():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        if "Traceback" in self.log():
+            raise AssertionError(f"an exception was not caught; the handler's log:\n{self.log()}")
+
+    def descendants(self) -> list[int]:
+        """Processes, however far detached, that the handler or its tasks started."""
+        mark = f"FOLDER={self.folder}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or (self.process is not None and int(entry.name) == self.process.pid):
+                continue
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    # What it has written
+
+    @property
+    def log_path(self) -> Path:
+        return self.folder / "log"
+
+    def log(self) -> str:
+        return self.log_path.read_text(encoding="utf-8") if self.log_path.exists() else ""
+
+    def status(self) -> dict[str, Any]:
+        """The status file as it is, {} before there is one."""
+        path = Path(self.config["runtime_dir"]) / "status.json"
+        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+
+    def state(self) -> str:
+        return str(self.status().get("state", ""))
+
+    def journal(self) -> dict[str, Any]:
+        return dict(json.loads((self.state_dir / "journal.json").read_bytes()))
+
+    def history(self) -> list[dict[str, Any]]:
+        path = self.state_dir / "history.jsonl"
+        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+    def trace(self) -> list[str]:
+        """What tasks have noted, a line each."""
+        path = self.folder / "trace"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def release(self) -> None:
+        """Let go on what waits for UNTIL_RELEASED."""
+        (self.folder / "released").touch()
+
+    # Waiting for it
+
+    def until(self, condition: Callable[[], Any], what: str, within: float = 15.0) -> Any:
+        """What the condition answers once that is something true. Shows the log if it never is."""
+        try:
+            return eventually(condition, within=within, what=what)
+        except AssertionError as error:
+            raise AssertionError(
+                f"{error}\nstatus: {json.dumps(self.status())}\ntrace: {self.trace()}\nlog:\n{self.log()}"
+            ) from None
+
+    def until_traced(self, *lines: str) -> None:
+        """Wait until the trace begins with exactly these lines."""
+        self.until(lambda: self.trace()[: len(lines)] == list(lines), f"the trace {list(lines)}")
+
+    def until_state(self, state: str) -> None:
+        self.until(lambda: self.state() == state, f"the state {state}")
+
+    def until_logged(self, text: str) -> None:
+        self.until(lambda: text in self.log(), f"{text!r} in the log")
+
+    def until_over(self, incidents: int = 1) -> dict[str, Any]:
+        """Wait until so many incidents are over. Answers the last of them."""
+        self.until(lambda: len(self.history()) >= incidents and self.state() == "idle", f"{incidents} closed incidents")
+        return self.history()[-1]
+
+    # Its command line
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command of the command line on the same configuration, and wait for it."""
+        return subprocess.run(self._command_line(arguments), **self._command_options(), timeout=30, check=False)
+
+    def start_command(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start one. Whoever does waits for it, too."""
+        return subprocess.Popen(self._command_line(arguments), **self._command_options())
+
+    def _command_line(self, arguments: Sequence[str]) -> list[str]:
+        return [sys.executable, "-m", "maintenance_handler", *arguments, "--config", str(self.config_path)]
+
+    def _command_options(self) -> dict[str, Any]:
+        return {
+            "cwd": PACKAGE_FOLDER,
+            "env": self._environ,
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+        }
+
+
+def steps(incident: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """The steps of an incident, in the order of their start, as (phase, task, outcome)."""
+    return [(step["phase"], step["task"], step["outcome"]) for step in incident["steps"]]

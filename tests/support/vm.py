@@ -1,0 +1,54 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One VM of an emulated fleet, as the platform sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .emulator import Control, EmulatorProcess
+
+# Of each event: the key, a value that announces it, and one that says it is over.
+SIGNALS: Mapping[str, tuple[str, Any, Any]] = {
+    "migrate": ("maintenance-event", "MIGRATE_ON_HOST_MAINTENANCE", "NONE"),
+    "terminate": ("maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"),
+    "preempt": ("preempted", True, False),
+    "window": ("upcoming-maintenance", {"window_start_time": "2199-01-01T00:00:00Z"}, None),
+}
+
+
+class Vm:
+    """`host` is where its metadata server listens."""
+
+    def __init__(self, emulator: EmulatorProcess, name: str) -> None:
+        self.name = name
+        self.host = emulator.metadata[name]
+        self.control: Control = emulator.control
+
+    def set(self, key: str, value: Any) -> None:
+        self.control.set(self.name, f"instance/{key}", value)
+
+    def announce(self, event: str) -> None:
+        """Have the platform announce an event."""
+        key, value, _ = SIGNALS[event]
+        self.set(key, value)
+
+    def withdraw(self, event: str) -> None:
+        """Have it say that the event is over."""
+        key, _, nothing = SIGNALS[event]
+        self.set(key, nothing)
+
+    def fault(self, kind: str, **options: Any) -> str:
+        """Have a fault hit this VM only, until it is healed (or as the options say)."""
+        return self.control.fault(kind, instance=self.name, **options)
+
+    def heal(self, fault: str) -> None:
+        self.control.request("DELETE", f"faults/{fault}")
+
+    def requests(self, key: str, **selection: str | float) -> list[dict[str, Any]]:
+        """What was asked of a key, oldest first."""
+        return self.control.journal(instance=self.name, path=f"instance/{key}", **selection)
+
+    def hanging_gets(self) -> int:
+        return int(self.control.instance(self.name)["hanging_gets"])

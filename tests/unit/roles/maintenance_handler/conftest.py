@@ -1,0 +1,59 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One emulator for all tests of the handler; each test has a VM of its own in it, and handlers on that."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.emulator import EmulatorProcess
+from support.handler import HandlerProcess
+from support.vm import Vm
+
+VMS = 300
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[EmulatorProcess]:
+    """The fleet. On most VMs no announced window is `NONE`, which can be waited on, so that one is heard of at once."""
+    vms = [{"name": f"vm-{number}", "upcoming_maintenance_none": "NONE"} for number in range(1, VMS + 1)]
+    vms += [{"name": f"none-{index}", "upcoming_maintenance_none": answer} for index, answer in enumerate(NONE_ANSWERS)]
+    with EmulatorProcess({"instances": vms}) as process:
+        yield process
+
+
+NONE_ANSWERS = ("503", "404", "{}", "NONE")
+
+
+@pytest.fixture
+def vm(emulator: EmulatorProcess) -> Vm:
+    """A VM that no other test uses."""
+    return Vm(emulator, f"vm-{next(_numbers)}")
+
+
+@pytest.fixture(params=range(len(NONE_ANSWERS)), ids=NONE_ANSWERS)
+def vm_without_window(emulator: EmulatorProcess, request: pytest.FixtureRequest) -> Vm:
+    """A VM for each of the answers that the platform has for "no window is announced"."""
+    return Vm(emulator, f"none-{request.param}")
+
+
+@pytest.fixture
+def make_handler(vm: Vm, tmp_path: Path) -> Iterator[Callable[..., HandlerProcess]]:
+    """Makes handlers with these tasks and settings, on the test's VM or another `metadata_host`, and ends them."""
+    made: list[HandlerProcess] = []
+
+    def make(*tasks: Mapping[str, Any], **settings: Any) -> HandlerProcess:
+        folder = tmp_path / f"handler-{len(made)}"
+        folder.mkdir()
+        made.append(HandlerProcess(folder, settings.pop("metadata_host", vm.host), tasks, **settings))
+        return made[-1]
+
+    yield make
+    for handler in made:
+        handler.close()

@@ -1,0 +1,344 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Events, from the value of a metadata key to the tasks and back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from support.handler import UNTIL_RELEASED, HandlerProcess, steps, task
+from support.vm import SIGNALS, Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+DUMP = 'env > "$FOLDER/env-$GCE_EVENT_PHASE"; cat > "$FOLDER/input-$GCE_EVENT_PHASE"'
+
+
+def in_seconds(seconds: float) -> str:
+    """A time from now, as the metadata server writes it."""
+    return (datetime.now(UTC) + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def window(starts_in: float, **fields: Any) -> dict[str, Any]:
+    return {"window_start_time": in_seconds(starts_in), **fields}
+
+
+@pytest.mark.parametrize("event", SIGNALS)
+def test_drains_for_an_event_and_restores_when_it_is_over(event: str, vm: Vm, make_handler: MakeHandler) -> None:
+    others = [other for other in SIGNALS if other != event]
+    handler = make_handler(task("lb", event), task("not for this", *others)).start()
+    vm.announce(event)
+    handler.until_state("drained")
+    assert handler.status()["incident"]["held"] == ["lb"]
+    vm.withdraw(event)
+    incident = handler.until_over()
+    assert handler.trace() == ["drain lb", "restore lb"]
+    assert steps(incident) == [("drain", "lb", "ok"), ("restore", "lb", "ok")]
+    assert [past["event"] for past in incident["past"]] == [event]
+    assert handler.journal()["incident"] is None
+
+
+@pytest.mark.parametrize("event,notice", [("migrate", 60), ("terminate", 3600), ("preempt", 30)])
+def test_tells_a_task_what_is_coming_and_how_long_it_has(
+    event: str, notice: float, vm: Vm, make_handler: MakeHandler
+) -> None:
+    environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "60000000"}
+    handler = make_handler(task("lb", drain=DUMP, stage=7, env={"REGION": "here"}), environ=environ).start()
+    vm.announce(event)
+    handler.until_state("drained")
+    env = dict(line.split("=", 1) for line in (handler.folder / "env-drain").read_text().splitlines() if "=" in line)
+    document = json.loads((handler.folder / "input-drain").read_text())
+    incident = handler.status()["incident"]["id"]
+
+    assert env["GCE_EVENT"] == event
+    assert env["GCE_EVENT_PHASE"] == "drain"
+    assert env["GCE_EVENT_TASK"] == "lb"
+    assert env["GCE_EVENT_INCIDENT"] == incident
+    assert env["REGION"] == "here"
+    assert 0 < float(env["GCE_EVENT_DEADLINE_SECONDS"]) <= notice
+    assert 0 < float(env["GCE_TASK_TIMEOUT_SECONDS"]) <= 5
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC"} & env.keys()
+
+    assert document["task"] == {"name": "lb", "stage": 7}
+    told = document["event"]
+    assert (told["name"], told["incident"], told["phase"], told["attempt"]) == (event, incident, "drain", 1)
+    assert told["source"] == f"instance/{SIGNALS[event][0]}"
+    assert told["notice_seconds"] == notice
+    assert told["deadline_seconds"] == pytest.approx(float(env["GCE_EVENT_DEADLINE_SECONDS"]))
+    assert datetime.fromisoformat(told["deadline_at"]) > datetime.now(UTC) - timedelta(seconds=1)
+    assert told["rehearsal"] is False
+
+
+def test_tells_a_task_what_is_known_of_a_window(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", "window", drain=DUMP, restore=DUMP)).start()
+    start, latest, end = in_seconds(3600), in_seconds(5400), in_seconds(7200)
+    vm.set(
+        "upcoming-maintenance",
+        {
+            "window_start_time": start,
+            "latest_window_start_time": latest,
+            "window_end_time": end,
+            "can_reschedule": False,
+            "type": "UNSCHEDULED",
+        },
+    )
+    handler.until_state("drained")
+    told = json.loads((handler.folder / "input-drain").read_text())["event"]
+    assert (told["window_start_time"], told["latest_window_start_time"], told["window_end_time"]) == (
+        start,
+        latest,
+        end,
+    )
+    assert told["can_reschedule"] is False
+    assert told["maintenance_type"] == "UNSCHEDULED"
+    assert told["maintenance_status"] == "PENDING"
+    assert 3500 < told["deadline_seconds"] <= 3600
+    vm.withdraw("window")
+    handler.until_over()
+    told = json.loads((handler.folder / "input-restore").read_text())["event"]
+    assert (told["phase"], told["deadline_seconds"], told["window_start_time"]) == ("restore", None, start)
+    assert "GCE_EVENT_DEADLINE_SECONDS" not in (handler.folder / "env-restore").read_text()
+
+
+def test_drains_stages_in_ascending_and_restores_them_in_descending_order(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(
+        task("database", stage=30), task("lb", stage=10), task("queue", stage=20), task("flag", stage=20, restore=None)
+    ).start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    vm.withdraw("terminate")
+    handler.until_over()
+    trace = handler.trace()
+    assert trace[0] == "drain lb"
+    assert set(trace[1:3]) == {"drain queue", "drain flag"}
+    assert trace[3:] == ["drain database", "restore database", "restore queue", "restore lb"]
+
+
+def test_hears_of_an_event_that_was_there_before_it(vm: Vm, make_handler: MakeHandler) -> None:
+    vm.announce("migrate")
+    handler = make_handler(task("lb")).start()
+    handler.until_state("drained")
+    assert handler.trace() == ["drain lb"]
+
+
+def test_restores_what_was_started_when_an_event_is_cancelled_in_the_middle(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    handler = make_handler(
+        task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
+    ).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain queue")
+    vm.withdraw("terminate")
+    incident = handler.until_over()
+    # What was never started is never restored.
+    assert handler.trace() == ["drain lb", "drain queue", "restore queue", "restore lb"]
+    assert ("drain", "queue", "cancelled") in steps(incident)
+
+
+def test_a_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: a second event while the first is handled crashes or is lost."""
+    handler = make_handler(task("lb"), task("database", "terminate", stage=60)).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain database")
+    handler.until_state("drained")
+    vm.withdraw("terminate")
+    incident = handler.until_over()
+    assert handler.trace() == ["drain lb", "drain database", "restore database", "restore lb"]
+    assert [past["event"] for past in incident["past"]] == ["migrate", "terminate"]
+    assert len(handler.history()) == 1
+
+
+def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: a second event while the first is handled crashes or is lost."""
+    handler = make_handler(task("lb", stage=10), task("database", "terminate", stage=20, drain="sleep 60")).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain database")
+    vm.announce("preempt")
+    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "both events at once")
+    vm.withdraw("terminate")
+    # Not for a preemption: it is ended and taken back. The other is, and stays drained.
+    handler.until_traced("drain lb", "drain database", "restore database")
+    handler.until_state("drained")
+    vm.withdraw("preempt")
+    incident = handler.until_over()
+    assert handler.trace() == ["drain lb", "drain database", "restore database", "restore lb"]
+    assert sorted(past["event"] for past in incident["past"]) == ["preempt", "terminate"]
+
+
+def test_a_task_is_ended_by_the_shorter_deadline_and_the_next_stage_still_runs(
+    vm: Vm, make_handler: MakeHandler
+) -> None:
+    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    handler = make_handler(
+        task("slow", "terminate", stage=10, drain="sleep 60", timeout=600),
+        task("flush", "terminate", stage=20, timeout=1),
+        task("seconds matter", "preempt", stage=30, timeout=1),
+        notice={"preempt": 2},
+    ).start()
+    vm.announce("terminate")
+    handler.until_traced("drain slow")
+    vm.announce("preempt")
+    handler.until_traced("drain slow", "drain flush", "drain seconds matter")
+    handler.until_state("drained")
+    done = {step["task"]: step for step in handler.status()["incident"]["steps"]}
+    assert done["slow"]["outcome"] == "timeout"
+    assert done["flush"]["outcome"] == done["seconds matter"]["outcome"] == "ok"
+    assert done["slow"]["limit"] < 10
+    assert done["seconds matter"]["seconds_left"] > 0
+
+
+def test_an_event_during_the_restore_starts_a_new_drain(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: a second event while the first is handled crashes or is lost."""
+    handler = make_handler(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED)).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    vm.withdraw("migrate")
+    handler.until_traced("drain lb", "drain queue", "restore queue")
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain queue", "restore queue", "drain queue")
+    handler.until_state("drained")
+    handler.release()
+    vm.withdraw("terminate")
+    incident = handler.until_over()
+    # The load balancer was drained all the time.
+    assert handler.trace() == ["drain lb", "drain queue", "restore queue", "drain queue", "restore queue", "restore lb"]
+    assert ("restore", "queue", "cancelled") in steps(incident)
+
+
+def test_waits_for_the_lead_before_a_window_and_follows_it_when_it_moves(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: the event is acted on the moment it is known though it is days away; or never."""
+    handler = make_handler(task("database", "window", lead=3600)).start()
+    vm.set("upcoming-maintenance", window(2 * 86400))
+    handler.until_state("announced")
+    vm.set("upcoming-maintenance", window(1800))
+    handler.until_state("drained")
+    vm.set("upcoming-maintenance", window(3 * 86400))
+    handler.until_traced("drain database", "restore database")
+    handler.until_state("announced")
+    assert handler.history() == []
+    vm.set("upcoming-maintenance", window(1800))
+    handler.until_traced("drain database", "restore database", "drain database")
+    handler.until_state("drained")
+    vm.withdraw("window")
+    handler.until_over()
+    assert handler.trace()[3:] == ["restore database"]
+
+
+def test_starts_a_task_at_its_lead_without_hearing_anything_more(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("database", "window", lead=2, timeout=1)).start()
+    # Whole seconds on the wire: 2 to 3 s from now, thus up to 1 s before the lead.
+    vm.set("upcoming-maintenance", window(3))
+    handler.until_state("drained")
+    (step,) = handler.status()["incident"]["steps"]
+    assert step["seconds_left"] <= 2.0
+
+
+def test_a_window_that_is_cancelled_before_its_lead_starts_nothing(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("database", "window", lead=3600)).start()
+    vm.set("upcoming-maintenance", window(2 * 86400))
+    handler.until_state("announced")
+    vm.withdraw("window")
+    incident = handler.until_over()
+    assert handler.trace() == []
+    assert incident["steps"] == []
+
+
+def test_a_window_that_has_begun_is_acted_on_at_once(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("database", "window", lead=3600)).start()
+    vm.set("upcoming-maintenance", window(-600, maintenance_status="ONGOING"))
+    handler.until_state("drained")
+    vm.withdraw("window")
+    assert steps(handler.until_over()) == [("drain", "database", "ok"), ("restore", "database", "ok")]
+
+
+def test_a_window_and_the_event_in_it_are_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: drained twice: new event id each poll, forgotten events, restart."""
+    handler = make_handler(task("lb")).start()
+    vm.set("upcoming-maintenance", window(1800))
+    handler.until_state("drained")
+    vm.set("upcoming-maintenance", window(1800, maintenance_status="ONGOING"))
+    vm.announce("terminate")
+    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "both signals")
+    vm.withdraw("window")
+    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 1, "one signal")
+    vm.withdraw("terminate")
+    handler.until_over()
+    assert handler.trace() == ["drain lb", "restore lb"]
+
+
+@pytest.mark.parametrize("settings,event", [({}, "terminate"), ({"unknown_event": "migrate"}, "migrate")])
+def test_an_unknown_value_is_taken_for_the_configured_event(
+    settings: dict[str, Any], event: str, vm: Vm, make_handler: MakeHandler
+) -> None:
+    """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+    handler = make_handler(task("lb", event), **settings).start()
+    vm.set("maintenance-event", "TELEPORT_ON_HOST_MAINTENANCE")
+    handler.until_state("drained")
+    (signal,) = handler.status()["incident"]["signals"]
+    assert (signal["event"], signal["value"]) == (event, "TELEPORT_ON_HOST_MAINTENANCE")
+
+
+def test_a_task_runs_only_when_its_condition_holds(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(
+        task("move it", "window", when="event.can_reschedule"),
+        task("fail over", "window", when="event.can_reschedule == `false`"),
+        task("no such thing", "window", when="contains(event.can_reschedule, 'x')"),
+    ).start()
+    vm.set("upcoming-maintenance", window(1800, can_reschedule=False))
+    handler.until_state("drained")
+    # A condition that cannot be evaluated must not cost a drain.
+    assert sorted(handler.trace()) == ["drain fail over", "drain no such thing"]
+    assert "field 'when': cannot be evaluated" in handler.log()
+    assert [skip["task"] for skip in handler.status()["incident"]["skips"]] == ["move it"]
+
+
+def test_a_task_that_fails_is_tried_again_and_stops_what_depends_on_it(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(
+        task("flaky", stage=10, drain='[ -e "$FOLDER/once" ] || { touch "$FOLDER/once"; exit 7; }', retries=1),
+        task("broken", stage=20, drain="echo no such volume; exit 3", on_failure="stop"),
+        task("after it", stage=30),
+    ).start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    incident = handler.status()["incident"]
+    assert steps(incident) == [
+        ("drain", "flaky", "failed"),
+        ("drain", "flaky", "ok"),
+        ("drain", "broken", "failed"),
+    ]
+    assert incident["steps"][-1]["detail"] == "exit status 3: no such volume"
+    assert [(skip["task"], skip["reason"]) for skip in incident["skips"]] == [("after it", "broken failed")]
+    vm.withdraw("terminate")
+    handler.until_over()
+    # A drain that failed may have done half of its work.
+    assert handler.trace()[-2:] == ["restore broken", "restore flaky"]
+
+
+def test_gets_the_notice_of_every_migration(vm: Vm, make_handler: MakeHandler) -> None:
+    """The 60 s notice is given only to a VM that has asked for the key directly since its last event."""
+    handler = make_handler(task("lb")).start()
+    vm.control.scenario(vm.name, "back-to-back", notice=0.3, migration=0.2, gap=0.3)
+    handler.until_over(incidents=2)
+    assert handler.trace() == ["drain lb", "restore lb"] * 2
+    assert vm.control.instance(vm.name)["asked_directly"] is True
+
+
+def test_a_value_that_flips_and_flips_back_is_one_event_with_an_end(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: `last_etag` not sent: a change between two polls is lost."""
+    handler = make_handler(task("lb")).start()
+    for number in range(1, 4):
+        handler.until(lambda: vm.hanging_gets() == 3, "three hanging GETs")
+        vm.announce("migrate")
+        vm.withdraw("migrate")
+        handler.until_over(incidents=number)
+    assert handler.trace() == ["drain lb", "restore lb"] * 3
+    asked = vm.requests("maintenance-event")
+    assert "last_etag=NONE" in asked[0]["query"]
+    assert all("last_etag=" in request["query"] and "NONE" not in request["query"] for request in asked[1:])
