@@ -1,0 +1,101 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known of one VM when it is over, from three sources that know nothing of each other. Pure.
+
+The platform says when it announced, stopped and started; the handler's history says what it ran; the tasks noted
+themselves that they ran.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .fates import Fate
+
+DRAIN, RESTORE = "drain", "restore"
+BEGINS, ENDS = "begins", "ends"
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task that the VM's event asks for."""
+
+    name: str
+    restores: bool = True
+
+
+@dataclass(frozen=True)
+class Note:
+    """What a task wrote down itself."""
+
+    at: float
+    what: str
+    phase: str
+    task: str
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All times are seconds since 1970. `incidents` are the handler's history; `before` and `after` the VM's files."""
+
+    fate: Fate
+    notice: float
+    tasks: tuple[Task, ...]
+    raised_at: float | None
+    stopped_at: float | None
+    booted_at: float
+    incidents: Sequence[Mapping[str, Any]]
+    notes: tuple[Note, ...]
+    before: Mapping[str, str] = field(default_factory=dict)
+    after: Mapping[str, str] = field(default_factory=dict)
+    # Commands that ran when the power went, and when everything should have ended.
+    cut_off: tuple[str, ...] = ()
+    left_running: tuple[str, ...] = ()
+    exit_statuses: tuple[int | None, ...] = (0,)
+
+    @property
+    def event_at(self) -> float | None:
+        """When the event came that the notice was of."""
+        if self.fate.reboots:
+            return self.stopped_at
+        return None if self.raised_at is None else self.raised_at + self.notice
+
+    @property
+    def over_at(self) -> float | None:
+        """When the event was over, so that there was something to restore for."""
+        if self.fate.reboots:
+            return None if self.stopped_at is None else self.booted_at
+        ends = [past["ended_at"] for incident in self.incidents for past in incident["past"]]
+        return max(ends, default=None)
+
+    def times(self, phase: str, what: str, task: str | None = None) -> list[float]:
+        """When tasks noted this, in order."""
+        return [one.at for one in self.notes if (one.phase, one.what) == (phase, what) and task in (None, one.task)]
+
+
+def tasks_for(event: str, configured: Iterable[Mapping[str, Any]]) -> tuple[Task, ...]:
+    """The tasks of a handler's configuration that an event asks for."""
+    return tuple(Task(one["name"], bool(one.get("restore"))) for one in configured if event in one["on"])
+
+
+def parse_notes(text: str) -> tuple[Note, ...]:
+    """The file that vm/usr/local/bin/note writes."""
+    rows = (line.split("\t") for line in text.splitlines())
+    return tuple(Note(float(at), what, phase, task) for at, what, phase, task in rows)
+
+
+def raised_at(
+    journal: Iterable[Mapping[str, Any]], signal: str, incidents: Sequence[Mapping[str, Any]]
+) -> float | None:
+    """When the platform let the VM know: the last answer about the signal before the handler says that it heard."""
+    heard = min((incident["opened_at"] for incident in incidents), default=None)
+    if heard is None:
+        return None
+    answers = [
+        entry["answered_at"]
+        for entry in journal
+        if entry["path"].endswith(signal) and entry["status"] == 200 and entry["answered_at"] <= heard
+    ]
+    return max(answers, default=None)

@@ -1,0 +1,64 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which VM meets which fate, and how much notice it gets of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+FOLDER = Path(__file__).resolve().parent
+FLEET_FILE = FOLDER / "fleet.yml"
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What happens to a VM. `signal` is the metadata key that announces it, `event` what the handler calls it."""
+
+    host: str
+    name: str
+    event: str
+    signal: str
+    cause: str
+    reboots: bool
+
+
+FATES = (
+    Fate(
+        "web-1",
+        "live migration",
+        "migrate",
+        "instance/maintenance-event",
+        "by simulateMaintenanceEvent of the Compute API",
+        reboots=False,
+    ),
+    Fate(
+        "gpu-1",
+        "host termination",
+        "terminate",
+        "instance/maintenance-event",
+        "by simulateMaintenanceEvent of the Compute API",
+        reboots=True,
+    ),
+    Fate(
+        "spot-1",
+        "preemption",
+        "preempt",
+        "instance/preempted",
+        "by the scenario of this name, at the emulator's control face",
+        reboots=True,
+    ),
+)
+
+# Seconds of notice that the platform gives in earnest.
+REAL_NOTICE = {"migrate": 60, "terminate": 3600, "preempt": 30}
+
+
+def notice() -> dict[str, float]:
+    """Seconds of notice that each event has in the demo."""
+    fleet: Mapping[str, Any] = yaml.safe_load(FLEET_FILE.read_text(encoding="utf-8"))
+    return {event: seconds / fleet["speed"] for event, seconds in fleet["notice"].items()}

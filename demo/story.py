@@ -1,0 +1,84 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From the evidence to a timeline that a person reads. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .evidence import DRAIN, ENDS, RESTORE, Evidence
+
+PLATFORM, HANDLER = "platform", "handler"
+
+
+@dataclass(frozen=True)
+class Row:
+    """`at` in seconds since the platform's announcement; `left` is what was left of the notice then.
+
+    `who` is PLATFORM, HANDLER, or the phase of the task that ran for `seconds`.
+    """
+
+    at: float
+    who: str
+    what: str
+    left: float | None = None
+    seconds: float | None = None
+    remark: str = ""
+
+
+def rows(evidence: Evidence) -> list[Row]:
+    """Everything that happened to a VM, in order of time."""
+    began = evidence.raised_at
+    if began is None:
+        began = min((incident["opened_at"] for incident in evidence.incidents), default=evidence.booted_at)
+    found = [*_of_platform(evidence, began), *_of_handler(evidence, began)]
+    return sorted(found, key=lambda row: row.at)
+
+
+def _of_platform(evidence: Evidence, began: float) -> Iterator[Row]:
+    fate = evidence.fate
+    if evidence.raised_at is not None:
+        yield Row(0.0, PLATFORM, f"says {_announced(evidence)}")
+    if fate.reboots and evidence.stopped_at is not None:
+        yield Row(evidence.stopped_at - began, PLATFORM, "stops the VM, and the handler dies")
+        if evidence.booted_at > evidence.stopped_at:
+            yield Row(evidence.booted_at - began, PLATFORM, "starts the VM, its memory is empty")
+    if not fate.reboots and evidence.event_at is not None:
+        yield Row(evidence.event_at - began, PLATFORM, "moves the VM to another host")
+
+
+def _announced(evidence: Evidence) -> str:
+    values = [past["value"] for incident in evidence.incidents for past in incident["past"]]
+    key = evidence.fate.signal.removeprefix("instance/")
+    # The values of maintenance-event speak for themselves.
+    return " | ".join(value if "MAINTENANCE" in value else f"{key} {value}" for value in values)
+
+
+def _of_handler(evidence: Evidence, began: float) -> Iterator[Row]:
+    for incident in evidence.incidents:
+        for past in incident["past"]:
+            yield Row(past["noticed_at"] - began, HANDLER, "hears of it", left=_left(evidence, past["noticed_at"]))
+            if not evidence.fate.reboots:
+                yield Row(past["ended_at"] - began, HANDLER, "hears that it is over")
+        for step in incident["steps"]:
+            yield _of_step(evidence, step, began)
+    drained, restored = evidence.times(DRAIN, ENDS), evidence.times(RESTORE, ENDS)
+    if drained:
+        # A hair later than the end of the last task, so that it stands below it.
+        yield Row(max(drained) - began + 0.001, HANDLER, "drained", left=_left(evidence, max(drained)))
+    if restored:
+        yield Row(max(restored) - began + 0.001, HANDLER, "back in service")
+
+
+def _of_step(evidence: Evidence, step: Mapping[str, Any], began: float) -> Row:
+    at = step["started_at"]
+    what = step["task"] if step["phase"] == DRAIN else f"undo: {step['task']}"
+    remark = "" if step["outcome"] == "ok" else f"{step['outcome']} {step['detail']}".strip()
+    left = _left(evidence, at) if step["phase"] == DRAIN else None
+    return Row(at - began, step["phase"], what, left=left, seconds=step["seconds"], remark=remark)
+
+
+def _left(evidence: Evidence, at: float) -> float | None:
+    return None if evidence.event_at is None else evidence.event_at - at
