@@ -152,7 +152,8 @@ class Incident:
 
     def deadline(self) -> float | None:
         """On the clock: when the first of the announced events comes, None when nobody said."""
-        return min((signal.deadline for signal in self.signals if signal.deadline is not None), default=None)
+        known = (one.deadline for one in self.signals if one.deadline is not None and one.confirmed)
+        return min(known, default=None)
 
     def with_step(self, changed: Step) -> Incident:
         """This incident with the step of that number replaced."""

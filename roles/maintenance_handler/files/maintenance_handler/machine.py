@@ -209,8 +209,9 @@ def _with_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
         return replace(incident, signals=(*incident.signals, fresh))
     merged = replace(fresh, noticed=old.noticed)
     if old.document == signal.document:
-        deadline = signal.deadline if _is_adjustable(incident, old, signal) else old.deadline
-        merged = replace(merged, serial=old.serial, deadline=deadline)
+        merged = replace(merged, serial=old.serial)
+        if not _is_adjustable(incident, old, signal):
+            merged = replace(merged, deadline=old.deadline, begun=old.begun)
     return replace(incident, signals=tuple(merged if known is old else known for known in incident.signals))
 
 
@@ -220,7 +221,8 @@ def _is_adjustable(incident: Incident, old: Signal, new: Signal) -> bool:
     Days before a window the wall clock may still be set right. Once the window is acted upon, or has begun, its
     deadline stays where it is on the monotonic clock.
     """
-    if old.event != WINDOW or old.begun or any(one.event == WINDOW for one in incident.steps):
+    acted_upon = any(one.event == WINDOW and one.phase == DRAIN for one in last_steps(incident.steps).values())
+    if old.event != WINDOW or old.begun or acted_upon:
         return False
     if old.deadline is None or new.deadline is None:
         return True
@@ -245,10 +247,7 @@ def _with_finished(incident: Incident, finished: Finished, now: Moment) -> Incid
 
 
 def _adopted(incident: Incident, tasks: tuple[Task, ...]) -> Incident:
-    last = last_steps(incident.steps)
-    started = tuple(
-        task for task in incident.tasks if task.name in last and _condition(task, (last[task.name],)) != _REST
-    )
+    started = tuple(task for task in incident.tasks if _condition(task, _own_steps(incident, task)) != _REST)
     names = {task.name for task in started}
     return replace(
         incident,
@@ -268,6 +267,10 @@ _RETRY_DRAIN = "drain retries"
 _RETRY_RESTORE = "restore retries"
 
 
+def _own_steps(incident: Incident, task: Task) -> tuple[Step, ...]:
+    return tuple(one for one in incident.steps if one.task == task.name)
+
+
 def _condition(task: Task, steps: tuple[Step, ...]) -> str:
     """Where a task stands, by its own steps."""
     if not steps:
@@ -278,8 +281,12 @@ def _condition(task: Task, steps: tuple[Step, ...]) -> str:
     if last.outcome in (INTERRUPTED, CANCELLED):
         return _AGAIN
     if last.outcome in (FAILED, TIMEOUT) and _time_to_retry(task, steps) > 0:
-        return _RETRY_DRAIN if last.phase == DRAIN else _RETRY_RESTORE
+        return _retrying(last.phase)
     return _HOLDS if last.phase == DRAIN else _REST
+
+
+def _retrying(phase: str) -> str:
+    return _RETRY_DRAIN if phase == DRAIN else _RETRY_RESTORE
 
 
 def _failed_run(steps: tuple[Step, ...]) -> tuple[Step, ...]:
@@ -314,9 +321,6 @@ class _Survey:
 
 
 def _advanced(incident: Incident, now: Moment, applies: Applies) -> tuple[Incident, float | None, list[Action]]:
-    if any(not signal.confirmed for signal in incident.signals):
-        # After a reboot: whether it goes on, or is to be put back, only the metadata server can say.
-        return incident, None, []
     survey = _surveyed(incident, now, applies)
     incident = replace(incident, skips=(*incident.skips, *survey.skips))
     actions: list[Action] = []
@@ -330,18 +334,22 @@ def _advanced(incident: Incident, now: Moment, applies: Applies) -> tuple[Incide
             # Everything has been tried: a rehearsal has no other end.
             incident, wake_at, more = _advanced(_without_signal(incident, signal, now), now, applies)
             return incident, wake_at, actions + more
+    holds = any(condition != _REST for condition in survey.condition.values())
+    at_rest = DRAINED if holds else ANNOUNCED
+    if any(not signal.confirmed for signal in incident.signals):
+        # After a reboot: whether it goes on, or is to be put back, only the metadata server can say.
+        return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
     to_restore = [task for task in incident.tasks if _is_to_restore(task, survey)]
     if to_restore:
         incident = _restore(incident, to_restore, survey, now, actions)
         return replace(incident, phase=RESTORING), min(survey.wake_at, default=None), actions
     if not incident.signals:
         actions.append(Close(incident))
-    holds = any(condition != _REST for condition in survey.condition.values())
-    return replace(incident, phase=DRAINED if holds else ANNOUNCED), min(survey.wake_at, default=None), actions
+    return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
 
 
 def _surveyed(incident: Incident, now: Moment, applies: Applies) -> _Survey:
-    own = {task.name: tuple(one for one in incident.steps if one.task == task.name) for task in incident.tasks}
+    own = {task.name: _own_steps(incident, task) for task in incident.tasks}
     survey = _Survey(
         own=own,
         condition={task.name: _condition(task, own[task.name]) for task in incident.tasks},
@@ -350,7 +358,8 @@ def _surveyed(incident: Incident, now: Moment, applies: Applies) -> _Survey:
         wake_at=[],
     )
     skipped = {(skip.task, skip.serial) for skip in incident.skips}
-    soonest_first = sorted(incident.signals, key=lambda one: float("inf") if one.deadline is None else one.deadline)
+    confirmed = [signal for signal in incident.signals if signal.confirmed]
+    soonest_first = sorted(confirmed, key=lambda one: float("inf") if one.deadline is None else one.deadline)
     for task in sorted(incident.tasks, key=lambda one: one.stage):
         for signal in soonest_first:
             if signal.event not in task.on or (task.name, signal.serial) in skipped:
@@ -420,7 +429,7 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
         condition = survey.condition[task.name]
         if condition == _RUNS_DRAIN:
             incident = _limited(incident, survey.own[task.name][-1], deadline, scale, now, actions)
-        elif condition != _RUNS_RESTORE and task.stage == stage and _is_ready(task, survey, now):
+        elif condition != _RUNS_RESTORE and task.stage == stage and _is_ready(task, survey, now, DRAIN):
             until = now.clock + _need(task, survey, now) * scale
             signal = survey.trigger[task.name]
             incident = _started(
@@ -434,7 +443,8 @@ def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment
         return incident
     stage = max(task.stage for task in tasks)
     for task in tasks:
-        if task.stage == stage and survey.condition[task.name] != _RUNS_RESTORE and _is_ready(task, survey, now):
+        runs = survey.condition[task.name] == _RUNS_RESTORE
+        if task.stage == stage and not runs and _is_ready(task, survey, now, RESTORE):
             event = survey.own[task.name][-1].event
             document = _document(incident, event)
             until = now.clock + _need(task, survey, now, RESTORE)
@@ -455,14 +465,14 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
     condition = survey.condition[task.name]
     if condition == _RUNS_DRAIN and phase == DRAIN:
         return max(0.0, own[-1].until - now.clock)
-    if condition == (_RETRY_DRAIN if phase == DRAIN else _RETRY_RESTORE):
+    if condition == _retrying(phase):
         return _time_to_retry(task, own)
     return task.limit(phase)
 
 
-def _is_ready(task: Task, survey: _Survey, now: Moment) -> bool:
-    """Whether a task may start; one that failed waits a moment."""
-    if survey.condition[task.name] not in (_RETRY_DRAIN, _RETRY_RESTORE):
+def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:
+    """Whether a task may start in a phase; one that failed in it waits a moment."""
+    if survey.condition[task.name] != _retrying(phase):
         return True
     last = survey.own[task.name][-1]
     ready_at = RETRY_PAUSE + (last.finished.clock if last.finished else now.clock)
@@ -501,7 +511,7 @@ def _started(
 ) -> Incident:
     now, until, deadline = times
     own = survey.own[task.name]
-    again = survey.condition[task.name] == (_RETRY_DRAIN if phase == DRAIN else _RETRY_RESTORE)
+    again = survey.condition[task.name] == _retrying(phase)
     new = Step(
         number=1 + max((one.number for one in incident.steps), default=0),
         task=task.name,

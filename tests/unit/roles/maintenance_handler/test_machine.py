@@ -13,9 +13,17 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler._maintenance import MAINTENANCE_EVENT_KEY, MIGRATE, PREEMPT, TERMINATE, WINDOW
+from maintenance_handler._maintenance import (
+    MAINTENANCE_EVENT_KEY,
+    MIGRATE,
+    PREEMPT,
+    TERMINATE,
+    UPCOMING_MAINTENANCE_KEY,
+    WINDOW,
+    format_time,
+)
 from maintenance_handler.incident import FAILED, OK, TIMEOUT, held
-from maintenance_handler.machine import RESERVE_MOST, RETRY_PAUSE, Finished, Limit, Tick
+from maintenance_handler.machine import RESERVE_MOST, RETRY_PAUSE, Finished, Limit, Start, Tick
 from maintenance_handler.tasks import STOP, Task
 from support.incidents import Drive, drained, task
 
@@ -268,7 +276,6 @@ class TestBudget:
         assert drive.seconds("a") == pytest.approx(59.0 / 3)
         drive.ends("a", TIMEOUT, after=59.0 / 3)
         assert drive.seconds("b") == pytest.approx(59.0 * 2 / 3)
-        assert drive.running("b").until == pytest.approx(drive.running("b").started.clock + 59.0 * 2 / 3)
 
     def test_what_a_stage_does_not_use_goes_to_the_next(self) -> None:
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
@@ -350,7 +357,7 @@ class TestSecondEvent:
         drive = Drive(LB, APP, task("spot", PREEMPT, stage=5))
         assert drive.on(MIGRATE) == ["drain lb"]
         assert drive.ends("lb") == ["drain app"]
-        assert drive.on(PREEMPT) == ["drain spot"]
+        assert drive.on(PREEMPT) == ["limit drain app", "drain spot"]
         assert drive.ends("app") == []
         assert drive.ends("spot") == []
         assert drive.off(MIGRATE) == []
@@ -521,6 +528,11 @@ class TestOnFailure:
         assert drive.ends("lb") == ["drain app"]
 
 
+def window_at(start: float) -> str:
+    """A window as it is announced, at a fixed time of the wall clock."""
+    return f"maintenance_status PENDING\nwindow_start_time {format_time(start)}"
+
+
 def reschedulable(task: Task, event: Mapping[str, Any]) -> bool:
     return task.when is None or bool(event["can_reschedule"])
 
@@ -584,6 +596,7 @@ class TestLead:
     def test_a_termination_starts_its_tasks_that_long_before_it(self) -> None:
         drive = Drive(task("a", TERMINATE, lead=600), LB)
         assert drive.on(TERMINATE) == ["drain lb"]
+        assert drive.ends("lb") == []
         assert drive.wait(HOUR - 601) == []
         assert drive.wait(2) == ["drain a"]
 
@@ -675,11 +688,12 @@ class TestLead:
     def test_a_begun_window_keeps_its_tasks_drained_while_it_lasts(self) -> None:
         """Its deadline is assumed and passes; that is not the end of the window."""
         drive = Drive(task("a", WINDOW, lead=10))
-        drive.window(-5)
+        announced = window_at(drive.now.at - 5)
+        drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
         drive.ends("a")
         for _ in range(5):
             assert drive.wait(60) == []
-            assert drive.window(-5 - (drive.now.clock - 5000.0)) == []
+            assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.phase == "drained"
 
 
@@ -698,32 +712,31 @@ class TestWallClock:
     @pytest.mark.parametrize("jump", [-HOUR, -5, 5, HOUR])
     def test_a_jump_does_not_move_the_deadline_of_a_window_that_is_acted_upon(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=600, timeout=500), task("b", WINDOW, lead=600, stage=60))
-        value = '{"window_start_time": "%s", "maintenance_status": "PENDING"}'
-        start = value % signals_time(drive.now.at + 590)
-        assert drive.hear("instance/upcoming-maintenance", start) == ["drain a"]
+        announced = window_at(drive.now.at + 590)
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == ["drain a"]
         drive.wait(10)
         drive.set_wall_clock(jump)
-        assert drive.hear("instance/upcoming-maintenance", start) == []
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.ends("a") == ["drain b"]
         assert drive.running("b").left == pytest.approx(580)
 
     @pytest.mark.parametrize("jump", [-HOUR, HOUR])
     def test_a_window_that_has_begun_stays_begun(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=10))
-        start = f'{{"window_start_time": "{signals_time(drive.now.at - 5)}", "maintenance_status": "PENDING"}}'
-        drive.hear("instance/upcoming-maintenance", start)
+        announced = window_at(drive.now.at - 5)
+        drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
         drive.ends("a")
         drive.set_wall_clock(jump)
-        assert drive.hear("instance/upcoming-maintenance", start) == []
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.wait(HOUR) == []
 
     @pytest.mark.parametrize("jump", [-HOUR, HOUR])
     def test_days_ahead_a_clock_that_is_set_right_moves_the_start(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
-        start = f'{{"window_start_time": "{signals_time(drive.now.at + DAY)}", "maintenance_status": "PENDING"}}'
-        drive.hear("instance/upcoming-maintenance", start)
+        announced = window_at(drive.now.at + DAY)
+        drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
         drive.set_wall_clock(jump)
-        assert drive.hear("instance/upcoming-maintenance", start) == []
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.wait(DAY - jump - 601) == []
         assert drive.wait(2) == ["drain a"]
 
@@ -731,16 +744,288 @@ class TestWallClock:
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(300)
         drive.ends("a")
-        start = f'{{"window_start_time": "{signals_time(drive.now.at + DAY)}", "maintenance_status": "PENDING"}}'
-        assert drive.hear("instance/upcoming-maintenance", start) == ["restore a"]
+        announced = window_at(drive.now.at + DAY)
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == ["restore a"]
         drive.ends("a")
         drive.set_wall_clock(HOUR)
-        assert drive.hear("instance/upcoming-maintenance", start) == []
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.wait(DAY - HOUR - 601) == []
         assert drive.wait(2) == ["drain a"]
 
 
-def signals_time(at: float) -> str:
-    from maintenance_handler._maintenance import format_time
+class TestCrash:
+    """The handler dies in the middle, and the next one of the same boot takes up its journal."""
 
-    return str(format_time(at))
+    def test_what_was_interrupted_is_run_again(self) -> None:
+        """field: drained twice: new event id each poll, forgotten events, restart."""
+        drive = Drive(LB, APP)
+        drive.on(MIGRATE)
+        drive.ends("lb", after=1.0)
+        drive.wait(4.0)
+        assert drive.restart() == ["drain app"]
+        assert drive.running("app").left == 55.0
+        assert drive.steps() == ["drain lb: ok", "drain app: interrupted", "drain app: running"]
+        assert drive.on(MIGRATE) == []
+        assert drive.ends("app") == []
+        assert drive.off(MIGRATE) == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_a_finished_step_is_not_run_again(self) -> None:
+        drive = drained(LB, APP)
+        assert drive.restart() == []
+        assert drive.on(MIGRATE) == []
+        assert drive.phase == "drained"
+
+    def test_an_event_that_ended_meanwhile_is_restored(self) -> None:
+        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        drive = drained(LB, APP)
+        drive.restart()
+        assert drive.off(MIGRATE) == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_an_interrupted_drain_of_an_event_that_is_over_is_restored(self) -> None:
+        drive = Drive(LB)
+        drive.on(MIGRATE)
+        drive.off(MIGRATE)
+        assert drive.restart() == ["restore lb"]
+        assert drive.steps() == ["drain lb: interrupted", "restore lb: running"]
+
+    def test_an_interrupted_restore_is_run_again(self) -> None:
+        drive = drained(LB, APP)
+        drive.off(MIGRATE)
+        assert drive.restart() == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+
+    def test_a_failed_drain_keeps_to_its_attempts(self) -> None:
+        drive = Drive(task("a", retries=1))
+        drive.on(MIGRATE)
+        drive.ends("a", FAILED)
+        assert drive.restart() == []
+        assert drive.wait(RETRY_PAUSE) == ["drain a (attempt 2)"]
+        assert drive.ends("a", FAILED) == []
+        assert drive.restart() == []
+
+
+class TestReboot:
+    """The clock starts anew, and no signal counts until it has been seen again."""
+
+    def test_waits_for_the_metadata_server(self) -> None:
+        drive = drained(LB)
+        assert drive.reboot() == []
+        assert drive.wait(HOUR) == []
+        assert held(drive.incident) == ("lb",)
+
+    def test_without_an_announcement_everything_is_restored(self) -> None:
+        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        drive = drained(LB, APP, event=TERMINATE)
+        drive.reboot()
+        assert drive.off(TERMINATE) == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_an_event_that_is_still_on_goes_on(self) -> None:
+        drive = Drive(LB, APP)
+        drive.on(TERMINATE)
+        drive.ends("lb")
+        drive.wait(5.0)
+        assert drive.reboot(down_for=100.0) == []
+        assert drive.on(TERMINATE) == ["drain app"]
+        assert drive.running("app").left == pytest.approx(HOUR - 105)
+        assert drive.steps() == ["drain lb: ok", "drain app: interrupted", "drain app: running"]
+
+    def test_what_was_interrupted_is_restored_when_the_event_is_over(self) -> None:
+        drive = Drive(LB)
+        drive.on(MIGRATE)
+        drive.reboot()
+        assert drive.off(MIGRATE) == ["restore lb"]
+
+    def test_while_it_restored_goes_on_restoring(self) -> None:
+        drive = drained(LB, APP)
+        drive.off(MIGRATE)
+        assert drive.reboot() == ["restore app"]
+
+    def test_every_signal_has_to_be_seen_again_before_anything_is_restored(self) -> None:
+        drive = drained(LB, task("db", WINDOW), event=MIGRATE)
+        drive.window(DAY)
+        drive.ends("db")
+        drive.reboot()
+        assert drive.off(MIGRATE) == []
+        assert drive.no_window() == ["restore db"]
+
+    def test_a_signal_that_is_not_seen_again_holds_up_no_drain_for_one_that_is(self) -> None:
+        """30 s of notice are not for waiting until another key can be read."""
+        drive = Drive(LB, task("db", WINDOW, PREEMPT))
+        drive.window(DAY)
+        drive.ends("db")
+        drive.reboot()
+        assert drive.on(PREEMPT) == ["drain lb"]
+        assert drive.running("lb").left == 30.0
+        assert drive.ends("lb") == []
+        assert drive.off(PREEMPT) == []
+        assert drive.no_window() == ["restore db"]
+        assert drive.ends("db") == ["restore lb"]
+
+    def test_the_unconfirmed_deadline_presses_nobody(self) -> None:
+        drive = Drive(LB, task("a", PREEMPT))
+        drive.on(MIGRATE)
+        drive.ends("lb")
+        drive.wait(57.0)
+        drive.reboot(down_for=1.0)
+        drive.on(PREEMPT)
+        assert drive.running("a").left == 30.0
+        assert drive.seconds("a") == 20.0
+
+    def test_nothing_is_in_flight_while_it_waits(self) -> None:
+        drive = Drive(LB)
+        drive.on(MIGRATE)
+        assert drive.phase == "draining"
+        drive.reboot()
+        assert drive.phase == "drained"
+
+    def test_a_second_reboot_still_waits(self) -> None:
+        drive = drained(LB)
+        drive.reboot()
+        drive.restart()
+        assert drive.wait(HOUR) == []
+        assert drive.reboot() == []
+        assert drive.off(MIGRATE) == ["restore lb"]
+
+    def test_a_window_is_carried_over_by_the_wall_clock(self) -> None:
+        drive = Drive(task("a", WINDOW, lead=600))
+        announced = window_at(drive.now.at + DAY)
+        drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
+        drive.reboot(down_for=HOUR)
+        assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
+        assert drive.wait(DAY - HOUR - 601) == []
+        assert drive.wait(2) == ["drain a"]
+
+
+class TestRehearsal:
+    def test_ends_by_itself_when_all_is_drained(self) -> None:
+        """field: "how do I try this out?"."""
+        drive = Drive(LB, APP)
+        assert drive.rehearse(MIGRATE) == ["drain lb"]
+        assert drive.ends("lb") == ["drain app"]
+        assert drive.ends("app") == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+        (past,) = drive.closed[0].past
+        assert (past.event, past.rehearsal) == (MIGRATE, True)
+
+    def test_ends_by_itself_when_drains_fail(self) -> None:
+        drive = Drive(task("a", retries=1), task("b", stage=60))
+        drive.rehearse(MIGRATE)
+        drive.ends("a", FAILED)
+        assert drive.wait(RETRY_PAUSE) == ["drain a (attempt 2)"]
+        assert drive.ends("a", FAILED) == ["drain b"]
+        assert drive.ends("b", TIMEOUT) == ["restore b"]
+
+    def test_of_an_event_without_tasks_is_over_at_once(self) -> None:
+        assert Drive(LB).rehearse(WINDOW) == ["close"]
+
+    def test_does_not_wait_for_a_lead(self) -> None:
+        drive = Drive(task("a", WINDOW, TERMINATE, lead=600))
+        assert drive.rehearse(WINDOW) == ["drain a"]
+
+    def test_has_the_notice_of_the_event_for_a_budget(self) -> None:
+        drive = Drive(task("a", PREEMPT, timeout=60))
+        drive.rehearse(PREEMPT)
+        assert drive.seconds("a") == 29.0
+
+    def test_merges_with_an_event_that_comes_in_the_middle(self) -> None:
+        """Nothing is drained twice; what the event wants stays drained, the rest is restored."""
+        drive = Drive(task("both", MIGRATE, PREEMPT, stage=1), task("one", MIGRATE, stage=2))
+        assert drive.rehearse(MIGRATE) == ["drain both"]
+        assert drive.ends("both") == ["drain one"]
+        assert drive.on(PREEMPT) == []
+        assert drive.ends("one") == ["restore one"]
+        assert drive.ends("one") == []
+        assert drive.phase == "drained"
+        assert drive.off(PREEMPT) == ["restore both"]
+        assert drive.ends("both") == ["close"]
+
+    def test_an_event_while_it_restores_drains_again(self) -> None:
+        drive = Drive(LB)
+        drive.rehearse(MIGRATE)
+        assert drive.ends("lb") == ["restore lb"]
+        assert drive.on(MIGRATE) == ["end restore lb"]
+        assert drive.ends("lb", FAILED) == ["drain lb"]
+
+    def test_does_not_outlive_the_handler_that_held_it(self) -> None:
+        drive = Drive(LB, APP)
+        drive.rehearse(MIGRATE)
+        drive.ends("lb")
+        assert drive.restart() == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_does_not_outlive_a_reboot(self) -> None:
+        drive = Drive(LB)
+        drive.rehearse(MIGRATE)
+        assert drive.reboot() == ["restore lb"]
+
+
+class TestReconfigured:
+    def test_without_an_incident_the_next_one_has_the_new_tasks(self) -> None:
+        drive = Drive(LB)
+        assert drive.configure(APP) == []
+        assert drive.on(MIGRATE) == ["drain app"]
+
+    def test_what_was_started_keeps_the_definition_it_was_started_with(self) -> None:
+        drive = Drive(LB, APP)
+        drive.on(MIGRATE)
+        drive.ends("lb")
+        new = replace(LB, restore=("/new",)), replace(APP, restore=("/new",))
+        assert drive.configure(*new) == []
+        drive.ends("app")
+        drive.off(MIGRATE)
+        assert [action.task.restore for action in drive.actions if isinstance(action, Start)] == [APP.restore]
+        drive.ends("app")
+        assert [action.task.restore for action in drive.actions if isinstance(action, Start)] == [LB.restore]
+        assert drive.ends("lb") == ["close"]
+        assert drive.state.tasks == new
+
+    def test_what_was_not_started_gets_the_new_definition(self) -> None:
+        drive = Drive(LB, APP)
+        drive.on(MIGRATE)
+        drive.configure(LB, replace(APP, drain=("/new",)))
+        drive.ends("lb")
+        assert [action.task.drain for action in drive.actions if isinstance(action, Start)] == [("/new",)]
+
+    def test_what_was_restored_gets_the_new_definition(self) -> None:
+        """Also when its restore failed as often as it could."""
+        for outcome in (OK, FAILED):
+            drive = drained(task("a", retries=5, timeout=20), task("b", PREEMPT))
+            drive.on(PREEMPT)
+            drive.ends("b")
+            drive.off(MIGRATE)
+            drive.ends("a", FAILED, after=9.0)
+            drive.wait(RETRY_PAUSE)
+            drive.ends("a", outcome, after=9.5)
+            drive.configure(task("a", drain=("/new",)), task("b", PREEMPT))
+            assert drive.incident.task("a").drain == ("/new",)
+
+    def test_a_task_that_is_gone_is_restored_if_it_was_started(self) -> None:
+        drive = drained(LB, APP)
+        assert drive.configure() == []
+        assert drive.off(MIGRATE) == ["restore app"]
+        assert drive.ends("app") == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_a_task_that_is_gone_is_not_started(self) -> None:
+        drive = Drive(LB, APP)
+        drive.on(MIGRATE)
+        drive.configure(LB)
+        assert drive.ends("lb") == []
+        assert drive.phase == "drained"
+
+    def test_a_new_task_for_an_event_that_is_on_is_drained(self) -> None:
+        drive = drained(LB)
+        assert drive.configure(LB, APP) == ["drain app"]
+
+    def test_a_new_condition_is_asked(self) -> None:
+        drive = Drive(replace(LB, when="can_reschedule"), applies=reschedulable)
+        assert drive.on(MIGRATE) == []
+        assert drive.configure(LB) == ["drain lb"]

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The handler's state machine driven by hand: signals come and go, steps end, and time passes when a test says so."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from maintenance_handler import signals
+from maintenance_handler._maintenance import (
+    DEFAULT_NOTICE,
+    MAINTENANCE_EVENT_KEY,
+    MIGRATE,
+    PREEMPT,
+    PREEMPTED_KEY,
+    TERMINATE,
+    UPCOMING_MAINTENANCE_KEY,
+    format_time,
+)
+from maintenance_handler.incident import OK, Incident, Moment, Step
+from maintenance_handler.machine import (
+    Action,
+    Close,
+    End,
+    Finished,
+    Limit,
+    Observation,
+    Reconfigured,
+    Start,
+    State,
+    Tick,
+    recovered,
+    step,
+)
+from maintenance_handler.tasks import Task
+
+# Whatever the clocks start at; not 0, so that nothing holds by chance.
+CLOCK = 5_000.0
+WALL = 1_780_000_000.0
+
+# For each event, the key that announces it, the value that does, and the value that takes it back.
+SIGNALS = {
+    MIGRATE: (MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE", "NONE"),
+    TERMINATE: (MAINTENANCE_EVENT_KEY, "TERMINATE_ON_HOST_MAINTENANCE", "NONE"),
+    PREEMPT: (PREEMPTED_KEY, "TRUE", "FALSE"),
+}
+
+
+def task(name: str, *on: str, restore: bool = True, **fields: Any) -> Task:
+    """A task with commands that a test recognizes; for a migration unless told otherwise."""
+    back = ("/restore", name) if restore else ()
+    return Task(**{"name": name, "on": on or (MIGRATE,), "drain": ("/drain", name), "restore": back, **fields})
+
+
+def always(_task: Task, _event: Mapping[str, Any]) -> bool:
+    return True
+
+
+class Drive:
+    """An incident's course. Every method that lets something happen answers what the machine wants done, in words."""
+
+    def __init__(
+        self,
+        *tasks: Task,
+        applies: Callable[[Task, Mapping[str, Any]], bool] = always,
+        notice: Mapping[str, float] = DEFAULT_NOTICE,
+    ) -> None:
+        self.now = Moment(CLOCK, WALL)
+        self.state = State(tasks)
+        self.closed: list[Incident] = []
+        self.actions: list[Action] = []
+        self._applies = applies
+        self._notice = notice
+
+    def on(self, event: str) -> list[str]:
+        """The metadata server announces a migration, termination or preemption."""
+        key, value, _ = SIGNALS[event]
+        return self.hear(key, value)
+
+    def off(self, event: str) -> list[str]:
+        """The metadata server takes it back."""
+        key, _, value = SIGNALS[event]
+        return self.hear(key, value)
+
+    def window(self, start_in: float | None, status: str = "PENDING", **fields: Any) -> list[str]:
+        """The metadata server tells of a window that starts in so many seconds of the wall clock."""
+        start = None if start_in is None else format_time(self.now.at + start_in)
+        value = {"window_start_time": start, "maintenance_status": status, **fields}
+        return self.hear(UPCOMING_MAINTENANCE_KEY, json.dumps(value))
+
+    def no_window(self) -> list[str]:
+        return self.hear(UPCOMING_MAINTENANCE_KEY, None)
+
+    def hear(self, key: str, value: Any) -> list[str]:
+        return self.see(signals.read(key, value, self.now, self._notice, TERMINATE))
+
+    def rehearse(self, event: str) -> list[str]:
+        return self.see(signals.rehearsal(event, "rehearsal 1", self.now, self._notice))
+
+    def ends(self, name: str, outcome: str = OK, *, after: float = 0.0, detail: str = "") -> list[str]:
+        """The running step of a task ends."""
+        self.wait(after)
+        return self.see(Finished(self.running(name).number, outcome, detail))
+
+    def configure(self, *tasks: Task) -> list[str]:
+        return self.see(Reconfigured(tasks))
+
+    def wait(self, seconds: float) -> list[str]:
+        """Time passes; where the machine wants to be woken, it is."""
+        until = self.now.clock + seconds
+        words: list[str] = []
+        while self.state.wake_at is not None and self.state.wake_at <= until:
+            self._pass(max(0.0, self.state.wake_at - self.now.clock))
+            words += self.see(Tick())
+        self._pass(until - self.now.clock)
+        return words
+
+    def set_wall_clock(self, seconds: float) -> None:
+        """Somebody sets the wall clock forward, or (negative) back."""
+        self.now = Moment(self.now.clock, self.now.at + seconds)
+
+    def restart(self, *tasks: Task) -> list[str]:
+        """The handler dies, and the next one takes the incident out of its journal."""
+        return self._recover(tasks, same_boot=True)
+
+    def reboot(self, *tasks: Task, down_for: float = 30.0) -> list[str]:
+        """The machine goes down and comes up with a clock that starts anew."""
+        self.now = Moment(7.0, self.now.at + down_for)
+        return self._recover(tasks, same_boot=False)
+
+    def see(self, observation: Observation) -> list[str]:
+        before = self.state.incident
+        self.state, self.actions = step(self.state, observation, self.now, self._applies)
+        for action in self.actions:
+            if isinstance(action, Close):
+                self.closed.append(action.incident)
+        return [self._word(action, before) for action in self.actions]
+
+    @property
+    def incident(self) -> Incident:
+        """The open incident, as it would be read back from the journal."""
+        if self.state.incident is None:
+            raise LookupError("no incident is open")
+        return Incident.from_dict(json.loads(json.dumps(self.state.incident.to_dict())))
+
+    @property
+    def phase(self) -> str:
+        return self.incident.phase
+
+    def running(self, name: str) -> Step:
+        """The open step of a task."""
+        return next(one for one in self.incident.steps if one.task == name and one.open)
+
+    def seconds(self, name: str) -> float:
+        """What the running step of a task still has."""
+        return round(self.running(name).until - self.now.clock, 6)
+
+    def steps(self) -> list[str]:
+        """All steps so far, in words."""
+        steps = self.state.incident.steps if self.state.incident is not None else self.closed[-1].steps
+        return [f"{one.phase} {one.task}: {one.outcome or 'running'}" for one in steps]
+
+    def skips(self) -> list[tuple[str, str]]:
+        incident = self.state.incident or self.closed[-1]
+        return [(skip.task, skip.reason) for skip in incident.skips]
+
+    def _pass(self, seconds: float) -> None:
+        self.now = Moment(self.now.clock + seconds, self.now.at + seconds)
+
+    def _recover(self, tasks: tuple[Task, ...], same_boot: bool) -> list[str]:
+        tasks = tasks or self.state.tasks
+        self.state = replace(State(tasks), incident=recovered(self.incident, self.now, same_boot))
+        return self.configure(*tasks)
+
+    def _word(self, action: Action, before: Incident | None) -> str:
+        if isinstance(action, Start):
+            again = f" (attempt {action.step.attempt})" if action.step.attempt > 1 else ""
+            return f"{action.step.phase} {action.task.name}{again}"
+        if isinstance(action, Close):
+            return "close"
+        steps = before.steps if before is not None else ()
+        running = next(one for one in steps if one.number == action.number)
+        verb = {Limit: "limit", End: "end"}[type(action)]
+        return f"{verb} {running.phase} {running.task}"
+
+
+def drained(*tasks: Task, event: str = MIGRATE) -> Drive:
+    """An incident in which all of an event's tasks were drained without trouble."""
+    drive = Drive(*tasks)
+    words = drive.on(event)
+    while words:
+        words = [word for started in words for word in drive.ends(started.partition(" ")[2], after=1.0)]
+    return drive
