@@ -75,6 +75,10 @@ class Control:
     def clear_faults(self) -> None:
         self.request("DELETE", "faults")
 
+    def reset(self) -> None:
+        """Everything as the fleet file says it."""
+        self.request("POST", "reset")
+
     def speed(self, speed: float) -> None:
         self.request("PUT", "clock", {"speed": speed})
 

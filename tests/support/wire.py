@@ -55,11 +55,14 @@ class Connection:
     def send(self, target: str, *, method: str = "GET", headers: Mapping[str, str] = FLAVOR, body: bytes = b"") -> None:
         """Send a request; `target` starts with a slash, or is below /computeMetadata/v1/."""
         path = target if target.startswith("/") else V1 + target
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._host}"]
-        lines += [f"{key}: {value}" for key, value in headers.items()]
+        lines = [f"{method} {path} HTTP/1.1"]
+        lines += [f"{key}: {value}" for key, value in {"Host": self._host, **headers}.items()]
         if body or method == "PUT":
             lines.append(f"Content-Length: {len(body)}")
-        self._socket.sendall("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+        self.send_raw("\r\n".join(lines).encode() + b"\r\n\r\n" + body)
+
+    def send_raw(self, payload: bytes) -> None:
+        self._socket.sendall(payload)
 
     def receive(self) -> Reply:
         """The next answer. Raises ConnectionError when the connection ends before or in it."""

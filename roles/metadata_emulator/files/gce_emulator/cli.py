@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
 import resource
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,9 @@ class Emulator:
         self._urls: dict[str, str] = {}
 
     async def start(self) -> None:
-        for face in self.metadata.values():
-            await face.start()
+        for name, face in self.metadata.items():
+            with _told_of(f"the metadata server of {name}"):
+                await face.start()
         await self._run(
             "control", control_face.make_app(self.project, self.ready, self._hanging), self.fleet.control_port
         )
@@ -92,9 +94,19 @@ class Emulator:
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, self.fleet.listen, port)
-        await site.start()
+        with _told_of(f"the {name} face"):
+            await site.start()
         host, port = runner.addresses[0][:2]
         self._urls[name] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextlib.contextmanager
+def _told_of(who: str) -> Iterator[None]:
+    """Say whose address it was that cannot be had."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, f"{who} cannot listen: {error.strerror}") from None
 
 
 def _parser() -> argparse.ArgumentParser:

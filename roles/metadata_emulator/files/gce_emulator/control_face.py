@@ -36,6 +36,7 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Cal
     app.router.add_delete("/instances/{name}/scenarios/{id}", face.cancel_scenarios)
     app.router.add_post("/instances/{name}/stop", face.stop)
     app.router.add_post("/instances/{name}/start", face.start)
+    app.router.add_post("/reset", face.reset)
     app.router.add_put("/clock", face.set_clock)
     app.router.add_get("/clock", face.clock)
     app.router.add_get("/faults", face.faults)
@@ -155,6 +156,10 @@ class ControlFace:
             run.end()
         instance.start()
         return await self.instance(request)
+
+    async def reset(self, request: web.Request) -> web.Response:
+        self._project.reset()
+        return await self.overview(request)
 
     async def clock(self, request: web.Request) -> web.Response:
         return _json(self._clock())

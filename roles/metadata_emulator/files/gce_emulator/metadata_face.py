@@ -8,7 +8,6 @@ import asyncio
 import dataclasses
 import re
 import secrets
-import time
 import urllib.parse
 from collections.abc import Mapping
 
@@ -69,7 +68,6 @@ class MetadataFace:
         self._http: Server | None = None
         self._opening = asyncio.Lock()
         self._tokens = Tokens(instance)
-        self._budget = guest_attributes.Budget(time.monotonic)
         self._waiting = Waiting(instance.root, self._answer)
         instance.on_change(self._waiting.changed)
         instance.on_power(self._power_changed)
@@ -159,7 +157,7 @@ class MetadataFace:
             head = f"HTTP/1.1 200 OK\r\nContent-Type: {HTML}\r\nContent-Length: {len(body)}\r\n\r\n"
             return exchange.send_bytes(200, head.encode() + body)
         if fault.kind == "garbage":
-            return exchange.send_bytes(0, b"\x00\x01SSH-2.0-emulated\r\n", close=True)
+            return exchange.send_bytes(0, b"\x00\x01SSH-2.0-emulated", close=True)
         if fault.kind == "delay":
             await asyncio.sleep(fault.delay)
         if fault.kind == "etag-flap":
@@ -300,8 +298,9 @@ class MetadataFace:
             return Answer(
                 403, b"Guest attributes endpoint access is disabled.", "text/plain; charset=utf-8", close=True
             )
-        within_budget = instance.spec.guest_attributes_over_budget == "allow" or self._budget.spend()
-        if not within_budget and instance.spec.guest_attributes_over_budget == "429":
+        over_budget = instance.spec.guest_attributes_over_budget
+        within_budget = over_budget == "allow" or instance.guest_attribute_queries.spend()
+        if not within_budget and over_budget == "429":
             return too_many()
         if request.method == "GET":
             return None

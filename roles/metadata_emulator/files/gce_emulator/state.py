@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import time
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable
@@ -25,6 +26,7 @@ from . import default_tree, tree
 from .clock import Clock
 from .faults import Faults
 from .fleet import Fleet, InstanceSpec, Scheduling
+from .guest_attributes import Budget
 from .journal import Journal
 from .upcoming import UpcomingMaintenance
 
@@ -89,6 +91,15 @@ class Project:
             for key, value in attributes.items():
                 self.set(f"{PROJECT_ATTRIBUTES}/{key}", value)
 
+    def reset(self) -> None:
+        """Everything as the fleet file says it, as after the start: for the next test of a suite."""
+        self.faults.clear()
+        self.journal.clear()
+        self.clock.speed = self.fleet.speed
+        self.tree.entries = default_tree.project(self.fleet).entries
+        for instance in self.instances.values():
+            instance.reset()
+
     def set(self, path: str, value: Any) -> None:
         next(iter(self.instances.values()))._write(path, value)
         self._changed(path)
@@ -133,6 +144,8 @@ class Instance:
         self.asked_directly = False
         self.metadata_writes = 0
         self.root = default_tree.instance(spec, project.fleet, project.tree)
+        # Real time: it is the guest that asks.
+        self.guest_attribute_queries = Budget(time.monotonic)
         self._change_listeners: list[Callable[[str], None]] = []
         self._power_listeners: list[Callable[[], None]] = []
         # What the platform is doing to it, by the run's id.
@@ -250,6 +263,19 @@ class Instance:
             self.upcoming_maintenance = None
             self.asked_directly = False
         self._power_changed()
+
+    def reset(self) -> None:
+        """As the fleet file says it; whoever waits for what changes by that hears of it."""
+        for run in list(self.runs.values()):
+            run.end()
+        was_up = self.is_up
+        self.status, self.boot_count, self.boot_id = "RUNNING", 1, str(uuid.uuid4())
+        self.asked_directly = False
+        self.guest_attribute_queries = Budget(time.monotonic)
+        self.root.entries = default_tree.instance(self.spec, self.project.fleet, self.project.tree).entries
+        if not was_up:
+            self._power_changed()
+        self._changed("")
 
     def on_power(self, listener: Callable[[], None]) -> None:
         """Have `listener` called after each stop and start."""

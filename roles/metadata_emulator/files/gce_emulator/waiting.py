@@ -81,7 +81,8 @@ class Waiting:
         concerned = ["/".join(names[:depth]) for depth in range(len(names), -1, -1)]
         if not isinstance(tree.find(self._root, path), tree.Leaf):
             # A directory that went takes what was in it along.
-            concerned += [asked for asked in self._waiters if asked.startswith(path + "/")]
+            below = path + "/" if path else ""
+            concerned += [asked for asked in self._waiters if asked.startswith(below) and asked not in concerned]
         return concerned
 
     def _time_out(self, question: Question, waiter: Waiter) -> None:

@@ -33,7 +33,8 @@ def one(make_project: Callable[..., Project]) -> Callable[..., Instance]:
 
 def history(instance: Instance, time: ManualTime, seconds: float) -> list[tuple[float, str]]:
     """The maintenance events and power states of the next seconds, with when they came."""
-    start, seen = time.now, []
+    start = time.now
+    seen: list[tuple[float, str]] = []
 
     def look(*_: object) -> None:
         now = instance.maintenance_event if instance.is_up else instance.status

@@ -139,13 +139,10 @@ def test_the_default_tree_is_that_of_an_ordinary_vm(make_project: Callable[..., 
     instance = make_project().instances["web-1"]
     content = tree.dump(instance.root)
     assert sorted(content) == ["instance", "oslogin", "project"]
-    assert (
-        sorted(content["instance"])
-        == (
-            "attributes cpuPlatform credentials description disks gceWorkloadCertificates guestAttributes hostname id image "
-            "licenses machineType maintenanceEvent name networkInterfaces partnerAttributes preempted remainingCpuTime "
-            "scheduling serviceAccounts shutdownDetails tags virtualClock zone"
-        ).split()
+    assert " ".join(sorted(content["instance"])) == (
+        "attributes cpuPlatform credentials description disks gceWorkloadCertificates guestAttributes hostname id "
+        "image licenses machineType maintenanceEvent name networkInterfaces partnerAttributes preempted "
+        "remainingCpuTime scheduling serviceAccounts shutdownDetails tags virtualClock zone"
     )
     assert content["instance"]["scheduling"] == {
         "automaticRestart": "TRUE",

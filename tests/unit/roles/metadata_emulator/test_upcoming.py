@@ -12,7 +12,7 @@ import pytest
 
 from gce_emulator.upcoming import UpcomingMaintenance, parse_time
 
-UTC = datetime.UTC
+UTC = datetime.timezone(datetime.timedelta(0))
 WINDOW = UpcomingMaintenance(
     window_start_time=datetime.datetime(2024, 7, 29, 14, 19, 57, tzinfo=UTC),
     window_end_time=datetime.datetime(2024, 7, 29, 18, 19, 52, tzinfo=UTC),

@@ -1,0 +1,192 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The control face."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from support.emulator import ControlError, EmulatorProcess, eventually
+from support.wire import ask
+
+SCENARIOS = [
+    "live-migration",
+    "host-termination",
+    "gpu-termination",
+    "preemption",
+    "window-announced",
+    "window-moved",
+    "window-cancelled",
+    "back-to-back",
+    "missed-notice",
+]
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[EmulatorProcess]:
+    instances = [{"name": "web-1"}, {"name": "gpu-1", "accelerators": [{"type": "nvidia-l4"}]}]
+    with EmulatorProcess({"project": "shop", "instances": instances, "speed": 2}) as process:
+        yield process
+
+
+@pytest.fixture
+def emulator(process: EmulatorProcess) -> EmulatorProcess:
+    process.control.reset()
+    return process
+
+
+def test_the_overview_has_the_addresses_of_the_fleet(emulator: EmulatorProcess) -> None:
+    overview = emulator.control.request("GET", "/")
+    assert {key: overview[key] for key in emulator.ready} == emulator.ready
+    assert overview["project"] == "shop"
+    assert overview["clock"]["speed"] == 2
+
+
+def test_an_instance_in_short(emulator: EmulatorProcess) -> None:
+    summary = emulator.control.instance("web-1")
+    assert (summary["status"], summary["boot_count"], summary["maintenance_event"]) == ("RUNNING", 1, "NONE")
+
+
+@pytest.mark.parametrize(
+    "path, value, text",
+    [
+        ("instance/maintenance-event", "MIGRATE_ON_HOST_MAINTENANCE", "MIGRATE_ON_HOST_MAINTENANCE"),
+        ("instance/maintenance-event", "SOMETHING_NEW", "SOMETHING_NEW"),
+        ("instance/preempted", True, "TRUE"),
+        ("instance/attributes/foo", "bar", "bar"),
+        ("instance/id", 2**63 - 1, str(2**63 - 1)),
+        ("instance/tags", ["a", "b"], '["a","b"]'),
+        ("instance/scheduling/provisioning-model", "SPOT", "SPOT"),
+        ("project/attributes/foo", "", ""),
+    ],
+)
+def test_any_value_can_be_set_and_removed(emulator: EmulatorProcess, path: str, value: Any, text: str) -> None:
+    emulator.control.set("web-1", path, value)
+    assert ask(emulator.metadata["web-1"], path).text == text
+    assert emulator.control.get("web-1", path) == ("TRUE" if value is True else value)
+    emulator.control.remove("web-1", path)
+    assert ask(emulator.metadata["web-1"], path).status == 404
+    emulator.control.reset()
+
+
+def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: EmulatorProcess) -> None:
+    path = "instance/upcoming-maintenance"
+    emulator.control.set("web-1", path, {"windowStartTime": "2026-12-01T10:00:00Z", "canReschedule": False})
+    assert "window_start_time 2026-12-01T10:00:00+00:00" in ask(emulator.metadata["web-1"], path).text
+    assert emulator.control.get("web-1", path)["canReschedule"] is False
+    emulator.control.set("web-1", path, None)
+    assert ask(emulator.metadata["web-1"], path).status == 503
+
+
+@pytest.mark.parametrize(
+    "method, path, body, status, problem",
+    [
+        ("GET", "instances/web-9", None, 404, "there is no instance web-9; there is web-1, gpu-1"),
+        ("GET", "nowhere", None, 404, "GET /nowhere: Not Found"),
+        ("PUT", "instances/web-1/values/instance/x", {}, 400, 'the body has to be {"value": …}'),
+        ("PUT", "instances/web-1/values/instance/x", {"v": 1}, 400, "v is not known here; the body can have value"),
+        ("PUT", "instances/web-1/values/instance/x", [], 400, "the body has to be a JSON object"),
+        ("PUT", "instances/web-1/values/x", {"value": "y"}, 400, "x: a path starts with instance/ or project/"),
+        ("PUT", "instances/web-1/values/instance/disks", {"value": "y"}, 400, "instance/disks: is a directory; "),
+        ("PUT", "instances/web-1/values/instance/name/x", {"value": "y"}, 400, "instance/name/x: there is a value, "),
+        ("PUT", "instances/web-1/values/instance/x", {"value": 1.5}, 400, "instance/x: 1.5 is no value of the "),
+        ("PUT", "instances/web-1/values/instance/upcoming-maintenance", {"value": {}}, 400, "instance/upcoming-"),
+        ("DELETE", "instances/web-1/values/instance/x", None, 404, "web-1 has no instance/x"),
+        ("GET", "instances/web-1/values/instance/x", None, 404, "web-1 has no instance/x"),
+        ("POST", "instances/web-1/scenarios", {}, 400, "name is missing; it can be live-migration, "),
+        ("POST", "instances/web-1/scenarios", {"name": "x"}, 400, "there is no scenario 'x'; there is "),
+        ("POST", "instances/web-1/scenarios", {"name": "preemption", "x": 1}, 400, "preemption has no option 'x'"),
+        ("POST", "instances/web-1/scenarios", {"name": "gpu-termination"}, 409, "web-1 has no accelerators"),
+        ("DELETE", "instances/web-1/scenarios/77", None, 404, "no scenario 77 is being played on web-1"),
+        ("POST", "instances/web-1/start", None, 409, "web-1 is RUNNING already"),
+        ("PUT", "clock", {"speed": 0}, 400, "speed is 0; it is a number, 0.001 to 1e9"),
+        ("PUT", "clock", {"speed": True}, 400, "speed is True"),
+        ("POST", "faults", {"kind": "flood"}, 400, "kind is 'flood'; on this face it can be 503, "),
+        ("POST", "faults", {"kind": "503", "face": "x"}, 400, "face is 'x'; it can be metadata, compute"),
+        ("POST", "faults", {"kind": "503", "instance": "x"}, 404, "there is no instance x"),
+        ("POST", "faults", {"kind": "503", "count": 0}, 400, "count is 0; it is a whole number, 1 at least"),
+        ("POST", "faults", {"kind": "503", "seconds": "x"}, 400, "seconds is 'x'; it is a number of seconds"),
+        ("POST", "faults", {"kind": "503", "path": 5}, 400, "path is 5; it is a string"),
+        ("DELETE", "faults/99", None, 404, "there is no fault 99"),
+        ("GET", "journal?since=yesterday", None, 400, "since is a time in seconds since 1970"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_a_sentence(
+    emulator: EmulatorProcess, method: str, path: str, body: Any, status: int, problem: str
+) -> None:
+    with pytest.raises(ControlError) as raised:
+        emulator.control.request(method, path, body)
+    assert raised.value.status == status
+    assert str(raised.value).startswith(problem)
+
+
+def test_every_named_scenario_is_there(emulator: EmulatorProcess) -> None:
+    shown = emulator.control.request("GET", "instances/web-1/scenarios")
+    assert list(shown["available"]) == SCENARIOS
+    assert shown["running"] == []
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_scenario_plays_to_its_end_over_the_wire(emulator: EmulatorProcess, scenario: str) -> None:
+    emulator.control.speed(1e7)
+    started = emulator.control.scenario("gpu-1", scenario)
+    assert started["name"] == scenario
+    eventually(lambda: not emulator.control.instance("gpu-1")["scenarios"], what=f"{scenario} ends")
+    summary = emulator.control.instance("gpu-1")
+    assert (summary["maintenance_event"], summary["preempted"], summary["upcoming_maintenance"]) == (
+        "NONE",
+        False,
+        None,
+    )
+
+
+def test_a_running_scenario_is_listed_and_cancelled(emulator: EmulatorProcess) -> None:
+    ask(emulator.metadata["web-1"], "instance/maintenance-event")
+    started = emulator.control.scenario("web-1", "live-migration", notice=1000)
+    (running,) = emulator.control.request("GET", "instances/web-1/scenarios")["running"]
+    assert (running["id"], running["options"]["notice"]) == (started["id"], 1000)
+    assert emulator.control.request("DELETE", "instances/web-1/scenarios") == {"cancelled": [started["id"]]}
+    assert ask(emulator.metadata["web-1"], "instance/maintenance-event").text == "NONE"
+
+
+def test_the_clock_is_set_at_run_time(emulator: EmulatorProcess) -> None:
+    emulator.control.speed(50)
+    assert emulator.control.request("GET", "clock")["speed"] == 50
+    emulator.control.reset()
+    assert emulator.control.request("GET", "clock")["speed"] == 2
+
+
+def test_the_journal_says_what_was_asked(emulator: EmulatorProcess) -> None:
+    ask(emulator.metadata["web-1"], "instance/name?alt=json")
+    ask(emulator.metadata["gpu-1"], "instance/zone", headers={})
+    ask(emulator.metadata["gpu-1"], "instance/attributes/x")
+    assert [(entry["instance"], entry["path"], entry["status"]) for entry in emulator.control.journal()] == [
+        ("web-1", "/computeMetadata/v1/instance/name", 200),
+        ("gpu-1", "/computeMetadata/v1/instance/zone", 403),
+        ("gpu-1", "/computeMetadata/v1/instance/attributes/x", 404),
+    ]
+    first, second, _ = emulator.control.journal()
+    assert first["query"] == "alt=json"
+    assert len(emulator.control.journal(instance="gpu-1")) == 2
+    assert len(emulator.control.journal(path="instance/name")) == 1
+    assert len(emulator.control.journal(path="/computeMetadata/v1/instance/zone")) == 1
+    assert len(emulator.control.journal(after=second["number"])) == 1
+    assert len(emulator.control.journal(since=second["at"])) == 2
+    emulator.control.clear_journal()
+    assert emulator.control.journal() == []
+
+
+def test_reset_brings_everything_back(emulator: EmulatorProcess) -> None:
+    emulator.control.set("web-1", "instance/attributes/foo", "bar")
+    emulator.control.set("web-1", "project/attributes/foo", "bar")
+    emulator.control.fault("503", instance="gpu-1")
+    emulator.control.scenario("web-1", "window-announced")
+    emulator.control.request("POST", "instances/web-1/stop")
+    emulator.control.reset()
+    assert ask(emulator.metadata["web-1"], "instance/attributes/foo").status == 404
+    assert ask(emulator.metadata["gpu-1"], "project/attributes/foo").status == 404
+    assert ask(emulator.metadata["web-1"], "instance/upcoming-maintenance").status == 503
+    assert emulator.control.instance("web-1")["boot_count"] == 1
