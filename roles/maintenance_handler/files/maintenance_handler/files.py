@@ -6,7 +6,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from pathlib import Path
+
+# Whoever only looks at a lock holds it for an instant, and must not be taken for its holder.
+_TRIES = 25
+_PAUSE = 0.01
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600, durable: bool = False) -> None:
@@ -49,11 +54,33 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Take it. Raises `Locked`, or OSError."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(self._descriptor)
-            raise Locked(f"{path} is locked by another process") from None
+        for _ in range(_TRIES):
+            if _flock(self._descriptor, fcntl.LOCK_EX):
+                return
+            time.sleep(_PAUSE)
+        os.close(self._descriptor)
+        raise Locked(f"{path} is locked by another process")
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a `Lock` on the file. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        # Shared: two who look at once do not take each other for the holder.
+        return not _flock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def _flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .config import Config
-from .files import Lock, Locked, write_whole
+from .files import is_locked, write_whole
 from .incident import DRAINING, IDLE, RESTORING
 
 # A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
@@ -36,7 +36,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
 
     Raises OSError when the state directory cannot be looked into.
     """
-    running = _is_running(config)
+    running = is_locked(lock_path(config))
     try:
         status = json.loads(status_path(config).read_bytes())
     except (FileNotFoundError, ValueError):
@@ -78,13 +78,3 @@ def _blind_spots(ages: Mapping[str, float | None], poll_timeout: float) -> list[
         elif age > poll_timeout + BLIND_AFTER:
             problems.append(f"has not heard of {key} for {age:.0f} s")
     return problems
-
-
-def _is_running(config: Config) -> bool:
-    if not lock_path(config).exists():
-        return False
-    try:
-        Lock(lock_path(config)).release()
-    except Locked:
-        return True
-    return False
