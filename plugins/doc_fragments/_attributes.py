@@ -1,0 +1,45 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Attributes of the collection's modules. Private to the collection: it may change at any time."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Fragments to extend: for every module, and more for those that only read."""
+
+    DOCUMENTATION = r"""
+options: {}
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+  diff_mode:
+    description: Returns details on what has changed, or possibly needs changing in C(check_mode), when in diff mode.
+  platform:
+    description: Target operating systems that the module runs on.
+    support: full
+    platforms: posix
+"""
+
+    INFO_MODULE = r"""
+options: {}
+attributes:
+  check_mode:
+    support: full
+    details:
+      - This module only reads, so that check mode makes no difference to it.
+  diff_mode:
+    support: N/A
+    details:
+      - This module changes nothing.
+"""
+
+    ACTIONGROUP_GUEST = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/gce.guest.guest) in C(module_defaults) to set options for this module.
+    support: full
+    membership:
+      - gce.guest.guest
+"""

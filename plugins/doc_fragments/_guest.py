@@ -1,0 +1,36 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Options of what runs inside the guest. Private to the collection: it may change at any time."""
+
+from __future__ import annotations
+
+
+class ModuleDocFragment:
+    """Kept in step with GUEST_ARGSPEC in plugins/module_utils/_module.py."""
+
+    DOCUMENTATION = r"""
+requirements:
+  - Python 3.9 or newer, and nothing but its standard library.
+options:
+  metadata_host:
+    description:
+      - The metadata server as V(name), V(name:port), V([IPv6 address]:port) or V(http://name:port).
+      - By default the environment variable E(GCE_METADATA_HOST) says which, then E(GCE_METADATA_ROOT), else it is
+        V(metadata.google.internal).
+      - Proxies of the environment are never used.
+    type: str
+  retry_for:
+    description:
+      - For how many seconds a request is tried again, counted from its first failure, when the metadata server is
+        unavailable or limits the rate. What it denies, or has no key for, is not tried again.
+      - V(0) tries once.
+    type: float
+    default: 10.0
+  request_timeout:
+    description:
+      - After how many seconds one try is given up.
+    type: float
+    default: 5.0
+notes:
+  - Runs on the VM whose metadata it is about, since each VM has a metadata server of its own.
+"""

@@ -1,0 +1,122 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules have in common: argument specifications, and the library's errors as failures.
+
+Private to the collection: it may change at any time.
+
+The options that every guest module has are described in plugins/doc_fragments/_guest.py.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule, missing_required_lib
+
+from ._guest_attributes import GuestAttributeError
+from ._metadata_server import MetadataError, MetadataServer
+
+try:
+    import jmespath
+except ImportError:
+    jmespath = None
+    JMESPATH_TRACEBACK = traceback.format_exc()
+else:
+    JMESPATH_TRACEBACK = None
+
+# An error of JMESPath quotes the value that it stumbles over.
+LONGEST_QUERY_ERROR = 300
+
+
+class ArgumentSpec:
+    """Options together with the conditions between them, so that a module which borrows options cannot forget those."""
+
+    _CONDITIONS = ("mutually_exclusive", "required_together", "required_one_of", "required_if")
+
+    def __init__(self, options: Mapping[str, Mapping[str, Any]] | None = None, **conditions: Any) -> None:
+        self.options: dict[str, Mapping[str, Any]] = {}
+        self.conditions: dict[str, list[Sequence[Any]]] = {name: [] for name in self._CONDITIONS}
+        self.required_by: dict[str, Sequence[str]] = {}
+        self.update(options, **conditions)
+
+    def update(
+        self,
+        options: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        required_by: Mapping[str, Sequence[str]] | None = None,
+        **conditions: Sequence[Sequence[Any]],
+    ) -> ArgumentSpec:
+        """Add options, and conditions under AnsibleModule's names for them."""
+        self.options.update(options or {})
+        self.required_by.update(required_by or {})
+        for name, condition in conditions.items():
+            self.conditions[name].extend(condition)
+        return self
+
+    def create_module(self, *, supports_check_mode: bool = True) -> AnsibleModule:
+        return AnsibleModule(
+            argument_spec=self.options,
+            required_by=self.required_by,
+            supports_check_mode=supports_check_mode,
+            **self.conditions,
+        )
+
+
+GUEST_ARGSPEC: dict[str, Mapping[str, Any]] = {
+    # Without a default, so that the client finds it in the environment by itself, as google-auth does.
+    "metadata_host": {"type": "str"},
+    "retry_for": {"type": "float", "default": 10.0},
+    # Not `timeout`: modules that wait have one of their own, and module_defaults set both for the whole action group.
+    "request_timeout": {"type": "float", "default": 5.0},
+}
+
+
+def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
+    """The client that a module's parameters describe; ``changes`` are further arguments of it."""
+    retry_for, timeout = module.params["retry_for"], module.params["request_timeout"]
+    # Written so that nan is refused as well.
+    if not retry_for >= 0:
+        module.fail_json(msg=f"retry_for is {retry_for:g}, but seconds to try again for cannot be less than 0.")
+    if not 0 < timeout < math.inf:
+        module.fail_json(msg=f"request_timeout is {timeout:g}, but the seconds of one try are a finite number above 0.")
+    return MetadataServer(
+        module.params["metadata_host"],
+        **{"retry_for": None if retry_for == math.inf else retry_for, "timeout": timeout, **changes},
+    )
+
+
+@contextmanager
+def failing(module: AnsibleModule) -> Iterator[None]:
+    """Fail the module with what the library's own exceptions say; every other exception is a defect and passes."""
+    try:
+        yield
+    except (MetadataError, GuestAttributeError) as error:
+        module.fail_json(msg=str(error))
+
+
+def compiled_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
+    """A JMESPath expression as a function from data to what it finds; a bad expression fails the module at once."""
+    if jmespath is None:
+        module.fail_json(
+            msg=missing_required_lib("jmespath", reason="for the option query"), exception=JMESPATH_TRACEBACK
+        )
+    try:
+        compiled = jmespath.compile(expression)
+    except jmespath.exceptions.JMESPathError as error:
+        module.fail_json(msg=f"The query {expression!r} is not a JMESPath expression: {_one_line(error)}")
+
+    def search(data: Any) -> Any:
+        try:
+            return compiled.search(data)
+        except jmespath.exceptions.JMESPathError as error:
+            return module.fail_json(msg=f"The query {expression!r} does not fit the data: {_one_line(error)}")
+
+    return search
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:LONGEST_QUERY_ERROR]
