@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules have in common: argument specifications, and the library's errors as failures.
+"""What the modules have in common: argument specifications, queries, and the library's errors as failures.
 
 Private to the collection: it may change at any time.
 
@@ -10,7 +10,6 @@ The options that every guest module has are described in plugins/doc_fragments/_
 from __future__ import annotations
 
 import math
-import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,14 +18,6 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ._guest_attributes import GuestAttributeError
 from ._metadata_server import MetadataError, MetadataServer
-
-try:
-    import jmespath
-except ImportError:
-    jmespath = None
-    JMESPATH_TRACEBACK = traceback.format_exc()
-else:
-    JMESPATH_TRACEBACK = None
 
 # An error of JMESPath quotes the value that it stumbles over.
 LONGEST_QUERY_ERROR = 300
@@ -100,10 +91,10 @@ def failing(module: AnsibleModule) -> Iterator[None]:
 
 def compiled_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
     """A JMESPath expression as a function from data to what it finds; a bad expression fails the module at once."""
-    if jmespath is None:
-        module.fail_json(
-            msg=missing_required_lib("jmespath", reason="for the option query"), exception=JMESPATH_TRACEBACK
-        )
+    try:
+        import jmespath  # here, since only those who have a query need to have it, and to wait for it
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("jmespath", reason="for the option query"))
     try:
         compiled = jmespath.compile(expression)
     except jmespath.exceptions.JMESPathError as error:

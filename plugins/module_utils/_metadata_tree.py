@@ -1,0 +1,67 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is known about the metadata server's tree: its directories, and the types of its own values. Pure.
+
+Private to the collection: it may change at any time. Standard library only.
+
+A path is below /computeMetadata/v1/. A tree is what ``recursive=true`` answers for a path, in which the server's own
+keys are in camel case and those that users chose are as they are.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+# Asked for without its slash, a directory is answered by a redirect: a second request, and never a hanging GET.
+_DIRECTORY = re.compile(
+    r"""
+    | oslogin (/authenticate (/sessions)? )?
+    | universe
+    | project (/attributes)?
+    | instance
+    | instance/ (attributes | credentials | gce-workload-certificates | partner-attributes | scheduling
+                | shutdown-details | virtual-clock)
+    | instance/ (disks | licenses) (/[0-9]+)?
+    | instance/ (guest-attributes | service-accounts) (/[^/]+)?
+    | instance/network-interfaces (/[0-9]+ (/ (access-configs (/[0-9]+)? | forwarded-ip(v6)?s | ip-aliases))?)?
+    """,
+    re.VERBOSE,
+)
+
+# Where keys and values are chosen by users, in both spellings.
+_CHOSEN_BY_USERS = {
+    "instance": ("attributes", "guest-attributes", "guestAttributes", "partner-attributes", "partnerAttributes"),
+    "project": ("attributes",),
+}
+_FREE_TEXT = ("instance", "description")
+_BOOLEANS = {"TRUE": True, "FALSE": False}
+
+
+def is_directory(path: str) -> bool:
+    """Whether a path is known to be a directory: by a slash at its end, or by its name."""
+    return path.endswith("/") or _DIRECTORY.fullmatch(path) is not None
+
+
+def split(path: str) -> tuple[str, ...]:
+    return tuple(part for part in path.split("/") if part)
+
+
+def is_chosen_by_users(trail: tuple[str, ...]) -> bool:
+    """Whether a place, given as the names that lead to it, is among custom metadata or guest attributes."""
+    return len(trail) > 2 and trail[1] in _CHOSEN_BY_USERS.get(trail[0], ())
+
+
+def typed(tree: Any, path: str = "") -> Any:
+    """The tree at a path with the server's own TRUE and FALSE as booleans; what users chose stays as it is."""
+    return _typed(tree, split(path))
+
+
+def _typed(value: Any, trail: tuple[str, ...]) -> Any:
+    if isinstance(value, dict):
+        return {key: _typed(below, (*trail, key)) for key, below in value.items()}
+    if isinstance(value, list):
+        return [_typed(below, (*trail, "")) for below in value]
+    if isinstance(value, str) and not is_chosen_by_users(trail) and trail != _FREE_TEXT:
+        return _BOOLEANS.get(value, value)
+    return value
