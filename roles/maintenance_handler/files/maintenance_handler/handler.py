@@ -15,7 +15,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Callable, Union
 
@@ -34,6 +34,7 @@ from .machine import (
     Action,
     Close,
     End,
+    Finished,
     Limit,
     Observation,
     Reconfigured,
@@ -45,9 +46,9 @@ from .machine import (
 )
 from .narrate import narrate
 from .notify import notify
-from .report import Reporter
+from .report import IDENTITY_KEY, Reporter
 from .runner import Runner
-from .status import lock_path
+from .status import lock_path, status_path
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
 
@@ -77,7 +78,7 @@ class Published:
     result: str
 
 
-Message = Union[Heard, Failed, Identified, Published]
+Message = Union[Heard, Failed, Identified, Published, Finished]
 
 
 class Handler:
@@ -101,6 +102,8 @@ class Handler:
         for directory in (config.state_dir, config.runtime_dir):
             directory.mkdir(parents=True, exist_ok=True)
         self._lock = Lock(lock_path(config))
+        # Of the handler before, and read as this one's now that the lock is held again.
+        status_path(config).unlink(missing_ok=True)
         self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
         self._journal = Journal(config.state_dir)
         self._history = History(config.state_dir)
@@ -230,6 +233,8 @@ class Handler:
             self._reporter.published(message.result)
         elif isinstance(message, Identified):
             self._on_identified(message)
+        elif isinstance(message, Finished):
+            self._observe(message)
         else:
             self._on_heard(message)
 
@@ -247,8 +252,7 @@ class Handler:
         self._reporter.heard(heard)
 
     def _on_identified(self, identified: Identified) -> None:
-        self._reporter.reach = identified.reach
-        self._reporter.instance_id = identified.instance_id
+        self._reporter.identified(identified.instance_id, identified.reach)
         entry, self._unclaimed = self._unclaimed, None
         if entry is not None and entry.incident is not None:
             if entry.instance_id in (None, identified.instance_id):
@@ -288,7 +292,8 @@ class Handler:
         if isinstance(action, Start) and incident is not None:
             failed = self._runner.start(action, incident.id, now.clock, now.at)
             if failed is not None:
-                self._observe(failed)
+                # After what is being done now, of which it may be only the first part.
+                self._post(failed)
         elif isinstance(action, Limit):
             self._runner.limit(action.number, now.clock, action.until)
         elif isinstance(action, End):
@@ -380,6 +385,7 @@ class Handler:
         late = [name for name in _FIXED if getattr(new, name) != getattr(self._config, name)]
         if late:
             self._log.warning(f"{', '.join(late)}: changed, but only a restart makes it so")
+            new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
         self._predicates = {}
         self._log.level = new.log_level
@@ -414,7 +420,7 @@ class Handler:
 
         while True:
             try:
-                instance_id = str(server.get("instance/id").value)
+                instance_id = str(server.get(IDENTITY_KEY).value)
                 reach = applicability(
                     value("instance/machine-type"),
                     value("instance/scheduling/on-host-maintenance"),
@@ -422,7 +428,7 @@ class Handler:
                 )
                 break
             except MetadataError as exc:
-                self._post(Failed("instance/id", str(exc), self._clock()))
+                self._post(Failed(IDENTITY_KEY, str(exc), self._clock()))
                 time.sleep(STUCK_AFTER)
         server.close()
         described = {event: {"possible": one.possible, "reason": one.reason} for event, one in reach.items()}

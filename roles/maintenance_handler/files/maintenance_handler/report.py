@@ -20,6 +20,9 @@ from .notify import notify, watchdog_interval
 from .publish import Publisher
 from .watch import Failed, Heard
 
+# Asked for once; all others are watched.
+IDENTITY_KEY = "instance/id"
+
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0
 
@@ -28,8 +31,8 @@ class Reporter:
     """Collects what there is to say, and says it when it has changed. Nothing here can fail the handler."""
 
     def __init__(self, config: Config, log: Log, boot_id: str, on_published: Callable[[str], None]) -> None:
-        self.instance_id: str | None = None
-        self.reach: Mapping[str, Any] = {}
+        self._instance_id: str | None = None
+        self._reach: Mapping[str, Any] = {}
         self._config = config
         self._log = log
         self._boot_id = boot_id
@@ -52,6 +55,13 @@ class Reporter:
     def start(self) -> None:
         if self._publisher is not None:
             self._publisher.start()
+
+    def identified(self, instance_id: str, reach: Mapping[str, Any]) -> None:
+        """It is known which VM this is, and which events can reach it."""
+        self._instance_id = instance_id
+        self._reach = reach
+        self._outages.pop(IDENTITY_KEY, None)
+        self._changed = True
 
     def heard(self, heard: Heard) -> None:
         """A key was answered for."""
@@ -154,7 +164,7 @@ class Reporter:
             "version": __version__,
             "pid": os.getpid(),
             "boot_id": self._boot_id,
-            "instance_id": self.instance_id,
+            "instance_id": self._instance_id,
             "started_at": self._started_at,
             "clock": now.clock,
             "state": state,
@@ -167,7 +177,7 @@ class Reporter:
             "config_refused": self._config_problems,
             "restart_required": self._restart_required,
             "guest_attribute": self._publisher.last_result if self._publisher else "off",
-            "reach": self.reach,
+            "reach": self._reach,
         }
         try:
             status.write(self._config, document)

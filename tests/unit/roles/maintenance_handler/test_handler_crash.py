@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a handler that was killed, a machine that went down, and a journal that is not what it should be leave behind."""
+"""What a killed handler, a machine that went down, and a journal that is not as it should be leave behind."""
 
 from __future__ import annotations
 

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""SIGTERM and SIGHUP, while nothing happens and in the middle of a drain."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from support.handler import UNTIL_RELEASED, HandlerProcess, steps, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stops_at_once_while_nothing_happens(number: signal.Signals, vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    handler.send(number)
+    assert handler.wait() == 0
+    assert handler.log().rstrip().endswith("stopped")
+    assert handler.command("status").stdout.startswith("NOT WELL, idle\n  problem: is not running")
+
+
+def test_stops_while_drained_and_leaves_the_restore_to_the_next(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    assert handler.stop() == 0
+    assert handler.trace() == ["drain lb"]
+    vm.withdraw("terminate")
+    handler.start()
+    handler.until_over()
+    assert handler.trace() == ["drain lb", "restore lb"]
+
+
+def test_asked_to_stop_in_the_middle_of_a_drain_it_finishes_it(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10, drain=UNTIL_RELEASED), task("queue", stage=20)).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb")
+    handler.send(signal.SIGTERM)
+    handler.until_logged("asked to stop while steps run")
+    assert handler.running.poll() is None
+    handler.release()
+    assert handler.wait() == 0
+    assert handler.trace() == ["drain lb", "drain queue"]
+    handler.start()
+    handler.until_state("drained")
+    assert handler.trace() == ["drain lb", "drain queue"]
+
+
+def test_asked_twice_it_hands_over_through_the_journal(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED)).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain queue")
+    handler.send(signal.SIGTERM)
+    handler.until_logged("asked to stop while steps run")
+    handler.send(signal.SIGTERM)
+    assert handler.wait() == 0
+    assert handler.descendants() == []
+    assert [step["outcome"] for step in handler.journal()["incident"]["steps"]] == ["ok", ""]
+
+    handler.release()
+    handler.start()
+    handler.until_state("drained")
+    assert handler.trace() == ["drain lb", "drain queue", "drain queue"]
+    vm.withdraw("terminate")
+    assert steps(handler.until_over())[1] == ("drain", "queue", "interrupted")
+
+
+def test_gives_a_drain_no_longer_than_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", "terminate", drain=UNTIL_RELEASED, timeout=60), stop_timeout=1).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb")
+    assert handler.stop() == 0
+    assert handler.journal()["incident"]["steps"][0]["outcome"] == ""
+
+
+def test_hears_of_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) -> None:
+    """A preemption shuts the system down: SIGTERM may be faster than the answer of the metadata server."""
+    handler = make_handler(task("lb"), poll_timeout=30).start()
+    vm.fault("hang", path="instance/preempted", count=1)
+    # Answered once more, so that the next question is the one that hangs.
+    vm.set("preempted", "FALSE ")
+    handler.until(lambda: any(one["status"] == 0 for one in vm.requests("preempted")), "a question that hangs")
+    vm.announce("preempt")
+    assert handler.stop() == 0
+    assert handler.trace() == ["drain lb"]
+    assert handler.journal()["incident"]["signals"][0]["event"] == "preempt"
+
+
+def test_takes_a_new_configuration_when_told_to(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"), log_level="warning").start()
+    before = handler.status()["config_digest"]
+    handler.configure(tasks=[task("queue")], log_level="info")
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: handler.status()["config_digest"] != before, "the new configuration")
+    assert handler.status()["restart_required"] is False
+    assert "with 1 tasks is in force" in handler.log()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    assert handler.trace() == ["drain queue"]
+
+
+@pytest.mark.parametrize(
+    "new, problem",
+    [
+        ("{", "does not parse as JSON"),
+        ('{"state_dir": "/tmp", "runtime_dir": "/tmp", "task": []}', "field 'task': is not known"),
+        (
+            '{"state_dir": "/tmp", "runtime_dir": "/tmp",'
+            ' "tasks": [{"name": "x", "on": ["migrate"], "drain": ["/no"]}]}',
+            "task 'x', field 'drain': program '/no' does not exist",
+        ),
+        (None, "cannot be read"),
+    ],
+)
+def test_keeps_a_good_configuration_when_the_new_one_is_bad(
+    new: str | None, problem: str, vm: Vm, make_handler: MakeHandler
+) -> None:
+    handler = make_handler(task("lb")).start()
+    digest = handler.status()["config_digest"]
+    if new is None:
+        handler.config_path.unlink()
+    else:
+        handler.config_path.write_text(new)
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: handler.status()["config_refused"], "the refusal")
+    assert problem in handler.status()["config_refused"][0]
+    assert "the new configuration is refused, the one before stays" in handler.log()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    assert handler.trace() == ["drain lb"]
+
+    handler.configure()
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: not handler.status()["config_refused"], "the good configuration")
+    assert handler.status()["config_digest"] == digest
+
+
+def test_a_new_configuration_in_the_middle_of_a_drain_leaves_what_was_started(
+    vm: Vm, make_handler: MakeHandler
+) -> None:
+    handler = make_handler(
+        task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
+    ).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain queue")
+    before = handler.status()["config_digest"]
+    handler.configure(
+        tasks=[
+            task("lb", stage=10, restore='echo "with the new command" >> "$FOLDER/trace"'),
+            task("cache", stage=40),
+        ]
+    )
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: handler.status()["config_digest"] != before, "the new configuration")
+    handler.release()
+    handler.until_state("drained")
+    vm.withdraw("terminate")
+    handler.until_over()
+    # `queue` is gone from the configuration, and was drained; `database` was never started, and is gone.
+    assert handler.trace() == [
+        "drain lb",
+        "drain queue",
+        "drain cache",
+        "restore cache",
+        "restore queue",
+        "restore lb",
+    ]
+
+
+def test_says_what_only_a_restart_can_change(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    handler = make_handler(task("lb")).start()
+    status_path = Path(handler.config["runtime_dir"]) / "status.json"
+
+    def reload() -> None:
+        before = handler.status()["config_digest"]
+        handler.configure(tasks=[*handler.config["tasks"], task(f"task {len(handler.config['tasks'])}")])
+        handler.send(signal.SIGHUP)
+        handler.until(lambda: handler.status()["config_digest"] != before, "the new configuration")
+
+    handler.config["poll_timeout"] = 1
+    reload()
+    assert handler.status()["restart_required"] is True
+    assert "poll_timeout: changed, but only a restart makes it so" in handler.log()
+    # Who reads the status judges by what the handler really does.
+    assert handler.status()["poll_timeout"] == 60
+    reload()
+    assert handler.status()["restart_required"] is True
+    handler.config["poll_timeout"] = 60
+    reload()
+    assert handler.status()["restart_required"] is False
+
+    handler.config_path.write_text(handler.config_path.read_text().replace(str(status_path.parent), str(tmp_path)))
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: handler.status()["restart_required"], "the need for a restart, said where it was always said")
+    assert not (tmp_path / "status.json").exists()
