@@ -49,7 +49,7 @@ FATES = (
         "preemption",
         "preempt",
         "instance/preempted",
-        "by the scenario of this name, at the emulator's control face",
+        "by the emulator's scenario of this name",
         reboots=True,
     ),
 )

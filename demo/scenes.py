@@ -49,6 +49,4 @@ def _doing(incident: Mapping[str, Any], count: int) -> str:
     drained = {step["task"] for step in incident["steps"] if step["phase"] == DRAIN}
     if not incident["signals"]:
         return "the event is over"
-    return (
-        "drained" if len(drained) == count else f"{len(drained)} of {count} tasks drained, the rest closer to the event"
-    )
+    return "drained" if len(drained) == count else f"{len(drained)} of {count} tasks drained, the rest later"

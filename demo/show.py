@@ -24,10 +24,12 @@ from .verdict import Figures, figures
 # What a line of the timelines needs; where nobody says how wide the output is, it gets that.
 WIDTH = 80
 CELLS = 6
+BAR = 16
 
 _LEGEND = """\
 heard after     from the platform's change to the first line of the first task
-drained in      until the last task had ended; notice left: from there to the event
+drained in      until the last task had ended
+notice left     from there to the event
 restored after  from the end of the event, or the boot, until all was as before"""
 
 _STYLES = {PLATFORM: "magenta", HANDLER: "bold", DRAIN: "yellow", RESTORE: "green"}
@@ -54,7 +56,7 @@ class Screen:
             yield lambda word: None
             return
         with self._console.status(f"{text} …") as status:
-            yield lambda word: status.update(f"{text}: {word}")
+            yield lambda word: status.update(f"{text}\n  {word}")
 
     @contextlib.contextmanager
     def watching(self, notice: Mapping[str, float]) -> Iterator[Callable[[Mapping[str, Scene]], None]]:
@@ -92,6 +94,10 @@ class Screen:
         self._console.print(table)
         self._console.print(Text(_LEGEND, style="dim"))
 
+    def success(self, text: str) -> None:
+        self._console.print()
+        self._console.print(Text(text, style="green"), soft_wrap=True)
+
     def problem(self, text: str) -> None:
         self._console.print(Text(text, style="red"), soft_wrap=True)
 
@@ -112,18 +118,20 @@ class _Lines:
 
 
 def _stage(scenes: Mapping[str, Scene], notice: Mapping[str, float], now: float) -> Table:
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     for fate in FATES:
         scene = scenes[fate.host]
-        table.add_row(f"  {fate.host}", fate.name, *_countdown(fate, scene, notice[fate.event], now), scene.text)
+        table.add_row(f"  {fate.host:<7}", *_countdown(fate, scene, notice[fate.event], now), scene.text)
     return table
 
 
 def _countdown(fate: Fate, scene: Scene, notice: float, now: float) -> tuple[ProgressBar | str, str]:
     if scene.ends_at is None:
-        return "", ""
+        return " " * BAR, " " * len(" 0.0 s left")
     left = max(0.0, scene.ends_at - now)
-    return ProgressBar(total=notice, completed=left, width=24), f"{left:4.1f} s left"
+    return ProgressBar(
+        total=notice, completed=left, width=BAR, complete_style="cyan", finished_style="cyan"
+    ), f"{left:4.1f} s left"
 
 
 def _cells(row: Row, notice: float) -> tuple[Text | str, ...]:
