@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Kept in step with GUEST_ARGSPEC in plugins/module_utils/_module.py."""
+    """Kept in step with GUEST_ARGSPEC and SECRETS_ARGSPEC in plugins/module_utils/_module.py."""
 
     DOCUMENTATION = r"""
 requirements:
@@ -33,4 +33,24 @@ options:
     default: 5.0
 notes:
   - Runs on the VM whose metadata it is about, since each VM has a metadata server of its own.
+"""
+
+    SECRETS = r"""
+options:
+  show_secrets:
+    description:
+      - Whether to return secrets as they are, instead of V([redacted]).
+      - Secrets are SSH keys, startup and shutdown scripts, user data, container declarations, the keys and certificates
+        that the server hands out to workloads, and whatever O(secret_patterns) finds.
+      - The tokens of service accounts are redacted in any case.
+    type: bool
+    default: false
+  secret_patterns:
+    description:
+      - Regular expressions. Custom metadata and guest attributes whose key has a match anywhere in it are secret, too.
+      - An empty list leaves only what is secret by its well-known name.
+    type: list
+    elements: str
+    default:
+      - (?i)passw(or)?d|secret|token|credential|(api|private|access|encryption)[-_]?key
 """

@@ -10,12 +10,14 @@ The options that every guest module has are described in plugins/doc_fragments/_
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from ._custom_metadata import SECRET_PATTERNS
 from ._guest_attributes import GuestAttributeError
 from ._metadata_server import MetadataError, MetadataServer
 
@@ -65,6 +67,11 @@ GUEST_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "request_timeout": {"type": "float", "default": 5.0},
 }
 
+SECRETS_ARGSPEC: dict[str, Mapping[str, Any]] = {
+    "show_secrets": {"type": "bool", "default": False},
+    "secret_patterns": {"type": "list", "elements": "str", "default": list(SECRET_PATTERNS), "no_log": False},
+}
+
 
 def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
     """The client that a module's parameters describe; ``changes`` are further arguments of it."""
@@ -78,6 +85,19 @@ def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
         module.params["metadata_host"],
         **{"retry_for": None if retry_for == math.inf else retry_for, "timeout": timeout, **changes},
     )
+
+
+def secret_patterns(module: AnsibleModule) -> list[re.Pattern[str]]:
+    """The parameter of that name, compiled; what is no regular expression fails the module at once."""
+    return [compiled_pattern(module, pattern, "secret_patterns") for pattern in module.params["secret_patterns"]]
+
+
+def compiled_pattern(module: AnsibleModule, pattern: str, option: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        module.fail_json(msg=f"{option}: {pattern!r} is not a regular expression: {error}.")
+        raise
 
 
 @contextmanager
