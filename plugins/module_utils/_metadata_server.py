@@ -24,11 +24,14 @@ from ._http_exchange import Connection, ConnectionLost, Deadline, ExchangeError,
 
 TYPE_CHECKING = False  # typing is not worth 0.5 MB of a watcher's memory; type checkers know this name
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
 
 GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"
 DEFAULT_HOST = "metadata.google.internal"
 ROOT = "/computeMetadata/v1/"
+_FLAVOR = {"Metadata-Flavor": "Google"}
 
 # What a hanging GET's deadline adds to its timeout_sec. The guest agent does the same: 60 s there, 70 s here.
 GRACE_SECONDS = 10
@@ -165,18 +168,28 @@ class MetadataServer:
         """Delete a guest attribute."""
         self._ask(_Request("DELETE", "delete", path, self._timeout))
 
+    def probe(self, target: str) -> tuple[int, str]:
+        """What a plain GET outside /computeMetadata/v1/ comes to: its status, and what the page says if it is an error.
+
+        That this is the metadata server at all is not looked at: what answered here was older than Metadata-Flavor.
+        """
+        return self._retried(lambda: self._try_probe(target))
+
     def close(self) -> None:
         """Close this thread's connection; the next call opens a new one."""
         self._connection().close()
 
     def _ask(self, request: _Request) -> Answer:
+        return self._retried(lambda: self._try(request))
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
         """Try until there is an answer, or an error that no repetition changes, or ``retry_for`` is over."""
         pauses = backoff(self._random)
         tries, first_failure = 0, None
         while True:
             began = self._clock()
             try:
-                return self._try(request)
+                return attempt()
             except (Unavailable, TooManyRequests) as failure:
                 error = failure
             tries += 1
@@ -205,8 +218,22 @@ class MetadataServer:
             raise self._no_answer(request, error) from error
         return self._judged(request, response)
 
-    def _exchange(self, request: _Request, target: str, deadline: Deadline) -> Response:
-        headers = {"Host": self.host, "Metadata-Flavor": "Google", "User-Agent": "gce.guest"}
+    def _try_probe(self, target: str) -> tuple[int, str]:
+        request = _Request("GET", "probe", target, self._timeout)
+        try:
+            response = self._exchange(request, target, Deadline(request.seconds, self._clock), flavor={})
+        except ExchangeError as error:
+            raise self._no_answer(request, error) from error
+        text = "" if response.status < 300 else _page_text(response.body)
+        if response.status in (408, 429) or response.status >= 500:
+            clause = f"{self.host} is unavailable ({response.status})"
+            raise Unavailable(request.failure(clause), status=response.status, text=text)
+        return response.status, text
+
+    def _exchange(
+        self, request: _Request, target: str, deadline: Deadline, flavor: Mapping[str, str] = _FLAVOR
+    ) -> Response:
+        headers = {"Host": self.host, **flavor, "User-Agent": "gce.guest"}
         connection = self._connection()
         try:
             return connection.exchange(request.method, target, headers, request.body, deadline)
@@ -323,7 +350,7 @@ class _Request:
     path: str
     seconds: float
     query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = field(default=None, repr=False)
+    body: bytes | None = None
 
     def target(self, *, directory: bool = False) -> str:
         query = "&".join(

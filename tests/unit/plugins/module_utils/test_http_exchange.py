@@ -120,20 +120,21 @@ class TestReadResponse:
             parse(data)
 
     @pytest.mark.parametrize(
-        "start, forever",
+        "start, forever, what",
         [
-            pytest.param(b"", b"x", id="status line"),
-            pytest.param(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", id="headers"),
-            pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", id="1xx"),
-            pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", id="body"),
-            pytest.param(CHUNKED.partition(b"3;")[0], b"1\r\nx\r\n", id="chunks"),
-            pytest.param(CHUNKED.partition(b"Trailer")[0], b"x: y\r\n", id="trailers"),
+            pytest.param(b"", b"x", "the head of the answer", id="status line"),
+            pytest.param(b"HTTP/1.1 200 OK\r\n", b"x: y\r\n", "the head of the answer", id="headers"),
+            pytest.param(b"", b"HTTP/1.1 100 Continue\r\n\r\n", "the head of the answer", id="1xx"),
+            pytest.param(b"HTTP/1.1 200 OK\r\n\r\n", b"x", "the answer", id="body"),
+            pytest.param(CHUNKED.partition(b"3;")[0], b"1\r\nx\r\n", "the head of the answer", id="tiny chunks"),
+            pytest.param(CHUNKED.partition(b"3;")[0], b"80\r\n%b\r\n" % (b"x" * 128), "the answer", id="chunks"),
+            pytest.param(CHUNKED.partition(b"Trailer")[0], b"x: y\r\n", "the head of the answer", id="trailers"),
         ],
     )
-    def test_ends_what_does_not_end(self, start: bytes, forever: bytes) -> None:
+    def test_ends_what_does_not_end(self, start: bytes, forever: bytes, what: str) -> None:
         pieces = itertools.chain([start or forever], itertools.repeat(forever * 10000))
 
-        with pytest.raises(NotHTTP, match="larger than"):
+        with pytest.raises(NotHTTP, match=f"^{what} is larger than"):
             read_response(Inflow(pieces.__next__))
 
     def test_takes_a_body_and_a_head_of_the_largest_size(self) -> None:
@@ -295,6 +296,20 @@ class TestConnection:
             get(connection)
         assert caught.value.while_idle
         assert get(connection).status == 200
+
+    def test_a_kept_connection_lost_within_an_answer_was_not_idle(self, play: Play) -> None:
+        def answer_one_and_a_bit(peer: Peer) -> None:
+            peer.read_request()
+            peer.send(OK)
+            peer.read_request()
+            peer.send(OK[:1])
+
+        _, connection = play(answer_one_and_a_bit)
+
+        get(connection)
+        with pytest.raises(ConnectionLost) as caught:
+            get(connection)
+        assert not caught.value.while_idle
 
     @pytest.mark.parametrize("end", [Peer.half_close, Peer.reset])
     @pytest.mark.parametrize("sent", [b"", OK[:10], OK[:-1]])

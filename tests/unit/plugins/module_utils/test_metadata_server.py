@@ -166,6 +166,11 @@ class TestRequests:
         client.wait("instance/attributes/", "abc", 5, recursive=True, alt="text")
         assert request_line(server.requests[0]).endswith("&timeout_sec=5&recursive=true&alt=text HTTP/1.1")
 
+    def test_wait_takes_any_number_of_them(self, play: Play) -> None:
+        _, client = play(answering(NONE))
+
+        assert client.wait("instance/maintenance-event", None, 10**15).value == "NONE"
+
     @pytest.mark.parametrize("timeout_sec", [-1, 1.5, "60", None])
     def test_wait_takes_whole_seconds_only(self, play: Play, timeout_sec: Any) -> None:
         server, client = play(answering())
@@ -184,6 +189,11 @@ class TestRequests:
         assert request_line(head) == f"PUT {ROOT}instance/guest-attributes/a/b HTTP/1.1"
         assert (f"Content-Length: {len(sent)}".encode() in head, body) == (True, sent)
         assert request_line(server.requests[1]) == f"DELETE {ROOT}instance/guest-attributes/a/b HTTP/1.1"
+
+    def test_what_a_put_is_answered_with_does_not_matter(self, play: Play) -> None:
+        _, client = play(answering(http_answer("200 OK", content_type="application/json")), retry_for=0)
+
+        client.put("instance/guest-attributes/a/b", "c")
 
     def test_put_refuses_half_a_character_without_showing_the_value(self, play: Play) -> None:
         _, client = play(answering())
@@ -328,6 +338,13 @@ class TestRedirects:
 
         with pytest.raises(NotMetadataServer, match="status 301"):
             client.get("instance")
+        assert len(server.requests) == 1
+
+    def test_a_write_is_not_redirected(self, play: Play) -> None:
+        server, client = play(answering(*[http_answer("301 Moved", location=f"{ROOT}instance/x/")] * 2), retry_for=0)
+
+        with pytest.raises(NotMetadataServer, match="status 301"):
+            client.put("instance/x", "y")
         assert len(server.requests) == 1
 
     def test_it_is_followed_once(self, play: Play) -> None:
@@ -595,6 +612,25 @@ class TestRetries:
         client.get("instance/id")
         calls[ask]()
         assert (server.connections, len(server.requests)) == (2, 3)
+
+    def test_the_new_connection_has_the_whole_time_again(self, play: Play) -> None:
+        def answer_one_and_close_late(peer: Peer) -> None:
+            peer.read_request()
+            peer.send(NONE)
+            peer.read_request()
+            client.time.now += 60
+
+        def answer_late(peer: Peer) -> None:
+            peer.read_request()
+            client.time.now += 60
+            peer.send(NONE[:20])
+            peer.send(NONE[20:])
+            peer.hang()
+
+        _, client = play(answer_one_and_close_late, answer_late, retry_for=0)
+
+        client.get("instance/id")
+        assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
 
     def test_that_is_allowed_once(self, play: Play) -> None:
         def read_two_answer_one(peer: Peer) -> None:
