@@ -1,6 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python3 -I DIRECTORY`, this file's directory: the handler with nothing in the environment that its tasks would inherit."""
+"""The handler as `python3 -I DIRECTORY`, the directory of this file.
+
+So it needs neither a PYTHONPATH, which its tasks would inherit, nor a directory to stand in.
+"""
 
 from __future__ import annotations
 
