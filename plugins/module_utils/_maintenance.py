@@ -46,7 +46,7 @@ _FAMILIES_NEVER_MIGRATED = ("z3", "a2", "a3", "a4", "a4x", "g2", "g4", "ct3", "c
 # https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
 _FAMILIES_WITH_WINDOWS = ("c3", "c3d", "z3", "x4", "a3", "a4", "a4x", "ct3", "ct3p", "ct4p", "ct5l", "ct5lp", "ct6e")
 
-_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
+_RFC3339 = re.compile(r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.\d+)?([Zz]|[+-]\d\d:\d\d)\Z")
 
 
 def event_of(value: str, unknown_event: str = TERMINATE) -> str | None:
@@ -194,7 +194,7 @@ def _window_fields(value: Any) -> dict[str, Any]:
     if text.startswith("{"):
         try:
             decoded = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             raise UnreadableWindow(f"Reading instance/upcoming-maintenance: not JSON: {_shown(value)}.") from None
         return _normalized(decoded)
     return _fields_of_lines(text)
@@ -206,33 +206,35 @@ def _fields_of_lines(text: str) -> dict[str, Any]:
     for line in text.splitlines():
         path, _, word = line.strip().partition(" ")
         name, _, below = path.partition("/")
+        known = fields.get(name)
         if not below:
             fields[name] = word.strip()
         elif below.isdigit():
-            fields.setdefault(name, []).append(word.strip())
+            fields[name] = [*(known if isinstance(known, list) else []), word.strip()]
         else:
-            fields.setdefault(name, {})[below] = word.strip()
+            fields[name] = {**(known if isinstance(known, dict) else {}), below: word.strip()}
     return _normalized(fields)
 
 
 def _normalized(fields: Any) -> dict[str, Any]:
     if not isinstance(fields, Mapping):
         return {}
-    return {str(key).replace("_", "").replace("-", "").lower(): value for key, value in fields.items()}
+    present = {key: value for key, value in fields.items() if value is not None}
+    return {str(key).replace("_", "").replace("-", "").lower(): value for key, value in present.items()}
 
 
 def _epoch(value: Any) -> float | None:
-    """RFC 3339 as epoch seconds; None where there is none to read (a window without a time is still a window)."""
+    """RFC 3339 as whole epoch seconds; None where there is none to read (a window without a time is still a window)."""
     match = _RFC3339.match(value.strip()) if isinstance(value, str) else None
     if match is None:
         return None
-    day, clock, fraction, zone = match.groups()
+    day, clock, zone = match.groups()
     offset = "+00:00" if zone in "Zz" else zone
     try:
-        whole = datetime.fromisoformat(f"{day}T{clock}{offset}").timestamp()
+        # In UTC, so that what is read can also be shown: an offset may lead out of the years that there are.
+        return datetime.fromisoformat(f"{day}T{clock}{offset}").astimezone(timezone.utc).timestamp()
     except (ValueError, OverflowError):
         return None
-    return whole + float(fraction or 0)
 
 
 def _shown(value: Any) -> str:

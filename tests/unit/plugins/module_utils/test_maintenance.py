@@ -1,0 +1,317 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the maintenance signals mean, in every spelling that was seen or documented."""
+
+from __future__ import annotations
+
+import json
+import string
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
+    EVENTS,
+    MIGRATE,
+    PREEMPT,
+    TERMINATE,
+    WINDOW,
+    UnreadableWindow,
+    Window,
+    applicability,
+    event_of,
+    format_time,
+    is_preempted,
+    parse_window,
+)
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+START = 1722262797.0  # 2024-07-29T14:19:57Z
+END = 1722277192.0  # 2024-07-29T18:19:52Z
+LATEST = 1722262793.0  # 2024-07-29T14:19:53Z
+
+SCHEDULED = Window(START, END, LATEST, "PENDING", "SCHEDULED", False)
+
+# https://github.com/GoogleCloudPlatform/sapagent, what it parses
+LINES = """\
+can_reschedule false
+latest_window_start_time 2024-07-29T14:19:53+00:00
+maintenance_status PENDING
+type SCHEDULED
+window_end_time 2024-07-29T18:19:52+00:00
+window_start_time 2024-07-29T14:19:57+00:00"""
+
+SNAKE = {
+    "can_reschedule": False,
+    "latest_window_start_time": "2024-07-29T14:19:53+00:00",
+    "maintenance_status": "PENDING",
+    "type": "SCHEDULED",
+    "window_end_time": "2024-07-29T18:19:52+00:00",
+    "window_start_time": "2024-07-29T14:19:57+00:00",
+}
+
+# https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice
+CAMEL = {
+    "maintenanceType": "SCHEDULED",
+    "canReschedule": "false",
+    "latestWindowStartTime": "2024-07-29T14:19:53Z",
+    "maintenanceStatus": "PENDING",
+    "windowEndTime": "2024-07-29T18:19:52Z",
+    "windowStartTime": "2024-07-29T14:19:57Z",
+}
+
+
+class TestMaintenanceEvent:
+    @pytest.mark.parametrize(
+        "value, event",
+        [
+            ("NONE", None),
+            ("", None),
+            ("none\n", None),
+            ("MIGRATE_ON_HOST_MAINTENANCE", MIGRATE),
+            ("TERMINATE_ON_HOST_MAINTENANCE", TERMINATE),
+            ("SHUTDOWN_ON_HOST_MAINTENANCE", TERMINATE),
+            (" migrate_on_host_maintenance\n", MIGRATE),
+        ],
+    )
+    def test_of_a_known_value(self, value: str, event: str | None) -> None:
+        assert event_of(value) == event
+
+    @pytest.mark.parametrize("value", ["TERMINATE", "MIGRATE", "HOST_ERROR", "true", "<html>"])
+    def test_of_an_unknown_value_is_the_configured_one_and_never_nothing(self, value: str) -> None:
+        """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+        assert event_of(value) == TERMINATE
+        assert event_of(value, MIGRATE) == MIGRATE
+
+
+class TestPreempted:
+    @pytest.mark.parametrize("value", ["TRUE", "true", "TRUE\n", "1", "YES", "SOON"])
+    def test_everything_but_false_is_a_preemption(self, value: str) -> None:
+        assert is_preempted(value)
+
+    @pytest.mark.parametrize("value", ["FALSE", "false", "", "NONE", " FALSE\n"])
+    def test_false_and_nothing_are_none(self, value: str) -> None:
+        assert not is_preempted(value)
+
+
+class TestWindow:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            LINES,
+            LINES.replace("_", "-"),
+            LINES.replace("\n", "\r\n"),
+            SNAKE,
+            json.dumps(SNAKE),
+            json.dumps(SNAKE, indent=2),
+            {**SNAKE, "can_reschedule": "FALSE"},
+            CAMEL,
+            json.dumps(CAMEL),
+            {key.replace("_", "-"): value for key, value in SNAKE.items()},
+        ],
+    )
+    def test_is_the_same_in_every_spelling(self, value: Any) -> None:
+        assert parse_window(value) == SCHEDULED
+
+    @pytest.mark.parametrize("value", ["", "NONE", "none", '"NONE"', "{}", "{ }", "{ }\n", {}])
+    def test_none_in_every_spelling(self, value: Any) -> None:
+        """field: `503 {"error":"no notifications have been received yet…"}` is the fourth, told by the client."""
+        assert parse_window(value) is None
+
+    @pytest.mark.parametrize("status", ["COMPLETE", "COMPLETED", "complete"])
+    def test_that_is_complete_is_none(self, status: str) -> None:
+        assert parse_window({**SNAKE, "maintenance_status": status}) is None
+
+    def test_may_have_its_start_in_an_interval(self) -> None:
+        older = {
+            "maintenance_status": "PENDING",
+            "start_time_window": {"earliest": "2024-07-29T14:19:57Z", "latest": "2024-07-29T14:19:53Z"},
+        }
+        window = Window(START, None, LATEST, "PENDING")
+        assert parse_window(older) == window
+        lines = (
+            "maintenance_status PENDING\n"
+            "start_time_window/earliest 2024-07-29T14:19:57Z\n"
+            "start_time_window/latest 2024-07-29T14:19:53Z"
+        )
+        assert parse_window(lines) == window
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            {**SNAKE, "maintenance_reasons": ["FAILURE_DISK", "PLANNED_UPDATE"]},
+            LINES + "\nmaintenance_reasons/0 FAILURE_DISK\nmaintenance_reasons/1 PLANNED_UPDATE",
+        ],
+    )
+    def test_has_its_reasons(self, value: Any) -> None:
+        window = parse_window(value)
+        assert window is not None
+        assert window.reasons == ("FAILURE_DISK", "PLANNED_UPDATE")
+
+    @pytest.mark.parametrize("name", ["canReschedule", "latestWindowStartTime", "maintenanceType", "windowEndTime"])
+    def test_a_field_that_is_null_is_not_there(self, name: str) -> None:
+        without = {key: value for key, value in CAMEL.items() if key != name}
+        assert parse_window({**CAMEL, name: None, "maintenanceReasons": None}) == parse_window(without)
+
+    def test_that_is_all_nulls_is_none(self) -> None:
+        assert parse_window(dict.fromkeys(CAMEL)) is None
+
+    def test_without_a_time_is_still_a_window(self) -> None:
+        assert parse_window({"maintenance_status": "PENDING"}) == Window(None, status="PENDING")
+        assert parse_window({"maintenance_status": "PENDING", "window_start_time": "soon"}) == Window(
+            None, status="PENDING"
+        )
+
+    def test_without_a_status_is_still_a_window(self) -> None:
+        assert parse_window({"window_start_time": "2024-07-29T14:19:57Z"}) == Window(START)
+
+    def test_ignores_what_it_does_not_know(self) -> None:
+        assert parse_window({**SNAKE, "severity": {"level": 3}}) == SCHEDULED
+
+    @pytest.mark.parametrize(
+        "value, start",
+        [
+            ("2024-07-29T14:19:57Z", START),
+            ("2024-07-29T14:19:57.000Z", START),
+            ("2024-07-29T14:19:57.25+00:00", START),
+            ("2024-07-29T16:19:57+02:00", START),
+            ("2024-07-29t14:19:57z", START),
+            ("2024-07-29 14:19:57Z", START),
+            ("2024-07-29T14:19:57", None),
+            ("2024-13-29T14:19:57Z", None),
+            ("2024-07-29T14:19:57+99:00", None),
+            ("0001-01-01T00:00:00+23:59", None),
+            ("9999-12-31T23:59:59-23:59", None),
+            (1722262797, None),
+            (None, None),
+        ],
+    )
+    def test_times(self, value: Any, start: float | None) -> None:
+        window = parse_window({"maintenance_status": "PENDING", "window_start_time": value})
+        assert window is not None
+        assert window.start == start
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            '{"window_start_time": ',
+            "<html><body>Error</body></html>",
+            "[]",
+            "null",
+            "unexpected text",
+            ["NONE"],
+            17,
+            True,
+            {"severity": "high"},
+            # A field that is a value in one line and a directory in the next.
+            "a 1\na/0 2",
+            "a 1\na/b 2",
+            "a/0 1\na/b 2",
+            "a/b 1\na/0 2",
+            '{"a":' * 100_000,
+        ],
+    )
+    def test_that_cannot_be_read_says_so(self, value: Any) -> None:
+        with pytest.raises(UnreadableWindow, match="Reading instance/upcoming-maintenance: "):
+            parse_window(value)
+
+    def test_the_reason_does_not_quote_a_long_value_whole(self) -> None:
+        with pytest.raises(UnreadableWindow) as caught:
+            parse_window("{" + "x" * 100_000)
+        assert len(str(caught.value)) < 300
+
+    @pytest.mark.parametrize(
+        "window, left",
+        [
+            (Window(100.0), 60.0),
+            (Window(40.0), 0.0),
+            (Window(10.0), 0.0),
+            (Window(None), None),
+            (Window(100.0, status="ONGOING"), 0.0),
+            (Window(None, status="ONGOING"), 0.0),
+        ],
+    )
+    def test_seconds_until_start(self, window: Window, left: float | None) -> None:
+        assert window.seconds_until_start(40.0) == left
+        assert window.has_begun(40.0) == (left == 0.0)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+# RFC 3339 and its neighbourhood, years 0 and 10000 and impossible offsets included.
+TIMES = st.from_regex(
+    r"\A[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})\Z"
+)
+KNOWN = st.sampled_from([*SNAKE, *CAMEL, "start_time_window", "maintenance_reasons", "startTimeWindow"])
+ANNOUNCEMENTS = st.dictionaries(
+    KNOWN | st.text(max_size=3),
+    JSON | TIMES | st.fixed_dictionaries({"earliest": TIMES, "latest": TIMES}),
+    max_size=8,
+)
+LINE = st.builds(
+    "{}{} {}".format,
+    KNOWN | st.text("ab", min_size=1, max_size=1),
+    st.sampled_from(["", "/0", "/1", "/earliest", "/latest", "/²", "/"]),
+    TIMES | st.text(string.printable, max_size=5),
+)
+
+
+@given(
+    st.one_of(
+        JSON,
+        ANNOUNCEMENTS,
+        ANNOUNCEMENTS.map(json.dumps),
+        st.text(),
+        st.lists(LINE, max_size=6).map("\n".join),
+    )
+)
+@example({"maintenance_status": "PENDING", "window_start_time": "9999-12-31T23:59:59.9999999Z"})
+@example({"maintenance_status": "PENDING", "window_start_time": "0000-01-01T00:00:00Z"})
+def test_a_window_is_read_or_refused_and_nothing_else(value: Any) -> None:
+    try:
+        window = parse_window(value)
+    except UnreadableWindow:
+        return
+    if window is not None:
+        for when in (window.start, window.end, window.latest_start):
+            shown = format_time(when)
+            assert (shown is None) == (when is None)
+        json.dumps([window.status, window.type, window.can_reschedule, window.reasons])
+
+
+@pytest.mark.parametrize(
+    "epoch, text", [(START, "2024-07-29T14:19:57Z"), (START + 0.9, "2024-07-29T14:19:57Z"), (None, None)]
+)
+def test_format_time(epoch: float | None, text: str | None) -> None:
+    assert format_time(epoch) == text
+
+
+class TestApplicability:
+    @pytest.mark.parametrize(
+        "machine_type, policy, preemptible, possible",
+        [
+            # migrate, terminate, preempt, window
+            ("n2-standard-4", "MIGRATE", "FALSE", (True, False, False, None)),
+            ("n2-standard-4", "TERMINATE", "FALSE", (False, None, False, None)),
+            ("n2-standard-4", "TERMINATE", "TRUE", (False, None, True, None)),
+            ("n2-standard-4", "MIGRATE", "TRUE", (False, None, True, None)),
+            ("custom-2-4096", "MIGRATE", "FALSE", (True, False, False, None)),
+            ("c3-standard-8", "MIGRATE", "FALSE", (True, False, False, True)),
+            ("c3-standard-192-metal", "TERMINATE", "FALSE", (False, True, False, True)),
+            ("z3-highmem-88", "TERMINATE", "FALSE", (False, True, False, True)),
+            ("g2-standard-4", "TERMINATE", "FALSE", (False, True, False, None)),
+            ("a3-highgpu-8g", "TERMINATE", "FALSE", (False, True, False, True)),
+            ("projects/1/machineTypes/E2-MEDIUM", "migrate\n", "false", (True, False, False, None)),
+            ("", "", "", (False, None, False, None)),
+        ],
+    )
+    def test_which_events_can_reach_a_vm(
+        self, machine_type: str, policy: str, preemptible: str, possible: tuple[bool | None, ...]
+    ) -> None:
+        reach = applicability(machine_type, policy, preemptible)
+        assert tuple(reach) == EVENTS
+        assert tuple(reach[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW)) == possible
+        assert all(one.reason for one in reach.values())
