@@ -39,8 +39,8 @@ _BOOLEANS = {"TRUE": True, "FALSE": False}
 
 
 def is_directory(path: str) -> bool:
-    """Whether a path is known to be a directory: by a slash at its end, or by its name."""
-    return path.endswith("/") or _DIRECTORY.fullmatch(path) is not None
+    """Whether a path is known to be a directory: the root, one with a slash at its end, or by its name."""
+    return not path or path.endswith("/") or _DIRECTORY.fullmatch(path) is not None
 
 
 def split(path: str) -> tuple[str, ...]:
@@ -55,6 +55,26 @@ def is_chosen_by_users(trail: tuple[str, ...]) -> bool:
 def typed(tree: Any, path: str = "") -> Any:
     """The tree at a path with the server's own TRUE and FALSE as booleans; what users chose stays as it is."""
     return _typed(tree, split(path))
+
+
+def contains(tree: Any, trail: tuple[str, ...]) -> bool:
+    """Whether the names of a path lead anywhere in a tree, where they may be in camel case."""
+    for name in trail:
+        if isinstance(tree, list):
+            tree = dict(zip(map(str, range(len(tree))), tree))
+        if not isinstance(tree, dict):
+            return False
+        if name not in tree:
+            name = _camel_case(name)
+        if name not in tree:
+            return False
+        tree = tree[name]
+    return True
+
+
+def _camel_case(name: str) -> str:
+    first, *others = name.split("-")
+    return first + "".join(other.capitalize() for other in others)
 
 
 def _typed(value: Any, trail: tuple[str, ...]) -> Any:

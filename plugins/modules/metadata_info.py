@@ -1,5 +1,6 @@
 #!/usr/bin/python
 # Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 
 from __future__ import annotations
@@ -261,8 +262,8 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
 def shape(path: str, recursive: bool | None, alt: str) -> dict[str, Any]:
     """The form in which to ask for a path, as arguments of MetadataServer.get."""
     if recursive is None:
-        recursive = is_directory(path) or path == WHOLE_TREE
-    is_listing = not recursive and (is_directory(path) or path == WHOLE_TREE)
+        recursive = is_directory(path)
+    is_listing = not recursive and is_directory(path)
     # A listing has one form only, and the server refuses to be told which.
     return {"recursive": recursive, "alt": None if is_listing else alt}
 

@@ -1,0 +1,107 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: legacy_endpoints_info
+short_description: See whether a VM's legacy metadata endpoints still answer
+version_added: 0.1.0
+description:
+  - Asks the metadata server at C(/0.1/meta-data/) and at C(/computeMetadata/v1beta1/), as a program on this VM could.
+  - Those endpoints take requests without the header C(Metadata-Flavor). What tricks a program into fetching a URL can
+    thus have it fetch the tokens of the VM's service accounts.
+  - Nothing of what they answer is returned.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._attributes
+  - gce.guest._attributes.info_module
+  - gce.guest._attributes.actiongroup_guest
+  - gce.guest._guest
+seealso:
+  - name: Disable legacy metadata server endpoints
+    description: Set V(disable-legacy-endpoints) to V(TRUE) in the metadata of the instance or of the project.
+    link: https://cloud.google.com/compute/docs/metadata/transition-to-v1
+"""
+
+EXAMPLES = r"""
+- name: See whether the legacy endpoints still answer
+  gce.guest.legacy_endpoints_info:
+  register: legacy
+
+- name: Insist that they do not
+  ansible.builtin.assert:
+    that: not legacy.answers
+    fail_msg: "Set disable-legacy-endpoints to TRUE: {{ legacy.endpoints }}"
+"""
+
+RETURN = r"""
+answers:
+  description: Whether any of the endpoints answers.
+  returned: success
+  type: bool
+  sample: false
+endpoints:
+  description: What was found, one entry for each endpoint.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    path:
+      description: The endpoint.
+      type: str
+      returned: success
+      sample: /computeMetadata/v1beta1/
+    state:
+      description:
+        - V(answers) if the endpoint can be used, V(refused) if it is disabled, V(gone) if there is none.
+        - V(unknown) is any other answer, for which see RV(endpoints[].status) and RV(endpoints[].text).
+      type: str
+      returned: success
+      sample: refused
+    status:
+      description: The HTTP status.
+      type: int
+      returned: success
+      sample: 403
+    text:
+      description: What the error page says. Empty if the endpoint answers.
+      type: str
+      returned: success
+      sample: Legacy metadata endpoints are disabled. Please use the /v1/ endpoint.
+"""
+
+from typing import Any
+
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._module import (
+    GUEST_ARGSPEC,
+    ArgumentSpec,
+    failing,
+    metadata_server,
+)
+
+ENDPOINTS = ("/0.1/meta-data/", "/computeMetadata/v1beta1/")
+STATES = {200: "answers", 403: "refused", 404: "gone"}
+
+
+def main() -> None:
+    module = ArgumentSpec(GUEST_ARGSPEC).create_module()
+    with failing(module):
+        server = metadata_server(module)
+        # What has none of the endpoints may be anything at all. This fails if it is not the metadata server.
+        server.get("instance/id")
+        endpoints = [probed(server, path) for path in ENDPOINTS]
+    module.exit_json(endpoints=endpoints, answers=any(endpoint["state"] == "answers" for endpoint in endpoints))
+
+
+def probed(server: MetadataServer, path: str) -> dict[str, Any]:
+    status, text = server.probe(path)
+    return {"path": path, "state": STATES.get(status, "unknown"), "status": status, "text": text}
+
+
+if __name__ == "__main__":
+    main()
