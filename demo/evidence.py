@@ -70,6 +70,22 @@ class Evidence:
         ends = [past["ended_at"] for incident in self.incidents for past in incident["past"]]
         return max(ends, default=None)
 
+    @property
+    def steps(self) -> list[Mapping[str, Any]]:
+        """What the handler says that it ran."""
+        return [step for incident in self.incidents for step in incident["steps"]]
+
+    @property
+    def drained_at(self) -> float | None:
+        """When the last task had ended, None unless all of them have."""
+        ends = [self.times(DRAIN, ENDS, task.name) for task in self.tasks]
+        return max(map(max, ends), default=None) if all(ends) else None
+
+    @property
+    def restored_at(self) -> float | None:
+        """When the last task was taken back, None unless the VM is as it was."""
+        return max(self.times(RESTORE, ENDS), default=None) if self.before == self.after else None
+
     def times(self, phase: str, what: str, task: str | None = None) -> list[float]:
         """When tasks noted this, in order."""
         return [one.at for one in self.notes if (one.phase, one.what) == (phase, what) and task in (None, one.task)]
@@ -99,3 +115,8 @@ def raised_at(
         if entry["path"].endswith(signal) and entry["status"] == 200 and entry["answered_at"] <= heard
     ]
     return max(answers, default=None)
+
+
+def outcome(step: Mapping[str, Any]) -> str:
+    """How a step of the history ended, in words."""
+    return f"{step['outcome']} ({step['detail']})" if step["detail"] else str(step["outcome"])

@@ -27,7 +27,7 @@ CELLS = 6
 BAR = 16
 
 _LEGEND = """\
-heard after     from the platform's change to the first line of the first task
+acts after      from the platform's change to the first line of the first task
 drained in      until the last task had ended
 notice left     from there to the event
 restored after  from the end of the event, or the boot, until all was as before"""
@@ -51,7 +51,7 @@ class Screen:
     @contextlib.contextmanager
     def busy(self, text: str) -> Iterator[Callable[[str], None]]:
         """While something takes long; called with a word on how far it is."""
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             self.line(f"{text} …")
             yield lambda word: None
             return
@@ -61,7 +61,7 @@ class Screen:
     @contextlib.contextmanager
     def watching(self, notice: Mapping[str, float]) -> Iterator[Callable[[Mapping[str, Scene]], None]]:
         """While the events go on; called with what each VM is doing."""
-        if not self._console.is_terminal:
+        if not self._console.is_interactive:
             yield _Lines(self).show
             return
         with Live(console=self._console, transient=True, refresh_per_second=10) as live:
@@ -83,7 +83,7 @@ class Screen:
     def table(self, evidences: Sequence[Evidence], problems: Mapping[str, Sequence[str]]) -> None:
         self._console.print()
         table = Table(header_style="bold")
-        for name in ("host", "fate", "heard\nafter", "drained\nin", "notice\nleft", "restored\nafter", "verdict"):
+        for name in ("host", "fate", "acts\nafter", "drained\nin", "notice\nleft", "restored\nafter", "verdict"):
             table.add_column(name, justify="right" if "\n" in name else "left")
         for evidence in evidences:
             wrong = bool(problems[evidence.fate.host])

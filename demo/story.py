@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .evidence import DRAIN, ENDS, RESTORE, Evidence
+from .evidence import DRAIN, Evidence, outcome
 
 PLATFORM, HANDLER = "platform", "handler"
 
@@ -62,20 +62,18 @@ def _of_handler(evidence: Evidence, began: float) -> Iterator[Row]:
             yield Row(past["noticed_at"] - began, HANDLER, "hears of it", left=_left(evidence, past["noticed_at"]))
             if not evidence.fate.reboots:
                 yield Row(past["ended_at"] - began, HANDLER, "hears that it is over")
-        for step in incident["steps"]:
-            yield _of_step(evidence, step, began)
-    drained, restored = evidence.times(DRAIN, ENDS), evidence.times(RESTORE, ENDS)
-    if drained:
-        # A hair later than the end of the last task, so that it stands below it.
-        yield Row(max(drained) - began + 0.001, HANDLER, "drained", left=_left(evidence, max(drained)))
-    if restored:
-        yield Row(max(restored) - began + 0.001, HANDLER, "back in service")
+    for step in evidence.steps:
+        yield _of_step(evidence, step, began)
+    if evidence.drained_at is not None:
+        yield Row(evidence.drained_at - began, HANDLER, "drained", left=_left(evidence, evidence.drained_at))
+    if evidence.restored_at is not None:
+        yield Row(evidence.restored_at - began, HANDLER, "back in service")
 
 
 def _of_step(evidence: Evidence, step: Mapping[str, Any], began: float) -> Row:
     at = step["started_at"]
     what = step["task"] if step["phase"] == DRAIN else f"undo: {step['task']}"
-    remark = "" if step["outcome"] == "ok" else f"{step['outcome']} {step['detail']}".strip()
+    remark = "" if step["outcome"] == "ok" else outcome(step)
     left = _left(evidence, at) if step["phase"] == DRAIN else None
     return Row(at - began, step["phase"], what, left=left, seconds=step["seconds"], remark=remark)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .evidence import BEGINS, DRAIN, ENDS, RESTORE, Evidence, Task
+from .evidence import BEGINS, DRAIN, ENDS, RESTORE, Evidence, Task, outcome
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,11 @@ class Figures:
 
 def figures(evidence: Evidence) -> Figures:
     first = min(evidence.times(DRAIN, BEGINS), default=None)
-    drained = max(evidence.times(DRAIN, ENDS), default=None)
-    restored = max(evidence.times(RESTORE, ENDS), default=None)
     return Figures(
         heard_after=_between(evidence.raised_at, first),
-        drained_after=_between(evidence.raised_at, drained),
-        notice_left=_between(drained, evidence.event_at),
-        restored_after=_between(evidence.over_at, restored),
+        drained_after=_between(evidence.raised_at, evidence.drained_at),
+        notice_left=_between(evidence.drained_at, evidence.event_at),
+        restored_after=_between(evidence.over_at, evidence.restored_at),
     )
 
 
@@ -60,7 +58,7 @@ def _of_signal(evidence: Evidence) -> Iterator[str]:
     if evidence.fate.reboots and evidence.stopped_at is None:
         yield f"the platform never stopped it, so the {name} was not shown."
     if not evidence.incidents:
-        yield f"its handler's history knows of no {name}."
+        yield f"its handler's history has no {name} that is over."
         return
     if len(evidence.incidents) > 1:
         yield f"its handler made {len(evidence.incidents)} incidents of one {name}."
@@ -72,6 +70,8 @@ def _of_signal(evidence: Evidence) -> Iterator[str]:
 
 
 def _of_task(evidence: Evidence, task: Task) -> Iterator[str]:
+    # What the history says of these is more than that they did not get to their end.
+    failed = {(step["phase"], step["task"]) for step in evidence.steps if step["outcome"] != "ok"}
     phases = [(DRAIN, "drained"), (RESTORE, "restored")] if task.restores else [(DRAIN, "drained")]
     for phase, done in phases:
         began, ended = (len(evidence.times(phase, what, task.name)) for what in (BEGINS, ENDS))
@@ -79,20 +79,19 @@ def _of_task(evidence: Evidence, task: Task) -> Iterator[str]:
             yield f"'{task.name}' was not {done}."
         elif began > 1:
             yield f"'{task.name}' was {done} {began} times."
-        elif ended == 0:
-            yield f"'{task.name}' began to be {done} and did not get to its end."
+        elif ended == 0 and (phase, task.name) not in failed:
+            yield f"'{task.name}' was not {done} to its end."
 
 
 def _of_history(evidence: Evidence) -> Iterator[str]:
     """What the handler says, held against what the tasks say."""
     wanted = {task.name for task in evidence.tasks}
-    steps = [step for incident in evidence.incidents for step in incident["steps"]]
-    for step in steps:
+    for step in evidence.steps:
         if step["outcome"] != "ok":
-            yield f"the {step['phase']} of '{step['task']}' came to: {step['outcome']} {step['detail']}".strip()
+            yield f"the {step['phase']} of '{step['task']}' ended with: {outcome(step)}."
         if step["task"] not in wanted:
             yield f"'{step['task']}' was run, and is not for a {evidence.fate.event}."
-    said = sorted((step["phase"], step["task"]) for step in steps)
+    said = sorted((step["phase"], step["task"]) for step in evidence.steps)
     noted = sorted((note.phase, note.task) for note in evidence.notes if note.what == BEGINS)
     if evidence.incidents and said != noted:
         yield f"its handler's history has {len(said)} steps, and the tasks noted {len(noted)}: they disagree."

@@ -41,7 +41,7 @@ def test_a_signal_whose_value_says_little_is_named(good, spoilt):
 
 def test_a_step_that_failed_says_so(good, spoilt):
     steps = [{**good.incidents[0]["steps"][0], "outcome": "timeout", "detail": "after 2 s"}]
-    assert [row.remark for row in rows(spoilt(steps=steps)) if row.who == "drain"] == ["timeout after 2 s"]
+    assert [row.remark for row in rows(spoilt(steps=steps)) if row.who == "drain"] == ["timeout (after 2 s)"]
 
 
 def test_a_vm_that_heard_nothing_has_a_timeline_too(spoilt):

@@ -26,7 +26,7 @@ def test_figures_are_taken_from_the_platform_and_the_tasks_themselves(good):
 
 def test_an_event_that_was_not_heard(spoilt):
     found = problems(spoilt(incidents=[], notes=(), raised_at=None))
-    assert "gpu-1: its handler's history knows of no host termination." in found
+    assert "gpu-1: its handler's history has no host termination that is over." in found
     assert "gpu-1: 'Leave' was not drained." in found
     assert figures(spoilt(incidents=[], notes=())).heard_after is None
 
@@ -68,14 +68,14 @@ class TestATask:
 
     def test_that_did_not_get_to_its_end(self, good, spoilt, phase, done):
         notes = tuple(note for note in good.notes if (note.phase, note.task, note.what) != (phase, "Save", "ends"))
-        assert problems(spoilt(notes=notes)) == [f"gpu-1: 'Save' began to be {done} and did not get to its end."]
+        assert problems(spoilt(notes=notes)) == [f"gpu-1: 'Save' was not {done} to its end."]
 
     def test_that_failed(self, good, spoilt, phase, done):
         steps = [
             {**step, "outcome": "failed", "detail": "exit status 1"} if step["phase"] == phase else step
             for step in good.incidents[0]["steps"]
         ]
-        assert f"gpu-1: the {phase} of 'Save' came to: failed exit status 1" in problems(spoilt(steps=steps))
+        assert f"gpu-1: the {phase} of 'Save' ended with: failed (exit status 1)." in problems(spoilt(steps=steps))
 
 
 def test_a_task_without_a_restore_is_not_missed(good, spoilt):
@@ -130,3 +130,20 @@ def test_a_note_of_a_task_that_nobody_knows(good, spoilt):
     assert "gpu-1: its handler's history has 4 steps, and the tasks noted 5: they disagree." in problems(
         spoilt(notes=(*good.notes, stray))
     )
+
+
+def test_a_vm_is_not_drained_while_a_task_has_not_ended(good, spoilt):
+    notes = tuple(note for note in good.notes if (note.phase, note.task, note.what) != ("drain", "Save", "ends"))
+    found = figures(spoilt(notes=notes))
+    assert (found.drained_after, found.notice_left) == (None, None)
+
+
+def test_a_vm_is_not_restored_while_it_is_not_as_before(spoilt):
+    assert figures(spoilt(after={})).restored_after is None
+
+
+def test_a_failed_task_is_told_once(good, spoilt):
+    notes = tuple(note for note in good.notes if (note.phase, note.task, note.what) != ("drain", "Save", "ends"))
+    steps = [dict(step) for step in good.incidents[0]["steps"]]
+    steps[1] |= {"outcome": "timeout", "detail": ""}
+    assert problems(spoilt(notes=notes, steps=steps)) == ["gpu-1: the drain of 'Save' ended with: timeout."]
