@@ -66,9 +66,9 @@ class Connection:
 
     def receive(self) -> Reply:
         """The next answer. Raises ConnectionError when the connection ends before or in it."""
-        status_line = self._line()
+        status_line = self.read_line()
         headers: list[tuple[str, str]] = []
-        while line := self._line():
+        while line := self.read_line():
             key, _, value = line.partition(": ")
             headers.append((key, value))
         length = int(next(value for key, value in headers if key.lower() == "content-length"))
@@ -88,7 +88,7 @@ class Connection:
         self._file.close()
         self._socket.close()
 
-    def _line(self) -> str:
+    def read_line(self) -> str:
         line = self._file.readline()
         if not line.endswith(b"\r\n"):
             raise ConnectionError(f"the connection ended after {line!r}")

@@ -8,8 +8,10 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import resource
 import signal
+import socket
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -35,20 +37,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     _allow_many_connections()
     try:
-        asyncio.run(_serve(fleet))
+        asyncio.run(_serve(fleet, options.ready_file))
     except OSError as error:
         print(f"{options.config}: {error.strerror or error}", file=sys.stderr)
         return 1
     return 0
 
 
-async def _serve(fleet: Fleet) -> None:
+async def _serve(fleet: Fleet, ready_file: Path | None) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     emulator = Emulator(fleet)
     await emulator.start()
-    print(json.dumps(emulator.ready()), flush=True)
+    ready = json.dumps(emulator.ready())
+    if ready_file is not None:
+        ready_file.write_text(ready + "\n", encoding="utf-8")
+    print(ready, flush=True)
+    _tell_systemd("READY=1")
     await stop.wait()
     await emulator.stop()
 
@@ -114,9 +120,23 @@ def _parser() -> argparse.ArgumentParser:
         prog="gce_emulator", description="Emulate a Compute Engine project: metadata servers and the Compute API."
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the fleet file (YAML)")
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="also write the line that says where everything listens to FILE"
+    )
     parser.add_argument("--check", action="store_true", help="check the fleet file and do nothing else")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
+
+
+def _tell_systemd(state: str) -> None:
+    """The protocol of sd_notify(3); nothing without systemd."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        # A name in the abstract namespace is written with an @.
+        channel.connect("\0" + address[1:] if address.startswith("@") else address)
+        channel.sendall(state.encode())
 
 
 def _allow_many_connections() -> None:

@@ -64,7 +64,6 @@ class Durations:
     migration: float = 20.0
     blackout: float = 0.0
     down: float = 60.0
-    boot: float = 10.0
     window_starts_in: float = 7 * 86400.0
     window_length: float = 4 * 3600.0
     operation: float = 2.0

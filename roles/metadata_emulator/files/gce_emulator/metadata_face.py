@@ -122,9 +122,10 @@ class MetadataFace:
             asyncio.get_running_loop().create_task(self._listen())
 
     def _power_changed(self) -> None:
+        # First the door: behind one that is closed there is nobody to answer.
+        self._open_or_close()
         if not self._instance.is_up:
             self._waiting.tell_all(unavailable())
-        self._open_or_close()
 
     # Requests
 
@@ -418,6 +419,8 @@ def _is_true(value: str | None) -> bool:
 
 async def _body(request: web.BaseRequest) -> bytes | None:
     """The request's body, or None when it is larger than any value may be."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()
     too_large = False
     async for chunk in request.content.iter_any():

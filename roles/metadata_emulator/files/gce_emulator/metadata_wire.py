@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import email.utils
+import functools
 import html
 import http
 import time
@@ -34,29 +35,37 @@ class Answer:
     close: bool = False
 
     def encode(self, *, close: bool = False) -> bytes:
-        """The whole answer, in the order of captures of the real server."""
-        if self.status == 200:
-            lines = [f"Content-Type: {self.content_type}", f"Date: {_date()}"]
-            if self.etag is not None:
-                lines.insert(1, f"ETag: {self.etag}")
-        else:
-            lines = [f"Date: {_date()}", f"Content-Type: {self.content_type}"]
-            if self.location is not None:
-                lines.append(f"Location: {self.location}")
-        lines.append(f"Server: {SERVER}")
-        if close or self.close:
-            lines.append("Connection: Close")
-        head = "\r\n".join(
-            [
-                f"HTTP/1.1 {self.status} {_reason(self.status)}",
-                "Metadata-Flavor: Google",
-                *lines,
-                f"Content-Length: {len(self.body)}",
-                "X-XSS-Protection: 0",
-                "X-Frame-Options: SAMEORIGIN",
-            ]
-        )
-        return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + self.body
+        """The whole answer, made once for all who get the same within a second."""
+        return _encode(self, close or self.close, int(time.time()))
+
+
+@functools.lru_cache(maxsize=16)
+def _encode(answer: Answer, close: bool, now: int) -> bytes:
+    # The order of the headers is that of captures of the real server.
+    date = f"Date: {email.utils.formatdate(now, usegmt=True)}"
+    content_type = f"Content-Type: {answer.content_type}"
+    if answer.status == 200:
+        lines = [content_type, date]
+        if answer.etag is not None:
+            lines.insert(1, f"ETag: {answer.etag}")
+    else:
+        lines = [date, content_type]
+        if answer.location is not None:
+            lines.append(f"Location: {answer.location}")
+    lines.append(f"Server: {SERVER}")
+    if close:
+        lines.append("Connection: Close")
+    head = "\r\n".join(
+        [
+            f"HTTP/1.1 {answer.status} {_reason(answer.status)}",
+            "Metadata-Flavor: Google",
+            *lines,
+            f"Content-Length: {len(answer.body)}",
+            "X-XSS-Protection: 0",
+            "X-Frame-Options: SAMEORIGIN",
+        ]
+    )
+    return head.encode("utf-8", "surrogateescape") + b"\r\n\r\n" + answer.body
 
 
 def page(status: int, text: str, *, close: bool = False) -> Answer:
@@ -150,14 +159,3 @@ class Server(web.Server):
 
 def _reason(status: int) -> str:
     return http.HTTPStatus(status).phrase
-
-
-_last_date = (0, "")
-
-
-def _date() -> str:
-    global _last_date
-    now = int(time.time())
-    if _last_date[0] != now:
-        _last_date = (now, email.utils.formatdate(now, usegmt=True))
-    return _last_date[1]

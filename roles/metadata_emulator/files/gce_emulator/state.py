@@ -60,6 +60,7 @@ class Project:
         self.created = clock.now()
         self.metadata_writes = 0
         self.tree = default_tree.project(fleet)
+        self._root = tree.directory({"project": self.tree})
         self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
 
     def zones(self) -> list[str]:
@@ -101,11 +102,11 @@ class Project:
             instance.reset()
 
     def set(self, path: str, value: Any) -> None:
-        next(iter(self.instances.values()))._write(path, value)
+        _write(self._root, path, value)
         self._changed(path)
 
     def remove(self, path: str) -> bool:
-        removed = next(iter(self.instances.values()))._erase(path)
+        removed = tree.remove(self._root, path)
         if removed:
             self._changed(path)
         return removed
@@ -126,7 +127,7 @@ class Project:
 class Instance:
     """One VM.
 
-    `status` is RUNNING, STOPPING, TERMINATED or STAGING (a subset of the API's). `asked_directly` says whether the
+    `status` is RUNNING, STOPPING or TERMINATED (a subset of the API's). `asked_directly` says whether the
     guest has queried `instance/maintenance-event` itself since its last event; only then is it given the notice of a
     migration.
     """
@@ -303,14 +304,14 @@ class Instance:
             except ValueError as error:
                 raise BadValue(f"{path}: {error}") from None
             return
-        self._write(path, value)
+        _write(self.root, path, value)
         self._changed(path)
 
     def remove(self, path: str) -> bool:
         """Remove a leaf or a directory; False when there is none."""
         if path.startswith("project/"):
             return self.project.remove(path)
-        removed = self._erase(path)
+        removed = tree.remove(self.root, path)
         if removed:
             self._changed(path)
         return removed
@@ -344,30 +345,14 @@ class Instance:
         for listener in self._power_listeners:
             listener()
 
-    def _write(self, path: str, value: Any) -> None:
-        names = tree.split(path)
-        if len(names) < 2 or names[0] not in ("instance", "project"):
-            raise BadValue(f"{path}: a path starts with instance/ or project/")
-        parent: tree.Node = self.root
-        for name in names[:-1]:
-            if not isinstance(parent, tree.Directory):
-                break
-            below_fixed = parent.keys == tree.FIXED
-            parent = parent.entries.setdefault(name, tree.Directory(keys=tree.FIXED if below_fixed else tree.VERBATIM))
-        if not isinstance(parent, tree.Directory):
-            raise BadValue(f"{path}: there is a value, not a directory, on the way to it")
-        old = parent.entries.get(names[-1])
-        if isinstance(old, tree.Directory):
-            raise BadValue(f"{path}: is a directory; set the values in it")
-        parent.entries[names[-1]] = tree.Leaf(_checked(path, value), old is not None and old.json_by_default)
 
-    def _erase(self, path: str) -> bool:
-        *above, last = tree.split(path) or [""]
-        parent = tree.find(self.root, "/".join(above))
-        if not above or not isinstance(parent, tree.Directory) or last not in parent.entries:
-            return False
-        del parent.entries[last]
-        return True
+def _write(root: tree.Directory, path: str, value: Any) -> None:
+    if not path.startswith(("instance/", "project/")):
+        raise BadValue(f"{path}: a path starts with instance/ or project/")
+    try:
+        tree.write(root, path, _checked(path, value))
+    except tree.NotAllowed as error:
+        raise BadValue(f"{path}: {error}") from None
 
 
 def _checked(path: str, value: Any) -> tree.Value:

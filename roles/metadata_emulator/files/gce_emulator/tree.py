@@ -66,7 +66,7 @@ class Rendered:
 
 
 class NotAllowed(Exception):
-    """The node cannot be written down in the way that was asked for (400 on the wire)."""
+    """The node is not of the kind that was asked for, a directory or a leaf."""
 
 
 def find(root: Directory, path: str) -> Node | None:
@@ -82,6 +82,33 @@ def find(root: Directory, path: str) -> Node | None:
 def split(path: str) -> list[str]:
     """Repeated slashes count as one, as on the real server."""
     return [name for name in path.split("/") if name]
+
+
+def write(root: Directory, path: str, value: Value) -> None:
+    """Set a leaf, with the directories that lead to it; it keeps its default format. Raises NotAllowed."""
+    *above, last = split(path)
+    parent: Node = root
+    for name in above:
+        if not isinstance(parent, Directory):
+            break
+        keys = FIXED if parent.keys == FIXED else VERBATIM
+        parent = parent.entries.setdefault(name, Directory(keys=keys))
+    if not isinstance(parent, Directory):
+        raise NotAllowed("there is a value, not a directory, on the way to it")
+    old = parent.entries.get(last)
+    if isinstance(old, Directory):
+        raise NotAllowed("is a directory; set the values in it")
+    parent.entries[last] = Leaf(value, old is not None and old.json_by_default)
+
+
+def remove(root: Directory, path: str) -> bool:
+    """Remove a leaf or a directory; False when there is none, and for those at the top, which stay."""
+    *above, last = split(path) or [""]
+    parent = find(root, "/".join(above))
+    if not above or not isinstance(parent, Directory) or last not in parent.entries:
+        return False
+    del parent.entries[last]
+    return True
 
 
 def render(node: Node, path: str, *, recursive: bool = False, alt: str | None = None) -> Rendered:

@@ -18,11 +18,11 @@ from support.emulator import PACKAGE_FOLDER, EmulatorProcess
 from support.wire import ask
 
 
-def run(config: Path) -> subprocess.Popen[str]:
+def run(config: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gce_emulator", "--config", str(config)],
+        [sys.executable, "-m", "gce_emulator", "--config", str(config), *arguments],
         cwd=PACKAGE_FOLDER,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -74,3 +74,21 @@ def test_each_instance_listens_where_the_fleet_file_says() -> None:
         assert emulator.metadata["web-1"] == f"127.0.0.1:{port}"
         assert emulator.metadata["web-2"].startswith("127.0.0.2:")
         assert ask(emulator.metadata["web-2"], "instance/name").text == "web-2"
+
+
+@pytest.mark.parametrize("abstract", [False, True])
+def test_systemd_hears_when_it_is_ready(tmp_path: Path, abstract: bool) -> None:
+    config = tmp_path / "fleet.yml"
+    config.write_text("instances: [{name: web-1}]", encoding="utf-8")
+    ready_file = tmp_path / "ready.json"
+    address = f"@gce-emulator-{os.getpid()}" if abstract else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.settimeout(20)
+        channel.bind("\0" + address[1:] if abstract else address)
+        with run(config, "--ready-file", str(ready_file), NOTIFY_SOCKET=address) as process:
+            assert channel.recv(100) == b"READY=1"
+            ready = json.loads(ready_file.read_text(encoding="utf-8"))
+            assert ask(ready["metadata"]["web-1"], "instance/name").text == "web-1"
+            process.terminate()
+            process.communicate(timeout=20)
+    assert process.returncode == 0

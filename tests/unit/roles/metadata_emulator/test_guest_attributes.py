@@ -154,3 +154,16 @@ def test_who_waits_for_a_guest_attribute_hears_of_it(emulator: EmulatorProcess) 
     put(emulator, "free", "ns/key", b"b")
     reply = ask(emulator.metadata["free"], f"{ROOT}ns/key?wait_for_change=true&last_etag={etag}")
     assert reply.text == "b"
+
+
+def test_who_expects_to_be_told_to_continue_is_told(emulator: EmulatorProcess) -> None:
+    with Connection(emulator.metadata["free"]) as connection:
+        connection.send_raw(
+            b"PUT /computeMetadata/v1/instance/guest-attributes/ns/key HTTP/1.1\r\nHost: x\r\n"
+            b"Metadata-Flavor: Google\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+        )
+        assert connection.read_line() == "HTTP/1.1 100 Continue"
+        assert connection.read_line() == ""
+        connection.send_raw(b"abc")
+        assert connection.receive().status == 200
+    assert get(emulator, "free", "ns/key").text == "abc"
