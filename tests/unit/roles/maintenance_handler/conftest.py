@@ -16,6 +16,7 @@ from support.handler import HandlerProcess
 from support.vm import Vm
 
 VMS = 300
+NONE_ANSWERS = ("503", "404", "{}", "NONE")
 _numbers = itertools.count(1)
 
 
@@ -28,19 +29,21 @@ def emulator() -> Iterator[EmulatorProcess]:
         yield process
 
 
-NONE_ANSWERS = ("503", "404", "{}", "NONE")
+@pytest.fixture
+def make_vm(emulator: EmulatorProcess) -> Callable[[], Vm]:
+    """Finds a VM that no other test uses."""
+    return lambda: Vm(emulator, f"vm-{next(_numbers)}")
 
 
 @pytest.fixture
-def vm(emulator: EmulatorProcess) -> Vm:
-    """A VM that no other test uses."""
-    return Vm(emulator, f"vm-{next(_numbers)}")
+def vm(make_vm: Callable[[], Vm]) -> Vm:
+    return make_vm()
 
 
-@pytest.fixture(params=range(len(NONE_ANSWERS)), ids=NONE_ANSWERS)
-def vm_without_window(emulator: EmulatorProcess, request: pytest.FixtureRequest) -> Vm:
+@pytest.fixture
+def vms_without_window(emulator: EmulatorProcess) -> dict[str, Vm]:
     """A VM for each of the answers that the platform has for "no window is announced"."""
-    return Vm(emulator, f"none-{request.param}")
+    return {answer: Vm(emulator, f"none-{index}") for index, answer in enumerate(NONE_ANSWERS)}
 
 
 @pytest.fixture
