@@ -189,7 +189,8 @@ class HandlerProcess:
         return str(self.status().get("state", ""))
 
     def journal(self) -> dict[str, Any]:
-        return dict(json.loads((self.state_dir / "journal.json").read_bytes()))
+        """The newest entry."""
+        return newest_entry(self.state_dir / "journal.json")
 
     def history(self) -> list[dict[str, Any]]:
         path = self.state_dir / "history.jsonl"
@@ -252,6 +253,11 @@ class HandlerProcess:
             "stderr": subprocess.PIPE,
             "text": True,
         }
+
+
+def newest_entry(journal: Path) -> dict[str, Any]:
+    """The last line of a journal; what follows is room."""
+    return dict(json.loads(journal.read_bytes().rstrip().splitlines()[-1]))
 
 
 def steps(incident: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -260,10 +260,9 @@ class Handler:
             else:
                 self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
                 self._set_journal_aside(f"of-{entry.instance_id}")
-        is_new = self._instance_id != identified.instance_id
         self._instance_id = identified.instance_id
-        if is_new:
-            self._write_journal()
+        # Known already or not: this makes room for the first entry of an incident.
+        self._write_journal()
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
 

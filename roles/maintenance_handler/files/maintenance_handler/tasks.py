@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from ._maintenance import TERMINATE, WINDOW
@@ -48,7 +48,7 @@ class Task:
         return cls(**{**values, **lists})
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        return dict(vars(self))
 
     def has(self, phase: str) -> bool:
         """Whether there is anything to run in this phase."""

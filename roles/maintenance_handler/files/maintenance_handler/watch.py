@@ -16,6 +16,9 @@ from ._metadata_server import MetadataError, MetadataServer, NotFound
 ABSENT_PAUSE = 5.0
 # An answer without news before its time (an etag that changes while the value does not) must not become a busy loop.
 LEAST_TURN = 1.0
+# After news the watcher is quiet for a moment, so that the loop, which has a task to start, need not share the
+# interpreter with it. What changes meanwhile is not lost: the next question is answered at once.
+NEWS_PAUSE = 0.05
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class Watcher:
         self._etag = answer.etag
         is_news = first or answer.value != self._last_value
         self._heard(answer.value)
-        return 0.0 if is_news else max(0.0, LEAST_TURN - (self._clock() - began))
+        return NEWS_PAUSE if is_news else max(0.0, LEAST_TURN - (self._clock() - began))
 
     def _run(self) -> None:
         while True:

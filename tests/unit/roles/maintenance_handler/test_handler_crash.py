@@ -15,7 +15,7 @@ import pytest
 
 from maintenance_handler.files import Lock, is_locked
 from support.emulator import eventually
-from support.handler import UNTIL_RELEASED, HandlerProcess, steps, task
+from support.handler import UNTIL_RELEASED, HandlerProcess, newest_entry, steps, task
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
@@ -283,7 +283,7 @@ def test_the_journal_says_what_runs_before_it_runs(vm: Vm, make_handler: MakeHan
     handler = make_handler(task("lb", drain='cp "$FOLDER/state/journal.json" "$FOLDER/seen"')).start()
     vm.announce("migrate")
     handler.until_state("drained")
-    seen = json.loads((handler.folder / "seen").read_bytes())
+    seen = newest_entry(handler.folder / "seen")
     assert [(step["task"], step["finished"]) for step in seen["incident"]["steps"]] == [("lb", None)]
     assert (seen["instance_id"], seen["boot_id"]) == (handler.status()["instance_id"], "boot-1")
     # It has the tasks' environments in it.
