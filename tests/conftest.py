@@ -10,17 +10,26 @@ import sys
 import tempfile
 from pathlib import Path
 
+import pytest
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 
-def link_collection() -> None:
-    """Put a tree on sys.path in which the checkout lies where Python looks for the collection."""
+def link_collection() -> Path:
+    """Put a tree on sys.path in which the checkout lies where Python, and Ansible, look for the collection."""
     root = Path(tempfile.mkdtemp(prefix="gce-guest-tests-"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
     namespace = root / "ansible_collections" / "gce"
     namespace.mkdir(parents=True)
     (namespace / "guest").symlink_to(CHECKOUT, target_is_directory=True)
     sys.path.insert(0, str(root))
+    return root
 
 
-link_collection()
+COLLECTIONS_PATH = link_collection()
+
+
+@pytest.fixture(scope="session")
+def collections_path() -> Path:
+    """What to set ANSIBLE_COLLECTIONS_PATH to."""
+    return COLLECTIONS_PATH

@@ -1,0 +1,92 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook gce.guest.rollout, over the local connection: each "VM" is a directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+CONFIG = "etc/gce-maintenance-handler/config.json"
+NO_PYTHON = {"maintenance_handler_python": "/no/such/python"}
+
+
+class Rollout:
+    """A rollout over hosts that can be looked at afterwards."""
+
+    def __init__(self, root: Path, collections: Path, hosts: dict[str, dict[str, Any]]) -> None:
+        self.root = root
+        self.collections = collections
+        settings = {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": sys.executable,
+            "gce_become": False,
+            "maintenance_handler_service": False,
+            "maintenance_handler_prefix": f"{root}/{{{{ inventory_hostname }}}}",
+            "maintenance_handler_python": sys.executable,
+        }
+        inventory = {"all": {"vars": settings, "children": {"vms": {"hosts": hosts}}}}
+        (root / "inventory.json").write_text(json.dumps(inventory), encoding="utf-8")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [
+                str(Path(sys.executable).with_name("ansible-playbook")),
+                "-i",
+                "inventory.json",
+                "gce.guest.rollout",
+                *arguments,
+            ],
+            cwd=self.root,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
+                "ANSIBLE_HOME": str(self.root / "home"),
+            },
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+
+    def reached(self) -> set[str]:
+        """The hosts that have a configuration now."""
+        return {path.parents[2].name for path in self.root.glob(f"*/{CONFIG}")}
+
+
+@pytest.fixture
+def rollout(tmp_path, collections_path):
+    return lambda hosts: Rollout(tmp_path, collections_path, hosts)
+
+
+def test_the_canary_comes_first_and_a_batch_in_which_too_many_fail_ends_it(rollout):
+    fleet = rollout({"a": {}, "b": NO_PYTHON, "c": {}, "d": {}})
+    result = fleet.run("-e", "gce_hosts=vms", "-e", json.dumps({"gce_batches": [1, 2, "100%"]}))
+    assert result.returncode != 0
+    batches = result.stdout.split("PLAY [Install the maintenance handler, canary first]")[1:]
+    assert len(batches) == 2
+    assert "[a]" in batches[0]
+    assert not any(host in batches[0] for host in ("[b]", "[c]", "[d]"))
+    assert "a" in fleet.reached()
+    assert "d" not in fleet.reached()
+
+
+def test_a_canary_that_fails_ends_it_however_many_failures_are_allowed(rollout):
+    fleet = rollout({"a": NO_PYTHON, "b": {}})
+    result = fleet.run("-e", "gce_hosts=vms", "-e", "gce_max_fail_percentage=100")
+    assert result.returncode != 0
+    assert "/no/such/python on a does not run" in result.stdout + result.stderr
+    assert fleet.reached() == set()
+
+
+def test_hosts_have_to_be_named(rollout):
+    fleet = rollout({"a": {}})
+    result = fleet.run()
+    assert result.returncode != 0
+    assert "-e gce_hosts=GROUP" in result.stdout + result.stderr
+    assert fleet.reached() == set()
