@@ -97,9 +97,12 @@ def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, p
             problems.append(f"{where}field {key!r}: is not known; known are {', '.join(sorted(fields))}")
             continue
         try:
-            values[key] = fields[key](value)
+            checked = fields[key](value)
         except ValueError as exc:
             problems.append(f"{where}field {key!r}: {exc}")
+            continue
+        if checked is not None:
+            values[key] = checked
     values.pop("tasks", None)
     return values
 
@@ -115,13 +118,15 @@ def _tasks(raw: Any, problems: list[str]) -> list[Task]:
             problems.append(f"task {number}: must be an object, not {_kind(entry)}")
             continue
         name = entry.get("name")
-        where = f"task {name!r}, " if isinstance(name, str) and name else f"task {number}, "
+        is_named = isinstance(name, str) and name
+        where = f"task {name!r}, " if is_named else f"task {number}, "
         before = len(problems)
         values = _checked(entry, _TASK_FIELDS, where, problems)
         problems += [f"{where}{problem}" for problem in _task_conflicts(entry)]
-        if isinstance(name, str) and name in names:
+        if is_named and name in names:
             problems.append(f"{where}field 'name': is used by more than one task")
-        names.add(str(name))
+        if is_named:
+            names.add(name)
         if len(problems) == before:
             tasks.append(Task.from_dict(values))
     return tasks
@@ -158,9 +163,23 @@ def _text(value: Any) -> str:
         raise ValueError(f"must be a string, not {_kind(value)}")
     if not value.strip():
         raise ValueError("must not be empty")
-    if "\0" in value:
+    return _passable(value)
+
+
+def _passable(text: str) -> str:
+    """Text that can be handed to the system, as a path or an argument."""
+    if "\0" in text:
         raise ValueError("must not contain a NUL character")
-    return value
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be Unicode text, but has half a surrogate pair in it") from None
+    return text
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _optional(check: _Check) -> _Check:
@@ -170,7 +189,7 @@ def _optional(check: _Check) -> _Check:
 def _path(value: Any) -> Path:
     path = Path(_text(value))
     if not path.is_absolute():
-        raise ValueError(f"must be an absolute path, not {value!r}")
+        raise ValueError(f"must be an absolute path, not {_shown(value)}")
     return path
 
 
@@ -187,7 +206,7 @@ def _boolean(value: Any) -> bool:
 def _one_of(*choices: str) -> _Check:
     def check(value: Any) -> str:
         if value not in choices or not isinstance(value, str):
-            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+            raise ValueError(f"must be one of {', '.join(choices)}, not {_shown(value)}")
         return value
 
     return check
@@ -198,7 +217,7 @@ def _number(low: float, high: float) -> _Check:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"must be a number, not {_kind(value)}")
         if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g}, not {value:g}")
+            raise ValueError(f"must be from {low:g} to {high:g}, not {_shown(value)}")
         return float(value)
 
     return check
@@ -209,7 +228,7 @@ def _whole(low: int, high: int) -> _Check:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"must be a whole number, not {_kind(value)}")
         if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}, not {value}")
+            raise ValueError(f"must be from {low} to {high}, not {_shown(value)}")
         return value
 
     return check
@@ -221,8 +240,9 @@ def _command(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list of at least one word")
     for word in value:
-        if not isinstance(word, str) or "\0" in word:
+        if not isinstance(word, str):
             raise ValueError(f"must be a list of strings, but has {_kind(word)} in it")
+        _passable(word)
     return (_text(value[0]), *value[1:])
 
 
@@ -231,7 +251,7 @@ def _events(value: Any) -> tuple[str, ...]:
         raise ValueError(f"must be a list of at least one of {', '.join(EVENTS)}")
     for event in value:
         if event not in EVENTS:
-            raise ValueError(f"event {event!r} is not known; known are {', '.join(EVENTS)}")
+            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(EVENTS)}")
     if len(set(value)) != len(value):
         raise ValueError("names an event twice")
     return tuple(value)
@@ -242,10 +262,12 @@ def _environment(value: Any) -> dict[str, str]:
         raise ValueError(f"must be an object, not {_kind(value)}")
     for name, text in value.items():
         # The value may be a secret: only its kind is told.
-        if not isinstance(text, str) or "\0" in text:
+        if not isinstance(text, str):
             raise ValueError(f"variable {name!r} must be a string, not {_kind(text)}")
-        if not name or "=" in name or "\0" in name:
+        if not name or "=" in name:
             raise ValueError(f"{name!r} is not the name of a variable")
+        _passable(name)
+        _passable(text)
     return value
 
 
@@ -255,7 +277,7 @@ def _notice(value: Any) -> dict[str, float]:
     notice = {}
     for event, seconds in value.items():
         if event not in EVENTS:
-            raise ValueError(f"event {event!r} is not known; known are {', '.join(EVENTS)}")
+            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(EVENTS)}")
         try:
             notice[event] = _number(0.1, 86400)(seconds)
         except ValueError as exc:
