@@ -72,6 +72,7 @@ class Drive:
         self.state = State(tasks)
         self.closed: list[Incident] = []
         self.actions: list[Action] = []
+        self.last_heard: Any = None
         self._applies = applies
         self._notice = notice
 
@@ -95,6 +96,7 @@ class Drive:
         return self.hear(UPCOMING_MAINTENANCE_KEY, None)
 
     def hear(self, key: str, value: Any) -> list[str]:
+        self.last_heard = value
         return self.see(signals.read(key, value, self.now, self._notice, TERMINATE))
 
     def rehearse(self, event: str) -> list[str]:
