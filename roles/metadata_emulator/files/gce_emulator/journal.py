@@ -9,7 +9,7 @@ import dataclasses
 from typing import Any
 
 # Enough for any test, and a bound for an emulator that runs for weeks.
-CAPACITY = 50_000
+CAPACITY = 20_000
 
 
 @dataclasses.dataclass
