@@ -14,7 +14,7 @@ export LC_ALL := C.UTF-8
 # Frames of molecule's around what Ansible says, wrapped at 80 columns.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit molecule lint bench build clean
+.PHONY: demo test unit integration molecule lint bench build clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -23,9 +23,13 @@ test: $(READY)
 	molecule test --scenario-name default
 	$(PYTHON) -m demo
 	$(PYTHON) -m pytest
+	$(PYTHON) tools/integration.py
 
 unit: $(READY)
 	$(PYTHON) -m pytest
+
+integration: $(READY)
+	$(PYTHON) tools/integration.py
 
 molecule: $(READY)
 	molecule test --scenario-name default

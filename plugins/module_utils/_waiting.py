@@ -129,6 +129,8 @@ class _Watch:
     def next(self, left: float) -> Seen:
         if self._is_missed:
             self._hang_around(_hang(left, LONGEST_HANG_FOR_MISSING))
+            # From here on it has to be asked for, even if the next request fails.
+            self._is_missed = False
         try:
             answer = self._server.wait(
                 self._path, self._etag, _hang(left, LONGEST_HANG), recursive=is_directory(self._path), alt="json"
@@ -136,7 +138,7 @@ class _Watch:
         except NotFound:
             self._etag, self._is_missed = None, True
             return MISSING
-        self._etag, self._is_missed, self._around_etag = answer.etag, False, None
+        self._etag, self._around_etag = answer.etag, None
         return Seen(True, answer.value, answer.etag)
 
     def _hang_around(self, seconds: int) -> None:

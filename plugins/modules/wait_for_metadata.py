@@ -247,14 +247,14 @@ def presentation(module: AnsibleModule) -> Callable[[Seen], Any]:
 
 
 def failure(params: dict[str, Any], outcome: Outcome, result: dict[str, Any]) -> str:
-    wanted = {
-        "state": f"be {params['state']}",
-        "equals": f"equal {params['equals']!r}",
+    goals = {
+        "state": "change" if params["state"] == "changed" else f"be {params['state']}",
+        "equals": f"equal {as_text(params['equals'])!r}",
         "matches": f"match {params['matches']!r}",
         "query": f"make {params['query']!r} true",
     }
-    goal = next(wanted[name] for name in CONDITIONS if params[name] is not None)
-    message = f"{params['path'] or 'The root'} did not {goal} within {params['timeout']:g} s. "
+    goal = next(goals[name] for name in CONDITIONS if params[name] is not None)
+    message = f"Waited {params['timeout']:g} s in vain for {params['path'] or 'the root'} to {goal}. "
     if outcome.seen is None:
         message += "It was not seen at all"
     elif not outcome.seen.found:

@@ -100,8 +100,8 @@ class EmulatorProcess:
     def __init__(self, fleet: Mapping[str, Any], *, python: str = sys.executable) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="gce-emulator-")
         config = Path(self._folder.name) / "fleet.yml"
-        # JSON is YAML.
-        config.write_text(json.dumps(fleet), encoding="utf-8")
+        # JSON is YAML, but for what it does to characters that take two escapes.
+        config.write_text(json.dumps(fleet, ensure_ascii=False), encoding="utf-8")
         self._stderr = Path(self._folder.name) / "stderr"
         with self._stderr.open("wb") as stderr:
             self.process = subprocess.Popen(
