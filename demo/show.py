@@ -146,9 +146,9 @@ def _gauge(left: float | None, notice: float) -> Text:
     if left is None:
         return Text()
     full = round(CELLS * min(1.0, max(0.0, left) / notice))
-    bar = Text("━" * full, style="cyan")
-    bar.append("╌" * (CELLS - full), style="dim")
-    return bar.append(f" {left:4.1f} s", style="default")
+    gauge = Text("━" * full, style="cyan")
+    gauge.append("╌" * (CELLS - full), style="dim")
+    return gauge.append(f" {left:4.1f} s", style="default")
 
 
 def _figures(figures: Figures, notice: float) -> tuple[str, ...]:
