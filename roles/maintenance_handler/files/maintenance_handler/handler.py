@@ -436,8 +436,7 @@ class Handler:
     def _show_life(self) -> None:
         now = self._clock()
         bound = self._config.poll_timeout + STUCK_AFTER
-        if all(now - watcher.last_turn < bound for watcher in self._watchers):
-            self._reporter.alive(now)
+        self._reporter.alive(now, all(now - watcher.last_turn < bound for watcher in self._watchers))
 
     def _report(self, final: bool = False) -> None:
         self._reporter.report(self._state.incident, self._now(), final=final)

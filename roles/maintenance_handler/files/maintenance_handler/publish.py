@@ -24,7 +24,7 @@ LEAST_PAUSE = 2.0
 class Publisher:
     """Writes the newest text that was offered in a daemon thread; what it overtook is never sent.
 
-    `last_result` is "" before the first write, then "ok", or why it failed.
+    `on_result` hears of each write: "ok", or why it failed.
     """
 
     def __init__(
@@ -35,7 +35,6 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self.last_result = ""
         self._on_result = on_result
         self._clock = clock
         self._sleep = sleep
@@ -67,10 +66,10 @@ class Publisher:
         try:
             self._server.put(attribute_path(NAMESPACE, KEY), text or "")
         except MetadataError as exc:
-            self._say(str(exc))
+            self._on_result(str(exc))
             return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
         self._written = text
-        self._say("ok")
+        self._on_result("ok")
         return LEAST_PAUSE
 
     def _run(self) -> None:
@@ -78,8 +77,3 @@ class Publisher:
             pause = self.turn()
             if pause > 0:
                 self._sleep(pause)
-
-    def _say(self, result: str) -> None:
-        if result != self.last_result:
-            self.last_result = result
-            self._on_result(result)

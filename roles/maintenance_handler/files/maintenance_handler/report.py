@@ -43,6 +43,7 @@ class Reporter:
         self._restart_required = False
         self._journal_problem = ""
         self._write_problem = ""
+        self._published = ""
         self._ready = False
         self._life_every = watchdog_interval()
         self._last_life = 0.0
@@ -89,13 +90,16 @@ class Reporter:
         self._outages[failed.key] = (began, logged)
 
     def published(self, result: str) -> None:
-        """The guest attribute's write came to something else than the time before."""
+        """The guest attribute was written, or not. The log has what differs from the time before."""
+        self._changed = True
         self.metrics.count("status_writes_total", result="ok" if result == "ok" else "failure")
+        if result == self._published:
+            return
+        self._published = result
         if result == "ok":
             self._log.debug("the guest attribute is written")
         else:
             self._log.warning(f"the status is not published as a guest attribute: {result}")
-        self._changed = True
 
     def journal_failed(self, problem: str) -> None:
         self.metrics.count("journal_failures_total")
@@ -132,11 +136,12 @@ class Reporter:
             self.metrics.count("incidents_total")
         self._changed = True
 
-    def alive(self, now: float) -> None:
-        """The loop turns and the watchers' polls end."""
+    def alive(self, now: float, polls_end: bool) -> None:
+        """The loop turns; whether the watchers' polls end, systemd is to know."""
         if self._life_every is not None and now - self._last_life >= self._life_every / 2:
             self._last_life = now
-            notify("WATCHDOG=1")
+            if polls_end:
+                notify("WATCHDOG=1")
 
     def next_time(self) -> float | None:
         """When on the clock to turn the loop although nothing happened."""
@@ -149,6 +154,9 @@ class Reporter:
         self._changed = False
         state = IDLE if incident is None else incident.phase
         self._set_gauges(incident)
+        if final:
+            # From now on nobody hears of anything.
+            self.metrics.set("healthy", 0.0)
         self._write(incident, state, now)
         shown = (state, held(incident) if incident else (), bool(self._outages))
         if shown == self._shown_state:
@@ -176,7 +184,7 @@ class Reporter:
             "config_digest": self._config.digest,
             "config_refused": self._config_problems,
             "restart_required": self._restart_required,
-            "guest_attribute": self._publisher.last_result if self._publisher else "off",
+            "guest_attribute": self._published if self._publisher else "off",
             "reach": self._reach,
         }
         try:
