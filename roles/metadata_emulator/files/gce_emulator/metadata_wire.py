@@ -22,7 +22,8 @@ from aiohttp.abc import AbstractStreamWriter
 from .connection import reset
 
 SERVER = "Metadata Server for VM"
-TEXT, JSON, HTML = "application/text", "application/json", "text/html; charset=UTF-8"
+TEXT, JSON = "application/text", "application/json"
+HTML, PLAIN = "text/html; charset=UTF-8", "text/plain; charset=utf-8"
 
 
 @dataclasses.dataclass(frozen=True)
