@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Callable
 
 
@@ -20,20 +21,24 @@ def compiled(expression: str) -> Predicate:
     try:
         # Not at the top: standard library only, unless a task asks for it.
         import jmespath
-        from jmespath.exceptions import JMESPathError
+        from jmespath.exceptions import JMESPathError, JMESPathTypeError
     except ImportError:
         raise ExpressionError(
             "needs jmespath, which this Python does not have: install the package python3-jmespath, or leave 'when' out"
         ) from None
     try:
         search = jmespath.compile(expression).search
+        # Functions are looked up only when they are called. What their arguments are, no event says yet.
+        with suppress(JMESPathTypeError):
+            search({})
     except JMESPathError as exc:
         raise ExpressionError(f"is not JMESPath: {str(exc).splitlines()[0]}") from None
 
     def evaluate(document: Mapping[str, Any]) -> Any:
         try:
             return search(document)
-        except JMESPathError as exc:
+        except Exception as exc:
+            # Not JMESPathError alone: the library lets a slice's step of 0 through to Python, for one.
             raise ExpressionError(f"cannot be evaluated: {str(exc).splitlines()[0]}") from None
 
     return evaluate

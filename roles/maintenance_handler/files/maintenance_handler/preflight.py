@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
-from pathlib import Path
 
 from .config import Config
 from .expressions import ExpressionError, compiled
@@ -27,7 +26,7 @@ def _task_problems(task: Task) -> list[str]:
     for field, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
         if playbook is None:
             continue
-        if not Path(playbook).is_file():
+        if not os.path.isfile(playbook):
             found.append(f"field '{field}': {playbook!r} does not exist or is not a file")
         if shutil.which("ansible-playbook", path=task.env.get("PATH")) is None:
             found.append(f"field '{field}': needs ansible-playbook, which is not installed here")
