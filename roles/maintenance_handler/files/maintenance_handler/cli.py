@@ -23,7 +23,7 @@ from .expressions import ExpressionError, compiled
 from .files import Locked, write_whole
 from .handler import REHEARSAL_REQUEST, Handler
 from .history import History
-from .incident import Moment
+from .incident import ANNOUNCED, IDLE, Moment
 from .log import Log
 from .signals import rehearsal
 from .timeline import incident_lines, plan_lines
@@ -37,6 +37,8 @@ EXIT_IN_FLIGHT = 3
 
 # How often a rehearsal that another process carries out is looked at.
 _LOOK_EVERY = 0.1
+# The handler takes the request before it says what it makes of it, and a disk may be slow.
+_MOST_LOOKS_IN_VAIN = 20
 
 
 class CommandError(Exception):
@@ -48,16 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         result: int = options.command(options)
+        sys.stdout.flush()
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return EXIT_USAGE
     except (CommandError, Locked, MetadataError) as exc:
         print(f"gce-maintenance-handler: {exc}", file=sys.stderr)
         return EXIT_FAILED
+    except BrokenPipeError:
+        # Whoever reads has seen enough. Python would complain once more when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
     except OSError as exc:
         print(f"gce-maintenance-handler: {exc.filename or 'the system'}: {exc.strerror}", file=sys.stderr)
-        return EXIT_FAILED
-    except BrokenPipeError:
         return EXIT_FAILED
     return result
 
@@ -159,12 +164,14 @@ def _show_rehearsal(settings: Config, event: str) -> int:
 
 def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
     """Have the running handler do it, so that a real event in the middle is the same incident, and wait for its end."""
-    if status.in_flight(now) or "pid" not in now:
-        raise CommandError(f"the handler is {now['state']}: rehearse when it is idle")
+    if "pid" not in now:
+        raise CommandError("the handler has not said anything yet: rehearse when it has")
+    if now["state"] not in (IDLE, ANNOUNCED):
+        raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
     request = settings.runtime_dir / REHEARSAL_REQUEST
     write_whole(request, json.dumps({"event": event, "name": name}).encode())
     os.kill(now["pid"], signal.SIGUSR1)
-    seen = False
+    looks_in_vain = 0
     while _rehearsed(settings, name) is None:
         time.sleep(_LOOK_EVERY)
         now = _read_status(settings)
@@ -172,16 +179,21 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
             raise CommandError("the handler ended during the rehearsal; started again, it restores what was drained")
         incident = now["incident"] or {"signals": [], "past": []}
         here = any(one["value"] == name for one in (*incident["signals"], *incident["past"]))
-        if seen and not here and _rehearsed(settings, name) is None:
+        looks_in_vain = 0 if here or request.exists() else looks_in_vain + 1
+        if looks_in_vain > _MOST_LOOKS_IN_VAIN and _rehearsed(settings, name) is None:
             raise CommandError("the handler did not carry out the rehearsal: its log says why")
-        seen = seen or here or not request.exists()
 
 
 def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
-    """The finished incident of a rehearsal."""
-    for incident in History(settings.state_dir).read():
-        if any(past["value"] == name for past in incident["past"]):
-            return incident
+    """The incident of a rehearsal that is over, with the steps since it began."""
+    now = _read_status(settings)
+    # A window that is announced days ahead keeps its incident open.
+    still_open = [now["incident"]] if now["incident"] and not status.in_flight(now) else []
+    for incident in (*History(settings.state_dir).read(), *still_open):
+        for past in incident["past"]:
+            if past["value"] == name:
+                began = past["noticed_at"]
+                return {**incident, "steps": [one for one in incident["steps"] if one["started_at"] >= began]}
     return None
 
 

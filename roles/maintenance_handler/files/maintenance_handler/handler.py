@@ -27,7 +27,7 @@ from .config import Config, ConfigError
 from .expressions import ExpressionError, Predicate, compiled
 from .files import Lock
 from .history import History
-from .incident import DRAINING, RESTORING, Incident, Moment, public
+from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
 from .journal import Entry, Journal, JournalError
 from .log import Log
 from .machine import (
@@ -58,6 +58,8 @@ REHEARSAL_REQUEST = "rehearse.json"
 STUCK_AFTER = 20.0
 # What the last look at `preempted` may cost a shutdown.
 LAST_LOOK = 1.0
+# epoll refuses more than 24.8 days (in milliseconds, an int), and a window may be announced further ahead.
+LONGEST_SLEEP = 86400.0
 
 # Settings that threads and open files were made from.
 _FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
@@ -126,6 +128,7 @@ class Handler:
     def run(self) -> int:
         """Watch until asked to stop. Answers the exit status."""
         self._prepare()
+        self._recover()
         self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
         self._watchers = [
             Watcher(key, self._config.metadata_host, self._post, self._config.poll_timeout) for key in SIGNAL_KEYS
@@ -141,10 +144,17 @@ class Handler:
 
     def rehearse(self, event: str, name: str) -> int:
         """Go through an event that nobody announced, without a metadata server, and return when it is over."""
-        self._prepare()
-        if self._state.incident is not None or self._unclaimed is not None:
-            self._log.error("an incident is open: start the handler, which will end it, before a rehearsal")
+        try:
+            entry = self._journal.read()
+        except JournalError as exc:
+            self._log.error(f"{exc} Start the handler, which will put it aside, before a rehearsal.")
             return 1
+        if entry is not None:
+            if entry.incident is not None:
+                self._log.error("an incident is open: start the handler, which will end it, before a rehearsal")
+                return 1
+            self._instance_id = entry.instance_id
+        self._prepare()
         self._observe(signals.rehearsal(event, name, self._now(), self._config.notice))
         while self._state.incident is not None and not self._is_done():
             self._turn()
@@ -159,7 +169,6 @@ class Handler:
             signal.signal(number, lambda received, _frame: self._flags.append(received))
         # For its byte on the wake-up channel: a step has ended.
         signal.signal(signal.SIGCHLD, lambda _received, _frame: None)
-        self._recover()
 
     def _recover(self) -> None:
         try:
@@ -208,7 +217,7 @@ class Handler:
         if self._stop_requests:
             times.append(self._stop_at)
         known = [time for time in times if time is not None]
-        return max(0.0, min(known) - self._clock()) if known else None
+        return min(LONGEST_SLEEP, max(0.0, min(known) - self._clock())) if known else None
 
     def _post(self, message: Message) -> None:
         """From any thread."""
@@ -402,8 +411,9 @@ class Handler:
         except (OSError, ValueError, KeyError, TypeError) as exc:
             self._log.error(f"Reading what to rehearse from {request}: {exc!r}.")
             return
-        if self._is_in_flight() or self._unclaimed is not None:
-            self._log.error("a rehearsal is refused while an incident is in flight")
+        incident = self._state.incident
+        if self._unclaimed is not None or (incident is not None and incident.phase != ANNOUNCED):
+            self._log.error("a rehearsal is refused: an event is being handled")
             return
         self._observe(observation)
 

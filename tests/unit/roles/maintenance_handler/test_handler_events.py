@@ -231,6 +231,16 @@ def test_waits_for_the_lead_before_a_window_and_follows_it_when_it_moves(vm: Vm,
     assert handler.trace()[3:] == ["restore database"]
 
 
+@pytest.mark.parametrize("days", [20, 30, 60_000])
+def test_a_window_may_be_announced_however_far_ahead(days: int, vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("database", "window", lead=3600), task("lb", "migrate")).start()
+    vm.set("upcoming-maintenance", window(days * 86400))
+    handler.until_state("announced")
+    vm.announce("migrate")
+    handler.until_state("drained")
+    assert handler.trace() == ["drain lb"]
+
+
 def test_starts_a_task_at_its_lead_without_hearing_anything_more(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("database", "window", lead=2, timeout=1)).start()
     # Whole seconds on the wire: 2 to 3 s from now, thus up to 1 s before the lead.

@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`rehearse`: shown or carried out, by itself or by the handler that runs."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+
+from support.handler import EVENTS, UNTIL_RELEASED, HandlerProcess, steps, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+
+def test_shows_what_an_event_would_start_and_runs_nothing(make_handler: MakeHandler) -> None:
+    """field: "how do I try this out?"."""
+    handler = make_handler(
+        task("lb", stage=10), task("db", stage=20, when="event.rehearsal == `false`"), task("other", "window")
+    )
+    result = handler.command("rehearse", "migrate")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert "stage 10   drain    lb" in result.stdout
+    assert "skipped: db, its 'when' is false for a rehearsal" in result.stdout
+    assert "other" not in result.stdout
+    assert result.stdout.endswith("Nothing was run. With --execute, this is drained and restored.\n")
+    assert not handler.state_dir.exists()
+
+
+def test_drains_and_restores_by_itself_when_no_handler_runs(make_handler: MakeHandler) -> None:
+    for event in EVENTS:
+        handler = make_handler(task("lb", stage=10), task("db", stage=20), metadata_host="127.0.0.1:9")
+        result = handler.command("rehearse", event, "--execute")
+        assert result.returncode == 0, result.stderr
+        assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
+        assert f"notice   rehearsal of {event} (rehearsal " in result.stdout
+        assert result.stdout.index("drain    lb") < result.stdout.index("restore  lb")
+        (incident,) = handler.history()
+        assert [(past["event"], past["rehearsal"]) for past in incident["past"]] == [(event, True)]
+        assert handler.journal()["incident"] is None
+
+
+def test_tells_the_tasks_that_it_is_a_rehearsal(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", "terminate", drain='cat > "$FOLDER/told"', lead=600))
+    assert handler.command("rehearse", "terminate", "--execute").returncode == 0
+    told = json.loads((handler.folder / "told").read_text())["event"]
+    assert (told["rehearsal"], told["name"], told["source"]) == (True, "terminate", "rehearsal")
+
+
+def test_fails_when_a_task_fails_and_restores_all_the_same(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", drain="echo no route; exit 6"))
+    result = handler.command("rehearse", "migrate", "--execute")
+    assert result.returncode == 1
+    assert "exit status 6: no route" in result.stdout
+    assert handler.trace() == ["drain lb", "restore lb"]
+
+
+def test_a_configuration_that_check_refuses_is_not_rehearsed(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", user="no-such-user"))
+    result = handler.command("rehearse", "migrate", "--execute")
+    assert result.returncode == 2
+    assert "task 'lb', field 'user'" in result.stderr
+    assert handler.trace() == []
+
+
+def test_the_handler_that_runs_carries_it_out(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: "how do I try this out?"."""
+    handler = make_handler(task("lb", stage=10), task("db", stage=20)).start()
+    result = handler.command("rehearse", "preempt", "--execute")
+    assert result.returncode == 0, result.stderr
+    assert "notice   rehearsal of preempt" in result.stdout
+    assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
+    assert "preempt is rehearsed" in handler.log()
+    handler.configure(tasks=[task("lb", drain="exit 3")])
+    handler.send(signal.SIGHUP)
+    handler.until_logged("with 1 tasks is in force")
+    assert handler.command("rehearse", "preempt", "--execute").returncode == 1
+
+
+def test_a_real_event_in_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
+    rehearsal = handler.start_command("rehearse", "terminate", "--execute")
+    handler.until_traced("drain lb", "drain db")
+    vm.announce("terminate")
+    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "the real event")
+    handler.release()
+    handler.until_state("drained")
+    out, err = rehearsal.communicate(timeout=20)
+    assert rehearsal.returncode == 0, err
+    assert "rehearsal of terminate" in out
+    assert handler.trace() == ["drain lb", "drain db"]
+    vm.withdraw("terminate")
+    assert len(steps(handler.until_over())) == 4
+
+
+def test_is_possible_while_a_window_is_announced_days_ahead(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", "migrate"), task("db", "window", "terminate", lead=600)).start()
+    vm.announce("window")
+    handler.until_state("announced")
+    for _ in range(2):
+        result = handler.command("rehearse", "migrate", "--execute")
+        assert result.returncode == 0, result.stderr
+        # Each tells of its own steps only.
+        assert result.stdout.count("drain    lb") == 1
+    assert handler.trace() == ["drain lb", "restore lb"] * 2
+    assert handler.state() == "announced"
+
+
+def test_is_refused_while_an_event_is_handled(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
+    vm.announce("terminate")
+    handler.until_traced("drain lb", "drain db")
+    result = handler.command("rehearse", "migrate", "--execute")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr == ("gce-maintenance-handler: the handler is draining: rehearse when nothing is drained\n")
+    handler.release()
+    handler.until_state("drained")
+    assert handler.command("rehearse", "migrate", "--execute").returncode == 1
+    assert handler.trace() == ["drain lb", "drain db"]
+
+
+def test_leaves_an_open_incident_to_the_handler(vm: Vm, make_handler: MakeHandler) -> None:
+    for boot in ("boot-1", "boot-2"):
+        handler = make_handler(task("lb", drain=UNTIL_RELEASED)).start()
+        vm.announce("terminate")
+        handler.until_traced("drain lb")
+        handler.kill()
+        handler.boot(boot)
+        before = (handler.state_dir / "journal.json").read_bytes()
+        result = handler.command("rehearse", "migrate", "--execute")
+        assert result.returncode == 1
+        assert "an incident is open: start the handler, which will end it, before a rehearsal" in result.stderr
+        assert (handler.state_dir / "journal.json").read_bytes() == before
+        assert handler.trace() == ["drain lb"]
+        vm.withdraw("terminate")
+
+
+def test_interrupted_it_is_taken_back_by_the_next_handler(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED))
+    rehearsal = handler.start_command("rehearse", "terminate", "--execute")
+    handler.until_traced("drain lb", "drain db")
+    rehearsal.kill()
+    rehearsal.communicate()
+    handler.start()
+    handler.until_over()
+    assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
+
+
+def test_ctrl_c_finishes_it_and_twice_leaves_it_to_the_next_handler(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED))
+    rehearsal = handler.start_command("rehearse", "terminate", "--execute")
+    handler.until_traced("drain lb", "drain db")
+    rehearsal.send_signal(signal.SIGINT)
+    rehearsal.send_signal(signal.SIGTERM)
+    _, err = rehearsal.communicate(timeout=20)
+    assert rehearsal.returncode == 1
+    assert "the rehearsal was interrupted; the next handler restores what it drained" in err
+    handler.start()
+    handler.until_over()
+    assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
+
+
+def test_says_so_when_the_handler_ends_in_the_middle(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", drain=UNTIL_RELEASED)).start()
+    rehearsal = handler.start_command("rehearse", "terminate", "--execute")
+    handler.until_traced("drain lb")
+    handler.kill()
+    _, err = rehearsal.communicate(timeout=20)
+    assert rehearsal.returncode == 1
+    assert "the handler ended during the rehearsal; started again, it restores what was drained" in err
