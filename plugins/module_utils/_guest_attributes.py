@@ -36,21 +36,25 @@ class ValueTooLarge(GuestAttributeError):
     """A value is larger than VALUE_LIMIT bytes."""
 
 
+def namespace_path(namespace: str) -> str:
+    """The metadata path of the directory that holds a namespace's guest attributes."""
+    return f"{DIRECTORY}/{_checked('namespace', namespace)}/"
+
+
 def attribute_path(namespace: str, key: str) -> str:
     """The metadata path of a guest attribute, for the metadata server's client."""
-    return f"{DIRECTORY}/{_checked('namespace', namespace)}/{_checked('key', key)}"
+    return namespace_path(namespace) + _checked("key", key)
 
 
-def attribute_value(value: str | bytes) -> bytes:
-    """A value as it is sent: text as UTF-8 (surrogateescape)."""
+def attribute_value(value: str | bytes, key: str | None = None) -> bytes:
+    """A value as it is sent: text as UTF-8 (surrogateescape). ``key`` is for the words of an error."""
+    whose = "a guest attribute" if key is None else f"the guest attribute {key!r}"
     try:
         encoded = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     except UnicodeError:
-        raise GuestAttributeError("The value of a guest attribute is neither bytes nor Unicode text.") from None
+        raise GuestAttributeError(f"The value of {whose} is neither bytes nor Unicode text.") from None
     if len(encoded) > VALUE_LIMIT:
-        raise ValueTooLarge(
-            f"The value of a guest attribute may have {VALUE_LIMIT} bytes, and this one has {len(encoded)}."
-        )
+        raise ValueTooLarge(f"The value of {whose} may have {VALUE_LIMIT} bytes, and this one has {len(encoded)}.")
     return encoded
 
 
@@ -71,6 +75,16 @@ class QueryBudget:
                 when = max(when, self._queries[-count] + seconds)
         self._queries.append(when)
         return when - now
+
+    def answered(self, now: float) -> None:
+        """Count the query reserved last from its answer: nobody knows when between the two the server saw it."""
+        self._queries[-1] = now
+
+
+def seconds_for(queries: int) -> float:
+    """How long after the first of so many queries the last one may be sent."""
+    budget = QueryBudget()
+    return max((budget.take(0.0) for _ in range(queries)), default=0.0)
 
 
 def _checked(what: str, name: str) -> str:
