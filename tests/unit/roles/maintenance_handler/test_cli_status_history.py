@@ -1,0 +1,167 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`status` and `history`: what a person and a program read of the handler, and with which exit status."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintenance_handler.history import MOST, History
+from support.handler import PACKAGE_FOLDER, UNTIL_RELEASED, HandlerProcess, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+
+def status(handler: HandlerProcess) -> tuple[int, dict[str, Any]]:
+    result = handler.command("status", "--json")
+    return result.returncode, json.loads(result.stdout)
+
+
+def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: health endpoint always says OK."""
+    handler = make_handler(
+        task("lb", drain=UNTIL_RELEASED, restore='until [ -e "$FOLDER/go on" ]; do sleep 0.02; done')
+    )
+    code, now = status(handler)
+    assert (code, now["state"], now["healthy"], now["running"]) == (1, "idle", False, False)
+    assert now["problems"] == ["is not running"]
+
+    handler.start()
+    code, now = status(handler)
+    assert (code, now["state"], now["healthy"], now["running"]) == (0, "idle", True, True)
+    assert now["last_good_answer_age"] >= 0
+    assert now["pid"] == handler.running.pid
+
+    vm.announce("migrate")
+    handler.until_traced("drain lb")
+    code, now = status(handler)
+    assert (code, now["state"], now["healthy"]) == (3, "draining", True)
+    handler.release()
+    handler.until_state("drained")
+    code, now = status(handler)
+    assert (code, now["state"], now["incident"]["held"]) == (0, "drained", ["lb"])
+
+    vm.withdraw("migrate")
+    handler.until_traced("drain lb", "restore lb")
+    code, now = status(handler)
+    assert (code, now["state"]) == (3, "restoring")
+    (handler.folder / "go on").touch()
+    handler.until_over()
+    code, now = status(handler)
+    assert (code, now["state"], now["incident"]) == (0, "idle", None)
+
+    handler.kill()
+    code, now = status(handler)
+    assert (code, now["problems"]) == (1, ["is not running"])
+
+
+def test_a_person_reads_the_same(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
+    vm.announce("migrate")
+    handler.until_state("drained")
+    result = handler.command("status")
+    assert result.returncode == 0
+    lines = result.stdout.splitlines()
+    assert lines[0] == "well, drained"
+    assert any(line.startswith("  instance/maintenance-event") and "last heard" in line for line in lines)
+    assert f"  configuration {handler.status()['config_digest']}" in lines
+    assert "  can preempt reach this VM: no, preemptible is FALSE" in lines
+    assert any("drain    lb" in line and "ok in" in line and "s left at its start" in line for line in lines)
+
+
+def test_neither_status_nor_history_shows_what_may_be_a_secret(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", drain=": hunter2", env={"TOKEN": "hunter2"})).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    shown = handler.command("status", "--json").stdout + handler.command("status").stdout
+    vm.withdraw("migrate")
+    handler.until_over()
+    shown += handler.command("history", "--json").stdout + handler.command("history").stdout
+    assert "lb" in shown
+    assert "hunter2" not in shown + handler.log()
+
+
+def test_history_shows_what_is_over(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"), task("db", drain="exit 3")).start()
+    assert handler.command("history").stdout == "No incident yet.\n"
+    assert json.loads(handler.command("history", "--json").stdout) == []
+    for event in ("migrate", "preempt"):
+        vm.announce(event)
+        handler.until_state("drained")
+        vm.withdraw(event)
+        handler.until_state("idle")
+    handler.until_over(incidents=2)
+    incidents = json.loads(handler.command("history", "--json").stdout)
+    assert [past["event"] for incident in incidents for past in incident["past"]] == ["migrate", "preempt"]
+    result = handler.command("history")
+    assert result.returncode == 0
+    # In order of time, and counted from the notice.
+    first = result.stdout.split("Incident ")[1].splitlines()
+    assert "+0.000 s  notice   migrate (MIGRATE_ON_HOST_MAINTENANCE)" in first[1]
+    assert [line.split(" s  ")[1].split()[0] for line in first[1:]] == [
+        "notice",
+        "drain",
+        "drain",
+        "migrate",
+        "restore",
+        "restore",
+    ]
+    assert any("drain    db" in line and "failed in" in line and "exit status 3" in line for line in first)
+
+
+def test_history_is_bounded_and_has_each_incident_once(tmp_path: Path) -> None:
+    """field: memory, fd and thread leaks over days."""
+    history = History(tmp_path)
+    for number in range(MOST + 10):
+        history.add({"id": str(number)})
+        history.add({"id": str(number), "again": True})
+    kept = history.read()
+    assert [one["id"] for one in kept] == [str(number) for number in range(10, MOST + 10)]
+    assert all(one["again"] for one in kept)
+
+
+def test_a_line_of_history_that_cannot_be_read_costs_that_line_only(tmp_path: Path) -> None:
+    history = History(tmp_path)
+    history.add({"id": "first"})
+    with history.path.open("ab") as file:
+        file.write(b'{"id": "cut of\n[]\n\xff\n')
+    history.add({"id": "second"})
+    assert [one["id"] for one in history.read()] == ["first", "second"]
+
+
+def test_a_reader_that_leaves_early_is_no_error_worth_words(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    handler.stop()
+    history = History(handler.state_dir)
+    # More than fits into a pipe.
+    history.add({"id": "x" * 200_000})
+    command = handler.start_command("history", "--json")
+    if command.stdout is None or command.stderr is None:
+        raise AssertionError("no pipes")
+    command.stdout.read(10)
+    command.stdout.close()
+    assert command.stderr.read() == ""
+    command.stderr.close()
+    assert command.wait() == 1
+
+
+@pytest.mark.parametrize("arguments", [[], ["fly"], ["rehearse"], ["rehearse", "reboot"], ["status", "--yaml"]])
+def test_a_wrong_command_line_is_told_what_there_is(arguments: list[str]) -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "maintenance_handler", *arguments],
+        cwd=PACKAGE_FOLDER,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "usage: gce-maintenance-handler" in result.stderr
