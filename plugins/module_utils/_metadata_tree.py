@@ -43,6 +43,11 @@ def is_directory(path: str) -> bool:
     return not path or path.endswith("/") or _DIRECTORY.fullmatch(path) is not None
 
 
+def canonical(path: str) -> str:
+    """A path to ask for: with a slash at its end if it is known to be a directory."""
+    return f"{path}/" if path and is_directory(path) and not path.endswith("/") else path
+
+
 def split(path: str) -> tuple[str, ...]:
     return tuple(part for part in path.split("/") if part)
 

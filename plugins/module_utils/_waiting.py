@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ._metadata_server import Answer, MetadataServer, NotFound, TooManyRequests, Unavailable, backoff
-from ._metadata_tree import contains, is_directory, split
+from ._metadata_tree import canonical, contains, is_directory, split
 
 # How long one GET hangs; the guest agent's are as long.
 LONGEST_HANG = 60
@@ -118,7 +118,7 @@ class _Watch:
 
     def __init__(self, server: MetadataServer, path: str) -> None:
         self._server = server
-        self._path = path
+        self._path = canonical(path)
         self._etag: str | None = None
         self._is_missed = False
         # Where to wait for a key that is missing: the narrowest directory that is there for certain, then wider ones.

@@ -74,6 +74,7 @@ endpoints:
       sample: Legacy metadata endpoints are disabled. Please use the /v1/ endpoint.
 """
 
+from contextlib import closing
 from typing import Any
 
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
@@ -90,12 +91,12 @@ STATES = {200: "answers", 403: "refused", 404: "gone"}
 
 def main() -> None:
     module = ArgumentSpec(GUEST_ARGSPEC).create_module()
-    with failing(module):
-        server = metadata_server(module)
+    with failing(module), closing(metadata_server(module)) as server:
         # What has none of the endpoints may be anything at all. This fails if it is not the metadata server.
         server.get("instance/id")
         endpoints = [probed(server, path) for path in ENDPOINTS]
-    module.exit_json(endpoints=endpoints, answers=any(endpoint["state"] == "answers" for endpoint in endpoints))
+    answers = any(endpoint["state"] == "answers" for endpoint in endpoints)
+    module.exit_json(changed=False, endpoints=endpoints, answers=answers)
 
 
 def probed(server: MetadataServer, path: str) -> dict[str, Any]:

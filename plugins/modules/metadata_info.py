@@ -192,12 +192,13 @@ identity_token:
 """
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound, encoded_path
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
@@ -230,10 +231,10 @@ def main() -> None:
     module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
     with failing(module):
         if module.params["audience"] is not None:
-            module.exit_json(**NOTHING, answers=[], identity_token=identity_token(module))
+            module.exit_json(changed=False, **NOTHING, answers=[], identity_token=identity_token(module))
         answers = read(module)
-    first = answers[0] if answers else {}
-    module.exit_json(answers=answers, **{name: first.get(name, nothing) for name, nothing in NOTHING.items()})
+    first = {name: answers[0][name] for name in NOTHING} if answers else NOTHING
+    module.exit_json(changed=False, answers=answers, **first)
 
 
 def read(module: AnsibleModule) -> list[dict[str, Any]]:
@@ -243,11 +244,10 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
         encoded_path(path)
         refuse_unsearchable_text(module, path)
     refine = refinement(module)
-    server = metadata_server(module)
 
-    def read_path(path: str) -> dict[str, Any]:
+    def read_path(server: MetadataServer, path: str) -> dict[str, Any]:
         try:
-            answer = server.get(path, **shape(path, module.params["recursive"], module.params["alt"]))
+            answer = server.get(canonical(path), **shape(path, module.params["recursive"], module.params["alt"]))
         except NotFound as error:
             if module.params["on_missing"] == "error":
                 raise
@@ -256,7 +256,8 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
             return {"path": path, **NOTHING}
         return {"path": path, "found": True, "value": refine(answer.value, path), "etag": answer.etag}
 
-    return [read_path(path) for path in paths]
+    with closing(metadata_server(module)) as server:
+        return [read_path(server, path) for path in paths]
 
 
 def shape(path: str, recursive: bool | None, alt: str) -> dict[str, Any]:
@@ -299,8 +300,8 @@ def identity_token(module: AnsibleModule) -> str:
         module.fail_json(msg="An identity token is a secret. Set no_log: true on this task, and ask again.")
     path = f"instance/service-accounts/{module.params['service_account']}/identity"
     params = {"audience": module.params["audience"], "format": module.params["audience_format"]}
-    server: MetadataServer = metadata_server(module)
-    return str(server.get(path, params=params).value)
+    with closing(metadata_server(module)) as server:
+        return str(server.get(path, params=params).value)
 
 
 if __name__ == "__main__":

@@ -137,6 +137,7 @@ elapsed:
 
 import json
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -180,20 +181,18 @@ def main() -> None:
         encoded_path(params["path"])
         check(module)
         show = presentation(module)
-        outcome = wait_until(
-            # The waiting survives outages by itself.
-            metadata_server(module, retry_for=0.0),
-            params["path"],
-            condition(module, show),
-            timeout=params["timeout"],
-            retry_for=params["retry_for"],
-        )
+        is_met = condition(module, show)
+        # The waiting survives outages by itself.
+        with closing(metadata_server(module, retry_for=0.0)) as server:
+            outcome = wait_until(
+                server, params["path"], is_met, timeout=params["timeout"], retry_for=params["retry_for"]
+            )
     result: dict[str, Any] = {"elapsed": round(outcome.elapsed, 3)}
     if outcome.seen is not None:
         result.update(found=outcome.seen.found, value=show(outcome.seen), etag=outcome.seen.etag)
     if not outcome.met:
         module.fail_json(msg=failure(params, outcome, result), **result)
-    module.exit_json(**result)
+    module.exit_json(changed=False, **result)
 
 
 def check(module: AnsibleModule) -> None:

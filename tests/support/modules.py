@@ -1,0 +1,43 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Running a module's main() in the test's own process, as Ansible would: parameters in, JSON out."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+from types import ModuleType
+from typing import Any
+
+from ansible.module_utils.testing import patch_module_args
+
+
+class Result(dict[str, Any]):
+    """What the module printed. `printed` is all of it, to look for what must not be there."""
+
+    def __init__(self, printed: str) -> None:
+        super().__init__(json.loads(printed))
+        # Not of the module's making: it repeats the parameters.
+        self.pop("invocation", None)
+        self.printed = printed
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.get("failed", False))
+
+
+def run_module(
+    module: ModuleType, parameters: dict[str, Any], *, check: bool = False, diff: bool = False, no_log: bool = False
+) -> Result:
+    """Run a module with these parameters, in check or diff mode, or for a task that sets no_log."""
+    internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_no_log": no_log}
+    output = io.StringIO()
+    with patch_module_args({**parameters, **internal}), contextlib.redirect_stdout(output):
+        try:
+            module.main()
+        except SystemExit:
+            pass
+        else:
+            raise AssertionError("the module ended without a result")
+    return Result(output.getvalue())

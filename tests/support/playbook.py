@@ -1,0 +1,75 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Plays on localhost with the checkout as the collection, and the plugins' own examples to run as plays."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+
+
+@contextmanager
+def started_play(
+    tasks: list[dict[str, Any]], *arguments: str, environment: Mapping[str, str], **play: Any
+) -> Iterator[subprocess.Popen[str]]:
+    """A play of these tasks while it runs; `play` are further keys of the play."""
+    with tempfile.TemporaryDirectory(prefix="gce-guest-play-") as folder:
+        namespace = Path(folder) / "ansible_collections" / "gce"
+        namespace.mkdir(parents=True)
+        (namespace / "guest").symlink_to(CHECKOUT, target_is_directory=True)
+        whole = {"hosts": "localhost", "connection": "local", "gather_facts": False, "tasks": tasks, **play}
+        whole["vars"] = {"ansible_python_interpreter": sys.executable, **play.get("vars", {})}
+        playbook = Path(folder) / "play.yml"
+        playbook.write_text(json.dumps([whole], ensure_ascii=False), encoding="utf-8")
+        with subprocess.Popen(
+            [sys.executable, "-m", "ansible", "playbook", "--inventory", "localhost,", str(playbook), *arguments],
+            cwd=folder,
+            env={
+                **os.environ,
+                "ANSIBLE_COLLECTIONS_PATH": folder,
+                "ANSIBLE_HOME": f"{folder}/home",
+                "ANSIBLE_NOCOLOR": "1",
+                "LC_ALL": "C.UTF-8",
+                **environment,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+        ) as process:
+            yield process
+
+
+def run_play(
+    tasks: list[dict[str, Any]], *arguments: str, environment: Mapping[str, str], **play: Any
+) -> tuple[int, str]:
+    """Run a play of these tasks; its exit status, and all that was printed."""
+    with started_play(tasks, *arguments, environment=environment, **play) as process:
+        output, _ = process.communicate(timeout=120)
+    return process.returncode, output
+
+
+def examples(kind: str, name: str) -> list[dict[str, Any]]:
+    """The tasks in EXAMPLES of plugins/KIND/NAME.py, or of NAME.yml beside a filter."""
+    path = CHECKOUT / "plugins" / kind / f"{name}.yml"
+    if path.exists():
+        text = yaml.safe_load(path.read_text(encoding="utf-8"))["EXAMPLES"]
+    else:
+        namespace: dict[str, Any] = {}
+        source = path.with_suffix(".py").read_text(encoding="utf-8")
+        # The documentation stands before everything that imports.
+        exec(source[: source.index('"""', source.index('EXAMPLES = r"""') + 16) + 3], namespace)
+        text = namespace["EXAMPLES"]
+    tasks: list[dict[str, Any]] = yaml.safe_load(text)
+    return tasks
