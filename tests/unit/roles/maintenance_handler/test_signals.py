@@ -1,0 +1,178 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what the metadata server answers to what the state machine observes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maintenance_handler._maintenance import (
+    DEFAULT_NOTICE,
+    EVENTS,
+    MAINTENANCE_EVENT_KEY,
+    MIGRATE,
+    PREEMPT,
+    PREEMPTED_KEY,
+    SIGNAL_KEYS,
+    TERMINATE,
+    UPCOMING_MAINTENANCE_KEY,
+    WINDOW,
+    UnreadableWindow,
+    format_time,
+)
+from maintenance_handler.incident import Moment, Signal
+from maintenance_handler.machine import Announced, Withdrawn
+from maintenance_handler.signals import Reading, read, rehearsal
+
+NOW = Moment(500.0, 1_780_000_000.0)
+
+
+def reading(key: str, value: Any) -> Reading:
+    return read(key, value, NOW, DEFAULT_NOTICE, TERMINATE)
+
+
+def signal(key: str, value: Any) -> Signal:
+    seen = reading(key, value)
+    assert isinstance(seen, Announced)
+    return seen.signal
+
+
+@pytest.mark.parametrize("key", SIGNAL_KEYS)
+def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
+    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance`."""
+    assert reading(key, None) == Withdrawn(key)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        (MAINTENANCE_EVENT_KEY, "NONE"),
+        (PREEMPTED_KEY, "FALSE"),
+        (UPCOMING_MAINTENANCE_KEY, "NONE"),
+        (UPCOMING_MAINTENANCE_KEY, "{ }"),
+        (UPCOMING_MAINTENANCE_KEY, {}),
+        (UPCOMING_MAINTENANCE_KEY, "maintenance_status COMPLETE"),
+    ],
+)
+def test_nothing_is_announced(key: str, value: Any) -> None:
+    assert reading(key, value) == Withdrawn(key)
+
+
+@pytest.mark.parametrize(
+    "key, value, event, notice",
+    [
+        (MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE", MIGRATE, 60.0),
+        (MAINTENANCE_EVENT_KEY, "TERMINATE_ON_HOST_MAINTENANCE", TERMINATE, 3600.0),
+        (MAINTENANCE_EVENT_KEY, "SOMETHING_NEW", TERMINATE, 3600.0),
+        (PREEMPTED_KEY, "TRUE", PREEMPT, 30.0),
+    ],
+)
+def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notice: float) -> None:
+    """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+    seen = signal(key, value)
+    assert (seen.source, seen.event, seen.value, seen.noticed) == (key, event, value, NOW)
+    assert seen.deadline == NOW.clock + notice
+    assert seen.document["notice_seconds"] == notice
+
+
+def test_the_notice_is_configured() -> None:
+    seen = read(PREEMPTED_KEY, "TRUE", NOW, {**DEFAULT_NOTICE, PREEMPT: 3.0}, TERMINATE)
+    assert isinstance(seen, Announced)
+    assert seen.signal.deadline == NOW.clock + 3.0
+
+
+def test_a_window_comes_when_it_says() -> None:
+    seen = signal(UPCOMING_MAINTENANCE_KEY, {"maintenance_status": "PENDING", "window_start_time": _in(7200)})
+    assert (seen.event, seen.value, seen.deadline, seen.begun) == (WINDOW, "PENDING", NOW.clock + 7200, False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"maintenance_status": "PENDING", "window_start_time": "PAST"},
+        {"maintenance_status": "ONGOING", "window_start_time": "FUTURE"},
+        {"maintenance_status": "ONGOING"},
+    ],
+)
+def test_a_window_that_has_begun_leaves_what_is_assumed(value: dict[str, str]) -> None:
+    times = {"PAST": _in(-5), "FUTURE": _in(7200)}
+    seen = signal(UPCOMING_MAINTENANCE_KEY, {key: times.get(word, word) for key, word in value.items()})
+    assert (seen.deadline, seen.begun) == (NOW.clock + DEFAULT_NOTICE[WINDOW], True)
+
+
+def test_a_window_without_a_time_has_no_deadline() -> None:
+    assert signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").deadline is None
+
+
+def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
+    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    with pytest.raises(UnreadableWindow):
+        reading(UPCOMING_MAINTENANCE_KEY, '{"window_start_time": "20')
+
+
+def test_an_endless_value_is_not_carried_along() -> None:
+    assert len(signal(MAINTENANCE_EVENT_KEY, "X" * 10_000).value) == 100
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_rehearsal_has_the_notice_of_its_event(event: str) -> None:
+    seen = rehearsal(event, "rehearsal 7", NOW, DEFAULT_NOTICE).signal
+    assert (seen.event, seen.value, seen.rehearsal) == (event, "rehearsal 7", True)
+    assert seen.deadline == NOW.clock + DEFAULT_NOTICE[event]
+    assert seen.document["rehearsal"] is True
+
+
+def test_every_document_has_the_same_keys() -> None:
+    """So that an expression over them means the same for each event."""
+    documents = [
+        signal(MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE").document,
+        signal(PREEMPTED_KEY, "TRUE").document,
+        signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").document,
+        rehearsal(WINDOW, "r", NOW, DEFAULT_NOTICE).signal.document,
+    ]
+    assert len({tuple(document) for document in documents}) == 1
+
+
+def test_the_document_of_a_window() -> None:
+    value = {
+        "maintenance_status": "PENDING",
+        "type": "SCHEDULED",
+        "can_reschedule": "TRUE",
+        "maintenance_reasons": ["PLANNED_UPDATE"],
+        "window_start_time": _in(60),
+        "window_end_time": _in(120),
+        "latest_window_start_time": _in(90),
+    }
+    assert signal(UPCOMING_MAINTENANCE_KEY, json.dumps(value)).document == {
+        "name": "window",
+        "source": UPCOMING_MAINTENANCE_KEY,
+        "value": "PENDING",
+        "rehearsal": False,
+        "notice_seconds": None,
+        "can_reschedule": True,
+        "maintenance_status": "PENDING",
+        "maintenance_type": "SCHEDULED",
+        "maintenance_reasons": ["PLANNED_UPDATE"],
+        "window_start_time": _in(60),
+        "window_end_time": _in(120),
+        "latest_window_start_time": _in(90),
+    }
+
+
+@given(st.sampled_from(SIGNAL_KEYS), st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()))
+def test_any_value_is_read_or_refused(key: str, value: Any) -> None:
+    try:
+        seen = reading(key, value)
+    except UnreadableWindow:
+        return
+    if isinstance(seen, Announced):
+        json.dumps(seen.signal.document)
+
+
+def _in(seconds: float) -> str:
+    return str(format_time(NOW.at + seconds))
