@@ -98,7 +98,7 @@ class MetadataFace:
             instance.clock.time(), "metadata", instance.name, request.method, raw_path, query
         )
         exchange = Exchange(request, raw_path, query, entry, instance.clock)
-        below_root = raw_path[len(ROOT) :] if raw_path.startswith(ROOT) else raw_path
+        below_root = raw_path[len(ROOT) :] if raw_path.startswith(f"{ROOT}/") else raw_path
         fault = self._faults.take("metadata", instance.name, below_root)
         if fault is not None:
             return await self._answer_with_fault(exchange, fault)

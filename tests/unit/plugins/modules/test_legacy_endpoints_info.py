@@ -1,0 +1,80 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module legacy_endpoints_info, on VMs with, without and after legacy endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.modules import legacy_endpoints_info
+
+from support.emulator import EmulatorProcess
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+FLEET = {
+    "instances": [
+        {"name": "answers"},
+        {"name": "refused", "attributes": {"disable-legacy-endpoints": "TRUE"}},
+        {"name": "gone", "legacy_endpoints": "gone"},
+    ]
+}
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+def look(fleet: EmulatorProcess, instance: str, **parameters: Any) -> Result:
+    fleet.control.reset()
+    fleet.control.clear_journal()
+    return run_module(legacy_endpoints_info, {"metadata_host": fleet.metadata[instance], **parameters})
+
+
+@pytest.mark.parametrize("state, status", [("answers", 200), ("refused", 403), ("gone", 404)])
+def test_both_endpoints_are_told(fleet: EmulatorProcess, state: str, status: int) -> None:
+    result = look(fleet, state)
+    assert result["answers"] is (state == "answers")
+    assert result["changed"] is False
+    assert [(endpoint["path"], endpoint["state"], endpoint["status"]) for endpoint in result["endpoints"]] == [
+        ("/0.1/meta-data/", state, status),
+        ("/computeMetadata/v1beta1/", state, status),
+    ]
+
+
+def test_the_reason_of_a_refusal_is_told(fleet: EmulatorProcess) -> None:
+    texts = [endpoint["text"] for endpoint in look(fleet, "refused")["endpoints"]]
+    assert "Legacy metadata endpoint accessed: /0.1/meta-data/" in texts[0]
+    assert "Legacy metadata endpoints are disabled. Please use the /v1/ endpoint." in texts[1]
+
+
+def test_outages_are_survived(fleet: EmulatorProcess) -> None:
+    fleet.control.reset()
+    fleet.control.clear_journal()
+    fleet.control.fault("503", instance="gone", path="/0.1", count=1)
+    parameters = {"metadata_host": fleet.metadata["gone"]}
+    assert run_module(legacy_endpoints_info, parameters)["endpoints"][0]["state"] == "gone"
+    assert [request["status"] for request in fleet.control.journal(path="/0.1")] == [503, 404]
+    fleet.control.fault("503", instance="gone", path="/computeMetadata/v1beta1")
+    result = run_module(legacy_endpoints_info, {**parameters, "retry_for": 0})
+    assert result.failed
+    assert "Cannot probe /computeMetadata/v1beta1/" in result["msg"]
+
+
+def test_what_is_not_the_metadata_server_has_no_say(fleet: EmulatorProcess) -> None:
+    result = run_module(legacy_endpoints_info, {"metadata_host": fleet.compute.removeprefix("http://"), "retry_for": 0})
+    assert result.failed
+    assert "is not the metadata server" in result["msg"]
+
+
+def test_the_examples_run(fleet: EmulatorProcess) -> None:
+    tasks = examples("modules", "legacy_endpoints_info")
+    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": fleet.metadata["refused"]})
+    assert status == 0, output
+    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": fleet.metadata["answers"]})
+    assert status == 2
+    assert "Set disable-legacy-endpoints to TRUE" in output

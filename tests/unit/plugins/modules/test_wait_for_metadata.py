@@ -1,0 +1,177 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module wait_for_metadata, on an emulated VM. How it waits is tested with module_utils/_waiting.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.modules import metadata_info, wait_for_metadata
+
+from support.emulator import EmulatorProcess, eventually
+from support.modules import Result, run_module
+from support.playbook import examples, started_play
+
+ROLE = "instance/attributes/role"
+
+
+def wait(path: str, **parameters: Any) -> Result:
+    # None of these has to wait: what is wanted is there, or else the time is over at once.
+    return run_module(wait_for_metadata, {"path": path, "timeout": 0, **parameters})
+
+
+class TestConditions:
+    @pytest.mark.parametrize(
+        "path, parameters, is_met",
+        [
+            (ROLE, {"equals": "web"}, True),
+            (ROLE, {"equals": "WEB"}, False),
+            (ROLE, {"matches": "^w"}, True),
+            (ROLE, {"matches": "^e"}, False),
+            (ROLE, {"state": "present"}, True),
+            (ROLE, {"state": "absent"}, False),
+            (ROLE, {"state": "changed"}, False),
+            (ROLE, {"state": "changed", "last_etag": "0"}, True),
+            (ROLE, {"query": "@ == 'web'"}, True),
+            ("instance/attributes/nothing", {"state": "absent"}, True),
+            ("instance/attributes/nothing", {"state": "present"}, False),
+            ("instance/attributes/nothing", {"equals": ""}, False),
+            ("instance/attributes/nothing", {"query": "!@"}, False),
+            ("instance/upcoming-maintenance", {"state": "absent"}, True),
+            ("instance/id", {"equals": 9007199254740993}, True),
+            ("instance/id", {"equals": "9007199254740993"}, True),
+            ("instance/id", {"equals": 9007199254740992}, False),
+            ("instance/attributes/enabled", {"equals": True}, True),
+            ("instance/attributes/enabled", {"equals": False}, False),
+            ("instance/preempted", {"equals": False}, True),
+            ("instance/preempted", {"matches": "^FALSE$"}, True),
+            ("instance/attributes", {"query": "role == 'web' && !phase"}, True),
+            ("instance/attributes/", {"query": "phase"}, False),
+            ("instance/tags", {"query": "@"}, False),
+            ("instance/disks/", {"query": "[0].index"}, True),
+        ],
+        ids=str,
+    )
+    def test_are_looked_at_at_once(
+        self, emulator: EmulatorProcess, path: str, parameters: dict[str, Any], is_met: bool
+    ) -> None:
+        result = wait(path, **parameters)
+        assert result.failed is not is_met
+        assert ("in vain" in result.get("msg", "")) is not is_met
+        assert result.get("changed", False) is False
+        assert "elapsed" in result
+
+    def test_changed_since_it_was_read(self, emulator: EmulatorProcess) -> None:
+        etag = run_module(metadata_info, {"path": [ROLE]})["etag"]
+        assert wait(ROLE, state="changed", last_etag=etag).failed
+        emulator.control.set("web-1", ROLE, "db")
+        result = wait(ROLE, state="changed", last_etag=etag)
+        assert (result["value"], result["found"]) == ("db", True)
+        emulator.control.remove("web-1", ROLE)
+        result = wait(ROLE, state="changed", last_etag=etag)
+        assert (result["value"], result["found"], result["etag"]) == (None, False, None)
+
+    def test_values_are_compared_byte_for_byte(self, emulator: EmulatorProcess) -> None:
+        value = "{{ 1+1 }}\nGrüße\n"
+        emulator.control.set("web-1", ROLE, value)
+        assert wait(ROLE, equals=value)["value"] == value
+
+
+class TestInVain:
+    def test_says_what_was_wanted_and_what_there_was(self, emulator: EmulatorProcess) -> None:
+        assert wait(ROLE, equals="db")["msg"] == (
+            f"Waited 0 s in vain for {ROLE} to equal 'db'. Last seen, it was \"web\"."
+        )
+        assert "there was no such key" in wait("instance/attributes/nothing", state="present")["msg"]
+
+    def test_returns_what_there_was(self, emulator: EmulatorProcess) -> None:
+        result = wait("instance/attributes/", query="phase", secret_patterns=[])
+        assert result["value"]["role"] == "web"
+        assert result["found"] is True
+        assert result["etag"]
+
+    def test_does_not_print_a_long_value_twice(self, emulator: EmulatorProcess) -> None:
+        emulator.control.set("web-1", ROLE, "x" * 10000)
+        assert len(wait(ROLE, equals="db")["msg"]) < 400
+
+    def test_in_an_outage(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("503", instance="web-1")
+        result = wait(ROLE, state="changed", timeout=5, retry_for=0)
+        assert result.failed
+        assert "is unavailable (503)" in result["msg"]
+
+
+class TestSecrets:
+    @pytest.mark.parametrize(
+        "path, parameters",
+        [
+            ("instance/attributes/ssh-keys", {"equals": "x"}),
+            ("instance/attributes/ssh-keys", {"state": "present"}),
+            ("instance/attributes/", {"query": 'abs("ssh-keys")'}),
+            ("instance/attributes/", {"query": "nothing"}),
+        ],
+        ids=str,
+    )
+    def test_are_neither_returned_nor_quoted(
+        self, emulator: EmulatorProcess, path: str, parameters: dict[str, Any]
+    ) -> None:
+        assert "hunter2" not in wait(path, **parameters).printed
+
+    def test_can_be_waited_for(self, emulator: EmulatorProcess) -> None:
+        result = wait("instance/attributes/db-password", matches="hunter")
+        assert result["value"] == "[redacted]"
+        assert wait("instance/attributes/db-password", state="present", show_secrets=True)["value"] == "hunter2"
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        "parameters, said",
+        [
+            ({}, "one of the following is required: state, equals, matches, query"),
+            ({"state": "present", "equals": "a"}, "mutually exclusive"),
+            ({"equals": ["a"]}, "Use query"),
+            ({"matches": "("}, "matches: '(' is not a regular expression"),
+            ({"query": "a["}, "is not a JMESPath expression"),
+            ({"state": "present", "last_etag": "0"}, "last_etag is for state=changed"),
+            ({"equals": "a", "last_etag": "0"}, "last_etag"),
+            ({"state": "present", "timeout": -1}, "timeout is -1"),
+            ({"state": "present", "timeout": float("nan")}, "timeout is nan"),
+            ({"state": "present", "path": "instance/../project"}, "has '..'"),
+            ({"equals": "a", "path": "instance/attributes"}, "is a directory. Use query"),
+            ({"matches": "a", "path": "instance/foo/"}, "is a directory. Use query"),
+        ],
+        ids=str,
+    )
+    def test_is_refused_before_anything_is_sent(
+        self, emulator: EmulatorProcess, parameters: dict[str, Any], said: str
+    ) -> None:
+        result = wait(**{"path": ROLE, **parameters})
+        assert result.failed
+        assert said in result["msg"]
+        assert emulator.control.journal() == []
+
+    def test_a_host_that_does_not_resolve(self, emulator: EmulatorProcess) -> None:
+        result = wait(ROLE, state="present", timeout=300, retry_for=0, metadata_host="nowhere.invalid")
+        assert "Check the argument host" in result["msg"]
+
+    def test_guest_attributes_that_are_disabled(self, emulator: EmulatorProcess) -> None:
+        emulator.control.remove("web-1", "instance/attributes/enable-guest-attributes")
+        result = wait("instance/guest-attributes/a/b", state="present", timeout=300)
+        assert "enable-guest-attributes=TRUE" in result["msg"]
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    emulator.control.set("web-1", "instance/attributes/drain", "TRUE")
+    config = "instance/attributes/app-config"
+    emulator.control.set("web-1", config, "one")
+    environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"]}
+    with started_play(examples("modules", "wait_for_metadata"), environment=environment) as process:
+        hanging = {"instance": "web-1", "path": config}
+        eventually(
+            lambda: any("wait_for_change" in request["query"] for request in emulator.control.journal(**hanging)),
+            within=60,
+        )
+        emulator.control.set("web-1", config, "two")
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, output
