@@ -173,6 +173,7 @@ seconds:
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -225,17 +226,18 @@ def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[floa
     texts = checked(params["namespace"], attributes, present=params["state"] == "present")
     if not params["max_wait"] >= 0:
         module.fail_json(msg=f"max_wait is {params['max_wait']:g}, but seconds to wait cannot be less than 0.")
-    namespace = Namespace(
-        metadata_server(module, clock=clock, sleep=sleep, on_retry=leave_rate_alone),
-        params["namespace"],
-        max_wait=params["max_wait"],
-        denied_for=params["retry_for"],
-        clock=clock,
-        sleep=sleep,
-    )
-    changes = plan(namespace.read(), texts, present=params["state"] == "present", purge=params["purge"])
-    namespace.refuse_to_take_long(changes)
-    overtaken = [] if module.check_mode else carried_out(module, namespace, changes)
+    with closing(metadata_server(module, clock=clock, sleep=sleep, on_retry=leave_rate_alone)) as server:
+        namespace = Namespace(
+            server,
+            params["namespace"],
+            max_wait=params["max_wait"],
+            denied_for=params["retry_for"],
+            clock=clock,
+            sleep=sleep,
+        )
+        changes = plan(namespace.read(), texts, present=params["state"] == "present", purge=params["purge"])
+        namespace.refuse_to_take_long(changes)
+        overtaken = [] if module.check_mode else carried_out(module, namespace, changes)
     result = {
         "changed": bool(changes.changes),
         "written": changes.written,

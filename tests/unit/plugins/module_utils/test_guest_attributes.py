@@ -13,6 +13,8 @@ from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import
     ValueTooLarge,
     attribute_path,
     attribute_value,
+    namespace_path,
+    seconds_for,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -51,6 +53,17 @@ def test_value_refuses_half_a_character() -> None:
         attribute_value("\ud83d")
 
 
+def test_value_refused_by_its_name() -> None:
+    with pytest.raises(ValueTooLarge, match="^The value of the guest attribute 'big' may have"):
+        attribute_value(b"x" * (VALUE_LIMIT + 1), "big")
+
+
+def test_namespace_is_a_directory() -> None:
+    assert namespace_path("ns") == "instance/guest-attributes/ns/"
+    with pytest.raises(InvalidName):
+        namespace_path("..")
+
+
 def test_errors_are_of_one_family() -> None:
     assert issubclass(InvalidName, GuestAttributeError)
     assert issubclass(ValueTooLarge, GuestAttributeError)
@@ -61,6 +74,20 @@ def test_budget_by_example() -> None:
 
     assert [budget.take(100.0) for _ in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 60]
     assert budget.take(161.5) == 0
+
+
+def test_budget_counts_from_the_answer() -> None:
+    budget = QueryBudget()
+    for answered in (100.0, 100.2, 104.0):
+        budget.take(100.0)
+        budget.answered(answered)
+
+    assert [budget.take(104.0) for _ in range(4)] == [0, 0, 1, 1]
+
+
+@pytest.mark.parametrize("queries, seconds", [(0, 0), (1, 0), (3, 0), (4, 1), (10, 3), (11, 60), (32, 180)])
+def test_seconds_for_queries(queries: int, seconds: float) -> None:
+    assert seconds_for(queries) == seconds
 
 
 @given(st.lists(st.integers(0, 30)))
