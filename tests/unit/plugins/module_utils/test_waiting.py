@@ -1,0 +1,307 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a key, on an emulated VM. Time is real where GETs hang, and the test's own where outages last."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import Forbidden, MetadataServer, Unavailable
+from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
+
+from support.emulator import EmulatorProcess, eventually
+
+PHASE = "instance/attributes/phase"
+LATE = "instance/attributes/late"
+FLEET = {
+    "instances": [
+        {"name": "vm", "attributes": {"phase": "one", "enable-guest-attributes": "TRUE"}},
+        {"name": "silent", "attributes": {"phase": "one"}},
+    ]
+}
+
+
+class Clock:
+    """Time that passes only while someone sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
+    running_emulator.control.reset()
+    running_emulator.control.clear_journal()
+    return running_emulator
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., Future[Outcome]]]:
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+def wait(
+    emulator: EmulatorProcess,
+    path: str,
+    condition: Callable[[Seen], bool],
+    *,
+    instance: str = "vm",
+    timeout: float = 20,
+    retry_for: float = 0,
+    **time: Any,
+) -> Outcome:
+    with closing(MetadataServer(emulator.metadata[instance], retry_for=0)) as server:
+        return wait_until(server, path, condition, timeout=timeout, retry_for=retry_for, **time)
+
+
+def is_present(seen: Seen) -> bool:
+    return seen.found
+
+
+def never(seen: Seen) -> bool:
+    return False
+
+
+def hanging(emulator: EmulatorProcess, path: str, *, instance: str = "vm") -> Callable[[], bool]:
+    """Whether a GET with an etag has come for exactly this path, which then hangs."""
+
+    def has_come() -> bool:
+        return any(
+            request["path"] == f"/computeMetadata/v1/{path}"
+            and "last_etag=" in request["query"]
+            and "last_etag=NONE" not in request["query"]
+            for request in emulator.control.journal(instance=instance)
+        )
+
+    return has_come
+
+
+class TestAKeyThatIsThere:
+    def test_is_heard_of_as_soon_as_it_changes(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two")
+        eventually(hanging(emulator, PHASE))
+        emulator.control.set("vm", PHASE, "two")
+        outcome = waiting.result(timeout=30)
+        assert outcome.met
+        assert outcome.seen is not None
+        assert outcome.seen.value == "two"
+        assert len(emulator.control.journal()) == 2
+
+    def test_is_waited_for_with_its_etag(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        """field: `last_etag` not sent: a change between two polls is lost."""
+        seen: list[Seen] = []
+
+        def change_meanwhile(latest: Seen) -> bool:
+            seen.append(latest)
+            if len(seen) == 1:
+                emulator.control.set("vm", PHASE, "two")
+            return latest.value == "two"
+
+        assert wait(emulator, PHASE, change_meanwhile).met
+        assert f"last_etag={seen[0].etag}" in emulator.control.journal()[1]["query"]
+
+    def test_goes_away(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: not seen.found)
+        eventually(hanging(emulator, PHASE))
+        emulator.control.remove("vm", PHASE)
+        assert waiting.result(timeout=30).met
+
+    def test_may_be_a_directory(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, "instance/attributes", lambda seen: seen.value.get("late") == "x")
+        eventually(hanging(emulator, "instance/attributes/"))
+        emulator.control.set("vm", LATE, "x")
+        assert waiting.result(timeout=30).met
+
+
+class TestAKeyThatIsMissing:
+    @pytest.mark.parametrize(
+        "path, around, value",
+        [
+            (LATE, "instance/attributes/", "x"),
+            ("instance/guest-attributes/app/state", "instance/guest-attributes/", "x"),
+            ("instance/upcoming-maintenance", "instance/", {"window_start_time": "2026-12-01T03:00:00Z"}),
+        ],
+    )
+    def test_is_heard_of_as_soon_as_it_comes(
+        self,
+        emulator: EmulatorProcess,
+        in_background: Callable[..., Future[Outcome]],
+        path: str,
+        around: str,
+        value: Any,
+    ) -> None:
+        waiting = in_background(wait, emulator, path, is_present)
+        eventually(hanging(emulator, around))
+        # Guest attributes take three queries a second.
+        assert len(emulator.control.journal()) <= 3
+        emulator.control.set("vm", path, value)
+        outcome = waiting.result(timeout=30)
+        assert outcome.met
+        assert not outcome.trouble
+
+    def test_is_asked_for_again_after_an_outage_at_the_wrong_time(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, LATE, is_present)
+        eventually(hanging(emulator, "instance/attributes/"))
+        emulator.control.fault("503", instance="vm", path=LATE, count=2)
+        emulator.control.set("vm", LATE, "x")
+        assert waiting.result(timeout=30).met
+
+    def test_is_found_if_it_comes_between_the_questions(self, emulator: EmulatorProcess) -> None:
+        def come_meanwhile(seen: Seen) -> bool:
+            if not seen.found:
+                emulator.control.set("vm", LATE, "x")
+            return seen.found
+
+        assert wait(emulator, LATE, come_meanwhile).met
+        assert not hanging(emulator, "instance/attributes/")()
+
+    @pytest.mark.parametrize(
+        "path, around",
+        [
+            ("instance/nothing/at/all", "instance/"),
+            ("instance/disks/7/mode", "instance/disks/"),
+            ("nothing/at/all", ""),
+            ("nothing", ""),
+        ],
+    )
+    def test_may_have_no_directory_either(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], path: str, around: str
+    ) -> None:
+        looks: list[Seen] = []
+
+        def is_second_look(seen: Seen) -> bool:
+            looks.append(seen)
+            return len(looks) == 2
+
+        waiting = in_background(wait, emulator, path, is_second_look)
+        eventually(hanging(emulator, around))
+        emulator.control.set("vm", "instance/disks/0/type", "PERSISTENT-SSD")
+        assert waiting.result(timeout=30).met
+        assert looks == [Seen(False), Seen(False)]
+
+    def test_that_is_denied_is_an_error(self, emulator: EmulatorProcess) -> None:
+        with pytest.raises(Forbidden, match="enable-guest-attributes"):
+            wait(emulator, "instance/guest-attributes/app/state", is_present, instance="silent")
+
+
+class TestOutages:
+    def test_are_survived_once_the_server_has_answered(self, emulator: EmulatorProcess) -> None:
+        """field: 503 from the metadata server kills the handler."""
+        clock = Clock()
+
+        def break_down(seen: Seen) -> bool:
+            if seen.value == "one":
+                emulator.control.fault("503", instance="vm", count=20)
+                emulator.control.set("vm", PHASE, "two")
+            return bool(seen.value == "two")
+
+        outcome = wait(emulator, PHASE, break_down, timeout=300, clock=clock.time, sleep=clock.sleep)
+        assert outcome.met
+        assert len(clock.slept) == 20
+        assert max(clock.slept) <= 1.5
+
+    def test_last_until_the_time_is_over(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+
+        def break_down(seen: Seen) -> bool:
+            emulator.control.fault("reset", instance="vm")
+            return False
+
+        outcome = wait(emulator, PHASE, break_down, timeout=60, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert outcome.elapsed == pytest.approx(60)
+        assert outcome.seen is not None
+        assert outcome.seen.value == "one"
+        assert PHASE in outcome.trouble
+
+    def test_before_the_first_answer_last_for_retry_for(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("503", instance="vm")
+        with pytest.raises(Unavailable, match="503"):
+            wait(emulator, PHASE, never, timeout=300, retry_for=10, clock=clock.time, sleep=clock.sleep)
+        assert 10 <= clock.now - 1000 <= 12
+        clock = Clock()
+        with pytest.raises(Unavailable, match="503"):
+            wait(emulator, PHASE, never, timeout=300, retry_for=0, clock=clock.time, sleep=clock.sleep)
+        assert clock.slept == []
+
+    def test_that_end_are_no_trouble(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("503", instance="vm", count=2)
+        outcome = wait(emulator, PHASE, is_present, retry_for=10, clock=clock.time, sleep=clock.sleep)
+        assert outcome.met
+        assert outcome.trouble == ""
+
+
+class TestTime:
+    def test_that_is_none_is_enough_to_look_once(self, emulator: EmulatorProcess) -> None:
+        assert wait(emulator, PHASE, is_present, timeout=0).met
+        assert not wait(emulator, PHASE, never, timeout=0).met
+        assert len(emulator.control.journal()) == 2
+
+    def test_that_is_left_is_what_the_server_is_told(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        seen: list[Seen] = []
+
+        def take_time(latest: Seen) -> bool:
+            seen.append(latest)
+            clock.now += 288.5
+            emulator.control.set("vm", PHASE, f"{len(seen)}")
+            return len(seen) == 2
+
+        wait(emulator, PHASE, take_time, timeout=300, clock=clock.time, sleep=clock.sleep)
+        hangs = [request["query"].split("timeout_sec=")[1].split("&")[0] for request in emulator.control.journal()]
+        assert hangs == ["60", "12"]
+
+    def test_passes_between_answers_without_news(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("etag-flap", instance="vm")
+        outcome = wait(emulator, PHASE, never, timeout=10, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert clock.slept == [1.0] * 10
+        assert len(emulator.control.journal()) == 12
+
+
+class TestChanged:
+    def test_is_what_has_another_value_than_at_first(self) -> None:
+        changed = Changed()
+        assert not changed(Seen(True, "one", "a"))
+        assert not changed(Seen(True, "one", "b"))
+        assert changed(Seen(True, "two", "c"))
+        assert changed(Seen(False))
+
+    def test_is_what_appears(self) -> None:
+        changed = Changed()
+        assert not changed(Seen(False))
+        assert changed(Seen(True, None, "a"))
+
+    def test_is_what_has_another_etag_than_the_one_that_is_known(self) -> None:
+        changed = Changed("a")
+        assert not changed(Seen(True, "one", "a"))
+        assert changed(Seen(True, "one", "b"))
+        assert changed(Seen(False))
