@@ -35,6 +35,36 @@ notes:
   - Runs on the VM whose metadata it is about, since each VM has a metadata server of its own.
 """
 
+    # For what is no module, in addition to the above.
+    PLUGINS = r"""
+options:
+  metadata_host:
+    env:
+      - name: GCE_METADATA_HOST
+      - name: GCE_METADATA_ROOT
+    ini:
+      - section: gce_guest
+        key: metadata_host
+    vars:
+      - name: gce_guest_metadata_host
+  retry_for:
+    env:
+      - name: GCE_GUEST_RETRY_FOR
+    ini:
+      - section: gce_guest
+        key: retry_for
+    vars:
+      - name: gce_guest_retry_for
+  request_timeout:
+    env:
+      - name: GCE_GUEST_REQUEST_TIMEOUT
+    ini:
+      - section: gce_guest
+        key: request_timeout
+    vars:
+      - name: gce_guest_request_timeout
+"""
+
     SECRETS = r"""
 options:
   show_secrets:

@@ -17,12 +17,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
+from . import _query
 from ._custom_metadata import SECRET_PATTERNS
 from ._guest_attributes import GuestAttributeError
 from ._metadata_server import MetadataError, MetadataServer
-
-# An error of JMESPath quotes the value that it stumbles over.
-LONGEST_QUERY_ERROR = 300
 
 
 class ArgumentSpec:
@@ -112,22 +110,16 @@ def failing(module: AnsibleModule) -> Iterator[None]:
 def compiled_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
     """A JMESPath expression as a function from data to what it finds; a bad expression fails the module at once."""
     try:
-        import jmespath  # here, since only those who have a query need to have it, and to wait for it
+        compiled = _query.compiled_query(expression)
     except ImportError:
         module.fail_json(msg=missing_required_lib("jmespath", reason="for the option query"))
-    try:
-        compiled = jmespath.compile(expression)
-    except jmespath.exceptions.JMESPathError as error:
-        module.fail_json(msg=f"The query {expression!r} is not a JMESPath expression: {_one_line(error)}")
+    except _query.QueryError as error:
+        module.fail_json(msg=str(error))
 
     def search(data: Any) -> Any:
         try:
-            return compiled.search(data)
-        except jmespath.exceptions.JMESPathError as error:
-            return module.fail_json(msg=f"The query {expression!r} does not fit the data: {_one_line(error)}")
+            return compiled(data)
+        except _query.QueryError as error:
+            return module.fail_json(msg=str(error))
 
     return search
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:LONGEST_QUERY_ERROR]

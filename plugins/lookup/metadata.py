@@ -1,0 +1,206 @@
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: metadata
+short_description: Read the metadata of the VM that the controller runs on
+version_added: 0.1.0
+description:
+  - Finds values, or whole trees of them, in the metadata of the VM that Ansible itself runs on, such as a bastion, a
+    build runner, or any VM with C(ansible-pull).
+  - For the metadata of other VMs, run M(gce.guest.metadata_info) there.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._guest
+  - gce.guest._guest.plugins
+  - gce.guest._guest.secrets
+  - gce.guest._lookup
+options:
+  _terms:
+    description:
+      - What to read, below C(/computeMetadata/v1/), such as V(instance/zone) or V(project/attributes/). An empty text
+        is the whole tree.
+      - Directories are read with all that is below them. The well-known ones are told from keys by their names, others
+        need a slash at the end.
+      - A key that is secret by itself is refused unless O(show_secrets=true), so that no V([redacted]) gets into a
+        file. In trees, secrets are redacted.
+    type: list
+    elements: str
+    required: true
+  query:
+    description:
+      - A JMESPath expression that is applied to the value of each term, after everything else that is done to it.
+      - The server's own keys are in camel case, such as C(instance.machineType). The keys of custom metadata and guest
+        attributes are as they are.
+      - Needs C(jmespath) on the controller.
+  basename:
+    description:
+      - Whether names of resources, such as C(projects/123456789012/zones/europe-west1-b), are cut down to their last
+        part, by themselves and anywhere in a tree.
+    type: bool
+    default: false
+  typed:
+    description:
+      - Whether V(TRUE) and V(FALSE) become booleans in the keys that are the server's own, such as
+        C(instance/scheduling/preemptible).
+      - Custom metadata and guest attributes are always as they are, see P(gce.guest.metadata_bool#filter).
+    type: bool
+    default: true
+  cache_seconds:
+    description:
+      - For how many seconds a process uses an answer again, when it comes across the same path.
+      - Ansible evaluates the templates of each task on each host in a process of its own.
+      - V(0) asks each time, which is needed with C(until).
+    type: float
+    default: 1.0
+    env:
+      - name: GCE_GUEST_CACHE_SECONDS
+    ini:
+      - section: gce_guest
+        key: cache_seconds
+    vars:
+      - name: gce_guest_cache_seconds
+requirements:
+  - jmespath, for O(query)
+seealso:
+  - module: gce.guest.metadata_info
+  - plugin: gce.guest.metadata_bool
+    plugin_type: filter
+notes:
+  - Access tokens and identity tokens are never returned, whatever the options. M(gce.guest.metadata_info) asks for an
+    identity token by its option O(gce.guest.metadata_info#module:audience).
+  - The values are data. Templates in them are not evaluated.
+"""
+
+EXAMPLES = r"""
+- name: Show where this runs
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.metadata', 'instance/zone', basename=true) }}"
+
+- name: Show a setting that the VM or else the project may have
+  ansible.builtin.debug:
+    msg: "{{ query('gce.guest.metadata', 'instance/attributes/role', 'project/attributes/role', on_missing='skip')
+      | first | default('none') }}"
+
+- name: Show a setting that the VM may have
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.metadata', 'instance/attributes/role', default='none') }}"
+
+- name: Do something on Spot VMs only
+  ansible.builtin.debug:
+    msg: This VM may be preempted.
+  when: lookup('gce.guest.metadata', 'instance/scheduling/preemptible')
+
+- name: Show the internal addresses
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.metadata', 'instance/network-interfaces/', query='[].ip') }}"
+
+- name: Show which custom metadata begins with app-
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.metadata', 'instance/attributes/', query=own_keys) }}"
+  vars:
+    own_keys: keys(@)[?starts_with(@, 'app-')]
+"""
+
+RETURN = r"""
+_list:
+  description:
+    - What was found, one element for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without
+      what was not.
+  type: list
+  elements: raw
+  sample:
+    - europe-west1-b
+"""
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import REDACTED, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import (
+    MetadataError,
+    MetadataServer,
+    NotFound,
+    encoded_path,
+)
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import is_directory, typed
+from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
+from ansible_collections.gce.guest.plugins.plugin_utils._lookup_base import TermLookup
+
+_RESOURCE_NAME = re.compile(r"(?:https://[^/\s]+/compute/[^/\s]+/)?projects/[^/\s]+(?:/[^/\s]+)*/([^/\s]+)")
+
+_cache = AnswerCache()
+
+
+class LookupModule(TermLookup):
+    errors = (MetadataError,)
+    missing = (NotFound,)
+
+    def finder(self, terms: list[str]) -> Callable[[str], Any]:
+        refine = self._refinement(terms)
+        server, max_age = self._server(), self.seconds("cache_seconds")
+
+        def find(path: str) -> Any:
+            answer = _cache.get(server, path, recursive=is_directory(path), max_age=max_age)
+            # The value is parsed JSON, without the tags of Ansible's own data that JMESPath's functions stumble over.
+            return refine(answer.value, path)
+
+        return find
+
+    def _refinement(self, paths: list[str]) -> Callable[[Any, str], Any]:
+        """What the options make of the server's value for a path."""
+        is_typed, is_short = self.get_option("typed"), self.get_option("basename")
+        show_secrets, patterns = self.get_option("show_secrets"), self._secret_patterns()
+        search = self.query()
+        for path in paths:
+            encoded_path(path)
+            if redact_tree(None, patterns, path, show_secrets=show_secrets) == REDACTED:
+                raise AnsibleLookupError(f"Cannot read {path}: {_reason_to_refuse(path)}")
+
+        def refine(value: Any, path: str) -> Any:
+            if is_typed:
+                value = typed(value, path)
+            # Before the query, which could move a secret to where nobody knows it.
+            value = redact_tree(value, patterns, path, show_secrets=show_secrets)
+            return search(shortened(value) if is_short else value)
+
+        return refine
+
+    def _secret_patterns(self) -> list[re.Pattern[str]]:
+        try:
+            return [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
+        except re.error as error:
+            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
+
+    def _server(self) -> MetadataServer:
+        host = self.get_option("metadata_host")
+        retry_for, timeout = self.seconds("retry_for"), self.seconds("request_timeout")
+        if not 0 < timeout < math.inf:
+            raise AnsibleLookupError(
+                f"request_timeout is {timeout:g}, but the seconds of one try are a finite number above 0."
+            )
+        # An empty variable is an unset one, as it is for google-auth.
+        return _cache.server(str(host) if host else None, None if retry_for == math.inf else retry_for, timeout)
+
+
+def shortened(value: Any) -> Any:
+    """A value or tree with the last part of each resource name in it, instead of the whole."""
+    if isinstance(value, dict):
+        return {key: shortened(below) for key, below in value.items()}
+    if isinstance(value, list):
+        return [shortened(below) for below in value]
+    name = _RESOURCE_NAME.fullmatch(value) if isinstance(value, str) else None
+    return name[1] if name else value
+
+
+def _reason_to_refuse(path: str) -> str:
+    if redact_tree(None, (), path, show_secrets=True) == REDACTED:
+        return "tokens are never returned."
+    return "it is secret. If it is wanted all the same, set show_secrets=true."

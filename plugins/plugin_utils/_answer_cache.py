@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients of the metadata server, and their answers while these are fresh, for all lookups of a process.
+
+Private to the collection: it may change at any time.
+
+A template makes a new object of a lookup for each call, so that what ten calls have in common has to be kept apart from
+them. Ansible templates a task in a worker, a fork of its own: nothing learned there comes back to other workers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+from ..module_utils._metadata_server import Answer, MetadataServer, NotFound
+
+
+class AnswerCache:
+    """Answers by server, path and form. That there is no such key is an answer, too; other errors are not kept."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._servers: dict[tuple[str | None, float | None, float], MetadataServer] = {}
+        self._answers: dict[tuple[str, str, bool], tuple[float, Answer | NotFound]] = {}
+        # A connection cannot be shared with the process that it was inherited from: the two would take each other's
+        # answers.
+        os.register_at_fork(after_in_child=self._servers.clear)
+
+    def server(self, host: str | None, retry_for: float | None, timeout: float) -> MetadataServer:
+        """A client, with the connection that it has open already."""
+        key = (host, retry_for, timeout)
+        if key not in self._servers:
+            self._servers[key] = MetadataServer(host, retry_for=retry_for, timeout=timeout)
+        return self._servers[key]
+
+    def get(self, server: MetadataServer, path: str, *, recursive: bool, max_age: float) -> Answer:
+        """The server's answer, or the same that it gave less than ``max_age`` seconds ago."""
+        now = self._clock()
+        self._answers = {key: kept for key, kept in self._answers.items() if now - kept[0] < max_age}
+        key = (server.host, path, recursive)
+        if key not in self._answers:
+            self._answers[key] = (now, _asked(server, path, recursive))
+        _, answer = self._answers[key]
+        if isinstance(answer, NotFound):
+            raise answer.with_traceback(None)
+        return answer
+
+
+def _asked(server: MetadataServer, path: str, recursive: bool) -> Answer | NotFound:
+    try:
+        return server.get(path, recursive=recursive, alt="json")
+    except NotFound as error:
+        return error

@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lookups have in common: their options, terms that lead nowhere, and the library's errors as Ansible's.
+
+Private to the collection: it may change at any time.
+
+The options that are read here are described in plugins/doc_fragments/_lookup.py.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, ClassVar
+
+from ansible.errors import AnsibleLookupError
+from ansible.module_utils.basic import missing_required_lib
+from ansible.plugins.lookup import LookupBase
+from ansible.utils.display import Display
+
+from ..module_utils._query import QueryError, compiled_query
+
+_display = Display()
+
+
+class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
+    """A lookup that finds a value for each of its terms."""
+
+    # What the library raises: errors whose text is for the user, and among them those that say that nothing was found.
+    errors: ClassVar[tuple[type[Exception], ...]] = ()
+    missing: ClassVar[tuple[type[Exception], ...]] = ()
+
+    @abstractmethod
+    def finder(self, terms: list[str]) -> Callable[[str], Any]:
+        """The function from a term to its value. What is wrong with options or terms is found before that is called."""
+
+    def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
+        self.set_options(var_options=variables, direct=options)
+        self._refuse_unknown(options)
+        paths = [_text(term) for term in self._flatten(terms)]
+        try:
+            return list(self._values(paths, self.finder(paths), has_default="default" in options))
+        except (QueryError, *self.errors) as error:  # type: ignore[misc] # mypy loses the types of a starred tuple
+            # Not as its cause: Ansible would say the same twice.
+            raise AnsibleLookupError(str(error)) from None
+
+    def query(self) -> Callable[[Any], Any]:
+        """The option `query` as a function; without one, everything is found."""
+        expression = self.get_option("query")
+        if expression is None:
+            return lambda data: data
+        try:
+            return compiled_query(str(expression))
+        except ImportError as error:
+            raise AnsibleLookupError(missing_required_lib("jmespath", reason="for the option query")) from error
+
+    def seconds(self, option: str) -> float:
+        """An option that is a number of seconds, not less than 0."""
+        seconds = float(self.get_option(option))
+        # Written so that nan is refused as well.
+        if not seconds >= 0:
+            raise AnsibleLookupError(f"{option} is {seconds:g}, but seconds cannot be less than 0.")
+        return seconds
+
+    def _values(self, terms: list[str], find: Callable[[str], Any], *, has_default: bool) -> Iterator[Any]:
+        on_missing = self.get_option("on_missing")
+        for term in terms:
+            try:
+                yield find(term)
+            except self.missing as error:  # noqa: PERF203 - each term is missing by itself
+                if has_default:
+                    yield self.get_option("default")
+                elif on_missing == "error":
+                    raise
+                elif on_missing == "warn":
+                    _display.warning(str(error))
+
+    def _refuse_unknown(self, options: Mapping[str, Any]) -> None:
+        """Ansible itself lets a misspelt option of a lookup pass."""
+        known = self.option_definitions.keys() - {"_terms"}
+        if unknown := sorted(options.keys() - known):
+            raise AnsibleLookupError(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(known))}.")
+
+
+def _text(term: Any) -> str:
+    if not isinstance(term, str):
+        raise AnsibleLookupError(f"A term has to be text, and {term!r} is not.")
+    return str(term)
