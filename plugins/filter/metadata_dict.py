@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: metadata_dict
+short_description: Make a dictionary out of the Compute API's list of custom metadata
+version_added: 0.1.0
+description:
+  - The Compute API, and tools that hand its structures on, have custom metadata as a list of keys and values. This
+    makes a dictionary of it.
+author:
+  - The gce.guest authors (@gce-guest)
+options:
+  _input:
+    description:
+      - The list of items, or the C(metadata) of an instance or the C(commonInstanceMetadata) of a project that holds
+        one. Where those hold none, as they do when there is no custom metadata, the dictionary is empty.
+      - The same key twice is refused.
+    type: raw
+    required: true
+seealso:
+  - plugin: gce.guest.metadata_items
+    plugin_type: filter
+"""
+
+EXAMPLES = r"""
+- name: Show one value of what the Compute API answered
+  ansible.builtin.debug:
+    msg: "{{ (instance.metadata | gce.guest.metadata_dict).role }}"
+  vars:
+    instance:
+      name: web-1
+      metadata:
+        fingerprint: zhma6O1w2l8=
+        items:
+          - key: role
+            value: web
+"""
+
+RETURN = r"""
+_value:
+  description: Keys and their values, in the order of the list.
+  type: dict
+  sample:
+    role: web
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import CustomMetadataError, as_dict
+
+
+def metadata_dict(value: Any) -> dict[str, str]:
+    items = value.get("items") or [] if isinstance(value, Mapping) else value
+    if isinstance(items, (str, bytes)) or not isinstance(items, Sequence):
+        raise AnsibleFilterError("metadata_dict needs a list of items, or a dictionary in which items is one.")
+    try:
+        return as_dict(items)
+    except CustomMetadataError as error:
+        raise AnsibleFilterError(str(error)) from None
+
+
+class FilterModule:
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        return {"metadata_dict": metadata_dict}
