@@ -17,17 +17,20 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
     lines += [_signal_line(one, now) for one in after.signals if (one.source, one.serial) not in known]
     for past in after.past[len(before.past) if before else 0 :]:
         lines.append(("info", f"{past.event} is over ({past.value})"))
-    for skip in after.skips[len(before.skips) if before else 0 :]:
-        lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
+    earlier = {} if before is None else {one.number: one for one in before.steps}
+    ended = [step for step in after.steps if step.number in earlier and earlier[step.number].open and not step.open]
+    lines += [_end_line(step) for step in ended]
+    decided = () if before is None else before.skips
+    for skip in after.skips:
+        if skip not in decided:
+            lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
     if before is not None and before.phase != after.phase and after.phase == RESTORING:
         lines.append(("info", "nothing is left to drain: restoring"))
-    earlier = {} if before is None else {one.number: one for one in before.steps}
     for step in after.steps:
-        old = earlier.get(step.number)
-        if old is None:
+        if step.number not in earlier:
             lines.append(_start_line(step))
-        if step.finished is not None and (old is None or old.finished is None):
-            lines.append(_end_line(step))
+            if not step.open:
+                lines.append(_end_line(step))
     return lines
 
 
