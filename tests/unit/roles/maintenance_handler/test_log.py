@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One line an occurrence."""
+
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from maintenance_handler.log import Log
+
+
+@pytest.fixture(autouse=True)
+def no_journald(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+
+
+def written(level: str) -> list[str]:
+    stream = io.StringIO()
+    log = Log(level, stream)
+    for each in (log.debug, log.info, log.warning, log.error):
+        each(f"at {each.__name__}")
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("level, lines", [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_lines_below_the_level_are_left_out(level: str, lines: int) -> None:
+    found = written(level)
+    assert len(found) == lines
+    assert found[0].endswith(f" {level} at {level}")
+
+
+def test_a_line_begins_with_the_time() -> None:
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} error at error$", written("error")[0])
+
+
+def test_journald_gets_priorities_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    assert written("debug") == ["<7>at debug", "<6>at info", "<4>at warning", "<3>at error"]
+
+
+def test_a_message_of_many_lines_stays_one() -> None:
+    stream = io.StringIO()
+    Log("info", stream).info("one\ntwo\r\nthree")
+    assert stream.getvalue().endswith(" info one two three\n")
+
+
+def test_nobody_reads_any_more() -> None:
+    stream = io.StringIO()
+    stream.close()
+    Log("info", stream).error("nobody")
+
+
+def test_the_level_can_change() -> None:
+    stream = io.StringIO()
+    log = Log("error", stream)
+    log.level = "debug"
+    log.debug("seen")
+    assert "seen" in stream.getvalue()

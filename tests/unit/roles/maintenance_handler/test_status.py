@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a reader concludes from what the handler writes down, and that it never says well while blind."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintenance_handler import status
+from maintenance_handler.config import Config
+from maintenance_handler.files import Lock
+from maintenance_handler.status import BLIND_AFTER, in_flight, lock_path, status_path
+
+NOW = 1000.0
+BOOT = "boot-1"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "run").mkdir()
+    return Config(tmp_path / "state", tmp_path / "run")
+
+
+@pytest.fixture
+def running(config: Config) -> Iterator[Config]:
+    """As long as a handler runs, it holds its lock."""
+    lock = Lock(lock_path(config))
+    yield config
+    lock.release()
+
+
+def written(config: Config, **changes: Any) -> dict[str, Any]:
+    said = {
+        "boot_id": BOOT,
+        "state": "idle",
+        "incident": None,
+        "last_good_answer": {"a": NOW - 5.0, "b": NOW - 1.0},
+        "poll_timeout": 60,
+        "problems": [],
+        "pid": 42,
+        **changes,
+    }
+    status.write(config, said)
+    return status.read(config, NOW, BOOT)
+
+
+def test_well(running: Config) -> None:
+    found = written(running)
+    assert (found["running"], found["healthy"], found["problems"], found["state"]) == (True, True, [], "idle")
+    assert found["last_good_answer_age"] == 5.0
+    assert found["last_good_answer_ages"] == {"a": 5.0, "b": 1.0}
+    assert found["pid"] == 42
+
+
+def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
+    """field: health endpoint always says OK."""
+    limit = 60 + BLIND_AFTER
+    assert written(running, last_good_answer={"a": NOW - limit, "b": NOW})["healthy"]
+    found = written(running, last_good_answer={"a": NOW - limit - 1, "b": NOW})
+    assert not found["healthy"]
+    assert found["problems"] == ["has not heard of a for 76 s"]
+    assert found["last_good_answer_age"] == limit + 1
+
+
+def test_has_never_heard_of_one_key(running: Config) -> None:
+    """field: health endpoint always says OK."""
+    found = written(running, last_good_answer={"a": None, "b": NOW})
+    assert (found["healthy"], found["problems"]) == (False, ["has not heard of a yet"])
+    assert found["last_good_answer_age"] is None
+
+
+def test_has_a_problem_of_its_own(running: Config) -> None:
+    found = written(running, problems=["the journal cannot be written"])
+    assert (found["healthy"], found["problems"]) == (False, ["the journal cannot be written"])
+
+
+def test_what_a_handler_that_is_gone_wrote_counts_for_nothing(config: Config) -> None:
+    """field: health endpoint always says OK."""
+    found = written(config, state="draining")
+    assert (found["running"], found["healthy"], found["state"]) == (False, False, "idle")
+    assert found["problems"] == ["is not running"]
+    assert not in_flight(found)
+
+
+@pytest.mark.parametrize("text", [None, b"", b"{", b"[]", b"null", b"\xff"])
+def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | None) -> None:
+    if text is not None:
+        status_path(running).write_bytes(text)
+    found = status.read(running, NOW, BOOT)
+    assert (found["running"], found["healthy"]) == (True, False)
+    assert found["problems"] == ["has not said anything yet"]
+
+
+def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) -> None:
+    written(running)
+    assert status.read(running, NOW, "boot-2")["problems"] == ["has not said anything yet"]
+
+
+def test_looking_does_not_make_files(config: Config) -> None:
+    status.read(config, NOW, BOOT)
+    assert not lock_path(config).exists()
+
+
+@pytest.mark.parametrize(
+    "state, busy", [("idle", False), ("announced", False), ("draining", True), ("drained", False), ("restoring", True)]
+)
+def test_in_flight(running: Config, state: str, busy: bool) -> None:
+    assert in_flight(written(running, state=state)) == busy
+
+
+def test_everybody_may_read_it(config: Config) -> None:
+    written(config)
+    assert status_path(config).stat().st_mode & 0o777 == 0o644
+    assert json.loads(status_path(config).read_bytes())["pid"] == 42
