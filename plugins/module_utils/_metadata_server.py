@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"
 DEFAULT_HOST = "metadata.google.internal"
 ROOT = "/computeMetadata/v1/"
-_FLAVOR = {"Metadata-Flavor": "Google"}
 
 # What a hanging GET's deadline adds to its timeout_sec. The guest agent does the same: 60 s there, 70 s here.
 GRACE_SECONDS = 10
@@ -221,7 +220,7 @@ class MetadataServer:
     def _try_probe(self, target: str) -> tuple[int, str]:
         request = _Request("GET", "probe", target, self._timeout)
         try:
-            response = self._exchange(request, target, Deadline(request.seconds, self._clock), flavor={})
+            response = self._exchange(request, target, Deadline(request.seconds, self._clock), is_plain=True)
         except ExchangeError as error:
             raise self._no_answer(request, error) from error
         text = "" if response.status < 300 else _page_text(response.body)
@@ -230,9 +229,8 @@ class MetadataServer:
             raise Unavailable(request.failure(clause), status=response.status, text=text)
         return response.status, text
 
-    def _exchange(
-        self, request: _Request, target: str, deadline: Deadline, flavor: Mapping[str, str] = _FLAVOR
-    ) -> Response:
+    def _exchange(self, request: _Request, target: str, deadline: Deadline, *, is_plain: bool = False) -> Response:
+        flavor = {} if is_plain else {"Metadata-Flavor": "Google"}
         headers = {"Host": self.host, **flavor, "User-Agent": "gce.guest"}
         connection = self._connection()
         try:

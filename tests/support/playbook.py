@@ -56,7 +56,7 @@ def run_play(
 ) -> tuple[int, str]:
     """Run a play of these tasks; its exit status, and all that was printed."""
     with started_play(tasks, *arguments, environment=environment, **play) as process:
-        output, _ = process.communicate(timeout=120)
+        output = process.communicate(timeout=120)[0]
     return process.returncode, output
 
 

@@ -13,6 +13,7 @@ from ansible_collections.gce.guest.plugins.modules import legacy_endpoints_info
 from support.emulator import EmulatorProcess
 from support.modules import Result, run_module
 from support.playbook import examples, run_play
+from support.raw_server import Peer, RawServer
 
 FLEET = {
     "instances": [
@@ -69,6 +70,17 @@ def test_what_is_not_the_metadata_server_has_no_say(fleet: EmulatorProcess) -> N
     result = run_module(legacy_endpoints_info, {"metadata_host": fleet.compute.removeprefix("http://"), "retry_for": 0})
     assert result.failed
     assert "is not the metadata server" in result["msg"]
+
+
+def test_the_endpoints_are_asked_as_a_program_that_knows_no_better_would() -> None:
+    def answer(peer: Peer) -> None:
+        while peer.read_request():
+            peer.send(b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\nContent-Length: 1\r\n\r\n1")
+
+    with RawServer(answer) as server:
+        result = run_module(legacy_endpoints_info, {"metadata_host": server.host})
+    assert result["answers"] is True
+    assert [b"Metadata-Flavor: Google" in request for request in server.requests] == [True, False, False]
 
 
 def test_the_examples_run(fleet: EmulatorProcess) -> None:

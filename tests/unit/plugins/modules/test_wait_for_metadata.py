@@ -173,5 +173,5 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
             within=60,
         )
         emulator.control.set("web-1", config, "two")
-        output, _ = process.communicate(timeout=60)
+        output = process.communicate(timeout=60)[0]
     assert process.returncode == 0, output
