@@ -9,12 +9,12 @@ The options that are read here are described in plugins/doc_fragments/_lookup.py
 
 from __future__ import annotations
 
+import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleLookupError
-from ansible.module_utils.basic import missing_required_lib
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
@@ -52,7 +52,9 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         try:
             return compiled_query(str(expression))
         except ImportError as error:
-            raise AnsibleLookupError(missing_required_lib("jmespath", reason="for the option query")) from error
+            raise AnsibleLookupError(
+                f"The option query needs the library jmespath, and {sys.executable} on the controller does not have it"
+            ) from error
 
     def seconds(self, option: str) -> float:
         """An option that is a number of seconds, not less than 0."""
