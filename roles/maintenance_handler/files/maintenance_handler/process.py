@@ -51,11 +51,14 @@ class TaskProcess:
         self._kill_at = until
         self._terminate_at = _terminate_at(now, until)
         self._terminated = False
-        self._killed = False
+        self._killed_at: float | None = None
         self._ended_early = False
         self._pending = b""
         self._lines_logged = 0
-        standard_input = _as_file(json.dumps(document).encode())
+        try:
+            standard_input = _as_file(json.dumps(document).encode())
+        except OSError as exc:
+            raise CannotStart(f"{command[0]} cannot be started: no file for its standard input: {exc}") from None
         try:
             self._popen = subprocess.Popen(
                 list(command),
@@ -64,7 +67,7 @@ class TaskProcess:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
-                **_identity(user, {**_inherited(), **environment}),
+                **_identity(user, environment),
             )
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as exc:
             raise CannotStart(f"{command[0]} cannot be started: {exc}") from None
@@ -100,7 +103,7 @@ class TaskProcess:
         """When on the clock to call `poll` although nothing happened."""
         if not self._terminated:
             return self._terminate_at
-        return self._kill_at if not self._killed else self._kill_at + UNKILLABLE_AFTER
+        return self._kill_at if self._killed_at is None else self._killed_at + UNKILLABLE_AFTER
 
     def poll(self, now: float) -> tuple[str, str] | None:
         """Do what is due. Answers outcome and detail once it is over, None before."""
@@ -109,10 +112,10 @@ class TaskProcess:
         if not self._terminated and now >= self._terminate_at:
             self._terminated = True
             self._signal_group(signal.SIGTERM)
-        if self._terminated and not self._killed and now >= self._kill_at:
-            self._killed = True
+        if self._terminated and self._killed_at is None and now >= self._kill_at:
+            self._killed_at = now
             self._signal_group(signal.SIGKILL)
-        if self._killed and now >= self._kill_at + UNKILLABLE_AFTER:
+        if self._killed_at is not None and now >= self._killed_at + UNKILLABLE_AFTER:
             return TIMEOUT, "could not be killed"
         return None
 
@@ -190,16 +193,17 @@ def _inherited() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_TASKS}
 
 
-def _identity(user: str | None, environment: dict[str, str]) -> dict[str, Any]:
+def _identity(user: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
     """Popen's arguments for running as a user. Raises KeyError when there is none of that name."""
     if user is None:
-        return {"env": environment}
+        return {"env": {**_inherited(), **environment}}
     entry = pwd.getpwnam(user)
     account = {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user, "SHELL": entry.pw_shell}
+    merged = {**_inherited(), **account, **environment}
     if os.geteuid() == entry.pw_uid:
-        return {"env": {**account, **environment}}
+        return {"env": merged}
     return {
-        "env": {**environment, **account},
+        "env": merged,
         "user": entry.pw_uid,
         "group": entry.pw_gid,
         "extra_groups": os.getgrouplist(user, entry.pw_gid),
