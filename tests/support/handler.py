@@ -130,10 +130,9 @@ class HandlerProcess:
 
     def wait(self) -> int:
         """Its exit status, once it has ended by itself."""
-        try:
-            return self.running.wait(timeout=15)
-        except subprocess.TimeoutExpired:
-            raise AssertionError(f"the handler did not end; its log:\n{self.log()}") from None
+        # Not by the process' own wait(timeout), which looks every 50 ms.
+        self.until(lambda: self.running.poll() is not None, "the end of the handler")
+        return self.running.wait()
 
     def stop(self) -> int:
         """Ask it to stop. Answers its exit status."""
@@ -143,7 +142,7 @@ class HandlerProcess:
     def kill(self) -> None:
         """End it without a chance to do anything about it."""
         self.send(signal.SIGKILL)
-        self.wait()
+        self.running.wait()
 
     def close(self) -> None:
         """End it and all that it has started; an exception that nobody caught is an error."""

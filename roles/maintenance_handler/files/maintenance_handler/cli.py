@@ -10,7 +10,6 @@ import os
 import signal
 import sys
 import time
-import uuid
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from .history import History
 from .incident import ANNOUNCED, IDLE, Moment
 from .log import Log
 from .signals import rehearsal
+from .tasks import TASK_EVENTS
 from .timeline import incident_lines, plan_lines
 
 DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
@@ -115,7 +115,7 @@ def _check(options: argparse.Namespace) -> int:
 def _plan(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
     reach = _read_status(settings).get("reach", {})
-    for event in EVENTS:
+    for event in TASK_EVENTS:
         _print(plan_lines(event, settings.tasks, settings.notice, reach))
     return EXIT_OK
 
@@ -127,7 +127,7 @@ def _rehearse(options: argparse.Namespace) -> int:
         raise ConfigError([f"{options.config}: {problem}" for problem in problems])
     if not options.execute:
         return _show_rehearsal(settings, options.event)
-    name = f"rehearsal {uuid.uuid4().hex[:8]}"
+    name = f"rehearsal {os.urandom(4).hex()}"
     now = _read_status(settings)
     if now["running"]:
         _ask_to_rehearse(settings, now, options.event, name)
@@ -222,6 +222,8 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     lines += [f"  a newer configuration was refused: {problem}" for problem in now["config_refused"]]
     if now["restart_required"]:
         lines.append("  a restart is required to put the whole configuration into force")
+    if now["missed_migrations"]:
+        lines.append(f"  migrations without a notice since the handler started: {now['missed_migrations']}")
     lines.append(f"  guest attribute: {now['guest_attribute'] or 'not written yet'}")
     for event, reach in now["reach"].items():
         verdict = {True: "yes", False: "no", None: "maybe"}[reach["possible"]]

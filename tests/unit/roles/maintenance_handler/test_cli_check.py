@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -126,7 +128,13 @@ def test_never_shows_what_may_be_a_secret(tmp_path: Path, capsys: pytest.Capture
 
 def test_takes_what_is_right(make_handler: MakeHandler) -> None:
     handler = make_handler(
-        task("lb", user="root", when="event.can_reschedule == `false`", env={"A": "b"}, retries=2),
+        task(
+            "lb",
+            user=pwd.getpwuid(os.geteuid()).pw_name,
+            when="event.can_reschedule == `false`",
+            env={"A": "b"},
+            retries=2,
+        ),
         task("database", "window", "terminate", lead=600, on_failure="stop"),
     )
     result = handler.command("check")
