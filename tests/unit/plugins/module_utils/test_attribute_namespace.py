@@ -43,17 +43,6 @@ def test_each_change_has_arrived_or_not_or_was_overtaken(
     assert set.union(*parts) == set(plan_.changes)
 
 
-@given(ATTRIBUTES, ATTRIBUTES)
-def test_two_plays_with_keys_of_their_own_lose_nothing_in_whatever_order(
-    current: dict[str, str], wanted: dict[str, str]
-) -> None:
-    """Both have read the same, and then write one after the other."""
-    mine = plan(current, wanted)
-    theirs = plan(current, {key.upper(): text for key, text in wanted.items()})
-    assert mine.changes.keys().isdisjoint(theirs.changes)
-    assert {**current, **wanted}.items() <= {**mine.after, **theirs.after, **mine.changes}.items()
-
-
 def test_requests_and_time() -> None:
     assert [(made.queries, made.seconds) for made in (plan({}, {}), plan({}, {"a": "1"}))] == [(1, 0), (3, 0)]
     many = plan({"old": "x"}, {str(number): "x" for number in range(29)}, purge=True)

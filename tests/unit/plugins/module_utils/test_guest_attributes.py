@@ -54,7 +54,7 @@ def test_value_refuses_half_a_character() -> None:
 
 
 def test_value_refused_by_its_name() -> None:
-    with pytest.raises(ValueTooLarge, match="^The value of the guest attribute 'big' may have"):
+    with pytest.raises(ValueTooLarge, match=r"^The value of the guest attribute 'big' may have"):
         attribute_value(b"x" * (VALUE_LIMIT + 1), "big")
 
 

@@ -22,6 +22,7 @@ from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
     format_time,
     is_preempted,
     parse_window,
+    traits_of,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -315,3 +316,39 @@ class TestApplicability:
         assert tuple(reach) == EVENTS
         assert tuple(reach[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW)) == possible
         assert all(one.reason for one in reach.values())
+
+    @pytest.mark.parametrize(
+        "machine_type, policy, seen, possible",
+        [
+            # migrate, terminate, preempt, window
+            ("n1-standard-4", "TERMINATE", {"gpu": True}, (False, True, False, None)),
+            ("n1-standard-4", "TERMINATE", {"gpu": False}, (False, None, False, None)),
+            ("n1-standard-4", "TERMINATE", {"tpu": True}, (False, True, False, True)),
+            ("n2d-standard-4", "TERMINATE", {"confidential_vm": True}, (False, None, False, None)),
+            # N2D with AMD SEV on Milan can be migrated, and no other Confidential VM may have this policy.
+            ("n2d-standard-4", "MIGRATE", {"confidential_vm": True}, (True, False, False, None)),
+            ("g2-standard-4", "TERMINATE", {"gpu": False}, (False, True, False, None)),
+            ("ct5lp-hightpu-4t", "TERMINATE", {"tpu": None}, (False, True, False, True)),
+        ],
+    )
+    def test_what_was_seen_of_the_hardware_says_more(
+        self, machine_type: str, policy: str, seen: dict[str, Any], possible: tuple[bool | None, ...]
+    ) -> None:
+        reach = applicability(machine_type, policy, "FALSE", traits_of(machine_type, "FALSE", **seen))
+        assert tuple(reach[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW)) == possible
+
+    @pytest.mark.parametrize(
+        "machine_type, traits",
+        [
+            ("n2-standard-4", {"bare_metal": False, "z3": False, "gpu": None, "tpu": None}),
+            ("projects/1/machineTypes/c3-standard-192-metal", {"bare_metal": True, "z3": False}),
+            ("z3-highmem-192-highlssd-metal", {"bare_metal": True, "z3": True}),
+            ("a2-highgpu-1g", {"gpu": True, "tpu": None}),
+            ("ct6e-standard-4t", {"tpu": True, "gpu": None}),
+            ("", {"bare_metal": None, "z3": None}),
+        ],
+    )
+    def test_traits(self, machine_type: str, traits: dict[str, bool | None]) -> None:
+        found = traits_of(machine_type, "TRUE")
+        assert {name: getattr(found, name) for name in traits} == traits
+        assert (found.spot, found.sole_tenant) == (True, None)

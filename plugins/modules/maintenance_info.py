@@ -1,0 +1,355 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: maintenance_info
+short_description: Tell what maintenance a VM faces, now and ever
+version_added: 0.1.0
+description:
+  - Tells what the metadata server announces to the VM that this runs on, which are host maintenance, a preemption, or a
+    maintenance window.
+  - Tells which of these events can ever reach the VM, and why not, or that it cannot be known from inside.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._attributes
+  - gce.guest._attributes.info_module
+  - gce.guest._attributes.actiongroup_guest
+  - gce.guest._guest
+options:
+  arm_notice:
+    description:
+      - Whether to ask for V(instance/maintenance-event) by itself.
+      - A VM gets the notice of 60 seconds before a live migration only if it has asked for this key, and not just for a
+        tree with it in it, since its last event. With V(true), this module does that.
+      - With V(false), the module leaves no trace, and the next event comes without a notice if nobody else has asked.
+    type: bool
+    default: true
+notes:
+  - GPUs, TPUs and Confidential VMs are looked for among the VM's devices, since the metadata server does not tell. In a
+    container, nothing may be found.
+  - That a VM is on a sole-tenant node cannot be known from inside. Such a VM is migrated without a notice, and its
+    RV(maintenance_event) is V(NONE) all the time.
+seealso:
+  - name: Monitor and plan for a host maintenance event
+    description: What the maintenance window's fields mean.
+    link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
+  - module: gce.guest.wait_for_metadata
+  - plugin: gce.guest.maintenance_handler
+    plugin_type: role
+"""
+
+EXAMPLES = r"""
+- name: See what maintenance this VM faces
+  gce.guest.maintenance_info:
+  register: maintenance
+
+- name: Do not start anything while the VM is about to be moved, stopped or preempted
+  ansible.builtin.assert:
+    that:
+      - maintenance.event is none
+      - not maintenance.preempted
+    fail_msg: "{{ maintenance.event | default('preemption', true) }} is imminent"
+
+- name: Say when the next window starts
+  ansible.builtin.debug:
+    msg: "{{ maintenance.window.window_start_time }}"
+  when: maintenance.window is not none
+
+- name: Say whether this VM has to be ready for live migrations
+  ansible.builtin.debug:
+    msg: "{{ maintenance.reach.migrate.possible }}: {{ maintenance.reach.migrate.reason }}"
+
+- name: Look, without asking for a notice on behalf of somebody else
+  gce.guest.maintenance_info:
+    arm_notice: false
+"""
+
+RETURN = r"""
+maintenance_event:
+  description: The value of V(instance/maintenance-event), as it is.
+  returned: success
+  type: str
+  sample: NONE
+event:
+  description:
+    - What that value announces, which is V(migrate), V(terminate), or V(unknown) for a value that is not known.
+    - V(null) if it announces nothing.
+  returned: success
+  type: str
+  sample: migrate
+preempted:
+  description: Whether the VM is being preempted.
+  returned: success
+  type: bool
+  sample: false
+window:
+  description:
+    - The maintenance window that is announced, in the same form whatever the server's spelling.
+    - V(null) if none is announced, and also if the announcement cannot be read, of which there is a warning.
+  returned: success
+  type: dict
+  contains:
+    window_start_time:
+      description: When it starts, in RFC 3339 and UTC. V(null) if it is not said, which is so for all times.
+      type: str
+      returned: success
+      sample: "2026-12-01T02:00:00Z"
+    window_end_time:
+      description: When it ends.
+      type: str
+      returned: success
+      sample: "2026-12-01T06:00:00Z"
+    latest_window_start_time:
+      description: The latest time that it may be rescheduled to.
+      type: str
+      returned: success
+      sample: "2026-12-01T02:00:00Z"
+    maintenance_status:
+      description: V(PENDING) or V(ONGOING), or V(UNKNOWN) if it is not said.
+      type: str
+      returned: success
+      sample: PENDING
+    maintenance_type:
+      description: V(SCHEDULED), V(UNSCHEDULED), V(MULTIPLE), or V(UNKNOWN_TYPE).
+      type: str
+      returned: success
+      sample: SCHEDULED
+    can_reschedule:
+      description: Whether it may be started earlier. V(null) if it is not said.
+      type: bool
+      returned: success
+      sample: true
+    maintenance_reasons:
+      description: Why there is maintenance, if that is said.
+      type: list
+      elements: str
+      returned: success
+      sample: [PLANNED_UPDATE]
+upcoming_maintenance:
+  description: The value of V(instance/upcoming-maintenance), as it is. V(null) if the server has none.
+  returned: success
+  type: raw
+  sample: "can_reschedule true\nmaintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
+scheduling:
+  description: The VM's availability policy, as far as the metadata server knows it.
+  returned: success
+  type: dict
+  contains:
+    on_host_maintenance:
+      description: V(MIGRATE) or V(TERMINATE).
+      type: str
+      returned: success
+      sample: MIGRATE
+    automatic_restart:
+      description: Whether the VM is restarted after it was stopped by Compute Engine.
+      type: bool
+      returned: success
+      sample: true
+    preemptible:
+      description: Whether it is a Spot or preemptible VM.
+      type: bool
+      returned: success
+      sample: false
+machine_type:
+  description: The name of the VM's machine type.
+  returned: success
+  type: str
+  sample: n2-standard-4
+reach:
+  description: For each event, whether it can reach this VM at all.
+  returned: success
+  type: dict
+  contains:
+    migrate:
+      description: A live migration, with a notice.
+      type: dict
+      returned: success
+      contains: &reach
+        possible:
+          description: V(yes), V(no), or V(unknown) if that cannot be known from inside.
+          type: str
+          returned: success
+          sample: "yes"
+        reason:
+          description: Why, in words.
+          type: str
+          returned: success
+          sample: on-host-maintenance is MIGRATE
+    terminate:
+      description: A stop for host maintenance, with a notice.
+      type: dict
+      returned: success
+      contains: *reach
+    preempt:
+      description: A preemption.
+      type: dict
+      returned: success
+      contains: *reach
+    window:
+      description: A maintenance window that is announced days ahead.
+      type: dict
+      returned: success
+      contains: *reach
+traits:
+  description:
+    - What RV(reach) was told by, next to the policy. Each is V(yes), V(no) or V(unknown).
+  returned: success
+  type: dict
+  contains:
+    gpu:
+      description: Whether it has GPUs.
+      type: str
+      returned: success
+      sample: "no"
+    tpu:
+      description: Whether it has TPUs.
+      type: str
+      returned: success
+      sample: "no"
+    bare_metal:
+      description: Whether it is a bare metal instance.
+      type: str
+      returned: success
+      sample: "no"
+    z3:
+      description: Whether its machine type is of the family Z3.
+      type: str
+      returned: success
+      sample: "no"
+    spot:
+      description: Whether it is a Spot or preemptible VM.
+      type: str
+      returned: success
+      sample: "no"
+    confidential_vm:
+      description: Whether it is a Confidential VM. What does not show that it is one may still be one.
+      type: str
+      returned: success
+      sample: unknown
+    sole_tenant:
+      description: Whether it is on a sole-tenant node, which is always V(unknown).
+      type: str
+      returned: success
+      sample: unknown
+"""
+
+import dataclasses
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gce.guest.plugins.module_utils import _hardware
+from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
+    MAINTENANCE_EVENT_KEY,
+    UPCOMING_MAINTENANCE_KEY,
+    Traits,
+    UnreadableWindow,
+    applicability,
+    event_of,
+    format_time,
+    is_preempted,
+    parse_window,
+    traits_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import typed
+from ansible_collections.gce.guest.plugins.module_utils._module import (
+    GUEST_ARGSPEC,
+    ArgumentSpec,
+    failing,
+    metadata_server,
+)
+
+WORDS = {True: "yes", False: "no", None: "unknown"}
+
+
+def main(root: Path = Path("/")) -> None:
+    spec = ArgumentSpec({"arm_notice": {"type": "bool", "default": True}})
+    module = spec.update(GUEST_ARGSPEC).create_module()
+    with failing(module), closing(metadata_server(module)) as server:
+        result = read(module, server, root)
+    module.exit_json(changed=False, **result)
+
+
+def read(module: AnsibleModule, server: MetadataServer, root: Path) -> dict[str, Any]:
+    instance = server.get("instance/", recursive=True).value
+    event = str(instance.get("maintenanceEvent", "NONE"))
+    if module.params["arm_notice"]:
+        event = str(server.get(MAINTENANCE_EVENT_KEY).value)
+    upcoming = announcement(server)
+    window = None
+    try:
+        window = window_fields(upcoming)
+    except UnreadableWindow as error:
+        module.warn(str(error))
+    return {
+        "maintenance_event": event,
+        "event": event_of(event, "unknown"),
+        "preempted": is_preempted(str(instance.get("preempted", ""))),
+        "window": window,
+        "upcoming_maintenance": upcoming,
+        **policy(instance, root),
+    }
+
+
+def announcement(server: MetadataServer) -> Any:
+    """What is said of a window, from the key itself: not every VM has it in its tree."""
+    try:
+        return server.get(UPCOMING_MAINTENANCE_KEY).value
+    except NotFound:
+        return None
+
+
+def window_fields(upcoming: Any) -> dict[str, Any] | None:
+    window = None if upcoming is None else parse_window(upcoming)
+    if window is None:
+        return None
+    return {
+        "window_start_time": format_time(window.start),
+        "window_end_time": format_time(window.end),
+        "latest_window_start_time": format_time(window.latest_start),
+        "maintenance_status": window.status,
+        "maintenance_type": window.type,
+        "can_reschedule": window.can_reschedule,
+        "maintenance_reasons": list(window.reasons),
+    }
+
+
+def policy(instance: dict[str, Any], root: Path) -> dict[str, Any]:
+    """What does not change while the VM runs."""
+    scheduling = instance.get("scheduling", {})
+    machine_type = str(instance.get("machineType", "")).rpartition("/")[2]
+    preemptible = str(scheduling.get("preemptible", ""))
+    traits = traits_of(
+        machine_type,
+        preemptible,
+        gpu=_hardware.has_gpu(root),
+        tpu=_hardware.has_tpu(root),
+        confidential_vm=_hardware.is_confidential(root),
+    )
+    reach = applicability(machine_type, str(scheduling.get("onHostMaintenance", "")), preemptible, traits)
+    known = typed(scheduling, "instance/scheduling")
+    return {
+        "machine_type": machine_type,
+        "scheduling": {
+            "on_host_maintenance": known.get("onHostMaintenance"),
+            "automatic_restart": known.get("automaticRestart"),
+            "preemptible": known.get("preemptible"),
+        },
+        "reach": {event: {"possible": WORDS[one.possible], "reason": one.reason} for event, one in reach.items()},
+        "traits": in_words(traits),
+    }
+
+
+def in_words(traits: Traits) -> dict[str, str]:
+    return {name: WORDS[value] for name, value in dataclasses.asdict(traits).items()}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module maintenance_info, on emulated VMs with a root directory of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.modules import maintenance_info
+
+from support.emulator import EmulatorProcess, eventually
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+SPOT = {"provisioning_model": "SPOT"}
+STAYS = {"on_host_maintenance": "TERMINATE"}
+FLEET: dict[str, Any] = {
+    "instances": [
+        {"name": "plain", "machine_type": "n2-standard-4", "attributes": {"db-password": "hunter2"}},
+        {"name": "camel", "machine_type": "c3-standard-8", "upcoming_maintenance_style": "camel"},
+        {
+            "name": "strings",
+            "machine_type": "a3-highgpu-8g",
+            "scheduling": STAYS,
+            "upcoming_maintenance_style": "strings",
+        },
+        {"name": "spot", "scheduling": SPOT},
+        {"name": "terminated", "machine_type": "n1-standard-4", "scheduling": STAYS},
+        *(
+            {"name": f"none-{style.strip('{}') or 'empty'}".lower(), "upcoming_maintenance_none": style}
+            for style in ("503", "NONE", "404", "{}")
+        ),
+    ]
+}
+WINDOW = {
+    "window_start_time": "2026-12-01T02:00:00+00:00",
+    "window_end_time": "2026-12-01T06:00:00Z",
+    "latest_window_start_time": "2026-12-01T04:00:00+01:00",
+    "maintenance_status": "PENDING",
+    "type": "SCHEDULED",
+    "can_reschedule": True,
+    "maintenance_reasons": ["PLANNED_UPDATE"],
+}
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
+    running_emulator.control.reset()
+    running_emulator.control.clear_journal()
+    return running_emulator
+
+
+@pytest.fixture
+def look(emulator: EmulatorProcess, tmp_path: Path) -> Any:
+    """`look("plain")`: the module's result on that VM, whose root directory is `tmp_path`."""
+    module = ModuleType("maintenance_info")
+    module.__dict__["main"] = lambda: maintenance_info.main(tmp_path)
+
+    def run(name: str, *, check: bool = False, **parameters: Any) -> Result:
+        return run_module(module, {"metadata_host": emulator.metadata[name], **parameters}, check=check)
+
+    return run
+
+
+def paths(emulator: EmulatorProcess) -> list[str]:
+    return [request["path"].removeprefix("/computeMetadata/v1/") for request in emulator.control.journal()]
+
+
+class TestEvents:
+    @pytest.mark.parametrize(
+        "value, event",
+        [
+            ("NONE", None),
+            ("MIGRATE_ON_HOST_MAINTENANCE", "migrate"),
+            ("TERMINATE_ON_HOST_MAINTENANCE", "terminate"),
+            ("SOMETHING_NEW", "unknown"),
+        ],
+    )
+    @pytest.mark.parametrize("arm_notice", [True, False])
+    def test_are_named(
+        self, emulator: EmulatorProcess, look: Any, value: str, event: str | None, arm_notice: bool
+    ) -> None:
+        """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+        emulator.control.set("plain", "instance/maintenance-event", value)
+        result = look("plain", arm_notice=arm_notice)
+        assert (result["maintenance_event"], result["event"]) == (value, event)
+        assert result["changed"] is False
+
+    def test_preemption(self, emulator: EmulatorProcess, look: Any) -> None:
+        assert look("spot")["preempted"] is False
+        emulator.control.set("spot", "instance/preempted", "TRUE")
+        assert look("spot")["preempted"] is True
+
+    @pytest.mark.parametrize("check", [True, False])
+    def test_the_notice_is_armed_by_a_question_of_its_own(
+        self, emulator: EmulatorProcess, look: Any, check: bool
+    ) -> None:
+        look("plain", check=check)
+        assert sorted(paths(emulator)) == ["instance/", "instance/maintenance-event", "instance/upcoming-maintenance"]
+        emulator.control.scenario("plain", "live-migration")
+        assert eventually(lambda: look("plain")["event"]) == "migrate"
+
+    def test_no_trace_is_left_if_not_wanted(self, emulator: EmulatorProcess, look: Any) -> None:
+        look("plain", arm_notice=False)
+        assert sorted(paths(emulator)) == ["instance/", "instance/upcoming-maintenance"]
+
+
+class TestWindow:
+    @pytest.mark.parametrize("name", ["plain", "camel", "strings"])
+    def test_has_one_form_whatever_its_spelling(self, emulator: EmulatorProcess, look: Any, name: str) -> None:
+        emulator.control.set(name, "instance/upcoming-maintenance", WINDOW)
+        result = look(name)
+        assert result["window"] == {
+            "window_start_time": "2026-12-01T02:00:00Z",
+            "window_end_time": "2026-12-01T06:00:00Z",
+            "latest_window_start_time": "2026-12-01T03:00:00Z",
+            "maintenance_status": "PENDING",
+            "maintenance_type": "SCHEDULED",
+            "can_reschedule": True,
+            "maintenance_reasons": ["PLANNED_UPDATE"],
+        }
+        assert "2026-12-01" in str(result["upcoming_maintenance"])
+
+    @pytest.mark.parametrize("name", ["none-503", "none-none", "none-404", "none-empty"])
+    def test_there_is_none_in_each_of_its_spellings(self, look: Any, name: str) -> None:
+        """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken for an
+        outage and retried hard."""
+        result = look(name, retry_for=0)
+        assert not result.failed
+        assert result["window"] is None
+
+    def test_that_cannot_be_read_is_a_warning(self, look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(maintenance_info, "announcement", lambda server: {"something": "new"})
+        result = look("plain")
+        assert (result["window"], result["upcoming_maintenance"]) == (None, {"something": "new"})
+        assert "no start and no status in {'something': 'new'}" in result.printed
+
+
+class TestReach:
+    def test_of_an_ordinary_vm(self, look: Any) -> None:
+        result = look("plain")
+        assert result["machine_type"] == "n2-standard-4"
+        assert result["scheduling"] == {
+            "on_host_maintenance": "MIGRATE",
+            "automatic_restart": True,
+            "preemptible": False,
+        }
+        assert {event: one["possible"] for event, one in result["reach"].items()} == {
+            "migrate": "yes",
+            "terminate": "no",
+            "preempt": "no",
+            "window": "unknown",
+        }
+        assert all(one["reason"] for one in result["reach"].values())
+
+    def test_of_a_vm_that_is_seen_to_have_gpus(self, look: Any, tmp_path: Path) -> None:
+        device = tmp_path / "sys/bus/pci/devices/0000:00:04.0"
+        device.mkdir(parents=True)
+        for name, value in {"vendor": "0x10de", "device": "0x1eb8", "class": "0x030200"}.items():
+            (device / name).write_text(value)
+        result = look("terminated")
+        assert result["traits"]["gpu"] == "yes"
+        assert result["reach"]["terminate"] == {
+            "possible": "yes",
+            "reason": "machine type n1-standard-4 with GPUs is stopped for host maintenance",
+        }
+
+    def test_of_a_vm_that_shows_nothing(self, look: Any) -> None:
+        result = look("terminated")
+        assert set(result["traits"].items()) == {
+            ("gpu", "unknown"),
+            ("tpu", "unknown"),
+            ("bare_metal", "no"),
+            ("z3", "no"),
+            ("spot", "no"),
+            ("confidential_vm", "unknown"),
+            ("sole_tenant", "unknown"),
+        }
+        assert result["reach"]["terminate"]["possible"] == "unknown"
+
+    def test_of_a_spot_vm(self, look: Any) -> None:
+        reach = look("spot")["reach"]
+        assert (reach["preempt"]["possible"], reach["migrate"]["possible"]) == ("yes", "no")
+
+
+def test_secrets_of_the_tree_are_not_returned(look: Any) -> None:
+    assert "hunter2" not in look("plain").printed
+
+
+def test_no_metadata_server_is_one_sentence(look: Any) -> None:
+    result = look("plain", metadata_host="127.0.0.1:1", retry_for=0)
+    assert result["msg"].startswith("Cannot read instance/: no answer from the metadata server at 127.0.0.1:1")
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    host = emulator.metadata["plain"]
+    emulator.control.set("plain", "instance/upcoming-maintenance", WINDOW)
+    status, output = run_play(examples("modules", "maintenance_info"), environment={"GCE_METADATA_HOST": host})
+    assert status == 0, output
+    assert "2026-12-01T02:00:00Z" in output
