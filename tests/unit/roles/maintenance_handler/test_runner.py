@@ -1,0 +1,244 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Steps as real processes: what they are told, what is heard of them, and how they end."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import selectors
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from maintenance_handler._maintenance import MIGRATE
+from maintenance_handler.incident import FAILED, OK, TIMEOUT, Moment, Step
+from maintenance_handler.log import Log
+from maintenance_handler.machine import Finished, Start
+from maintenance_handler.runner import Runner, task_document
+from maintenance_handler.tasks import DRAIN, RESTORE, Task
+from support.incidents import Drive
+from support.raw_server import PATIENCE
+
+NOW = 1000.0
+AT = 1_780_000_000.0
+EVENT = {"name": "migrate", "rehearsal": False}
+
+
+def start(script: str, number: int = 1, phase: str = DRAIN, left: float | None = 60.0, **fields: Any) -> Start:
+    task = Task(
+        **{"name": "lb", "on": (MIGRATE,), "stage": 10, "drain": ("/bin/sh", "-c", script), **fields},
+        restore=("/bin/sh", "-c", script),
+    )
+    step = Step(number, task.name, phase, MIGRATE, 2, Moment(NOW, AT), NOW + 20.0, left)
+    return Start(step, task, EVENT)
+
+
+class Bench:
+    """A runner, and a loop around it whose clock stands still."""
+
+    def __init__(self) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.stream = io.StringIO()
+        self.runner = Runner(self.selector, Log("info", self.stream))
+
+    def run(self, *starts: Start) -> list[Finished]:
+        finished = [found for one in starts if (found := self.begin(one)) is not None]
+        return finished + self.finish(len(starts) - len(finished))
+
+    def begin(self, one: Start) -> Finished | None:
+        return self.runner.start(one, "incident-1", NOW, AT)
+
+    def finish(self, count: int, now: float = NOW) -> list[Finished]:
+        """Turn the loop until so many steps have ended."""
+        finished: list[Finished] = []
+        give_up_at = time.monotonic() + PATIENCE
+        while len(finished) < count:
+            assert time.monotonic() < give_up_at, "the steps do not end"
+            self.turn()
+            finished += self.runner.poll(now)
+        return finished
+
+    def wait_for(self, text: str) -> None:
+        give_up_at = time.monotonic() + PATIENCE
+        while text not in self.stream.getvalue():
+            assert time.monotonic() < give_up_at, f"{text!r} is not logged"
+            self.turn()
+
+    def turn(self) -> None:
+        for key, _ in self.selector.select(0.01):
+            self.runner.read(key.data)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was logged, without its time and level."""
+        return [line.split(" ", 2)[2] for line in self.stream.getvalue().splitlines()]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+    made = Bench()
+    yield made
+    made.runner.hand_over()
+    made.selector.close()
+
+
+def test_a_step_that_ends_well(bench: Bench) -> None:
+    assert bench.run(start("echo done")) == [Finished(1, OK, "")]
+    assert bench.lines == ["drain 'lb': done"]
+    assert bench.runner.next_time() is None
+    assert not bench.selector.get_map()
+
+
+def test_a_step_that_fails_is_told_with_its_last_words(bench: Bench) -> None:
+    assert bench.run(start("echo begins; echo no such pool >&2; exit 4")) == [
+        Finished(1, FAILED, "exit status 4: no such pool")
+    ]
+
+
+def test_last_words_are_cut(bench: Bench) -> None:
+    (finished,) = bench.run(start("printf 'x%.0s' $(seq 900); exit 4"))
+    assert finished.detail == "exit status 4: " + 200 * "x"
+
+
+def test_steps_side_by_side(bench: Bench) -> None:
+    finished = bench.run(start("exit 0", 1), start("exit 1", 2), start("exit 0", 3))
+    assert sorted((one.number, one.outcome) for one in finished) == [(1, OK), (2, FAILED), (3, OK)]
+
+
+def test_a_step_that_cannot_start_has_failed_at_once(bench: Bench) -> None:
+    finished = bench.begin(start("", drain=("/no/such/program",)))
+    assert finished is not None
+    assert (finished.number, finished.outcome) == (1, FAILED)
+    assert finished.detail.startswith("/no/such/program cannot be started: ")
+    assert not bench.selector.get_map()
+
+
+def test_a_step_that_closes_its_output_goes_on(bench: Bench) -> None:
+    assert bench.begin(start("exec > /dev/null 2>&1; read line; exec sleep 60")) is None
+    give_up_at = time.monotonic() + PATIENCE
+    while bench.selector.get_map():
+        assert time.monotonic() < give_up_at
+        bench.turn()
+    assert bench.runner.poll(NOW) == []
+    bench.runner.end(1, NOW)
+    assert bench.finish(1) == [Finished(1, FAILED, "ended by SIGTERM")]
+
+
+def test_a_step_has_until_its_limit(bench: Bench) -> None:
+    bench.begin(start("echo ready; exec sleep 60"))
+    bench.wait_for("ready")
+    assert bench.runner.next_time() == NOW + 18.0
+    bench.runner.limit(1, NOW, NOW + 10.0)
+    assert bench.runner.next_time() == NOW + 8.0
+    assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "did not end in time: ready")]
+
+
+def test_the_next_time_is_the_soonest_of_all(bench: Bench) -> None:
+    bench.begin(start("exec sleep 60", 1))
+    bench.begin(start("exec sleep 60", 2))
+    bench.runner.limit(2, NOW, NOW + 10.0)
+    assert bench.runner.next_time() == NOW + 8.0
+
+
+def test_a_step_that_has_ended_already_cannot_be_ended(bench: Bench) -> None:
+    bench.run(start("exit 0"))
+    bench.runner.end(1, NOW)
+    bench.runner.limit(1, NOW, NOW)
+    assert bench.runner.poll(NOW) == []
+
+
+def test_a_hand_over_ends_everything_and_tells_nobody(bench: Bench) -> None:
+    """In the journal the steps stay open, for the next handler."""
+    bench.begin(start("echo ready; trap '' TERM; while :; do sleep 0.01; done"))
+    bench.begin(start("echo ready too; exec sleep 60", 2))
+    bench.wait_for("ready\n")
+    bench.wait_for("ready too")
+    bench.runner.hand_over()
+    assert bench.runner.next_time() is None
+    assert bench.runner.poll(NOW) == []
+
+
+class TestWhatATaskIsTold:
+    def told(self, bench: Bench, one: Start) -> tuple[dict[str, Any], dict[str, str]]:
+        bench.run(one)
+        document, variables = (line.split(": ", 1)[1] for line in bench.lines)
+        return json.loads(document), dict(pair.split("=", 1) for pair in variables.split(" "))
+
+    SCRIPT = "cat; echo; env | grep -E '^G(CE|REETING)' | sort | tr '\\n' ' '"
+
+    def test_to_drain(self, bench: Bench) -> None:
+        """Time is told in seconds on the monotonic clock, and for people as a time of day."""
+        document, variables = self.told(bench, start(self.SCRIPT, env={"GREETING": "hello", "GCE_EVENT": "mine"}))
+        assert document == {
+            "event": {
+                "name": "migrate",
+                "rehearsal": False,
+                "incident": "incident-1",
+                "phase": "drain",
+                "attempt": 2,
+                "deadline_seconds": 60.0,
+                "deadline_at": "2026-05-28T20:27:40Z",
+                "timeout_seconds": 20.0,
+            },
+            "task": {"name": "lb", "stage": 10},
+        }
+        assert variables == {
+            "GCE_EVENT": "migrate",
+            "GCE_EVENT_DEADLINE_SECONDS": "60.000",
+            "GCE_EVENT_INCIDENT": "incident-1",
+            "GCE_EVENT_PHASE": "drain",
+            "GCE_EVENT_STEP": "incident-1/1",
+            "GCE_EVENT_TASK": "lb",
+            "GCE_TASK_TIMEOUT_SECONDS": "20.000",
+            "GREETING": "hello",
+        }
+
+    def test_to_restore(self, bench: Bench) -> None:
+        document, variables = self.told(bench, start(self.SCRIPT, phase=RESTORE, left=None))
+        assert (document["event"]["phase"], document["event"]["deadline_seconds"]) == ("restore", None)
+        assert "GCE_EVENT_DEADLINE_SECONDS" not in variables
+        assert variables["GCE_EVENT_PHASE"] == "restore"
+
+    def test_without_a_known_time(self) -> None:
+        event = task_document(start("", left=None), "incident-1", NOW, AT)["event"]
+        assert (event["deadline_seconds"], event["deadline_at"]) == (None, None)
+
+    def test_when_the_event_is_late(self) -> None:
+        event = task_document(start("", left=-5.0), "incident-1", NOW, AT)["event"]
+        assert event["deadline_seconds"] == 0.0
+
+
+def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None:
+    """field: drained twice: new event id each poll, forgotten events, restart."""
+    drive = Drive(start("").task)
+    drive.on(MIGRATE)
+    gone = Bench()
+    try:
+        one = start("sleep 60 & echo ready; wait")
+        assert gone.runner.start(one, drive.incident.id, NOW, AT) is None
+        gone.wait_for("ready")
+        bench.runner.end_leftovers(drive.incident)
+        assert gone.finish(1) == [Finished(1, FAILED, "ended by SIGKILL: ready")]
+    finally:
+        gone.runner.hand_over()
+        gone.selector.close()
+    assert bench.lines == ["drain 'lb' was still running: 2 processes killed"]
+
+
+def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:
+    """field: memory, fd and thread leaks over days."""
+    bench.run(start("exit 0"))
+    before = open_files()
+    for _ in range(5):
+        bench.run(start("echo x; exit 1"))
+    assert open_files() == before
+
+
+@pytest.fixture
+def open_files() -> Callable[[], int]:
+    return lambda: len(os.listdir("/proc/self/fd"))
