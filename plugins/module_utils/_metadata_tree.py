@@ -34,6 +34,8 @@ _CHOSEN_BY_USERS = {
     "instance": ("attributes", "guest-attributes", "guestAttributes", "partner-attributes", "partnerAttributes"),
     "project": ("attributes",),
 }
+# How the client has bytes that are not UTF-8, each for itself.
+_NOT_UNICODE = re.compile("[\ud800-\udfff]")
 _FREE_TEXT = ("instance", "description")
 _BOOLEANS = {"TRUE": True, "FALSE": False}
 
@@ -60,6 +62,17 @@ def is_chosen_by_users(trail: tuple[str, ...]) -> bool:
 def typed(tree: Any, path: str = "") -> Any:
     """The tree at a path with the server's own TRUE and FALSE as booleans; what users chose stays as it is."""
     return _typed(tree, split(path))
+
+
+def as_unicode(tree: Any) -> Any:
+    """The tree with U+FFFD for what is not UTF-8, which only guest attributes can hold; Ansible refuses all else."""
+    if isinstance(tree, dict):
+        return {as_unicode(key): as_unicode(below) for key, below in tree.items()}
+    if isinstance(tree, list):
+        return [as_unicode(below) for below in tree]
+    if isinstance(tree, str):
+        return _NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", tree)
+    return tree
 
 
 def contains(tree: Any, trail: tuple[str, ...]) -> bool:

@@ -198,7 +198,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound, encoded_path
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import canonical, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
@@ -286,6 +286,10 @@ def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
     search = compiled_query(module, params["query"]) if params["query"] is not None else None
 
     def refine(value: Any, path: str) -> Any:
+        unicode_value = as_unicode(value)
+        if unicode_value != value:
+            module.warn(f"{path or 'The tree'} holds bytes that are not UTF-8. Each of them is shown as U+FFFD.")
+            value = unicode_value
         if params["typed"] and params["alt"] == "json":
             value = typed(value, path)
         # Before the query, which could move a secret to where nobody knows it.

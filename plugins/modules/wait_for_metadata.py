@@ -143,7 +143,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import encoded_path
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
@@ -242,7 +242,7 @@ def presentation(module: AnsibleModule) -> Callable[[Seen], Any]:
     """The value as it may be seen."""
     patterns = secret_patterns(module)
     path, show_secrets = module.params["path"], module.params["show_secrets"]
-    return lambda seen: redact_tree(typed(seen.value, path), patterns, path, show_secrets=show_secrets)
+    return lambda seen: redact_tree(typed(as_unicode(seen.value), path), patterns, path, show_secrets=show_secrets)
 
 
 def failure(params: dict[str, Any], outcome: Outcome, result: dict[str, Any]) -> str:

@@ -7,7 +7,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import canonical, contains, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import (
+    as_unicode,
+    canonical,
+    contains,
+    is_directory,
+    typed,
+)
 
 TREE: dict[str, Any] = {
     "instance": {
@@ -99,6 +105,11 @@ class TestTyped:
     )
     def test_wherever_the_tree_begins(self, path: str, value: Any, expected: Any) -> None:
         assert typed(value, path) == expected
+
+
+def test_what_is_not_utf_8_is_shown_byte_by_byte() -> None:
+    tree = {"a": ["ü\udcff\udcfe", 1, None], "\ud800": "\N{ROCKET}"}
+    assert as_unicode(tree) == {"a": ["ü\ufffd\ufffd", 1, None], "\ufffd": "\N{ROCKET}"}
 
 
 @pytest.mark.parametrize(

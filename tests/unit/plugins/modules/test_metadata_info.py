@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import closing
 from typing import Any
 
 import pytest
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
 from ansible_collections.gce.guest.plugins.modules import metadata_info
 
 from support.emulator import EmulatorProcess
@@ -88,6 +90,16 @@ class TestValues:
         result = read("instance/attributes/note", alt=alt)
         assert result["value"] == value
         assert result["found"] is True
+
+    @pytest.mark.parametrize("path", ["instance/guest-attributes/app/raw", "instance/guest-attributes/", ""])
+    def test_bytes_that_are_no_text_do_not_spoil_the_rest(self, emulator: EmulatorProcess, path: str) -> None:
+        with closing(MetadataServer()) as server:
+            server.put("instance/guest-attributes/app/raw", b"a\xff\xc3\xbc")
+        result = read(path)
+        # Ansible refuses results with anything but Unicode text in them.
+        assert "a\N{REPLACEMENT CHARACTER}" in json.dumps(result["value"], ensure_ascii=False)
+        json.dumps(result, ensure_ascii=False).encode("utf-8", "strict")
+        assert any("not UTF-8" in str(warning) for warning in result["warnings"])
 
     def test_a_listing(self, emulator: EmulatorProcess) -> None:
         assert read("instance/disks/", recursive=False)["value"] == "0/\n"
