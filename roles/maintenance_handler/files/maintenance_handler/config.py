@@ -16,7 +16,7 @@ from typing import Any, Callable
 
 from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE
 from .plan import misfits
-from .tasks import CONTINUE, EVENTS_WITH_LEAD, STOP, Task
+from .tasks import CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -248,10 +248,10 @@ def _command(value: Any) -> tuple[str, ...]:
 
 def _events(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not value:
-        raise ValueError(f"must be a list of at least one of {', '.join(EVENTS)}")
+        raise ValueError(f"must be a list of at least one of {', '.join(TASK_EVENTS)}")
     for event in value:
-        if event not in EVENTS:
-            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(EVENTS)}")
+        if event not in TASK_EVENTS:
+            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(TASK_EVENTS)}")
     if len(set(value)) != len(value):
         raise ValueError("names an event twice")
     return tuple(value)

@@ -21,9 +21,17 @@ from typing import Any, Callable, Union
 
 from . import config as configuration
 from . import preflight, signals
-from ._maintenance import PREEMPTED_KEY, SIGNAL_KEYS, UnreadableWindow, applicability
+from ._maintenance import (
+    DRIFT_TOKEN_KEY,
+    MAINTENANCE_EVENT_KEY,
+    PREEMPTED_KEY,
+    SIGNAL_KEYS,
+    UnreadableWindow,
+    applicability,
+)
 from ._metadata_server import MetadataError, MetadataServer, NotFound
 from .config import Config, ConfigError
+from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .expressions import ExpressionError, Predicate, compiled
 from .files import Lock
 from .history import History
@@ -32,6 +40,7 @@ from .journal import Entry, Journal, JournalError
 from .log import Log
 from .machine import (
     Action,
+    Announced,
     Close,
     End,
     Finished,
@@ -58,6 +67,9 @@ REHEARSAL_REQUEST = "rehearse.json"
 STUCK_AFTER = 20.0
 # What the last look at `preempted` may cost a shutdown.
 LAST_LOOK = 1.0
+# Tasks that have just been started get the processors before what there is to log and report of them: on two of them,
+# the first line of a task comes a fifth sooner (bench/notice.py).
+HEAD_START = 0.005
 # epoll refuses more than 24.8 days (in milliseconds, an int), and a window may be announced further ahead.
 LONGEST_SLEEP = 86400.0
 
@@ -122,6 +134,8 @@ class Handler:
         self._early: dict[str, Observation] = {}
         self._predicates: dict[str, Predicate] = {}
         self._state = State(config.tasks)
+        self._token_file = TokenFile(config.state_dir, self._boot_id)
+        self._drift = Drift(self._token_file.read())
         self._watchers: list[Watcher] = []
         self._reporter = Reporter(config, log, self._boot_id, self._on_published)
 
@@ -131,7 +145,8 @@ class Handler:
         self._recover()
         self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
         self._watchers = [
-            Watcher(key, self._config.metadata_host, self._post, self._config.poll_timeout) for key in SIGNAL_KEYS
+            Watcher(key, self._config.metadata_host, self._post, self._config.poll_timeout)
+            for key in (*SIGNAL_KEYS, DRIFT_TOKEN_KEY)
         ]
         for watcher in self._watchers:
             watcher.start()
@@ -208,12 +223,13 @@ class Handler:
             self._observe(finished)
         if self._state.wake_at is not None and self._state.wake_at <= self._clock():
             self._observe(Tick())
+        self._look_for_missed()
         self._show_life()
         self._report()
 
     def _patience(self) -> float | None:
         """Seconds until time alone matters."""
-        times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time()]
+        times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time(), wake_at(self._drift)]
         if self._stop_requests:
             times.append(self._stop_at)
         known = [time for time in times if time is not None]
@@ -248,17 +264,45 @@ class Handler:
             self._on_heard(message)
 
     def _on_heard(self, heard: Heard) -> None:
+        if heard.key == DRIFT_TOKEN_KEY:
+            self._on_token(heard)
+            return
         notice, unknown = self._config.notice, self._config.unknown_event
         try:
             reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
         except UnreadableWindow as exc:
             self._reporter.failed(Failed(heard.key, str(exc), heard.clock))
             return
+        self._take(heard.key, reading)
+        if heard.key == MAINTENANCE_EVENT_KEY:
+            self._drift = heard_announcement(self._drift, isinstance(reading, Announced), heard.clock)
+        self._reporter.heard(heard)
+
+    def _take(self, source: str, reading: signals.Reading) -> None:
         if self._unclaimed is not None:
-            self._early[heard.key] = reading
+            self._early[source] = reading
         else:
             self._observe(reading)
+
+    def _on_token(self, heard: Heard) -> None:
         self._reporter.heard(heard)
+        if heard.value is None:
+            return
+        token = str(heard.value)
+        is_new = token != self._drift.token
+        self._drift = heard_token(self._drift, token, heard.clock)
+        if is_new:
+            try:
+                self._token_file.write(token)
+            except OSError as exc:
+                self._log.error(f"Keeping the drift token: {exc}. A migration while no handler runs may go unseen.")
+
+    def _look_for_missed(self) -> None:
+        self._drift, missed = found_missed(self._drift, self._clock())
+        if missed:
+            self._log.warning("this VM was migrated, and nothing had announced it")
+            self._reporter.missed()
+            self._take(DRIFT_TOKEN_KEY, signals.missed(self._now()))
 
     def _on_identified(self, identified: Identified) -> None:
         self._reporter.identified(identified.instance_id, identified.reach)
@@ -290,6 +334,8 @@ class Handler:
             self._write_journal()
         for action in actions:
             self._act(action, after, now)
+        if any(isinstance(action, Start) for action in actions):
+            time.sleep(HEAD_START)
         seen = after or closed
         if seen is not None:
             for level, text in narrate(before, seen, now):

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ._maintenance import EVENTS
-from .tasks import DRAIN, RESTORE, Task
+from ._maintenance import DRIFT_TOKEN_KEY
+from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task
 
 REHEARSAL = "rehearsal"
 
@@ -61,6 +61,11 @@ class Signal:
     @property
     def rehearsal(self) -> bool:
         return self.source == REHEARSAL
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Nobody will say that it is over: it is when everything for it has been tried."""
+        return self.source in (REHEARSAL, DRIFT_TOKEN_KEY)
 
 
 @dataclass(frozen=True)
@@ -143,7 +148,7 @@ class Incident:
     def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
         """What `to_dict` made. Raises KeyError, TypeError or ValueError for anything else."""
         for signal in raw["signals"]:
-            if signal["event"] not in EVENTS:
+            if signal["event"] not in TASK_EVENTS:
                 raise ValueError(f"no such event: {signal['event']!r}")
         return cls(
             id=str(raw["id"]),

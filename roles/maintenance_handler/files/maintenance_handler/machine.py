@@ -172,7 +172,7 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
         steps=tuple(carried_step(step) for step in incident.steps),
     )
     for signal in incident.signals:
-        if signal.rehearsal:
+        if signal.rehearsal or (signal.ends_by_itself and not same_boot):
             incident = _without_signal(incident, signal, now)
     return incident
 
@@ -330,8 +330,7 @@ def _advanced(incident: Incident, now: Moment, applies: Applies) -> tuple[Incide
         incident = _drain(incident, to_drain, survey, now, actions)
         return replace(incident, phase=DRAINING), min(survey.wake_at, default=None), actions
     for signal in incident.signals:
-        if signal.rehearsal:
-            # Everything has been tried: a rehearsal has no other end.
+        if signal.ends_by_itself:
             incident, wake_at, more = _advanced(_without_signal(incident, signal, now), now, applies)
             return incident, wake_at, actions + more
     holds = any(condition != _REST for condition in survey.condition.values())

@@ -20,6 +20,7 @@ _HELP = {
     "polls_total": ("counter", "Questions to the metadata server, by key and result."),
     "incidents_total": ("counter", "Incidents that were closed."),
     "steps_total": ("counter", "Steps that ended, by phase and outcome."),
+    "missed_migrations_total": ("counter", "Migrations that nothing had announced."),
     "journal_failures_total": ("counter", "Journal writes that failed; the step ran all the same."),
     "reload_failures_total": ("counter", "Configurations that were refused; the one before stayed."),
     "status_writes_total": ("counter", "Writes of the guest attribute, by result."),

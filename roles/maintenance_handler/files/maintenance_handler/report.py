@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from . import __version__, status
-from ._maintenance import EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
+from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
 from .config import Config
 from .incident import IDLE, Incident, Moment, held, public
 from .log import Log
@@ -37,7 +37,7 @@ class Reporter:
         self._log = log
         self._boot_id = boot_id
         self._started_at = time.time()
-        self._last_good: dict[str, float | None] = dict.fromkeys(SIGNAL_KEYS)
+        self._last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
         self._outages: dict[str, tuple[float, float]] = {}
         self._config_problems: list[str] = []
         self._restart_required = False
@@ -88,6 +88,11 @@ class Reporter:
             logged = failed.clock
             self._changed = True
         self._outages[failed.key] = (began, logged)
+
+    def missed(self) -> None:
+        """The VM was migrated without a notice."""
+        self.metrics.count("missed_migrations_total")
+        self._changed = True
 
     def published(self, result: str) -> None:
         """The guest attribute was written, or not. The log has what differs from the time before."""
@@ -184,6 +189,7 @@ class Reporter:
             "config_digest": self._config.digest,
             "config_refused": self._config_problems,
             "restart_required": self._restart_required,
+            "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "guest_attribute": self._published if self._publisher else "off",
             "reach": self._reach,
         }

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import Any, Union
 
 from ._maintenance import (
+    DRIFT_TOKEN_KEY,
     MAINTENANCE_EVENT_KEY,
+    MISSED,
     PREEMPT,
     PREEMPTED_KEY,
     WINDOW,
@@ -20,6 +22,8 @@ from ._maintenance import (
 )
 from .incident import REHEARSAL, Moment, Signal
 from .machine import Announced, Withdrawn
+
+TOKEN_CHANGED = "drift-token changed"
 
 Reading = Union[Announced, Withdrawn]
 
@@ -44,6 +48,12 @@ def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -
     deadline = now.clock + notice[event]
     document = _document(event, REHEARSAL, name, notice[event], rehearsal=True)
     return Announced(Signal(REHEARSAL, event, name, now, deadline, document))
+
+
+def missed(now: Moment) -> Announced:
+    """A migration that nobody announced is found out."""
+    document = _document(MISSED, DRIFT_TOKEN_KEY, TOKEN_CHANGED, None)
+    return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, document))
 
 
 def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._maintenance import TERMINATE, WINDOW
+from ._maintenance import EVENTS, MISSED, TERMINATE, WINDOW
 
 DRAIN = "drain"
 RESTORE = "restore"
@@ -17,6 +17,8 @@ RESTORE = "restore"
 CONTINUE = "continue"
 STOP = "stop"
 
+# What a task can be for.
+TASK_EVENTS = (*EVENTS, MISSED)
 # The other events come too soon after their signal for a lead to mean anything.
 EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._maintenance import WINDOW
+from ._maintenance import MISSED, WINDOW
 from .incident import OK
 from .plan import Stage, batches, stages
 from .tasks import RESTORE, Task
@@ -35,7 +35,7 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
 
 def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
     """What an event starts when, side by side or in turn, and how much of the notice that may take."""
-    given = "announced ahead" if event == WINDOW else f"{notice[event]:g} s of notice"
+    given = {WINDOW: "announced ahead", MISSED: "found out afterwards"}.get(event) or f"{notice[event]:g} s of notice"
     lines = [f"{event} ({given}){_reach(reach.get(event))}"]
     for batch in batches(tasks, event):
         lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
@@ -43,9 +43,9 @@ def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], r
         for stage in batch.stages:
             lines.append(_stage_line(stage, begins))
             begins += stage.seconds
-        if event != WINDOW or batch.lead is not None:
-            room = (notice[event] if batch.lead is None else batch.lead) - begins
-            lines.append(f"    {begins:g} s at most, {room:g} s to spare")
+        given_seconds = batch.lead if event in (WINDOW, MISSED) or batch.lead is not None else notice[event]
+        if given_seconds is not None:
+            lines.append(f"    {begins:g} s at most, {given_seconds - begins:g} s to spare")
     back = stages([task for task in tasks if event in task.on], RESTORE)
     if back:
         lines.append("  afterwards")

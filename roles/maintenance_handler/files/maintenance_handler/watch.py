@@ -9,10 +9,10 @@ import time
 from dataclasses import dataclass
 from typing import Any, Callable, Union
 
-from ._maintenance import UPCOMING_MAINTENANCE_KEY
+from ._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY
 from ._metadata_server import MetadataError, MetadataServer, NotFound
 
-# A key that is not there is asked for again, not waited for. An announcement leaves days, the other two do not.
+# A key that is not there is asked for again, not waited for; these two soon, as their events leave little time.
 ABSENT_PAUSE = 5.0
 # An answer without news before its time (an etag that changes while the value does not) must not become a busy loop.
 LEAST_TURN = 1.0
@@ -76,7 +76,7 @@ class Watcher:
         except NotFound:
             self._etag = None
             self._heard(None)
-            return float(self._poll_timeout) if self.key == UPCOMING_MAINTENANCE_KEY else ABSENT_PAUSE
+            return ABSENT_PAUSE if self.key in (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY) else float(self._poll_timeout)
         except MetadataError as exc:
             # 400 or 403: nothing that a retry changes soon, but we are here to stay.
             self._on_retry(exc, ABSENT_PAUSE)

@@ -255,6 +255,8 @@ def _begin(event: str) -> Callable[[Run], None]:
                 )
             if instance.maintenance_event == NO_EVENT:
                 _show_event(instance, event)
+            if event == MIGRATE:
+                instance.drift_clock()
         if run.options.get("blackout"):
             seconds = instance.clock.real_seconds(run.seconds("blackout"))
             instance.project.faults.inject("503", instance=instance.name, seconds=seconds)

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import secrets
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 MAINTENANCE_EVENT = "instance/maintenance-event"
 UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
 PREEMPTED = "instance/preempted"
+DRIFT_TOKEN = "instance/virtual-clock/drift-token"
 ATTRIBUTES = "instance/attributes"
 GUEST_ATTRIBUTES = "instance/guest-attributes"
 PROJECT_ATTRIBUTES = "project/attributes"
@@ -216,6 +218,10 @@ class Instance:
     @maintenance_event.setter
     def maintenance_event(self, event: str) -> None:
         self.set(MAINTENANCE_EVENT, event)
+
+    def drift_clock(self) -> None:
+        """Change `virtual-clock/drift-token`, as a migration does: the guest's clock may have jumped."""
+        self.set(DRIFT_TOKEN, str(secrets.randbelow(2**63)))
 
     @property
     def preempted(self) -> bool:

@@ -12,7 +12,7 @@ import pytest
 
 from gce_emulator import scenarios
 from gce_emulator.scenarios import BadOption, Refused
-from gce_emulator.state import MAINTENANCE_EVENT, Instance, Project
+from gce_emulator.state import DRIFT_TOKEN, MAINTENANCE_EVENT, Instance, Project
 from support.manual_time import ManualTime
 
 MIGRATE, TERMINATE = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENANCE"
@@ -382,3 +382,24 @@ async def test_changes_of_a_boot_are_told_together(one: Callable[..., Instance],
     manual_time.advance(60)
     assert (MAINTENANCE_EVENT, True) in seen
     assert all(complete for _, complete in seen)
+
+
+@pytest.mark.parametrize("sole_tenant", [False, True])
+async def test_a_migration_changes_the_drift_token_announced_or_not(
+    sole_tenant: bool, one: Callable[..., Instance], manual_time: ManualTime
+) -> None:
+    instance = one({"name": "web-1", "sole_tenant": sole_tenant})
+    instance.asked_directly = True
+    scenarios.start(instance, "live-migration")
+    manual_time.advance(59.9)
+    assert instance.get(DRIFT_TOKEN) == "0"
+    manual_time.advance(0.2)
+    assert instance.get(DRIFT_TOKEN) != "0"
+    assert (instance.maintenance_event == MIGRATE) is not sole_tenant
+
+
+async def test_a_termination_leaves_the_drift_token(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+    instance = one()
+    scenarios.start(instance, "host-termination")
+    manual_time.advance(DAY)
+    assert instance.get(DRIFT_TOKEN) == "0"
