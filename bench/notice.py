@@ -1,0 +1,148 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How long it takes from a change of `maintenance-event` to the first line of the drain task: `python -m bench.notice`.
+
+In each round each rival hears of one event, one after the other, so that what else the machine does hits all of them
+alike. The time runs from just before the emulator is told to change the value.
+"""
+
+from __future__ import annotations
+
+import argparse
+import http.client
+import json
+import random
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from rich.console import Console
+from rich.table import Table
+
+from .conditions import conditions
+from .rivals import EVENT_KEY, Curl, DidNotReact, Handler, Poller, Rival, Sample, running
+
+EVENT = "MIGRATE_ON_HOST_MAINTENANCE"
+
+# A poller's time is known beforehand, about half its period; it is here to be seen, not to be compared.
+POLLER_EVERY = 6
+# Between two events: what a rival still does after the last is no part of the next.
+QUIET = 0.1
+
+GOAL = 1.0
+
+Times = dict[str, list[float]]
+
+
+class Trigger:
+    """Changes values through one connection that is open already."""
+
+    def __init__(self, control: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(control).netloc)
+
+    def fire(self, rival: Rival) -> float:
+        """Announce an event. Answers the milliseconds until the rival's task began."""
+        path = f"/instances/{rival.name}/values/{EVENT_KEY}"
+        body = json.dumps({"value": EVENT})
+        began = time.monotonic_ns()
+        self._connection.request("PUT", path, body, {"Content-Type": "application/json"})
+        milliseconds = (rival.task_began() - began) / 1e6
+        with self._connection.getresponse() as answer:
+            answer.read()
+            if answer.status != 200:
+                raise DidNotReact(f"The emulator answered {answer.status} to PUT {path}.")
+        return milliseconds
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.notice", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=60, metavar="N", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        times, titles = measured(options.rounds)
+    except DidNotReact as exc:
+        print(f"bench.notice: {exc}", file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(table(times, titles))
+    for line in verdicts(times):
+        console.print(line)
+    console.print(f"{options.rounds} rounds, interleaved; {conditions()}", highlight=False)
+    return 0
+
+
+def measured(rounds: int) -> tuple[Times, dict[str, str]]:
+    """The milliseconds of each rival, by name, and the rivals' titles."""
+    with running() as (emulator, rivals):
+        trigger = Trigger(emulator.control.url)
+        times: Times = {rival.name: [] for rival in rivals}
+        for number in range(rounds):
+            for rival in rivals:
+                if isinstance(rival, Poller):
+                    if number % POLLER_EVERY:
+                        continue
+                    # Its questions come at even times, the event comes when it comes.
+                    time.sleep(random.uniform(0, 2))
+                time.sleep(QUIET)
+                times[rival.name].append(trigger.fire(rival))
+                rival.rearm()
+        trigger.close()
+        return times, {rival.name: rival.title for rival in rivals}
+
+
+def table(times: Times, titles: dict[str, str]) -> Table:
+    result = Table(title="From the value's change to the task's first line, in ms")
+    result.add_column("")
+    for heading in ("median", "p95", "least", "rounds", "÷ curl", "÷ sample"):
+        result.add_column(heading, justify="right")
+    for name, own in times.items():
+        result.add_row(
+            titles[name],
+            f"{statistics.median(own):.2f}",
+            f"{percentile(own, 95):.2f}",
+            f"{min(own):.2f}",
+            str(len(own)),
+            _ratio_text(times, name, Curl.name),
+            _ratio_text(times, name, Sample.name),
+        )
+    return result
+
+
+def verdicts(times: Times) -> list[str]:
+    """A line for each goal."""
+    lines = []
+    for base, title in ((Curl.name, "curl and exec"), (Sample.name, "the sample")):
+        ratio = paired_ratio(times, Handler.name, base)
+        if ratio is None:
+            lines.append(f"[yellow]not measured[/]: the handler against {title}; curl is not installed here.")
+            continue
+        verdict = "[green]met[/]" if ratio <= GOAL else "[red]missed[/]"
+        lines.append(f"{verdict}: the handler takes {ratio:.2f} × the time of {title}; the goal is at most {GOAL:.2f}.")
+    return lines
+
+
+def paired_ratio(times: Times, name: str, base: str) -> float | None:
+    """The median of the ratios round by round; None where the two did not run in the same rounds."""
+    if base not in times or len(times[name]) != len(times[base]):
+        return None
+    return statistics.median(own / other for own, other in zip(times[name], times[base], strict=True))
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The least of the values that this many percent do not exceed."""
+    ranked = sorted(values)
+    return ranked[max(0, -(-len(ranked) * percent // 100).__int__() - 1)]
+
+
+def _ratio_text(times: Times, name: str, base: str) -> str:
+    ratio = paired_ratio(times, name, base)
+    return "" if ratio is None else f"{ratio:.2f}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
