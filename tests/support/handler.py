@@ -184,6 +184,9 @@ class HandlerProcess:
         path = Path(self.config["runtime_dir"]) / "status.json"
         return dict(json.loads(path.read_bytes())) if path.exists() else {}
 
+    def watched_keys(self) -> list[str]:
+        return list(self.status().get("last_good_answer", {}))
+
     def state(self) -> str:
         return str(self.status().get("state", ""))
 
@@ -224,6 +227,15 @@ class HandlerProcess:
 
     def until_logged(self, text: str) -> None:
         self.until(lambda: text in self.log(), f"{text!r} in the log")
+
+    def until_blind(self) -> None:
+        """Wait until no key is answered."""
+
+        def is_blind() -> bool:
+            now = self.status()
+            return bool(now) and set(now["last_good_answer"]) <= set(now["outages"])
+
+        self.until(is_blind, "the outage of all keys", within=30)
 
     def until_over(self, incidents: int = 1) -> dict[str, Any]:
         """Wait until so many incidents are over. Answers the last of them."""

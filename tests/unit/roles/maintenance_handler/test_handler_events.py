@@ -344,7 +344,7 @@ def test_a_value_that_flips_and_flips_back_is_one_event_with_an_end(vm: Vm, make
     """field: `last_etag` not sent: a change between two polls is lost."""
     handler = make_handler(task("lb")).start()
     for number in range(1, 4):
-        handler.until(lambda: vm.hanging_gets() == 3, "three hanging GETs")
+        handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "a hanging GET for each key")
         vm.announce("migrate")
         vm.withdraw("migrate")
         handler.until_over(incidents=number)

@@ -19,15 +19,9 @@ from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
 
-KEYS = ("maintenance-event", "preempted", "upcoming-maintenance")
-
 
 def until_polled(handler: HandlerProcess, vm: Vm, times: int) -> None:
     handler.until(lambda: len(vm.requests("preempted")) >= times, f"{times} polls of a key that nothing happens to")
-
-
-def until_blind(handler: HandlerProcess) -> None:
-    handler.until(lambda: len(handler.status().get("outages", [])) == len(KEYS), "the outage of all keys", within=30)
 
 
 def until_seeing(handler: HandlerProcess) -> None:
@@ -35,7 +29,7 @@ def until_seeing(handler: HandlerProcess) -> None:
 
 
 def until_one_hanging_get_a_key(handler: HandlerProcess, vm: Vm) -> None:
-    handler.until(lambda: vm.hanging_gets() == len(KEYS), "one hanging GET a key")
+    handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "one hanging GET a key")
 
 
 def test_nothing_announced_is_an_answer_in_each_of_its_forms(
@@ -79,10 +73,13 @@ def test_survives_outages_of_every_kind_and_reacts_when_they_end(
         kind: make_handler(task("lb"), metadata_host=vm.host, poll_timeout=1).start() for kind, vm in watched.items()
     }
     # The next question for each key hangs for ever; all other faults last until they are healed.
-    faults = {kind: vm.fault(kind, count=3 if kind == "hang" else None) for kind, vm in watched.items()}
+    faults = {
+        kind: vm.fault(kind, count=len(handlers[kind].watched_keys()) if kind == "hang" else None)
+        for kind, vm in watched.items()
+    }
     for kind, vm in watched.items():
         handler = handlers[kind]
-        until_blind(handler)
+        handler.until_blind()
         vm.announce("migrate")
         if kind != "hang":
             vm.heal(faults[kind])
@@ -107,7 +104,7 @@ def test_an_outage_is_logged_once_and_not_with_every_try(vm: Vm, make_handler: M
 def test_an_outage_at_the_start_is_survived(vm: Vm, make_handler: MakeHandler) -> None:
     fault = vm.fault("refuse")
     handler = make_handler(task("lb")).start(ready=False)
-    until_blind(handler)
+    handler.until_blind()
     result = handler.command("status")
     assert result.returncode == 1
     assert "has not heard of instance/maintenance-event yet" in result.stdout
@@ -119,7 +116,7 @@ def test_an_outage_at_the_start_is_survived(vm: Vm, make_handler: MakeHandler) -
 def test_drains_for_one_key_while_another_is_not_answered(vm: Vm, make_handler: MakeHandler) -> None:
     vm.fault("503", path="instance/upcoming-maintenance")
     handler = make_handler(task("lb")).start(ready=False)
-    handler.until(lambda: vm.hanging_gets() == 2, "two hanging GETs")
+    handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()) - 1, "a hanging GET for each other key")
     vm.announce("preempt")
     handler.until_state("drained")
     vm.withdraw("preempt")

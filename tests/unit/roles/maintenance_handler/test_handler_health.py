@@ -59,7 +59,7 @@ def test_is_ready_only_after_the_first_good_answer(vm: Vm, make_handler: MakeHan
     """field: health endpoint always says OK."""
     fault = vm.fault("503")
     handler = make_handler(task("lb"), environ={"NOTIFY_SOCKET": str(supervisor.path)}).start(ready=False)
-    handler.until(lambda: len(handler.status().get("outages", [])) == 3, "the outage of every key")
+    handler.until_blind()
     assert "READY=1" not in supervisor.told()
     assert "STATUS=idle, the metadata server does not answer" in supervisor.told()
     vm.heal(fault)
@@ -82,7 +82,7 @@ def test_feeds_the_watchdog_while_polls_finish(vm: Vm, make_handler: MakeHandler
     until_fed(3)
     # An outage is the metadata server's trouble: a restart would help nobody.
     vm.fault("503")
-    handler.until(lambda: len(handler.status()["outages"]) == 3, "the outage of every key")
+    handler.until_blind()
     until_fed(supervisor.told().count("WATCHDOG=1") + 3)
 
 
