@@ -35,7 +35,7 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         """The function from a term to its value. What is wrong with options or terms is found before that is called."""
 
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
-        self.set_options(var_options=variables, direct=options)
+        self.set_options(var_options=self._own_variables(variables or {}), direct=options)
         self._refuse_unknown(options)
         paths = [_text(term) for term in self._flatten(terms)]
         try:
@@ -63,6 +63,11 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         if not seconds >= 0:
             raise AnsibleLookupError(f"{option} is {seconds:g}, but seconds cannot be less than 0.")
         return seconds
+
+    def _own_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
+        """The variables that are options here, evaluated: Ansible itself would take a template in one as it is."""
+        names = [variable["name"] for option in self.option_definitions.values() for variable in option.get("vars", ())]
+        return {name: self._templar.template(variables[name]) for name in names if name in variables}
 
     def _values(self, terms: list[str], find: Callable[[str], Any], *, has_default: bool) -> Iterator[Any]:
         on_missing = self.get_option("on_missing")
