@@ -129,7 +129,7 @@ def test_what_does_not_fit(tasks: list[Task], event: str, expected: list[str]) -
     """field: no deadline, or one for all events (120 s; kured: infinite)."""
     found = misfits(tasks, event, DEFAULT_NOTICE)
     assert len(found) == len(expected)
-    assert all(line.startswith(start) for line, start in zip(found, expected, strict=False))
+    assert all(map(str.startswith, found, expected))
 
 
 def test_a_termination_with_leads_has_to_fit_the_notice_as_a_whole() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import operator
 import threading
 
 from maintenance_handler._guest_attributes import QUERIES_PER_MINUTE, QUERIES_PER_SECOND
@@ -113,15 +114,20 @@ def test_no_minute_sees_more_than_its_ten() -> None:
         for number in range(30):
             publishing.publish(str(number))
             times.append(publishing.now)
-        for first, last in zip(times, times[QUERIES_PER_MINUTE:], strict=False):
-            assert last - first >= 60.0
+        ten_later = times[QUERIES_PER_MINUTE:]
+        assert min(map(operator.sub, ten_later, times)) >= 60.0
 
 
 def test_an_offer_never_waits_and_wakes_the_one_who_does() -> None:
     """field: notification sent after the drain, 5 s timeout, no retry: lost: it never delays a drain."""
     with Publishing(answering(WRITTEN, WRITTEN)) as publishing:
         publishing.publish("idle")
-        thread = threading.Thread(target=lambda: (publishing.publisher.turn(), publishing.close()), daemon=True)
+
+        def one_turn() -> None:
+            publishing.publisher.turn()
+            publishing.close()
+
+        thread = threading.Thread(target=one_turn, daemon=True)
         thread.start()
         publishing.publisher.offer("idle")
         publishing.publisher.offer("draining")
