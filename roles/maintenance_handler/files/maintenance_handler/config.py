@@ -118,15 +118,14 @@ def _tasks(raw: Any, problems: list[str]) -> list[Task]:
             problems.append(f"task {number}: must be an object, not {_kind(entry)}")
             continue
         name = entry.get("name")
-        is_named = isinstance(name, str) and name
-        where = f"task {name!r}, " if is_named else f"task {number}, "
+        name = name if isinstance(name, str) else ""
+        where = f"task {name!r}, " if name else f"task {number}, "
         before = len(problems)
         values = _checked(entry, _TASK_FIELDS, where, problems)
         problems += [f"{where}{problem}" for problem in _task_conflicts(entry)]
-        if is_named and name in names:
+        if name and name in names:
             problems.append(f"{where}field 'name': is used by more than one task")
-        if is_named:
-            names.add(name)
+        names.add(name)
         if len(problems) == before:
             tasks.append(Task.from_dict(values))
     return tasks
