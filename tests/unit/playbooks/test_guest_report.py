@@ -1,0 +1,99 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook guest_report, run by its name on an emulated fleet."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from support.emulator import EmulatorProcess
+from support.playbook import CHECKOUT
+
+FLEET: dict[str, Any] = {
+    "instances": [
+        {
+            "name": "web-1",
+            "zone": "europe-west1-b",
+            "machine_type": "c3-standard-8",
+            "attributes": {"startup-script": "echo hunter2"},
+        },
+        {"name": "batch-1", "scheduling": {"provisioning_model": "SPOT"}},
+    ]
+}
+
+
+def report(emulator: EmulatorProcess, folder: Path, *arguments: str) -> tuple[int, str]:
+    (folder / "ansible_collections/gce").mkdir(parents=True)
+    (folder / "ansible_collections/gce/guest").symlink_to(CHECKOUT)
+    hosts = {**emulator.metadata, "lost": "not a host"}
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    inventory = {"all": {"hosts": {name: {**local, "gce_metadata_host": host} for name, host in hosts.items()}}}
+    (folder / "inventory.yml").write_text(json.dumps(inventory))
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "gce.guest.guest_report", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(folder),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+        },
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def table(output: str) -> list[list[str]]:
+    """The lines between those of the table's header and of its end, each as its columns."""
+    lines = [line.strip().rstrip(",").strip('"') for line in output.splitlines()]
+    begin = next(number for number, line in enumerate(lines) if line.startswith("HOST "))
+    end = lines.index("]", begin)
+    return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[begin:end]]
+
+
+def test_one_table_of_the_whole_fleet(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        control = emulator.control
+        control.set("web-1", "instance/upcoming-maintenance", {"window_start_time": "2026-12-01T02:00:00+00:00"})
+        control.set("batch-1", "instance/preempted", "TRUE")
+        status, output = report(emulator, tmp_path)
+        armed = control.journal(path="instance/maintenance-event")
+    assert status == 0, output
+    header, web, batch, lost = table(output)
+    assert header == ["HOST", "INSTANCE", "ZONE", "MACHINE TYPE", "POLICY", "NOW", "WINDOW", "EVENTS"]
+    assert web == [
+        "web-1",
+        "web-1",
+        "europe-west1-b",
+        "c3-standard-8",
+        "MIGRATE",
+        "-",
+        "2026-12-01T02:00:00Z",
+        "migrate window",
+    ]
+    assert batch[2:7] == ["us-central1-a", "e2-medium", "SPOT", "preempt", "-"]
+    assert batch[-1].split()[-2:] == ["preempt", "window?"]
+    assert lost[0].startswith("lost: The argument host is 'not a host', which is not a host")
+    assert "changed=0" in output
+    assert "hunter2" not in output
+    assert "WARNING" not in output
+    assert {request["instance"] for request in armed} == {"web-1", "batch-1"}
+
+
+def test_chosen_hosts_and_no_trace(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(emulator, tmp_path, "-e", "gce_hosts=web-1", "-e", "gce_arm_notice=false")
+        requests = emulator.control.journal()
+    assert status == 0, output
+    assert [line[0] for line in table(output)] == ["HOST", "web-1"]
+    assert {request["instance"] for request in requests} == {"web-1"}
+    assert not [request for request in requests if request["path"].endswith("maintenance-event")]
