@@ -1,0 +1,16 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The floor: what any module takes that reads its parameters and answers."""
+
+from __future__ import annotations
+
+from ansible.module_utils.basic import AnsibleModule
+
+
+def main() -> None:
+    AnsibleModule(argument_spec={}, supports_check_mode=True).exit_json()
+
+
+if __name__ == "__main__":
+    main()
