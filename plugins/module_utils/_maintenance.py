@@ -15,7 +15,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any
+
+TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any
 
 MIGRATE = "migrate"
 TERMINATE = "terminate"

@@ -191,8 +191,9 @@ class HandlerProcess:
         return str(self.status().get("state", ""))
 
     def journal(self) -> dict[str, Any]:
-        """The newest entry."""
-        return newest_entry(self.state_dir / "journal.json")
+        """The newest entry; empty while there is none."""
+        path = self.state_dir / "journal.json"
+        return newest_entry(path) if path.exists() else {}
 
     def history(self) -> list[dict[str, Any]]:
         path = self.state_dir / "history.jsonl"

@@ -181,11 +181,11 @@ class Drive:
         if isinstance(action, Start):
             again = f" (attempt {action.step.attempt})" if action.step.attempt > 1 else ""
             return f"{action.step.phase} {action.task.name}{again}"
-        if isinstance(action, Close):
+        if not isinstance(action, (Limit, End)):
             return "close"
         steps = before.steps if before is not None else ()
         running = next(one for one in steps if one.number == action.number)
-        verb = {Limit: "limit", End: "end"}[type(action)]
+        verb = "limit" if isinstance(action, Limit) else "end"
         return f"{verb} {running.phase} {running.task}"
 
 

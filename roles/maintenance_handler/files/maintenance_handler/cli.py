@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from . import __version__, config, preflight, status
 from ._maintenance import EVENTS, format_time
@@ -27,6 +26,10 @@ from .log import Log
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
 from .timeline import incident_lines, plan_lines
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
 

@@ -12,11 +12,16 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable
 
 from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE
 from .plan import misfits
 from .tasks import CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    _Check = Callable[[Any], Any]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -85,9 +90,6 @@ def parse(text: bytes) -> Config:
     if problems:
         raise ConfigError(problems)
     return Config(**values, tasks=tuple(tasks), notice=notice, digest=hashlib.sha256(text).hexdigest()[:12])
-
-
-_Check = Callable[[Any], Any]
 
 
 def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str]) -> dict[str, Any]:

@@ -6,14 +6,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Callable
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Predicate = Callable[[Mapping[str, Any]], Any]
 
 
 class ExpressionError(Exception):
     """An expression that cannot be used, or jmespath is not there to use it."""
-
-
-Predicate = Callable[[Mapping[str, Any]], Any]
 
 
 def compiled(expression: str) -> Predicate:

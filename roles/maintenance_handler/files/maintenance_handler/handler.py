@@ -17,7 +17,6 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Callable, Union
 
 from . import config as configuration
 from . import preflight, signals
@@ -32,7 +31,7 @@ from ._maintenance import (
 from ._metadata_server import MetadataError, MetadataServer, NotFound
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
-from .expressions import ExpressionError, Predicate, compiled
+from .expressions import ExpressionError, compiled
 from .files import Lock
 from .history import History
 from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
@@ -46,6 +45,7 @@ from .machine import (
     Finished,
     Limit,
     Observation,
+    Reading,
     Reconfigured,
     Start,
     State,
@@ -60,6 +60,12 @@ from .runner import Runner
 from .status import lock_path, status_path
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Union
+
+    from .expressions import Predicate
 
 REHEARSAL_REQUEST = "rehearse.json"
 
@@ -92,7 +98,8 @@ class Published:
     result: str
 
 
-Message = Union[Heard, Failed, Identified, Published, Finished]
+if TYPE_CHECKING:
+    Message = Union[Heard, Failed, Identified, Published, Finished]
 
 
 class Handler:
@@ -278,7 +285,7 @@ class Handler:
             self._drift = heard_announcement(self._drift, isinstance(reading, Announced), heard.clock)
         self._reporter.heard(heard)
 
-    def _take(self, source: str, reading: signals.Reading) -> None:
+    def _take(self, source: str, reading: Reading) -> None:
         if self._unclaimed is not None:
             self._early[source] = reading
         else:

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from ._maintenance import DRIFT_TOKEN_KEY
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 REHEARSAL = "rehearsal"
 

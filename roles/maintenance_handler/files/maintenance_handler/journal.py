@@ -18,16 +18,19 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .files import write_whole
 from .incident import Incident
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 VERSION = 1
 
 # An entry begins at a multiple of this, the size of a page and of most file systems' blocks.
 BLOCK = 4096
-ROOM = 64 * BLOCK
+ROOM = 32 * BLOCK
 
 
 class JournalError(Exception):

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Callable, Union
 
 from ._maintenance import WINDOW
 from .incident import (
@@ -40,6 +39,13 @@ from .incident import (
 from .plan import fraction
 from .tasks import DRAIN, RESTORE, STOP, Task
 
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    # Whether a task's `when` holds for an event.
+    Applies = Callable[[Task, Mapping[str, Any]], bool]
+
 # A program that failed at once gets a moment before it is tried again.
 RETRY_PAUSE = 1.0
 
@@ -51,22 +57,30 @@ RESERVE_MOST = 1.0
 _TOLERANCE = 0.05
 
 
+class Observation:
+    """What the handler sees happen."""
+
+
+class Reading(Observation):
+    """What a source of signals says."""
+
+
 @dataclass(frozen=True)
-class Announced:
+class Announced(Reading):
     """A signal is on."""
 
     signal: Signal
 
 
 @dataclass(frozen=True)
-class Withdrawn:
+class Withdrawn(Reading):
     """A source says that there is nothing (any more)."""
 
     source: str
 
 
 @dataclass(frozen=True)
-class Finished:
+class Finished(Observation):
     """A step's process has ended. A step that was asked to end reports what it came to all the same."""
 
     number: int
@@ -75,19 +89,23 @@ class Finished:
 
 
 @dataclass(frozen=True)
-class Reconfigured:
+class Reconfigured(Observation):
     """There are new tasks. Those that were started keep the definition they were started with."""
 
     tasks: tuple[Task, ...]
 
 
 @dataclass(frozen=True)
-class Tick:
+class Tick(Observation):
     """Time has passed."""
 
 
+class Action:
+    """What is to be done."""
+
+
 @dataclass(frozen=True)
-class Start:
+class Start(Action):
     """Run a step's command. The step is in the state already: write that down first."""
 
     step: Step
@@ -96,7 +114,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Limit:
+class Limit(Action):
     """A running step has less time than it was given: end it by `until`."""
 
     number: int
@@ -104,23 +122,17 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class End:
+class End(Action):
     """End a running step now."""
 
     number: int
 
 
 @dataclass(frozen=True)
-class Close:
+class Close(Action):
     """The incident is over; this is the last of it."""
 
     incident: Incident
-
-
-Observation = Union[Announced, Withdrawn, Finished, Reconfigured, Tick]
-Action = Union[Start, Limit, End, Close]
-# Whether a task's `when` holds for an event.
-Applies = Callable[[Task, Mapping[str, Any]], bool]
 
 
 @dataclass(frozen=True)

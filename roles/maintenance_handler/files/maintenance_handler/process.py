@@ -10,9 +10,12 @@ import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from .incident import FAILED, OK, TIMEOUT
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 # Seconds between SIGTERM and SIGKILL, and what part of a short limit they may take.
 GRACE = 2.0

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Callable
 
 from ._guest_attributes import QueryBudget, attribute_path
 from ._metadata_server import Forbidden, MetadataError, MetadataServer
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Callable
 
 NAMESPACE = "maintenance-handler"
 KEY = "status"

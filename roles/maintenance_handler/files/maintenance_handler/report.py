@@ -8,7 +8,6 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from typing import Any, Callable
 
 from . import __version__, status
 from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
@@ -19,6 +18,10 @@ from .metrics import Metrics
 from .notify import notify, watchdog_interval
 from .publish import Publisher
 from .watch import Failed, Heard
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
 
 # Asked for once; all others are watched.
 IDENTITY_KEY = "instance/id"

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import selectors
 import time
-from typing import Any
 
 from ._maintenance import format_time
 from .incident import FAILED, OK, Incident
@@ -15,6 +14,10 @@ from .log import Log
 from .machine import Finished, Start
 from .process import CannotStart, TaskProcess
 from .tasks import DRAIN
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 # How long a hand-over waits for what it ended.
 HAND_OVER = 3.0

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Union
 
 from ._maintenance import (
     DRIFT_TOKEN_KEY,
@@ -21,11 +20,13 @@ from ._maintenance import (
     parse_window,
 )
 from .incident import REHEARSAL, Moment, Signal
-from .machine import Announced, Withdrawn
+from .machine import Announced, Reading, Withdrawn
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 TOKEN_CHANGED = "drift-token changed"
-
-Reading = Union[Announced, Withdrawn]
 
 
 def read(key: str, value: Any, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:

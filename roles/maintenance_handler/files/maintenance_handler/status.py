@@ -7,11 +7,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .config import Config
 from .files import is_locked, write_whole
 from .incident import DRAINING, IDLE, RESTORING
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 # A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
 BLIND_AFTER = 15.0

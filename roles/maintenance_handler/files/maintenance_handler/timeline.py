@@ -6,12 +6,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from ._maintenance import MISSED, WINDOW
 from .incident import OK
 from .plan import Stage, batches, stages
 from .tasks import RESTORE, Task
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def incident_lines(incident: Mapping[str, Any]) -> list[str]:

@@ -7,10 +7,13 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Union
 
 from ._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY
 from ._metadata_server import MetadataError, MetadataServer, NotFound
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Union
 
 # A key that is not there is asked for again, not waited for; these two soon, as their events leave little time.
 ABSENT_PAUSE = 5.0
@@ -39,7 +42,8 @@ class Failed:
     clock: float
 
 
-Post = Callable[[Union[Heard, Failed]], None]
+if TYPE_CHECKING:
+    Post = Callable[[Union[Heard, Failed]], None]
 
 
 class Watcher:
