@@ -5,16 +5,15 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from maintenance_handler.cli import main
 from maintenance_handler.history import MOST, History
-from support.handler import PACKAGE_FOLDER, UNTIL_RELEASED, HandlerProcess, task
+from support.handler import UNTIL_RELEASED, HandlerProcess, task
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
@@ -155,13 +154,8 @@ def test_a_reader_that_leaves_early_is_no_error_worth_words(vm: Vm, make_handler
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["rehearse"], ["rehearse", "reboot"], ["status", "--yaml"]])
-def test_a_wrong_command_line_is_told_what_there_is(arguments: list[str]) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "maintenance_handler", *arguments],
-        cwd=PACKAGE_FOLDER,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert result.returncode == 2
-    assert "usage: gce-maintenance-handler" in result.stderr
+def test_a_wrong_command_line_is_told_what_there_is(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 2
+    assert "usage: gce-maintenance-handler" in capsys.readouterr().err

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_handler.files import Lock, is_locked
+from maintenance_handler.journal import Journal, JournalError
 from support.emulator import eventually
 from support.handler import UNTIL_RELEASED, HandlerProcess, newest_entry, steps, task
 from support.vm import Vm
@@ -105,7 +106,7 @@ def test_killed_and_started_after_the_event_it_restores(vm: Vm, make_handler: Ma
 def test_killed_while_drained_it_drains_nothing_again(vm: Vm, make_handler: MakeHandler) -> None:
     """field: drained twice: new event id each poll, forgotten events, restart."""
     handler = drained(vm, make_handler(task("lb")))
-    for _ in range(3):
+    for _unused in range(2):
         handler.kill()
         handler.start()
         handler.until_state("drained")
@@ -174,7 +175,7 @@ def test_an_image_of_a_drained_vm_starts_clean(vm: Vm, make_handler: MakeHandler
     vm.set("id", 4242)
     handler.boot("boot-of-the-clone")
     handler.start()
-    handler.until(lambda: handler.journal()["instance_id"] == "4242", "a journal of its own")
+    handler.until(lambda: handler.journal().get("instance_id") == "4242", "a journal of its own")
     assert handler.trace() == ["drain lb"]
     assert handler.history() == []
     assert (handler.state_dir / f"journal.json.of-{original}").exists()
@@ -186,14 +187,22 @@ def test_an_image_of_a_drained_vm_starts_clean(vm: Vm, make_handler: MakeHandler
     "content",
     [b"", b'{"version": 1, "incid', b'{"version": 99}', b"[]", b"\xff\xfe", b'{"version": 1, "incident": {"id": 7}}'],
 )
-def test_a_journal_that_cannot_be_read_is_set_aside(content: bytes, vm: Vm, make_handler: MakeHandler) -> None:
+def test_a_journal_that_is_not_one_is_told_from_an_empty_one(content: bytes, tmp_path: Path) -> None:
+    journal = Journal(tmp_path)
+    assert journal.read() is None
+    journal.path.write_bytes(content)
+    with pytest.raises(JournalError, match=r"Reading the journal .*/journal\.json: "):
+        journal.read()
+
+
+def test_a_journal_that_cannot_be_read_is_set_aside(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"))
     handler.state_dir.mkdir()
-    (handler.state_dir / "journal.json").write_bytes(content)
+    (handler.state_dir / "journal.json").write_bytes(b'{"version": 1, "incid')
     vm.announce("migrate")
     handler.start()
     handler.until_state("drained")
-    assert (handler.state_dir / "journal.json.unreadable").read_bytes() == content
+    assert (handler.state_dir / "journal.json.unreadable").read_bytes() == b'{"version": 1, "incid'
     assert "Reading the journal" in handler.log()
 
 
@@ -233,12 +242,12 @@ def test_looking_at_a_lock_never_keeps_a_handler_from_taking_it(tmp_path: Path) 
         while not done.is_set():
             seen.append(is_locked(path))
 
-    lookers = [threading.Thread(target=look) for _ in range(3)]
+    lookers = [threading.Thread(target=look) for _unused in range(3)]
     for looker in lookers:
         looker.start()
     eventually(lambda: len(seen) > 3000, what="three thousand looks")
     assert not any(seen)
-    for _ in range(200):
+    for _unused in range(200):
         Lock(path).release()
     done.set()
     for looker in lookers:
