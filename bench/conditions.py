@@ -20,7 +20,7 @@ def conditions() -> str:
 def _cpu_model() -> str:
     with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as lines:
         for line in lines:
-            key, _, value = line.partition(":")
+            key, _unused, value = line.partition(":")
             if key.strip() == "model name":
                 return value.strip()
     return "of an unknown kind"

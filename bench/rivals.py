@@ -99,7 +99,7 @@ class Rival:
 
     def task_began(self) -> int:
         """The time on the monotonic clock, in nanoseconds, at which the task's line comes."""
-        ready, _, _ = select.select([self._fifo], [], [], PATIENCE)
+        ready, _unused, _unused = select.select([self._fifo], [], [], PATIENCE)
         now = time.monotonic_ns()
         if not ready:
             raise DidNotReact(f"{self.title} did not start its task within {PATIENCE:g} s. {self._last_words()}")

@@ -84,7 +84,7 @@ class QueryBudget:
 def seconds_for(queries: int) -> float:
     """How long after the first of so many queries the last one may be sent."""
     budget = QueryBudget()
-    return max((budget.take(0.0) for _ in range(queries)), default=0.0)
+    return max((budget.take(0.0) for query in range(queries)), default=0.0)
 
 
 def _checked(what: str, name: str) -> str:

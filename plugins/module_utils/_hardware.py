@@ -26,14 +26,14 @@ def has_gpu(root: Path) -> bool | None:
     devices = _pci_devices(root)
     if devices is None:
         return None
-    return any(vendor == _NVIDIA and kind.startswith(_DISPLAY_CLASS) for vendor, _, kind in devices)
+    return any(vendor == _NVIDIA and kind.startswith(_DISPLAY_CLASS) for vendor, device, kind in devices)
 
 
 def has_tpu(root: Path) -> bool | None:
     devices = _pci_devices(root)
     if devices is None:
         return None
-    return any(vendor == _GOOGLE and device in _TPUS for vendor, device, _ in devices)
+    return any(vendor == _GOOGLE and device in _TPUS for vendor, device, kind in devices)
 
 
 def is_confidential(root: Path) -> bool | None:

@@ -117,13 +117,13 @@ class MetadataServer:
         *,
         retry_for: float | None = 10.0,
         timeout: float = 5.0,
-        environ: Mapping[str, str] = os.environ,
+        environ: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
         on_retry: Callable[[MetadataError, float], None] | None = None,
     ) -> None:
-        written, self._host_origin = _chosen_host(host, environ)
+        written, self._host_origin = _chosen_host(host, os.environ if environ is None else environ)
         self._name, self._port = _parse_host(written, self._host_origin)
         self.host = _joined_host(self._name, self._port)
         self._retry_for = retry_for
@@ -370,7 +370,7 @@ def _is_missing_slash(request: _Request, response: Response) -> bool:
     if request.method != "GET" or response.status != 301 or request.path.endswith("/"):
         return False
     location = response.headers.get("location", "")
-    _, separator, after_scheme = location.partition("://")
+    _unused, separator, after_scheme = location.partition("://")
     path = "/" + after_scheme.partition("/")[2] if separator else location
     return path.partition("?")[0] == encoded_path(request.path) + "/"
 

@@ -39,8 +39,8 @@ seealso:
     description: What the maintenance window's fields mean.
     link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
   - module: gce.guest.wait_for_metadata
-  - plugin: gce.guest.maintenance_handler
-    plugin_type: role
+  - ref: ansible_collections.gce.guest.docsite.guide_maintenance_handler
+    description: What hears of these events, and drains and restores the VM.
 """
 
 EXAMPLES = r"""

@@ -42,7 +42,7 @@ class AnswerCache:
         key = (server.host, path, recursive)
         if key not in self._answers:
             self._answers[key] = (now, _asked(server, path, recursive))
-        _, answer = self._answers[key]
+        _unused, answer = self._answers[key]
         if isinstance(answer, NotFound):
             raise answer.with_traceback(None)
         return answer

@@ -30,7 +30,7 @@ class EmulatorThread:
         self.metadata: dict[str, str] = self._emulator.ready()["metadata"]
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         asyncio.run_coroutine_threadsafe(self._emulator.stop(), self._loop).result(30)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(30)

@@ -78,12 +78,12 @@ class Drive:
 
     def on(self, event: str) -> list[str]:
         """The metadata server announces a migration, termination or preemption."""
-        key, value, _ = SIGNALS[event]
+        key, value, _unused = SIGNALS[event]
         return self.hear(key, value)
 
     def off(self, event: str) -> list[str]:
         """The metadata server takes it back."""
-        key, _, value = SIGNALS[event]
+        key, _unused, value = SIGNALS[event]
         return self.hear(key, value)
 
     def window(self, start_in: float | None, status: str = "PENDING", **fields: Any) -> list[str]:

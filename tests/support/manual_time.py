@@ -46,7 +46,7 @@ class ManualTime:
     def advance(self, seconds: float) -> None:
         end = self.now + seconds
         while self._calls and self._calls[0][0] <= end:
-            when, _, handle = heapq.heappop(self._calls)
+            when, _unused, handle = heapq.heappop(self._calls)
             self.now = max(self.now, when)
             if handle.call is not None:
                 handle.call()

@@ -28,7 +28,7 @@ class Peer:
         while b"\r\n\r\n" not in self._buffer:
             if not self._receive():
                 return b""
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
+        head, _unused, self._buffer = self._buffer.partition(b"\r\n\r\n")
         lengths = [line.split(b":")[1] for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
         size = int(lengths[0]) if lengths else 0
         while len(self._buffer) < size:
@@ -119,7 +119,7 @@ class RawServer:
 
     def _accept(self) -> None:
         while True:
-            sock, _ = self._listener.accept()
+            sock, _unused = self._listener.accept()
             if self._closing:
                 sock.close()
                 return

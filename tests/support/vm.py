@@ -31,12 +31,12 @@ class Vm:
 
     def announce(self, event: str) -> None:
         """Have the platform announce an event."""
-        key, value, _ = SIGNALS[event]
+        key, value, _unused = SIGNALS[event]
         self.set(key, value)
 
     def withdraw(self, event: str) -> None:
         """Have it say that the event is over."""
-        key, _, nothing = SIGNALS[event]
+        key, _unused, nothing = SIGNALS[event]
         self.set(key, nothing)
 
     def fault(self, kind: str, **options: Any) -> str:

@@ -8,9 +8,10 @@ import dataclasses
 import json
 import socket
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
-FLAVOR = {"Metadata-Flavor": "Google"}
+FLAVOR: Mapping[str, str] = MappingProxyType({"Metadata-Flavor": "Google"})
 V1 = "/computeMetadata/v1/"
 
 
@@ -46,7 +47,7 @@ class Connection:
     """One connection; requests on it go one after the other."""
 
     def __init__(self, address: str, *, timeout: float = 20.0) -> None:
-        host, _, port = address.rpartition(":")
+        host, _unused, port = address.rpartition(":")
         self._host = address
         self._socket = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -69,7 +70,7 @@ class Connection:
         status_line = self.read_line()
         headers: list[tuple[str, str]] = []
         while line := self.read_line():
-            key, _, value = line.partition(": ")
+            key, _unused, value = line.partition(": ")
             headers.append((key, value))
         length = int(next(value for key, value in headers if key.lower() == "content-length"))
         body = self._file.read(length)
@@ -97,7 +98,7 @@ class Connection:
     def __enter__(self) -> Connection:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self.close()
 
 

@@ -149,7 +149,7 @@ def _task_conflicts(entry: Mapping[str, Any]) -> list[str]:
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        keys = [key for key, _ in pairs]
+        keys = [key for key, _unused in pairs]
         raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
     return result
 

@@ -54,7 +54,7 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Take it. Raises `Locked`, or OSError."""
         self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        for _ in range(_TRIES):
+        for _unused in range(_TRIES):
             if _flock(self._descriptor, fcntl.LOCK_EX):
                 return
             time.sleep(_PAUSE)

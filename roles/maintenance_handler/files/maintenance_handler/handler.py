@@ -217,7 +217,7 @@ class Handler:
         self._observe(Reconfigured(self._config.tasks))
 
     def _turn(self) -> None:
-        for key, _ in self._selector.select(self._patience()):
+        for key, _unused in self._selector.select(self._patience()):
             if key.data is None:
                 self._drain_wake()
             else:

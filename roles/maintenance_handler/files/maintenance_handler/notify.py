@@ -9,9 +9,9 @@ import socket
 from collections.abc import Mapping
 
 
-def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
+def notify(message: str, environ: Mapping[str, str] | None = None) -> None:
     """Send a line such as `READY=1`. Does nothing outside systemd, nor when systemd does not listen."""
-    address = environ.get("NOTIFY_SOCKET", "")
+    address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
     if not address:
         return
     if address.startswith("@"):
@@ -24,8 +24,9 @@ def notify(message: str, environ: Mapping[str, str] = os.environ) -> None:
             return
 
 
-def watchdog_interval(environ: Mapping[str, str] = os.environ) -> float | None:
+def watchdog_interval(environ: Mapping[str, str] | None = None) -> float | None:
     """Seconds between signs of life, half of what systemd allows; None when it does not ask for any."""
+    environ = os.environ if environ is None else environ
     microseconds = environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdigit() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None

@@ -131,7 +131,7 @@ class TaskProcess:
 
     def close(self) -> list[str]:
         """Let go of the output. Answers the last lines."""
-        lines, _ = self.read_lines()
+        lines, _unused = self.read_lines()
         if self._pending:
             lines += self._loggable([self._pending])
         self._output.close()

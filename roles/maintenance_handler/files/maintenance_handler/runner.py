@@ -86,11 +86,11 @@ class Runner:
 
     def next_time(self) -> float | None:
         """When on the clock to poll although nothing happened."""
-        return min((process.next_time() for _, process in self._running.values()), default=None)
+        return min((process.next_time() for _unused, process in self._running.values()), default=None)
 
     def hand_over(self) -> None:
         """End everything, without a word to anybody: in the journal the steps stay open, for the next handler."""
-        for _, process in self._running.values():
+        for _unused, process in self._running.values():
             process.end(time.monotonic())
         give_up_at = time.monotonic() + HAND_OVER
         while self._running and time.monotonic() < give_up_at:

@@ -222,7 +222,7 @@ class _ComputeFace:
             "kind": "compute#guestAttributes",
             "selfLink": f"{SERVICE_URL}/{instance_path(instance)}/getGuestAttributes",
         }
-        namespace, _, key = (variable or query_path).partition("/")
+        namespace, _unused, key = (variable or query_path).partition("/")
         items = [
             {"namespace": space, "key": name, "value": value}
             for space, values in sorted(instance.guest_attributes.items())

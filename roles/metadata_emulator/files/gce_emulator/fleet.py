@@ -313,7 +313,7 @@ def _default_id(project: str, zone: str, name: str) -> int:
 
 
 def _default_hostname(project: str, zone: str, name: str) -> str:
-    domain, _, short = project.rpartition(":")
+    domain, _unused, short = project.rpartition(":")
     return f"{name}.{zone}.c.{short}.{domain}.internal" if domain else f"{name}.{zone}.c.{project}.internal"
 
 

@@ -88,7 +88,7 @@ def select(resources: Sequence[Resource], query: ListQuery, scope_of: Callable[[
     given = keyed[: query.max_results]
     more = bool(given) and len(keyed) > len(given)
     token = _encode_token(given[-1][0], query.newest_first) if more else None
-    return Page([resource for _, resource in given], token)
+    return Page([resource for _unused, resource in given], token)
 
 
 def parse_filter(text: str) -> Predicate:

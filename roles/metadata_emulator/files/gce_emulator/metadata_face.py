@@ -92,7 +92,7 @@ class MetadataFace:
     # Requests
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        raw_path, _, query = request.raw_path.partition("?")
+        raw_path, _unused, query = request.raw_path.partition("?")
         instance = self._instance
         entry = instance.project.journal.record(
             instance.clock.time(), "metadata", instance.name, request.method, raw_path, query

@@ -369,9 +369,9 @@ def _outage(options: Mapping[str, Option], last_moment: Callable[[Run], None]) -
 
 def _event_in_window(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
     if instance.scheduling.on_host_maintenance == "MIGRATE":
-        _, *rest = _migration(instance, options)
+        _unused, *rest = _migration(instance, options)
         return (Step(f"announce {MIGRATE}", _announce_event_of_window(MIGRATE), START), *rest)
-    _, *rest = _termination(instance, options)
+    _unused, *rest = _termination(instance, options)
     return (Step(f"announce {TERMINATE}", _announce_event_of_window(TERMINATE), START), *rest)
 
 

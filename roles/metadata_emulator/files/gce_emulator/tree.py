@@ -140,7 +140,7 @@ def dump(node: Node) -> Any:
         return _leaf_in_tree(node.value)
     shown = [(name, dump(entry)) for name, entry in _sorted_entries(node) if not _is_hidden(entry)]
     if node.keys == NUMBERED:
-        return [content for _, content in shown]
+        return [content for _unused, content in shown]
     if node.keys == FIXED:
         return {camel_case(name): content for name, content in shown}
     return dict(shown)

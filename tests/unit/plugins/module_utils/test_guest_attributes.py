@@ -72,7 +72,7 @@ def test_errors_are_of_one_family() -> None:
 def test_budget_by_example() -> None:
     budget = QueryBudget()
 
-    assert [budget.take(100.0) for _ in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 60]
+    assert [budget.take(100.0) for _unused in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 60]
     assert budget.take(161.5) == 0
 
 
@@ -82,7 +82,7 @@ def test_budget_counts_from_the_answer() -> None:
         budget.take(100.0)
         budget.answered(answered)
 
-    assert [budget.take(104.0) for _ in range(4)] == [0, 0, 1, 1]
+    assert [budget.take(104.0) for _unused in range(4)] == [0, 0, 1, 1]
 
 
 @pytest.mark.parametrize("queries, seconds", [(0, 0), (1, 0), (3, 0), (4, 1), (10, 3), (11, 60), (32, 180)])

@@ -230,7 +230,7 @@ class TestConnection:
     def test_is_kept_for_the_next_exchange(self, play: Play) -> None:
         server, connection = play(answering(*[OK] * 3))
 
-        assert [get(connection).body for _ in range(3)] == [b"NONE"] * 3
+        assert [get(connection).body for _unused in range(3)] == [b"NONE"] * 3
         assert server.connections == 1
 
     def test_is_not_kept_when_the_server_says_so(self, play: Play) -> None:
@@ -289,7 +289,7 @@ class TestConnection:
             peer.read_request()
             end(peer)
 
-        _, connection = play(read_two_answer_one, answering(OK))
+        _unused, connection = play(read_two_answer_one, answering(OK))
 
         get(connection)
         with pytest.raises(ConnectionLost) as caught:
@@ -304,7 +304,7 @@ class TestConnection:
             peer.read_request()
             peer.send(OK[:1])
 
-        _, connection = play(answer_one_and_a_bit)
+        _unused, connection = play(answer_one_and_a_bit)
 
         get(connection)
         with pytest.raises(ConnectionLost) as caught:
@@ -319,7 +319,7 @@ class TestConnection:
             peer.send(sent)
             end(peer)
 
-        _, connection = play(cut)
+        _unused, connection = play(cut)
 
         with pytest.raises(ConnectionLost) as caught:
             get(connection)
@@ -352,7 +352,7 @@ class TestConnection:
         def stare(peer: Peer) -> None:
             release.wait(PATIENCE)
 
-        _, connection = play(stare)
+        _unused, connection = play(stare)
 
         with pytest.raises(DeadlinePassed):
             connection.exchange("PUT", "/", {}, b"." * (1 << 25), Deadline(0.2, time.monotonic))
@@ -395,7 +395,7 @@ class TestConnection:
 
     def test_tries_every_address_of_a_name(self, play: Play) -> None:
         """localhost is ::1 and 127.0.0.1 on most machines, and the server listens on the second only."""
-        server, _ = play(answering(OK))
+        server, _unused = play(answering(OK))
         connection = Connection("localhost", server.port)
 
         assert get(connection).status == 200
@@ -405,7 +405,7 @@ class TestConnection:
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="options of Linux")
 def test_silence_of_the_other_side_is_noticed_long_before_the_deadline(play: Play) -> None:
     """field: a hanging GET without client deadline hangs for ever once the TCP connection is half open."""
-    server, _ = play(Peer.hang)
+    server, _unused = play(Peer.hang)
 
     with connect("127.0.0.1", server.port, soon()) as sock:
         assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)

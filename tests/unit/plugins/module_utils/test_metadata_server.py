@@ -50,7 +50,7 @@ WEB_PAGE = http_answer("200 OK", b"<html>Sign in</html>", content_type="text/htm
 ERROR_PAGE = (
     "<!DOCTYPE html>\n<html lang=en>\n  <title>Error {code} ({reason})!!1</title>\n"
     "  <style>\n    *{{margin:0;padding:0}}html{{color:#222}}\n  </style>\n"
-    "  <p><b>{code}.</b> <ins>That’s an error.</ins>\n  <p>{text} <ins>That’s all we know.</ins>\n"  # noqa: RUF001
+    "  <p><b>{code}.</b> <ins>That\u2019s an error.</ins>\n  <p>{text} <ins>That\u2019s all we know.</ins>\n"
 )
 
 
@@ -167,7 +167,7 @@ class TestRequests:
         assert request_line(server.requests[0]).endswith("&timeout_sec=5&recursive=true&alt=text HTTP/1.1")
 
     def test_wait_takes_any_number_of_them(self, play: Play) -> None:
-        _, client = play(answering(NONE))
+        _unused, client = play(answering(NONE))
 
         assert client.wait("instance/maintenance-event", None, 10**15).value == "NONE"
 
@@ -185,18 +185,18 @@ class TestRequests:
 
         client.put("instance/guest-attributes/a/b", value)
         client.delete("instance/guest-attributes/a/b")
-        head, _, body = server.requests[0].partition(b"\r\n\r\n")
+        head, _unused, body = server.requests[0].partition(b"\r\n\r\n")
         assert request_line(head) == f"PUT {ROOT}instance/guest-attributes/a/b HTTP/1.1"
         assert (f"Content-Length: {len(sent)}".encode() in head, body) == (True, sent)
         assert request_line(server.requests[1]) == f"DELETE {ROOT}instance/guest-attributes/a/b HTTP/1.1"
 
     def test_what_a_put_is_answered_with_does_not_matter(self, play: Play) -> None:
-        _, client = play(answering(http_answer("200 OK", content_type="application/json")), retry_for=0)
+        _unused, client = play(answering(http_answer("200 OK", content_type="application/json")), retry_for=0)
 
         client.put("instance/guest-attributes/a/b", "c")
 
     def test_put_refuses_half_a_character_without_showing_the_value(self, play: Play) -> None:
-        _, client = play(answering())
+        _unused, client = play(answering())
 
         with pytest.raises(BadRequest, match="not Unicode") as caught:
             client.put("instance/guest-attributes/a/b", "hunter2\ud83d")
@@ -210,7 +210,7 @@ class TestRequests:
             client.get("instance/id")
             client.close()
 
-        threads = [threading.Thread(target=ask_twice) for _ in range(3)]
+        threads = [threading.Thread(target=ask_twice) for _unused in range(3)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -281,31 +281,33 @@ class TestPaths:
 
 class TestAnswers:
     def test_text(self, play: Play) -> None:
-        _, client = play(answering(http_answer("200 OK", b" a\xff\n", etag="ab", content_type="application/text")))
+        _unused, client = play(
+            answering(http_answer("200 OK", b" a\xff\n", etag="ab", content_type="application/text"))
+        )
 
         assert client.get("instance/attributes/x") == Answer(" a\udcff\n", "ab", "application/text", b" a\xff\n")
 
     def test_no_etag_where_there_is_none(self, play: Play) -> None:
-        _, client = play(answering(http_answer("200 OK", b"instance/\n")))
+        _unused, client = play(answering(http_answer("200 OK", b"instance/\n")))
 
         assert client.get("").etag is None
 
     @pytest.mark.parametrize("content_type", ["application/json", "Application/JSON; charset=utf-8"])
     def test_json_keeps_integers_exact(self, play: Play, content_type: str) -> None:
         body = b'{"id":13338084817863113001,"mtu":1460,"load":0.5,"name":"\xc3\xa9"}'
-        _, client = play(answering(http_answer("200 OK", body, content_type=content_type)))
+        _unused, client = play(answering(http_answer("200 OK", body, content_type=content_type)))
 
         value = client.get("instance/", recursive=True).value
         assert value == {"id": 13338084817863113001, "mtu": 1460, "load": 0.5, "name": "é"}
         assert (type(value["id"]), type(value["load"])) == (int, float)
 
     def test_json_that_was_asked_for_is_read_whatever_it_calls_itself(self, play: Play) -> None:
-        _, client = play(answering(http_answer("200 OK", b'"NONE"', content_type="application/text")))
+        _unused, client = play(answering(http_answer("200 OK", b'"NONE"', content_type="application/text")))
 
         assert client.get("instance/maintenance-event", alt="json").value == "NONE"
 
     def test_text_that_looks_like_json_stays_text(self, play: Play) -> None:
-        _, client = play(answering(http_answer("200 OK", b"[1]", content_type="application/text")))
+        _unused, client = play(answering(http_answer("200 OK", b"[1]", content_type="application/text")))
 
         assert client.get("instance/attributes/x").value == "[1]"
 
@@ -395,7 +397,7 @@ class TestRefusals:
             "this server. Legacy metadata endpoint accessed: /x\n    Legacy metadata endpoints are disabled. "
             "Please use the /v1/ endpoint."
         )
-        _, client = play(answering(error_page(403, "Forbidden", text)))
+        _unused, client = play(answering(error_page(403, "Forbidden", text)))
 
         with pytest.raises(Forbidden) as caught:
             client.get("instance/x")
@@ -407,14 +409,16 @@ class TestRefusals:
         assert str(caught.value).endswith(caught.value.text)
 
     def test_403_of_guest_attributes_says_how_to_enable_them(self, play: Play) -> None:
-        _, client = play(answering(http_answer("403 Forbidden", b"Guest attributes endpoint access is disabled.")))
+        _unused, client = play(
+            answering(http_answer("403 Forbidden", b"Guest attributes endpoint access is disabled."))
+        )
 
         with pytest.raises(Forbidden, match="Set enable-guest-attributes=TRUE") as caught:
             client.put("instance/guest-attributes/a/b", "c")
         assert caught.value.text == "Guest attributes endpoint access is disabled."
 
     def test_a_page_is_cut_and_cleaned(self, play: Play) -> None:
-        _, client = play(answering(http_answer("403 Forbidden", b"\x1b[2J\x00<b" * 100000 + b"\xff")))
+        _unused, client = play(answering(http_answer("403 Forbidden", b"\x1b[2J\x00<b" * 100000 + b"\xff")))
 
         with pytest.raises(Forbidden) as caught:
             client.get("instance/x")
@@ -423,7 +427,7 @@ class TestRefusals:
 
     def test_no_notifications_is_an_answer(self, play: Play) -> None:
         """field: `503 {"error":"no notifications have been received yet…"}` taken for an outage."""
-        _, client = play(answering(NO_NOTIFICATIONS))
+        _unused, client = play(answering(NO_NOTIFICATIONS))
 
         with pytest.raises(NoNotifications) as caught:
             client.wait("instance/upcoming-maintenance", None, 60)
@@ -476,7 +480,7 @@ class TestRetries:
         """field: an HTML body or truncated JSON with status 200 breaks the agent."""
         if name == "number too long" and sys.version_info < (3, 11):
             pytest.skip("Python 3.11 limits the digits of an int")
-        _, client = play(failing(name), answering(NONE))
+        _unused, client = play(failing(name), answering(NONE))
 
         assert client.get("instance/maintenance-event").value == "NONE"
         assert [type(error) for error in client.retried] == [FAILURES[name][1]]
@@ -484,7 +488,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("name", FAILURES)
     def test_a_lasting_failure_is_told_in_a_sentence(self, play: Play, name: str) -> None:
-        _, kind, words = FAILURES[name]
+        _unused, kind, words = FAILURES[name]
         server, client = play(failing(name), retry_for=0)
 
         with pytest.raises(kind, match=words) as caught:
@@ -496,7 +500,7 @@ class TestRetries:
         assert (client.retried, client.time.pauses) == ([], [])
 
     def test_nobody_needs_to_listen(self, play: Play) -> None:
-        _, client = play(answering(UNAVAILABLE, NONE), on_retry=None)
+        _unused, client = play(answering(UNAVAILABLE, NONE), on_retry=None)
 
         assert client.get("instance/maintenance-event").value == "NONE"
 
@@ -539,7 +543,7 @@ class TestRetries:
             client.time.now += 40
             peer.reset()
 
-        _, client = play(hang_and_reset, answering(NONE), retry_for=10)
+        _unused, client = play(hang_and_reset, answering(NONE), retry_for=10)
 
         assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
         assert client.time.pauses == [0]
@@ -554,7 +558,7 @@ class TestRetries:
             peer.send(NONE if in_time else NONE[:20])
             peer.hang()
 
-        _, client = play(answer_late, retry_for=0)
+        _unused, client = play(answer_late, retry_for=0)
 
         outcome = contextlib.nullcontext() if in_time else pytest.raises(Unavailable, match="within 70 s")
         with outcome:
@@ -564,10 +568,10 @@ class TestRetries:
         """field: a client that gives up without closing leaks hanging GETs until the server refuses."""
         server, client = play(Peer.hang, timeout=0.02, retry_for=0)
 
-        for _ in range(10):
+        for _unused in range(10):
             with pytest.raises(Unavailable, match=r"no complete answer within 0\.02 s"):
                 client.get("instance/maintenance-event")
-        assert [server.ends.get(timeout=PATIENCE) for _ in range(10)] == ["FIN"] * 10
+        assert [server.ends.get(timeout=PATIENCE) for _unused in range(10)] == ["FIN"] * 10
 
     def test_many_failures_leave_no_file_descriptor_behind(self, play: Play) -> None:
         """field: memory, fd and thread leaks over days."""
@@ -581,9 +585,9 @@ class TestRetries:
             peer.close()
             done.release()
 
-        _, client = play(fail_somehow, retry_for=0)
+        _unused, client = play(fail_somehow, retry_for=0)
         counts = []
-        for _ in range(100):
+        for _unused in range(100):
             with pytest.raises(Unavailable):
                 client.get("instance/name")
             assert done.acquire(timeout=PATIENCE)
@@ -627,7 +631,7 @@ class TestRetries:
             peer.send(NONE[20:])
             peer.hang()
 
-        _, client = play(answer_one_and_close_late, answer_late, retry_for=0)
+        _unused, client = play(answer_one_and_close_late, answer_late, retry_for=0)
 
         client.get("instance/id")
         assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
@@ -647,16 +651,16 @@ class TestRetries:
 
     def test_a_wait_needs_an_etag_to_go_on_from(self, play: Play) -> None:
         """Without one, the next wait would be answered at once, and the next: a busy loop."""
-        _, client = play(answering(http_answer("200 OK", b"NONE")), retry_for=0)
+        _unused, client = play(answering(http_answer("200 OK", b"NONE")), retry_for=0)
 
         with pytest.raises(NotMetadataServer, match="without an ETag"):
             client.wait("instance/maintenance-event", None, 60)
 
     def test_whoever_listens_or_sleeps_may_stop_it(self, play: Play) -> None:
-        def stop(*_: object) -> None:
+        def stop(*_unused: object) -> None:
             raise KeyboardInterrupt
 
-        _, client = play(answering(UNAVAILABLE, NONE), on_retry=stop)
+        _unused, client = play(answering(UNAVAILABLE, NONE), on_retry=stop)
 
         with pytest.raises(KeyboardInterrupt):
             client.get("instance/name")
@@ -677,9 +681,9 @@ class TestSecrets:
     def test_no_error_holds_a_value(self, play: Play) -> None:
         token = json_answer(b'{"access_token": "hunter2"')
         pages = [token, token.replace(b"Google", b"Gaggle"), token.replace(b"application/json", b"text/html")]
-        _, client = play(answering(*pages), retry_for=0)
+        _unused, client = play(answering(*pages), retry_for=0)
 
-        for _ in pages:
+        for _unused in pages:
             with pytest.raises(Unavailable) as caught:
                 client.get("instance/service-accounts/default/token")
             assert "hunter2" not in everything_in(caught.value)

@@ -78,12 +78,12 @@ class Guest:
         return self.instance.guest_attributes.get("ns", {})
 
     def requests(self) -> list[tuple[str, int]]:
-        return [(method, status) for method, status, _ in self._emulator.journal()]
+        return [(method, status) for method, status, _unused in self._emulator.journal()]
 
     def writes(self) -> list[str]:
         return [
             path.removeprefix("instance/guest-attributes/")
-            for method, _, path in self._emulator.journal()
+            for method, _unused, path in self._emulator.journal()
             if method in WRITES
         ]
 
@@ -254,7 +254,7 @@ class TestBudget:
         with EmulatorThread(FLEET, time.clock) as emulator:
             guest = Guest("lossy", emulator, time)
             # Somebody else's three queries of this second.
-            for _ in range(3):
+            for _unused in range(3):
                 guest.instance.guest_attribute_queries.spend()
             assert guest.run({"a": "1", "b": "2"})["changed"]
             assert guest.attributes == {"a": "1", "b": "2"}

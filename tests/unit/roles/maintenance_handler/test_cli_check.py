@@ -97,7 +97,7 @@ REFUSED: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize("content, problem", REFUSED, ids=[problem[:60] for _, problem in REFUSED])
+@pytest.mark.parametrize("content, problem", REFUSED, ids=[problem[:60] for _unused, problem in REFUSED])
 def test_refuses_in_one_line_that_says_where(
     content: Any, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -98,7 +98,7 @@ def test_is_possible_while_a_window_is_announced_days_ahead(vm: Vm, make_handler
     handler = make_handler(task("lb", "migrate"), task("db", "window", "terminate", lead=600)).start()
     vm.announce("window")
     handler.until_state("announced")
-    for _ in range(2):
+    for _unused in range(2):
         result = handler.command("rehearse", "migrate", "--execute")
         assert result.returncode == 0, result.stderr
         # Each tells of its own steps only.
@@ -153,7 +153,7 @@ def test_ctrl_c_finishes_it_and_twice_leaves_it_to_the_next_handler(vm: Vm, make
     handler.until_traced("drain lb", "drain db")
     rehearsal.send_signal(signal.SIGINT)
     rehearsal.send_signal(signal.SIGTERM)
-    _, err = rehearsal.communicate(timeout=20)
+    _unused, err = rehearsal.communicate(timeout=20)
     assert rehearsal.returncode == 1
     assert "the rehearsal was interrupted; the next handler restores what it drained" in err
     handler.start()
@@ -166,6 +166,6 @@ def test_says_so_when_the_handler_ends_in_the_middle(vm: Vm, make_handler: MakeH
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb")
     handler.kill()
-    _, err = rehearsal.communicate(timeout=20)
+    _unused, err = rehearsal.communicate(timeout=20)
     assert rehearsal.returncode == 1
     assert "the handler ended during the rehearsal; started again, it restores what was drained" in err

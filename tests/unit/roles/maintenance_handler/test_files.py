@@ -101,11 +101,11 @@ def test_looking_at_a_lock_takes_it_from_nobody(tmp_path: Path) -> None:
         while not done.is_set():
             is_locked(path)
 
-    lookers = [threading.Thread(target=look) for _ in range(2)]
+    lookers = [threading.Thread(target=look) for _unused in range(2)]
     for looker in lookers:
         looker.start()
     try:
-        for _ in range(20):
+        for _unused in range(20):
             Lock(path).release()
     finally:
         done.set()

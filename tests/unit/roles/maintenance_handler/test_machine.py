@@ -691,7 +691,7 @@ class TestLead:
         announced = window_at(drive.now.at - 5)
         drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
         drive.ends("a")
-        for _ in range(5):
+        for _unused in range(5):
             assert drive.wait(60) == []
             assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == []
         assert drive.phase == "drained"

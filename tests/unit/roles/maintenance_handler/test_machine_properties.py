@@ -85,12 +85,12 @@ class AnyCourse(RuleBasedStateMachine):
 
     @rule(event=st.sampled_from([MIGRATE, TERMINATE, PREEMPT]))
     def announce(self, event: str) -> None:
-        key, value, _ = SIGNALS[event]
+        key, value, _unused = SIGNALS[event]
         self._say(key, value)
 
     @rule(event=st.sampled_from([MIGRATE, PREEMPT]))
     def take_back(self, event: str) -> None:
-        key, _, value = SIGNALS[event]
+        key, _unused, value = SIGNALS[event]
         self._say(key, value)
 
     @rule(
@@ -120,10 +120,10 @@ class AnyCourse(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         until = self.drive.now.clock + seconds
         while True:
-            ends = [end for _, end in self.processes.values()]
+            ends = [end for _unused, end in self.processes.values()]
             soonest = min([until, *ends, *([] if self.drive.state.wake_at is None else [self.drive.state.wake_at])])
             self._act(self.drive.wait(max(0.0, soonest - self.drive.now.clock)))
-            late = [number for number, (_, end) in self.processes.items() if end <= self.drive.now.clock]
+            late = [number for number, (_unused, end) in self.processes.items() if end <= self.drive.now.clock]
             for number in late:
                 self._end(number, TIMEOUT)
             if not late and self.drive.now.clock >= until - SLACK:
@@ -172,7 +172,7 @@ class AnyCourse(RuleBasedStateMachine):
         for event in (MIGRATE, PREEMPT):
             self.take_back(event)
         self.cancel_window()
-        for _ in range(200):
+        for _unused in range(200):
             if self.drive.state.incident is None:
                 return
             self.wait(30.0)
@@ -242,6 +242,10 @@ class AnyCourse(RuleBasedStateMachine):
         if earlier[-1].phase == RESTORE:
             assert earlier[-1].outcome != OK, "restored twice"
         assert not any(one.open and one.phase == DRAIN for one in incident.steps), "restored beside a drain"
+        skipped = {skip.serial for skip in incident.skips if skip.task == start.task.name}
+        wanting = [signal for signal in incident.signals if signal.event in start.task.on]
+        at_once = [signal for signal in wanting if start.task.lead_for(signal.event) is None]
+        assert skipped.issuperset(signal.serial for signal in at_once), "restored while its event is on"
         assert all(signal.confirmed for signal in incident.signals), "restored while blind"
         on = {signal.event for signal in incident.signals}
         above = [each for each in incident.tasks if each.stage > start.task.stage and each.has(RESTORE)]

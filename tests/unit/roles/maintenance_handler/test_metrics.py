@@ -60,6 +60,6 @@ def test_it_does_not_grow_with_the_polls() -> None:
     metrics = Metrics()
     metrics.count("polls_total", key="a")
     size = len(metrics.text())
-    for _ in range(8):
+    for _unused in range(8):
         metrics.count("polls_total", key="a")
     assert len(metrics.text()) == size

@@ -271,7 +271,7 @@ class TestCannotStart:
     def test_it_leaves_nothing_open(self) -> None:
         """field: memory, fd and thread leaks over days."""
         before = len(os.listdir("/proc/self/fd"))
-        for _ in range(3):
+        for _unused in range(3):
             with pytest.raises(CannotStart):
                 TaskProcess(["/no"], environment={}, user=None, document={}, now=START, until=UNTIL)
         assert len(os.listdir("/proc/self/fd")) == before

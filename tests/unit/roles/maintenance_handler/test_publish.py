@@ -31,7 +31,7 @@ class Publishing:
     def __enter__(self) -> Publishing:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, *_unused: object) -> None:
         self.close()
         self.server.close()
 

@@ -69,7 +69,7 @@ class Bench:
             self.turn()
 
     def turn(self) -> None:
-        for key, _ in self.selector.select(0.01):
+        for key, _unused in self.selector.select(0.01):
             self.runner.read(key.data)
 
     @property
@@ -234,7 +234,7 @@ def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:
     """field: memory, fd and thread leaks over days."""
     bench.run(start("exit 0"))
     before = open_files()
-    for _ in range(5):
+    for _unused in range(5):
         bench.run(start("echo x; exit 1"))
     assert open_files() == before
 

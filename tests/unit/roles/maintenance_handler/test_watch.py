@@ -68,7 +68,7 @@ def watching(*scripts: Script, key: str = MAINTENANCE_EVENT_KEY) -> Iterator[Wat
 def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news() -> None:
     """field: `last_etag` not sent: a change between two polls is lost."""
     with watching(answering(NONE, MIGRATE, NONE, MIGRATE)) as watch:
-        assert [watch.turn() for _ in range(4)] == [NEWS_PAUSE] * 4
+        assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE] * 4
         assert watch.heard() == ["NONE", "MIGRATE_ON_HOST_MAINTENANCE", "NONE", "MIGRATE_ON_HOST_MAINTENANCE"]
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-none", "etag-migrate", "etag-none"]
         assert {(one["wait_for_change"], one["timeout_sec"]) for one in watch.asked()} == {("true", "60")}
@@ -91,7 +91,7 @@ def test_an_answer_without_news_is_an_answer() -> None:
 def test_an_etag_that_changes_while_the_value_does_not_makes_no_busy_loop() -> None:
     flapping = [http_answer("200 OK", b"NONE", etag=f"etag-{number}") for number in range(3)]
     with watching(answering(*flapping)) as watch:
-        assert [watch.turn() for _ in flapping] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN]
+        assert [watch.turn() for _unused in flapping] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN]
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-0", "etag-1"]
 
 
@@ -168,7 +168,7 @@ def test_one_connection_for_all_its_questions() -> None:
     with watching(answering(*[NONE] * 500)) as watch:
         watch.turn()
         before = len(os.listdir("/proc/self/fd"))
-        for _ in range(499):
+        for _unused in range(499):
             watch.turn()
         assert watch.server.connections == 1
         assert len(os.listdir("/proc/self/fd")) == before

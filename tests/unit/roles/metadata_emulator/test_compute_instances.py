@@ -69,7 +69,7 @@ async def test_instance_has_the_shape_of_the_real_one(api: ComputeApi) -> None:
 
 
 async def test_effective_metadata_is_the_instances_over_the_projects(api: ComputeApi) -> None:
-    _, web = await api.get("zones/us-east1-b/instances/web-1")
+    _unused, web = await api.get("zones/us-east1-b/instances/web-1")
     assert web["resourceStatus"]["effectiveInstanceMetadata"] == {
         "enableGuestAttributesMetadataValue": True,
         "enableOsloginMetadataValue": False,
@@ -78,20 +78,20 @@ async def test_effective_metadata_is_the_instances_over_the_projects(api: Comput
 
 
 async def test_instance_without_metadata_has_no_items(api: ComputeApi) -> None:
-    _, web = await api.get("zones/us-east1-b/instances/web-2")
+    _unused, web = await api.get("zones/us-east1-b/instances/web-2")
     assert web["metadata"].keys() == {"kind", "fingerprint"}
     assert web["tags"]["items"] == ["front"]
 
 
 async def test_instance_with_accelerators_and_a_spot_one(api: ComputeApi) -> None:
-    _, gpu = await api.get("zones/us-west4-a/instances/gpu-1")
+    _unused, gpu = await api.get("zones/us-west4-a/instances/gpu-1")
     assert gpu["guestAccelerators"] == [
         {
             "acceleratorType": f"{SERVICE}projects/{PROJECT}/zones/us-west4-a/acceleratorTypes/nvidia-l4",
             "acceleratorCount": 2,
         }
     ]
-    _, spot = await api.get("zones/us-east1-c/instances/spot-1")
+    _unused, spot = await api.get("zones/us-east1-c/instances/spot-1")
     assert spot["scheduling"] == {
         "onHostMaintenance": "TERMINATE",
         "automaticRestart": False,
@@ -105,7 +105,7 @@ async def test_upcoming_maintenance_is_shown_while_there_is_one(api: ComputeApi)
     instance = api.project.instances["web-1"]
     assert "upcomingMaintenance" not in (await api.get("zones/us-east1-b/instances/web-1"))[1]["resourceStatus"]
     instance.set("instance/upcoming-maintenance", {"window_start_time": "2026-12-01T10:00:00Z", "can_reschedule": True})
-    _, web = await api.get("zones/us-east1-b/instances/web-1")
+    _unused, web = await api.get("zones/us-east1-b/instances/web-1")
     assert web["resourceStatus"]["upcomingMaintenance"] == {
         "type": "SCHEDULED",
         "canReschedule": True,
@@ -143,9 +143,9 @@ async def test_list_of_a_zone_without_instances_has_no_items(api: ComputeApi) ->
 
 
 async def test_list_is_filtered_and_paged(api: ComputeApi) -> None:
-    _, first = await api.get("zones/us-east1-b/instances", maxResults="1")
+    _unused, first = await api.get("zones/us-east1-b/instances", maxResults="1")
     assert names(first) == ["web-1"]
-    _, second = await api.get("zones/us-east1-b/instances", maxResults="1", pageToken=first["nextPageToken"])
+    _unused, second = await api.get("zones/us-east1-b/instances", maxResults="1", pageToken=first["nextPageToken"])
     assert names(second) == ["web-2"]
     assert "nextPageToken" not in second
     assert names((await api.get("zones/us-east1-b/instances", filter="labels.owner:*"))[1]) == ["web-1"]
@@ -170,7 +170,7 @@ async def test_aggregated_list_names_each_zone_of_the_fleet(api: ComputeApi) -> 
 
 
 async def test_aggregated_list_of_all_scopes_names_empty_zones_too(api: ComputeApi) -> None:
-    _, answer = await api.get("aggregated/instances", includeAllScopes="true")
+    _unused, answer = await api.get("aggregated/instances", includeAllScopes="true")
     assert answer["items"]["zones/europe-west1-b"]["warning"]["code"] == "NO_RESULTS_ON_PAGE"
     assert aggregated_names(answer)["zones/us-west4-a"] == ["gpu-1"]
 
@@ -179,7 +179,7 @@ async def test_page_of_an_aggregated_list_splits_a_zone(api: ComputeApi) -> None
     pages = []
     token = ""
     while token is not None:
-        _, answer = await api.get("aggregated/instances", maxResults="1", pageToken=token)
+        _unused, answer = await api.get("aggregated/instances", maxResults="1", pageToken=token)
         pages.append({scope: found for scope, found in aggregated_names(answer).items() if found})
         token = answer.get("nextPageToken")
     assert pages == [
@@ -199,7 +199,7 @@ async def test_aggregated_list_of_no_results_at_all(api: ComputeApi) -> None:
 
 async def test_fields_mask_as_fleet_tools_send_it(api: ComputeApi) -> None:
     for fields in ("items.zones.instances(name,zone),nextPageToken", "items/*/instances(name,zone),nextPageToken"):
-        _, answer = await api.get("aggregated/instances", fields=fields, filter="name=gpu-1")
+        _unused, answer = await api.get("aggregated/instances", fields=fields, filter="name=gpu-1")
         zone = f"{SERVICE}projects/{PROJECT}/zones/us-west4-a"
         assert answer == {
             "items": {
@@ -316,7 +316,7 @@ async def test_requests_are_in_the_journal(api: ComputeApi) -> None:
 )
 async def test_fault_with_a_status_hits_as_often_as_told(api: ComputeApi, kind: str, code: int, reason: str) -> None:
     api.project.faults.inject(kind, face="compute", count=2)
-    for _ in range(2):
+    for _unused in range(2):
         status, answer = await api.get("zones/us-east1-b/instances")
         assert (status, answer["error"]["errors"][0]["reason"]) == (code, reason)
     assert (await api.get("zones/us-east1-b/instances"))[0] == 200
@@ -324,7 +324,7 @@ async def test_fault_with_a_status_hits_as_often_as_told(api: ComputeApi, kind: 
 
 async def test_quota_fault_names_the_project_by_number(api: ComputeApi) -> None:
     api.project.faults.inject("rate-limit", face="compute", count=1)
-    _, answer = await api.get("zones/us-east1-b/instances")
+    _unused, answer = await api.get("zones/us-east1-b/instances")
     assert answer["error"]["message"].endswith("for consumer 'project_number:708288290784'.")
 
 

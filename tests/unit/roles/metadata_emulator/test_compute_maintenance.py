@@ -75,7 +75,7 @@ async def test_operation_runs_as_long_as_the_migration() -> None:
         operation = await simulate(api, "web-1")
         while instance.maintenance_event == "NONE":
             await api.get(f"{ZONE}/operations/{operation['name']}")
-        _, seen = await api.get(f"{ZONE}/operations/{operation['name']}")
+        _unused, seen = await api.get(f"{ZONE}/operations/{operation['name']}")
         assert (seen["status"], seen["progress"]) == ("RUNNING", 0)
         api.project.clock.speed = 1e6
         assert (await api.done(seen))["progress"] == 100
@@ -97,7 +97,7 @@ async def test_simulated_maintenance_preempts_a_spot_vm(api: ComputeApi) -> None
     told = follow(api.project.instances["spot-1"])
     assert "error" not in await api.done(await simulate(api, "spot-1"))
     assert told == [(PREEMPTED, "TRUE")]
-    _, spot = await api.get(f"{ZONE}/instances/spot-1")
+    _unused, spot = await api.get(f"{ZONE}/instances/spot-1")
     assert spot["status"] == "TERMINATED"
     assert "lastStopTimestamp" in spot
 
@@ -164,11 +164,11 @@ async def test_performed_maintenance_is_ongoing_and_then_announced_no_more(api: 
             statuses.append(status)
 
     instance.on_change(note)
-    _, operation = await api.post(f"{ZONE}/instances/web-1/performMaintenance")
+    _unused, operation = await api.post(f"{ZONE}/instances/web-1/performMaintenance")
     assert operation["operationType"] == "performMaintenance"
     assert "error" not in await api.done(operation)
     assert statuses == ["PENDING", "ONGOING", None]
-    _, web = await api.get(f"{ZONE}/instances/web-1")
+    _unused, web = await api.get(f"{ZONE}/instances/web-1")
     assert "upcomingMaintenance" not in web["resourceStatus"]
 
 
@@ -178,7 +178,7 @@ async def test_request_id_makes_a_write_happen_once(api: ComputeApi, method: str
     instance.set(UPCOMING_MAINTENANCE, WINDOW)
     told = follow(instance)
     request_id = str(uuid.uuid4())
-    _, first = await api.post(f"{ZONE}/instances/web-1/{method}", requestId=request_id)
+    _unused, first = await api.post(f"{ZONE}/instances/web-1/{method}", requestId=request_id)
     assert first["clientOperationId"] == request_id
     await api.done(first)
     status, again = await api.post(f"{ZONE}/instances/web-1/{method}", requestId=request_id)
@@ -212,7 +212,9 @@ async def test_wait_returns_near_two_minutes_though_the_operation_goes_on() -> N
 
 async def test_operations_are_listed_by_type_and_by_scope(api: ComputeApi) -> None:
     operation = await api.done(await simulate(api, "web-1"))
-    _, listed = await api.get(f"{ZONE}/operations", filter="operationType=simulateMaintenanceEvent AND status=DONE")
+    _unused, listed = await api.get(
+        f"{ZONE}/operations", filter="operationType=simulateMaintenanceEvent AND status=DONE"
+    )
     path = f"projects/{PROJECT}/{ZONE}/operations"
     assert (listed["kind"], listed["id"], listed["selfLink"]) == ("compute#operationList", path, SERVICE + path)
     assert listed["items"] == [operation]

@@ -35,7 +35,7 @@ def items(**attributes: str) -> list[dict[str, str]]:
 
 
 async def metadata(api: ComputeApi, path: str = WEB) -> Any:
-    _, resource = await api.get(path)
+    _unused, resource = await api.get(path)
     return resource["metadata" if path else "commonInstanceMetadata"]
 
 
@@ -67,7 +67,7 @@ async def test_write_of_the_same_content_is_a_write(api: ComputeApi) -> None:
 
 async def test_project_metadata_is_a_global_operation(api: ComputeApi) -> None:
     before = await metadata(api, "")
-    _, operation = await api.post(
+    _unused, operation = await api.post(
         "setCommonInstanceMetadata", {"fingerprint": before["fingerprint"], "items": items(tier="prod")}
     )
     assert operation["selfLink"].startswith(f"{SERVICE}projects/{PROJECT}/global/operations/operation-")
@@ -133,7 +133,7 @@ async def test_conflict_can_be_injected_in_both_forms(api: ComputeApi) -> None:
 async def test_request_id_makes_a_write_happen_once_though_its_fingerprint_is_old(api: ComputeApi, method: str) -> None:
     body = {**await metadata(api, WEB if "instances" in method else ""), "items": items(b="2")}
     request_id = str(uuid.uuid4())
-    _, first = await api.post(method, body, requestId=request_id)
+    _unused, first = await api.post(method, body, requestId=request_id)
     await api.done(first)
     status, again = await api.post(method, body, requestId=request_id)
     assert (status, again["name"]) == (200, first["name"])
@@ -256,7 +256,7 @@ async def test_guest_attributes_by_path(
 
 async def test_guest_attribute_by_variable_key(api: ComputeApi) -> None:
     api.project.instances["web-1"].set("instance/guest-attributes/ci/state", "ok")
-    _, answer = await api.get(f"{WEB}/getGuestAttributes", variableKey="ci/state")
+    _unused, answer = await api.get(f"{WEB}/getGuestAttributes", variableKey="ci/state")
     assert (answer["variableKey"], answer["variableValue"]) == ("ci/state", "ok")
 
 

@@ -168,7 +168,7 @@ def test_the_journal_says_what_was_asked(emulator: EmulatorProcess) -> None:
         ("gpu-1", "/computeMetadata/v1/instance/zone", 403),
         ("gpu-1", "/computeMetadata/v1/instance/attributes/x", 404),
     ]
-    first, second, _ = emulator.control.journal()
+    first, second, _unused = emulator.control.journal()
     assert first["query"] == "alt=json"
     assert len(emulator.control.journal(instance="gpu-1")) == 2
     assert len(emulator.control.journal(path="instance/name")) == 1

@@ -38,7 +38,7 @@ def name_of(emulator: EmulatorProcess, instance: str = "web-1") -> Reply:
 @pytest.mark.parametrize("kind, status", [("503", 503), ("429", 429)])
 def test_a_burst_ends_after_its_count(emulator: EmulatorProcess, kind: str, status: int) -> None:
     emulator.control.fault(kind, count=2)
-    assert [name_of(emulator).status for _ in range(3)] == [status, status, 200]
+    assert [name_of(emulator).status for _unused in range(3)] == [status, status, 200]
     assert emulator.control.request("GET", "faults")["faults"] == []
 
 

@@ -154,7 +154,7 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize("text, problem", MISTAKES, ids=[text[:60] or "empty" for text, _ in MISTAKES])
+@pytest.mark.parametrize("text, problem", MISTAKES, ids=[text[:60] or "empty" for text, _unused in MISTAKES])
 def test_a_mistake_is_told_with_its_place(text: str, problem: str, tmp_path: Path) -> None:
     file = tmp_path / "fleet.yml"
     file.write_text(text, encoding="utf-8")

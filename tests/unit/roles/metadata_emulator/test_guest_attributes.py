@@ -130,12 +130,12 @@ def test_the_budget_is_3_in_a_second_and_10_in_a_minute() -> None:
     now = 0.0
     budget = Budget(lambda: now)
     allowed = 0
-    for _ in range(20):
-        allowed += sum(budget.spend() for _ in range(5))
+    for _unused in range(20):
+        allowed += sum(budget.spend() for _unused in range(5))
         now += 1.0
     assert allowed == 10
     now = 61.5
-    assert [budget.spend() for _ in range(4)] == [True, True, True, False]
+    assert [budget.spend() for _unused in range(4)] == [True, True, True, False]
 
 
 def test_a_chunked_body_is_taken(emulator: EmulatorProcess) -> None:

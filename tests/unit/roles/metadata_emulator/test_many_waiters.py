@@ -29,7 +29,7 @@ def _many_open_files() -> Iterator[None]:
 async def test_ten_thousand_hanging_gets_are_held_and_answered() -> None:
     """field: a client that gives up without closing leaks hanging GETs until the server refuses (about 500 a VM)."""
     with EmulatorProcess({"instances": [{"name": "web-1", "attributes": {"colour": "blue"}}]}) as emulator:
-        host, _, port = emulator.metadata["web-1"].partition(":")
+        host, _unused, port = emulator.metadata["web-1"].partition(":")
         all_asked, asked = asyncio.Event(), 0
 
         async def hang() -> bytes:
@@ -49,7 +49,7 @@ async def test_ten_thousand_hanging_gets_are_held_and_answered() -> None:
             writer.transport.abort()
             return head.split(b"\r\n", 1)[0] + b" " + body
 
-        waiters = [asyncio.ensure_future(hang()) for _ in range(WAITERS)]
+        waiters = [asyncio.ensure_future(hang()) for _unused in range(WAITERS)]
         await all_asked.wait()
         await _until_held(emulator)
         assert not any(waiter.done() for waiter in waiters)

@@ -49,7 +49,7 @@ def web(emulator: EmulatorProcess) -> str:
 def test_the_headers_of_a_value_are_those_of_the_real_server_in_their_order(web: str) -> None:
     reply = ask(web, "instance/name")
     assert reply.text == "web-1"
-    assert [name for name, _ in reply.headers] == [
+    assert [name for name, _unused in reply.headers] == [
         "Metadata-Flavor",
         "Content-Type",
         "ETag",
@@ -68,7 +68,7 @@ def test_the_headers_of_a_value_are_those_of_the_real_server_in_their_order(web:
 def test_without_its_header_a_request_is_refused_with_the_servers_page(web: str) -> None:
     reply = ask(web, "instance/name", headers={})
     assert reply.status == 403
-    assert [name for name, _ in reply.headers] == [
+    assert [name for name, _unused in reply.headers] == [
         "Metadata-Flavor",
         "Date",
         "Content-Type",
@@ -165,7 +165,7 @@ def test_what_is_not_there(web: str, path: str) -> None:
 def test_some_characters_are_not_taken_encoded_in_a_path(emulator: EmulatorProcess, web: str, encoded: str) -> None:
     email = emulator.control.get("web-1", "instance/service-accounts/default/email")
     assert ask(web, f"instance/service-accounts/{email}/email").text == email
-    name, _, domain = email.partition("@")
+    name, _unused, domain = email.partition("@")
     assert ask(web, f"instance/service-accounts/{name}{encoded}{domain}/email").status == 404
     assert ask(web, f"instance/name?unknown={encoded}").status == 200
 
@@ -250,7 +250,7 @@ def test_the_etag_is_the_same_in_all_formats_and_comes_back_with_the_content(
 
 def test_a_connection_is_kept_until_the_client_asks_to_close_it(web: str) -> None:
     with Connection(web) as connection:
-        for _ in range(3):
+        for _unused in range(3):
             connection.send("instance/name")
             assert connection.receive().text == "web-1"
         connection.send("instance/name", headers={**FLAVOR, "Connection": "close"})

@@ -36,7 +36,7 @@ def history(instance: Instance, time: ManualTime, seconds: float) -> list[tuple[
     start = time.now
     seen: list[tuple[float, str]] = []
 
-    def look(*_: object) -> None:
+    def look(*_unused: object) -> None:
         now = instance.maintenance_event if instance.is_up else instance.status
         if not seen or seen[-1][1] != now:
             seen.append((round(time.now - start, 3), now))
@@ -381,7 +381,7 @@ async def test_changes_of_a_boot_are_told_together(one: Callable[..., Instance],
     )
     manual_time.advance(60)
     assert (MAINTENANCE_EVENT, True) in seen
-    assert all(complete for _, complete in seen)
+    assert all(complete for _unused, complete in seen)
 
 
 @pytest.mark.parametrize("sole_tenant", [False, True])

@@ -46,7 +46,7 @@ def desk(make_project: Callable[..., Project]) -> Desk:
 
 
 def test_an_answer_is_made_once_for_all_who_ask_for_the_same(desk: Desk) -> None:
-    for _ in range(100):
+    for _unused in range(100):
         desk.hold("instance/attributes/colour")
     desk.instance.set("instance/attributes/colour", "red")
     assert len(desk.made) == 1
