@@ -23,10 +23,8 @@ def after(*observations: tuple[float, str]) -> Drift:
     """Tokens (digits), the announcement ("on") and its end ("off"), each at its time."""
     drift = Drift()
     for now, what in observations:
-        if what in ("on", "off"):
-            drift = heard_announcement(drift, what == "on", now)
-        else:
-            drift = heard_token(drift, what, now)
+        is_token = what.isdigit()
+        drift = heard_token(drift, what, now) if is_token else heard_announcement(drift, what == "on", now)
     return drift
 
 
