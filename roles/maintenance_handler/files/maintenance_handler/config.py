@@ -7,10 +7,11 @@ What can be judged from the text alone is judged here; what depends on the machi
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 
 from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE
@@ -89,7 +90,16 @@ def parse(text: bytes) -> Config:
             problems += misfits(tasks, event, notice)
     if problems:
         raise ConfigError(problems)
-    return Config(**values, tasks=tuple(tasks), notice=notice, digest=hashlib.sha256(text).hexdigest()[:12])
+    return Config(**values, tasks=tuple(tasks), notice=notice, digest=_sha256(text)[:12])
+
+
+def _sha256(data: bytes) -> str:
+    # Without OpenSSL, which hashlib would load: 4 MB of memory for one digest. The interpreter's own is in the first of
+    # these modules since Python 3.12, in the second before; a Python for FIPS may have neither.
+    for module in ("_sha2", "_sha256"):
+        with suppress(ImportError, AttributeError):
+            return str(import_module(module).sha256(data).hexdigest())
+    return str(import_module("hashlib").sha256(data).hexdigest())
 
 
 def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str]) -> dict[str, Any]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 
 from .config import Config
 from .expressions import ExpressionError, compiled
@@ -21,14 +20,14 @@ def problems(config: Config) -> list[str]:
 def _task_problems(task: Task) -> list[str]:
     found = []
     for field, command in (("drain", task.drain), ("restore", task.restore)):
-        if command and shutil.which(command[0], path=task.env.get("PATH")) is None:
+        if command and not _is_found(command[0], task):
             found.append(f"field '{field}': program {command[0]!r} does not exist or cannot be executed here")
     for field, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
         if playbook is None:
             continue
         if not os.path.isfile(playbook):
             found.append(f"field '{field}': {playbook!r} does not exist or is not a file")
-        if shutil.which("ansible-playbook", path=task.env.get("PATH")) is None:
+        if not _is_found("ansible-playbook", task):
             found.append(f"field '{field}': needs ansible-playbook, which is not installed here")
     if task.user is not None:
         found += _user_problems(task.user)
@@ -38,6 +37,14 @@ def _task_problems(task: Task) -> list[str]:
         except ExpressionError as exc:
             found.append(f"field 'when': {exc}")
     return found
+
+
+def _is_found(program: str, task: Task) -> bool:
+    """Whether a program will be found, along the PATH that the task is given."""
+    # As shutil.which does, whose module brings every compression of Python along: 0.6 MB of memory.
+    folders = [""] if os.path.dirname(program) else os.get_exec_path({**os.environ, **task.env})
+    paths = [os.path.join(folder, program) for folder in folders]
+    return any(os.path.isfile(path) and os.access(path, os.X_OK) for path in paths)
 
 
 def _user_problems(user: str) -> list[str]:
