@@ -276,8 +276,8 @@ def _fields_of_lines(text: str) -> dict[str, Any]:
     """The recursive text form, `maintenance_reasons/0 X` and `start_time_window/earliest T` included."""
     fields: dict[str, Any] = {}
     for line in text.splitlines():
-        path, blank, word = line.strip().partition(" ")
-        name, slash, below = path.partition("/")
+        path, _blank, word = line.strip().partition(" ")
+        name, _slash, below = path.partition("/")
         known = fields.get(name)
         if not below:
             fields[name] = word.strip()

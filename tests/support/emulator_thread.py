@@ -39,7 +39,7 @@ class EmulatorThread:
     def instance(self, name: str) -> Instance:
         return self._emulator.project.instances[name]
 
-    def journal(self) -> list[tuple[str, int, str]]:
+    def journal(self) -> list[tuple[str, int | None, str]]:
         """Method, status and path of each request to a metadata server."""
         return [
             (entry.method, entry.status, entry.path.removeprefix("/computeMetadata/v1/"))

@@ -42,7 +42,7 @@ class Guest:
         self.host = emulator.metadata[name]
         self.time = time
         self._emulator = emulator
-        self.before_sleeping: Callable[[], None] = lambda: None
+        self.before_sleeping: Callable[[], object] = lambda: None
 
     def run(self, attributes: Any = None, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:
         """The module's result for these attributes of the namespace `ns`."""
@@ -77,7 +77,7 @@ class Guest:
     def attributes(self) -> dict[str, str]:
         return self.instance.guest_attributes.get("ns", {})
 
-    def requests(self) -> list[tuple[str, int]]:
+    def requests(self) -> list[tuple[str, int | None]]:
         return [(method, status) for method, status, _unused in self._emulator.journal()]
 
     def writes(self) -> list[str]:
