@@ -190,6 +190,7 @@ from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import
     attribute_path,
     namespace_path,
 )
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode
 from ansible_collections.gce.guest.plugins.module_utils._module import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
@@ -275,10 +276,10 @@ def carried_out(module: AnsibleModule, namespace: Namespace, changes: Plan) -> l
 
 
 def redaction(module: AnsibleModule) -> Callable[[Any], Any]:
-    """What hides the values of attributes that are secret, as the parameters say."""
+    """What makes attributes fit to be shown: Unicode, and without secrets unless the parameters say so."""
     patterns, show = secret_patterns(module), module.params["show_secrets"]
     path = f"{DIRECTORY}/{module.params['namespace']}/"
-    return lambda attributes: redact_tree(attributes, patterns, path, show_secrets=show)
+    return lambda attributes: redact_tree(as_unicode(attributes), patterns, path, show_secrets=show)
 
 
 if __name__ == "__main__":

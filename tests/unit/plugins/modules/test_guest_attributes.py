@@ -198,6 +198,12 @@ class TestCheckMode:
             "after": {"a": "2", "b": "3"},
         }
 
+    def test_bytes_of_others_that_are_no_text_are_shown_as_such(self, guest: Guest) -> None:
+        guest.set(theirs="\udcff")
+        diff = guest.run({"ours": "1"}, diff=True)["diff"]
+        assert diff["after"] == {"ours": "1", "theirs": "\ufffd"}
+        assert guest.attributes["theirs"] == "\udcff"
+
 
 class TestBudget:
     @pytest.mark.parametrize("guest", ["strict", "lossy"], indirect=True)
