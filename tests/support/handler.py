@@ -190,6 +190,10 @@ class HandlerProcess:
     def state(self) -> str:
         return str(self.status().get("state", ""))
 
+    def signals(self) -> list[dict[str, Any]]:
+        """The events that are on, as the status says."""
+        return list((self.status().get("incident") or {}).get("signals", []))
+
     def journal(self) -> dict[str, Any]:
         """The newest entry; empty while there is none."""
         path = self.state_dir / "journal.json"

@@ -83,7 +83,7 @@ def test_a_real_event_in_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: 
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb", "drain db")
     vm.announce("terminate")
-    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "the real event")
+    handler.until(lambda: len(handler.signals()) == 2, "the real event")
     handler.release()
     handler.until_state("drained")
     out, err = rehearsal.communicate(timeout=20)

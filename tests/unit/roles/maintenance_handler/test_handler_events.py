@@ -161,7 +161,7 @@ def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHand
     vm.announce("terminate")
     handler.until_traced("drain lb", "drain database")
     vm.announce("preempt")
-    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "both events at once")
+    handler.until(lambda: len(handler.signals()) == 2, "both events at once")
     vm.withdraw("terminate")
     # Not for a preemption: it is ended and taken back. The other is, and stays drained.
     handler.until_traced("drain lb", "drain database", "restore database")
@@ -275,9 +275,9 @@ def test_a_window_and_the_event_in_it_are_one_incident(vm: Vm, make_handler: Mak
     handler.until_state("drained")
     vm.set("upcoming-maintenance", window(1800, maintenance_status="ONGOING"))
     vm.announce("terminate")
-    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 2, "both signals")
+    handler.until(lambda: len(handler.signals()) == 2, "both signals")
     vm.withdraw("window")
-    handler.until(lambda: len(handler.status()["incident"]["signals"]) == 1, "one signal")
+    handler.until(lambda: len(handler.signals()) == 1, "one signal")
     vm.withdraw("terminate")
     handler.until_over()
     assert handler.trace() == ["drain lb", "restore lb"]
@@ -291,7 +291,7 @@ def test_an_unknown_value_is_taken_for_the_configured_event(
     handler = make_handler(task("lb", event), **settings).start()
     vm.set("maintenance-event", "TELEPORT_ON_HOST_MAINTENANCE")
     handler.until_state("drained")
-    (signal,) = handler.status()["incident"]["signals"]
+    (signal,) = handler.signals()
     assert (signal["event"], signal["value"]) == (event, "TELEPORT_ON_HOST_MAINTENANCE")
 
 

@@ -88,7 +88,7 @@ def test_survives_outages_of_every_kind_and_reacts_when_they_end(
     for kind, handler in handlers.items():
         handler.until_state("drained")
         # Whatever it was that answered meanwhile, no value was made of it.
-        (signal,) = handler.status()["incident"]["signals"]
+        (signal,) = handler.signals()
         assert signal["value"] == "MIGRATE_ON_HOST_MAINTENANCE"
         until_seeing(handler)
         assert handler.log().count("instance/maintenance-event is answered again, after") == 1
