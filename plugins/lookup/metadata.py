@@ -130,7 +130,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_server import 
     NotFound,
     encoded_path,
 )
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
 from ansible_collections.gce.guest.plugins.plugin_utils._lookup_base import TermLookup
 
@@ -148,7 +148,7 @@ class LookupModule(TermLookup):
         server, max_age = self._server(), self.seconds("cache_seconds")
 
         def find(path: str) -> Any:
-            answer = _cache.get(server, path, recursive=is_directory(path), max_age=max_age)
+            answer = _cache.get(server, canonical(path), recursive=is_directory(path), max_age=max_age)
             # The value is parsed JSON, without the tags of Ansible's own data that JMESPath's functions stumble over.
             return refine(answer.value, path)
 
@@ -165,6 +165,7 @@ class LookupModule(TermLookup):
                 raise AnsibleLookupError(f"Cannot read {path}: {_reason_to_refuse(path)}")
 
         def refine(value: Any, path: str) -> Any:
+            value = as_unicode(value)
             if is_typed:
                 value = typed(value, path)
             # Before the query, which could move a secret to where nobody knows it.
