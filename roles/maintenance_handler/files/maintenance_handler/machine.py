@@ -163,7 +163,8 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
     """
 
     def carried(moment: Moment) -> Moment:
-        return moment if same_boot else Moment(now.clock - (now.at - moment.at), moment.at)
+        # Never into the future: the wall clock may have been set back meanwhile.
+        return moment if same_boot else Moment(now.clock - max(0.0, now.at - moment.at), moment.at)
 
     def carried_signal(signal: Signal) -> Signal:
         noticed = carried(signal.noticed)

@@ -835,6 +835,14 @@ class TestReboot:
         assert drive.running("app").left == pytest.approx(HOUR - 105)
         assert drive.steps() == ["drain lb: ok", "drain app: interrupted", "drain app: running"]
 
+    def test_a_wall_clock_that_was_set_back_does_not_put_the_notice_into_the_future(self) -> None:
+        drive = drained(LB, event=TERMINATE)
+        drive.set_wall_clock(-HOUR)
+        drive.reboot()
+        assert drive.on(TERMINATE) == []
+        assert drive.phase == "drained"
+        assert drive.off(TERMINATE) == ["restore lb"]
+
     def test_what_was_interrupted_is_restored_when_the_event_is_over(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
@@ -1029,3 +1037,12 @@ class TestReconfigured:
         drive = Drive(replace(LB, when="can_reschedule"), applies=reschedulable)
         assert drive.on(MIGRATE) == []
         assert drive.configure(LB) == ["drain lb"]
+
+    def test_what_was_decided_about_a_task_that_was_started_stays(self) -> None:
+        same = task("a", MIGRATE, WINDOW, when="can_reschedule")
+        drive = Drive(same, applies=reschedulable)
+        drive.on(MIGRATE)
+        assert drive.window(DAY, can_reschedule=True) == ["drain a"]
+        drive.ends("a")
+        assert drive.configure(same) == []
+        assert drive.no_window() == ["restore a"]
