@@ -43,3 +43,13 @@ attributes:
     membership:
       - gce.guest.guest
 """
+
+    ACTIONGROUP_API = r"""
+options: {}
+attributes:
+  action_group:
+    description: Use C(group/gce.guest.api) in C(module_defaults) to set options for this module.
+    support: full
+    membership:
+      - gce.guest.api
+"""

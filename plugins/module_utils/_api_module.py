@@ -1,0 +1,115 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules that speak to the Compute API have in common: their options, their client, its errors as failures.
+
+Private to the collection: it may change at any time. Apart from _module.py, so that what runs in the guest does not
+carry the client of the API along.
+
+The options are described in plugins/doc_fragments/_api.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+
+from ._compute_api import DEFAULT_CONCURRENCY, DEFAULT_REQUESTS_PER_MINUTE, ComputeApi, MissingLibrary, connect
+from ._compute_errors import ComputeError
+from ._custom_metadata import CustomMetadataError
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def _from(*names: str) -> tuple[Callable[..., Any], list[str]]:
+    return (env_fallback, list(names))
+
+
+API_ARGSPEC: dict[str, Mapping[str, Any]] = {
+    "project": {"type": "str", "fallback": _from("GCP_PROJECT")},
+    "auth_kind": {
+        "type": "str",
+        "choices": ["application", "machineaccount", "serviceaccount", "accesstoken"],
+        "fallback": _from("GCP_AUTH_KIND"),
+    },
+    "service_account_email": {"type": "str", "fallback": _from("GCP_SERVICE_ACCOUNT_EMAIL")},
+    "service_account_file": {"type": "path", "fallback": _from("GCP_SERVICE_ACCOUNT_FILE")},
+    "service_account_contents": {"type": "jsonarg", "no_log": True, "fallback": _from("GCP_SERVICE_ACCOUNT_CONTENTS")},
+    "access_token": {"type": "str", "no_log": True, "fallback": _from("GCP_ACCESS_TOKEN")},
+    "scopes": {"type": "list", "elements": "str", "fallback": _from("GCP_SCOPES")},
+    "api_endpoint": {"type": "str", "fallback": _from("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")},
+    "retry_for": {"type": "float", "default": 120.0},
+    "request_timeout": {"type": "float", "default": 30.0},
+    "requests_per_minute": {"type": "float", "default": DEFAULT_REQUESTS_PER_MINUTE},
+}
+
+INSTANCES_ARGSPEC: dict[str, Mapping[str, Any]] = {
+    "zone": {"type": "str"},
+    "instance": {"type": "str"},
+    "instances": {"type": "list", "elements": "str"},
+    "filter": {"type": "str"},
+    "concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY},
+}
+# Conditions to go with INSTANCES_ARGSPEC.
+ONE_SELECTION: dict[str, Sequence[Sequence[str]]] = {"mutually_exclusive": [("instance", "instances", "filter")]}
+
+
+@contextmanager
+def failing(module: AnsibleModule) -> Iterator[None]:
+    """Fail the module with what the library's own exceptions say; every other exception is a defect and passes."""
+    try:
+        yield
+    except MissingLibrary as error:
+        module.fail_json(msg=missing_required_lib(str(error), reason="for the Compute API"))
+    except (ComputeError, CustomMetadataError) as error:
+        module.fail_json(msg=str(error))
+
+
+@contextmanager
+def compute_api(module: AnsibleModule, **changes: Any) -> Iterator[ComputeApi]:
+    """The client that a module's parameters describe; `changes` are further arguments of it.
+
+    At the end, what it came across in results that are not complete is told as warnings.
+    """
+    params = module.params
+    for name, is_right, what in (
+        ("retry_for", params["retry_for"] >= 0, "seconds to try again for cannot be less than 0"),
+        ("request_timeout", params["request_timeout"] > 0, "the seconds of one try have to be more than 0"),
+        ("requests_per_minute", params["requests_per_minute"] >= 0, "a rate cannot be less than 0, which is no limit"),
+        ("concurrency", params.get("concurrency", 1) >= 1, "at least one request has to be under way"),
+    ):
+        if not is_right:
+            module.fail_json(msg=f"{name} is {params[name]:g}, but {what}.")
+    api = connect(params.__getitem__, **{"concurrency": params.get("concurrency", DEFAULT_CONCURRENCY), **changes})
+    try:
+        yield api
+    finally:
+        api.close()
+        for warning in api.warnings:
+            module.warn(warning)
+
+
+def each(api: ComputeApi, items: Sequence[_Item], do: Callable[[_Item], _Result]) -> list[_Result | ComputeError]:
+    """What `do` makes of each item, or the ComputeError that it raises, in the items' order; `concurrency` at once."""
+
+    def attempt(item: _Item) -> _Result | ComputeError:
+        try:
+            return do(item)
+        except ComputeError as error:
+            return error
+
+    if len(items) < 2:
+        return [attempt(item) for item in items]
+    with ThreadPoolExecutor(min(api.concurrency, len(items)), thread_name_prefix="compute") as pool:
+        return list(pool.map(attempt, items))
+
+
+def summary_of_failures(failures: Mapping[str, str], total: int, what: str) -> str:
+    """One sentence or two about those of many that failed; the first few of them with their reasons."""
+    shown = [f"{name}: {text}" for name, text in list(failures.items())[:3]]
+    more = f" And {len(failures) - len(shown)} more, see each of the results." if len(failures) > len(shown) else ""
+    return f"{len(failures)} of {total} {what} failed. {' '.join(shown)}{more}"

@@ -1,0 +1,151 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which instances a module is about: by their names, in a zone or wherever they are, or by a filter of the API's lists.
+
+Private to the collection: it may change at any time.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ._compute_api import ComputeApi
+from ._compute_errors import BadRequest, ComputeError, NotFound
+
+# So many names make a filter that still fits into a URL, at 63 characters each.
+NAMES_IN_A_FILTER = 50
+
+_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19}")
+_WRITTEN = re.compile(
+    r"(?:(?:https://[^/\s]+/compute/[^/\s]+/)?projects/(?P<project>[^/\s]+)/zones/(?P<zone>[^/\s]+)/instances/)?"
+    r"(?P<name>[^/\s]+) | (?P<short_zone>[^/\s]+)/(?P<short_name>[^/\s]+)",
+    re.VERBOSE,
+)
+
+
+@dataclass(frozen=True)
+class Name:
+    """An instance as the user writes it: by name or id, and with its zone or without."""
+
+    written: str
+    name: str
+    zone: str | None
+
+
+@dataclass
+class Selection:
+    """What was found, each as the API has it, with `name` and `zone` at the least; and why the others were not."""
+
+    instances: list[dict[str, Any]] = field(default_factory=list)
+    failures: dict[str, ComputeError] = field(default_factory=dict)
+
+
+def path_of(instance: Mapping[str, Any]) -> str:
+    """Where an instance is below projects/PROJECT/."""
+    return f"zones/{zone_of(instance)}/instances/{instance['name']}"
+
+
+def zone_of(instance: Mapping[str, Any]) -> str:
+    return str(instance["zone"]).rpartition("/")[2]
+
+
+def select(
+    api: ComputeApi,
+    *,
+    names: Sequence[str] | None = None,
+    expression: str | None = None,
+    zone: str | None = None,
+    fields: str = "",
+) -> Selection:
+    """The instances of these names, in their order, or those that a filter expression finds, by zone and name.
+
+    `zone` is where names are looked up that do not say theirs, and what limits a filter; without it, all zones.
+    `fields` are further ones to read.
+    """
+    mask = f"id,name,zone,{fields}".rstrip(",")
+    if names is None:
+        found = _listed(api, zone, mask, expression)
+        return Selection(sorted(found, key=lambda instance: (zone_of(instance), instance["name"])))
+    return _named(api, list(dict.fromkeys(parsed(name, api.project, zone) for name in names)), mask)
+
+
+def parsed(written: str, project: str, zone: str | None = None) -> Name:
+    """A name, ZONE/NAME, or the instance's path or URL; a bare name is in `zone`."""
+    match = _WRITTEN.fullmatch(written)
+    name = (match["name"] or match["short_name"]) if match else ""
+    if not match or not _NAME.fullmatch(name):
+        raise BadRequest(
+            f"{written!r} is not an instance: write its name, ZONE/NAME, or projects/PROJECT/zones/ZONE/instances/NAME."
+        )
+    if match["project"] not in (None, project):
+        raise BadRequest(
+            f"The instance {written!r} is not in the project {project}. Set the option project to its project."
+        )
+    return Name(written, name, match["zone"] or match["short_zone"] or zone)
+
+
+def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
+    if len(names) == 1 and names[0].zone:
+        # Needs no permission to list instances.
+        [name] = names
+        try:
+            return Selection([api.get(f"zones/{name.zone}/instances/{name.name}", "read", fields=mask)])
+        except NotFound as error:
+            return Selection(failures={name.written: error})
+    found: dict[str | None, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    for zone, chunk in _chunks(names):
+        for instance in _listed(api, zone, mask, _expression(chunk)):
+            for key in {str(instance["name"]), str(instance["id"])}:
+                found[zone][key].append(instance)
+    selection = Selection()
+    taken = set()
+    for name in names:
+        try:
+            instance = _only(api, name, found[name.zone][name.name])
+        except ComputeError as error:  # noqa: PERF203 - each name is missing by itself
+            selection.failures[name.written] = error
+        else:
+            # By name and by id, it is still one.
+            if path_of(instance) not in taken:
+                taken.add(path_of(instance))
+                selection.instances.append(instance)
+    return selection
+
+
+def _listed(api: ComputeApi, zone: str | None, mask: str, expression: str | None) -> Iterator[dict[str, Any]]:
+    query = {"filter": expression} if expression else {}
+    if zone:
+        return api.items(f"zones/{zone}/instances", "list", fields=mask, **query)
+    return api.aggregated("instances", "list", fields=mask, **query)
+
+
+def _chunks(names: Iterable[Name]) -> Iterator[tuple[str | None, list[str]]]:
+    by_zone: dict[str | None, list[str]] = defaultdict(list)
+    for name in names:
+        by_zone[name.zone].append(name.name)
+    for zone, all_names in by_zone.items():
+        for start in range(0, len(all_names), NAMES_IN_A_FILTER):
+            yield zone, all_names[start : start + NAMES_IN_A_FILTER]
+
+
+def _expression(names: Iterable[str]) -> str:
+    return " OR ".join(f"(id = {name})" if name.isdigit() else f'(name = "{name}")' for name in names)
+
+
+def _only(api: ComputeApi, name: Name, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    if len(found) == 1:
+        return dict(found[0])
+    where = f"the zone {name.zone}" if name.zone else "any zone"
+    if not found:
+        unreached = f" These could not be reached: {', '.join(api.unreachables)}." if api.unreachables else ""
+        raise NotFound(
+            f"There is no instance {name.name} in {where} of the project {api.project}.{unreached}", status=404
+        )
+    zones = ", ".join(sorted(zone_of(instance) for instance in found))
+    raise BadRequest(
+        f"The instance {name.name} is in more than one zone: {zones}. Set the option zone, or write ZONE/NAME."
+    )
