@@ -518,6 +518,12 @@ class TestOnFailure:
         drive.ends("a")
         assert drive.on(MIGRATE) == ["drain b"]
 
+    def test_stop_is_for_the_stages_after_it(self) -> None:
+        drive = Drive(task("a", PREEMPT, on_failure=STOP, stage=1), task("b", MIGRATE, stage=1))
+        drive.on(PREEMPT)
+        drive.ends("a", FAILED)
+        assert drive.on(MIGRATE) == ["drain b"]
+
     def test_a_new_event_tries_again_what_was_skipped(self) -> None:
         drive = Drive(replace(LB, on_failure=STOP), APP)
         drive.on(MIGRATE)
@@ -639,6 +645,27 @@ class TestLead:
         drive.window(DAY)
         drive.ends("a")
         assert drive.window(2 * DAY) == []
+
+    def test_a_window_that_moves_keeps_the_time_it_was_first_heard_of(self) -> None:
+        drive = Drive(task("a", WINDOW, lead=600))
+        drive.window(DAY)
+        first = drive.now
+        drive.wait(HOUR)
+        drive.window(2 * DAY)
+        assert [signal.noticed for signal in drive.incident.signals] == [first]
+
+    def test_a_restore_is_told_the_newest_that_was_known_of_its_event(self) -> None:
+        drive = Drive(task("a", WINDOW), task("b", MIGRATE))
+        drive.on(MIGRATE)
+        drive.ends("b")
+        for reason in ("FIRST", "SECOND"):
+            drive.window(DAY, maintenance_reasons=[reason])
+            drive.ends("a")
+            assert drive.no_window() == ["restore a"]
+            assert [action.event["maintenance_reasons"] for action in drive.actions if isinstance(action, Start)] == [
+                [reason]
+            ]
+            drive.ends("a")
 
     def test_a_window_that_moves_earlier_starts_earlier(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
@@ -935,7 +962,7 @@ class TestRehearsal:
 
     def test_does_not_wait_for_a_lead(self) -> None:
         drive = Drive(task("a", WINDOW, TERMINATE, lead=600))
-        assert drive.rehearse(WINDOW) == ["drain a"]
+        assert drive.rehearse(TERMINATE) == ["drain a"]
 
     def test_has_the_notice_of_the_event_for_a_budget(self) -> None:
         drive = Drive(task("a", PREEMPT, timeout=60))
