@@ -14,7 +14,7 @@ export LC_ALL := C.UTF-8
 # Frames of molecule's around what Ansible says, wrapped at 80 columns.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration molecule lint bench build clean
+.PHONY: demo test unit integration matrix molecule lint bench build clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -31,6 +31,9 @@ unit: $(READY)
 integration: $(READY)
 	$(PYTHON) tools/integration.py
 
+matrix: $(READY)
+	$(PYTHON) tools/matrix.py
+
 molecule: $(READY)
 	molecule test --scenario-name default
 
@@ -40,6 +43,7 @@ lint: $(READY)
 bench: $(READY)
 	$(PYTHON) -m bench.notice
 	$(PYTHON) -m bench.footprint
+	$(PYTHON) -m bench.reading
 
 build: $(READY)
 	mkdir -p build

@@ -1,0 +1,144 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run the integration targets with each ansible-core and Python that is here: `python tools/matrix.py [TARGET ...]`.
+
+One play for each ansible-core runs all targets on one host for each target's Python, each with an emulated fleet of its
+own. Pythons are looked for on PATH and at pyenv's. What is missing is left out, and said so.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+CHECKOUT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(CHECKOUT / "tests"))
+
+from support.emulator import EmulatorProcess  # noqa: E402
+
+TARGETS = CHECKOUT / "tests" / "integration" / "targets"
+VENVS = CHECKOUT / ".venv" / "matrix"
+
+# The controller's Pythons that each ansible-core runs on, the first choice first.
+CORES = {"2.19": ("3.11", "3.12", "3.13"), "2.20": ("3.12", "3.13", "3.14"), "2.21": ("3.13", "3.12", "3.14")}
+TARGET_PYTHONS = ("3.9", "3.11", "3.13")
+
+_RECAP = re.compile(r"^(\S+) +: ok=([0-9]+) .*unreachable=([0-9]+) +failed=([0-9]+)", re.MULTILINE)
+
+
+def main(targets: list[str]) -> int:
+    targets = targets or sorted(folder.name for folder in TARGETS.iterdir() if folder.is_dir())
+    pythons = {version: found for version in TARGET_PYTHONS if (found := find_python(version))}
+    table = Table(title="ansible-core and the controller's Python, and the target's Python")
+    for heading in ("", *TARGET_PYTHONS):
+        table.add_column(heading)
+    is_well = True
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gce-guest-matrix-")))
+        fleet = yaml.safe_load((CHECKOUT / "tests" / "integration" / "fleet.yml").read_text(encoding="utf-8"))
+        emulators = {version: stack.enter_context(EmulatorProcess(fleet)) for version in pythons}
+        write_play(
+            folder, targets, {version: python_for_target(pythons[version], version) for version in pythons}, emulators
+        )
+        for core, candidates in CORES.items():
+            version = next((candidate for candidate in candidates if find_python(candidate)), None)
+            if version is None:
+                table.add_row(f"{core}, no Python {' or '.join(candidates)} here")
+                continue
+            for emulator in emulators.values():
+                emulator.control.reset()
+            verdicts = run_play(folder, controller(core, version))
+            is_well = is_well and all(verdict.startswith("ok") for verdict in verdicts.values())
+            table.add_row(f"{core}, Python {version}", *(verdicts.get(target, "not here") for target in TARGET_PYTHONS))
+    Console().print(table)
+    return 0 if is_well else 1
+
+
+def find_python(version: str) -> Path | None:
+    """A Python of this version that runs: pyenv's shims are on PATH even for versions that are not active."""
+    named = shutil.which(f"python{version}")
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
+    for python in (*([Path(named)] if named else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))):
+        if subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0:
+            return python
+    return None
+
+
+def controller(core: str, python: str) -> Path:
+    """The folder with the commands of this ansible-core."""
+    found = find_python(python)
+    if found is None:
+        raise FileNotFoundError(f"Python {python}")
+    return venv(f"core-{core}", found, [f"ansible-core~={core}.0", "jmespath>=1.0,<2"])
+
+
+def python_for_target(python: Path, version: str) -> Path:
+    """An interpreter with nothing installed but what the option `query` needs."""
+    return venv(f"target-{version}", python, ["jmespath>=1.0,<2"]) / "python"
+
+
+def venv(name: str, python: Path, requirements: Iterable[str]) -> Path:
+    """The folder of commands of a virtual environment, which is made the first time."""
+    folder = VENVS / name
+    ready = folder / ".ready"
+    if not ready.exists():
+        subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, *requirements], check=True)
+        ready.touch()
+    return folder / "bin"
+
+
+def write_play(
+    folder: Path, targets: list[str], pythons: Mapping[str, Path], emulators: Mapping[str, EmulatorProcess]
+) -> None:
+    """A playbook of all targets, and an inventory with a host for each Python."""
+    hosts: dict[str, dict[str, Any]] = {
+        version: {
+            "ansible_connection": "local",
+            "ansible_python_interpreter": str(python),
+            "metadata_hosts": emulators[version].metadata,
+            "emulator_control": emulators[version].control.url,
+            "emulator_compute": emulators[version].compute,
+        }
+        for version, python in pythons.items()
+    }
+    play = {"hosts": "all", "gather_facts": False, "roles": [str(TARGETS / target) for target in targets]}
+    (folder / "inventory.yml").write_text(json.dumps({"all": {"hosts": hosts}}), encoding="utf-8")
+    (folder / "play.yml").write_text(json.dumps([play]), encoding="utf-8")
+
+
+def run_play(folder: Path, commands: Path) -> dict[str, str]:
+    """What became of each host, by the version of its Python."""
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".venv" / "collections"),
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_NOCOLOR": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+    command = [commands / "python", "-m", "ansible", "playbook", "--inventory", "inventory.yml", "play.yml"]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        print(result.stdout, result.stderr, sep="\n", file=sys.stderr)
+    return {
+        host: f"ok, {ok} tasks" if unreachable == failed == "0" else f"failed after {ok} tasks"
+        for host, ok, unreachable, failed in _RECAP.findall(result.stdout)
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
