@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import random as _random
 import threading
 import time
 from dataclasses import dataclass
 
 from ._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY
-from ._metadata_server import MetadataError, MetadataServer, NotFound
+from ._metadata_server import MetadataError, MetadataServer, NotFound, TooManyRequests, Unavailable, backoff
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class Watcher:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
     ) -> None:
         self.key = key
         self.last_turn = clock()
@@ -67,7 +69,10 @@ class Watcher:
         self._sleep = sleep
         self._last_value: Any = None
         self._etag: str | None = None
-        self._server = MetadataServer(host, retry_for=None, clock=clock, sleep=sleep, on_retry=self._on_retry)
+        # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
+        self._server = MetadataServer(host, retry_for=0, clock=clock, sleep=sleep)
+        self._random = random
+        self._pauses = backoff(random)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=self.key, daemon=True).start()
@@ -82,10 +87,17 @@ class Watcher:
             self._heard(None)
             return ABSENT_PAUSE if self.key in (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY) else float(self._poll_timeout)
         except MetadataError as exc:
+            self._etag = None
+            self._failed(exc)
+            if isinstance(exc, (Unavailable, TooManyRequests)):
+                # From start to start: a try that hung has been pause enough.
+                return max(0.0, next(self._pauses) - (self._clock() - began))
             # 400 or 403: nothing that a retry changes soon, but we are here to stay.
-            self._on_retry(exc, ABSENT_PAUSE)
             return ABSENT_PAUSE
         first = self._etag is None
+        if not first:
+            # A wait has worked: an answer without one does not end an outage in which only waits fail.
+            self._pauses = backoff(self._random)
         self._etag = answer.etag
         is_news = first or answer.value != self._last_value
         self._heard(answer.value)
@@ -102,6 +114,6 @@ class Watcher:
         self.last_turn = self._clock()
         self._post(Heard(self.key, value, self.last_turn))
 
-    def _on_retry(self, error: MetadataError, pause: float) -> None:
+    def _failed(self, error: MetadataError) -> None:
         self.last_turn = self._clock()
         self._post(Failed(self.key, str(error), self.last_turn))

@@ -36,10 +36,16 @@ class Watch:
         self.now = 1000.0
         self.posted: list[Heard | Failed] = []
         self.server = server
-        self.watcher = Watcher(key, server.host, self.posted.append, 60, clock=lambda: self.now, sleep=self._sleep)
+        self.watcher = Watcher(key, server.host, self.posted.append, 60, clock=lambda: self.now, sleep=self.sleep)
 
     def turn(self) -> float:
         return self.watcher.turn()
+
+    def until_heard(self) -> None:
+        """Take turns, with the pauses between them, until one has an answer."""
+        self.sleep(self.turn())
+        while isinstance(self.posted[-1], Failed):
+            self.sleep(self.turn())
 
     def heard(self) -> list[object]:
         return [one.value if isinstance(one, Heard) else "failed" for one in self.posted]
@@ -53,7 +59,7 @@ class Watch:
         """A watcher never ends by itself."""
         self.watcher._server.close()
 
-    def _sleep(self, seconds: float) -> None:
+    def sleep(self, seconds: float) -> None:
         self.now += seconds
 
 
@@ -61,8 +67,10 @@ class Watch:
 def watching(*scripts: Script, key: str = MAINTENANCE_EVENT_KEY) -> Iterator[Watch]:
     with RawServer(*scripts) as server:
         watch = Watch(server, key)
-        yield watch
-        watch.close()
+        try:
+            yield watch
+        finally:
+            watch.close()
 
 
 def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news() -> None:
@@ -127,7 +135,7 @@ def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
 def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
     """field: 503 from the metadata server kills the handler; an HTML body or truncated JSON with status 200."""
     with watching(answering(bad, bad, MIGRATE), answering(bad, MIGRATE), answering(MIGRATE)) as watch:
-        watch.turn()
+        watch.until_heard()
         assert watch.heard() == ["failed", "failed", "MIGRATE_ON_HOST_MAINTENANCE"]
         # From the end of an outage to the answer: never longer than the longest pause.
         assert watch.now - 1000.0 < 2.0
@@ -136,7 +144,7 @@ def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
 def test_an_outage_of_an_hour_is_survived() -> None:
     """field: 503 from the metadata server kills the handler (8 of 400 pods at once)."""
     with watching(answering(*[UNAVAILABLE] * 5000, MIGRATE)) as watch:
-        watch.turn()
+        watch.until_heard()
         assert watch.now - 1000.0 > 3600.0
         assert watch.heard()[-1] == "MIGRATE_ON_HOST_MAINTENANCE"
         assert watch.heard()[:-1] == ["failed"] * 5000
@@ -149,8 +157,26 @@ def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
         peer.send(CUT)  # type: ignore[attr-defined]
 
     with watching(cutting, answering(MIGRATE)) as watch:
-        watch.turn()
+        watch.until_heard()
         assert watch.heard() == ["failed", "MIGRATE_ON_HOST_MAINTENANCE"]
+
+
+def test_the_end_of_an_outage_is_heard_of_although_nothing_has_changed() -> None:
+    """field: health endpoint always says OK: nor may it go on saying that it is blind."""
+    with watching(answering(NONE, UNAVAILABLE, NONE, NONE)) as watch:
+        watch.turn()
+        watch.turn()
+        watch.until_heard()
+        watch.turn()
+        assert watch.heard() == ["NONE", "failed", "NONE", "NONE"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-none", "NONE", "etag-none"]
+
+
+def test_a_server_that_only_fails_waits_is_not_hammered() -> None:
+    with watching(answering(*[NONE, UNAVAILABLE] * 40)) as watch:
+        for _unused in range(80):
+            watch.sleep(watch.turn())
+        assert watch.now - 1000.0 > 20.0
 
 
 def test_a_refusal_is_told_and_asked_again_later() -> None:
@@ -159,7 +185,7 @@ def test_a_refusal_is_told_and_asked_again_later() -> None:
         assert watch.turn() == ABSENT_PAUSE
         watch.turn()
         assert watch.heard() == ["MIGRATE_ON_HOST_MAINTENANCE", "failed", "NONE"]
-        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-migrate", "etag-migrate"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-migrate", "NONE"]
         assert "403" in watch.posted[1].reason  # type: ignore[union-attr]
 
 
