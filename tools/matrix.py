@@ -96,7 +96,7 @@ def venv(name: str, python: Path, requirements: Iterable[str]) -> Path:
     ready = folder / ".ready"
     if not ready.exists():
         subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
-        pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements], check=True)
         ready.touch()
     return folder / "bin"
@@ -130,7 +130,7 @@ def run_play(folder: Path, commands: Path) -> dict[str, str]:
         "ANSIBLE_NOCOLOR": "1",
         "LC_ALL": "C.UTF-8",
     }
-    command = [commands / "python", "-m", "ansible", "playbook", "--inventory", "inventory.yml", "play.yml"]
+    command = [str(commands / "python"), "-m", "ansible", "playbook", "--inventory", "inventory.yml", "play.yml"]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         print(result.stdout, result.stderr, sep="\n", file=sys.stderr)
