@@ -41,6 +41,9 @@ def _task_problems(task: Task) -> list[str]:
 
 def _is_found(program: str, task: Task) -> bool:
     """Whether a program will be found, along the PATH that the task is given."""
+    if os.path.dirname(program) and not os.path.isabs(program):
+        # Tasks run in the root directory, not in that of whoever checks them.
+        program = os.path.join(os.sep, program)
     # As shutil.which does, whose module brings every compression of Python along: 0.6 MB of memory.
     folders = [""] if os.path.dirname(program) else os.get_exec_path({**os.environ, **task.env})
     paths = [os.path.join(folder, program) for folder in folders]

@@ -94,8 +94,10 @@ class Runner:
             process.end(time.monotonic())
         give_up_at = time.monotonic() + HAND_OVER
         while self._running and time.monotonic() < give_up_at:
+            for key, _events in self._selector.select(0.02):
+                if key.data is not None:
+                    self.read(key.data)
             self.poll(time.monotonic())
-            self._selector.select(0.02)
 
     def end_leftovers(self, incident: Incident) -> None:
         """End what a handler that is gone has left running of an incident's open steps."""

@@ -103,3 +103,13 @@ def test_every_problem_has_a_line() -> None:
         "task 'lb', field 'user'",
         "task 'lb', field 'when'",
     ]
+
+
+def test_a_relative_path_is_looked_up_where_tasks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "lb"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert check(drain=("bin/lb",)) != []
+    assert check(drain=(str(program).lstrip("/"),)) == []
