@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The way of amazon.aws.ec2_metadata_facts on Compute Engine: list each directory, fetch each key."""

@@ -1,4 +1,3 @@
-#!/usr/bin/python
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The floor: what any module takes that reads its parameters and answers."""

@@ -9,6 +9,7 @@ The options that are read here are described in plugins/doc_fragments/_lookup.py
 
 from __future__ import annotations
 
+import math
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -59,9 +60,8 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
     def seconds(self, option: str) -> float:
         """An option that is a number of seconds, not less than 0."""
         seconds = float(self.get_option(option))
-        # Written so that nan is refused as well.
-        if not seconds >= 0:
-            raise AnsibleLookupError(f"{option} is {seconds:g}, but seconds cannot be less than 0.")
+        if seconds < 0 or math.isnan(seconds):
+            raise AnsibleLookupError(f"{option} is {seconds:g}, but has to be a number of seconds, not less than 0.")
         return seconds
 
     def _own_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
