@@ -57,6 +57,40 @@ def conflict() -> ApiError:
     return ApiError(412, "conditionNotMet", CONFLICT, location="If-Match", locationType="header")
 
 
+def refused_credentials() -> ApiError:
+    return ApiError(
+        401,
+        "authError",
+        "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or other valid "
+        "authentication credential. See https://developers.google.com/identity/sign-in/web/devconsole-project.",
+        location="Authorization",
+        locationType="header",
+    )
+
+
+def forbidden(permission: str, resource: str) -> ApiError:
+    return ApiError(403, "forbidden", f"Required '{permission}' permission for '{resource}'")
+
+
+def api_disabled(project_number: int) -> ApiError:
+    return ApiError(
+        403,
+        "accessNotConfigured",
+        f"Compute Engine API has not been used in project {project_number} before or it is disabled. Enable it by "
+        "visiting https://console.developers.google.com/apis/api/compute.googleapis.com/overview then retry.",
+        domain="usageLimits",
+    )
+
+
+def quota_exceeded() -> ApiError:
+    return ApiError(403, "quotaExceeded", "Quota 'READ_REQUESTS_PER_DAY' exceeded. Limit: 1000.0 globally.")
+
+
+def constraint_violated(project_number: int) -> ApiError:
+    constraint = "constraints/compute.disableGuestAttributesAccess"
+    return ApiError(412, "conditionNotMet", f"Constraint {constraint} violated for project {project_number}.")
+
+
 def unauthenticated() -> ApiError:
     return ApiError(
         401,

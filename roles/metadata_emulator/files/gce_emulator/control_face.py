@@ -176,7 +176,7 @@ class ControlFace:
         return _json({"faults": [fault.to_json() for fault in self._project.faults.all()], "kinds": faults.KINDS})
 
     async def inject(self, request: web.Request) -> web.Response:
-        body = await _object(request, "kind", "face", "instance", "path", "count", "seconds", "delay")
+        body = await _object(request, "kind", "face", "instance", "path", "count", "seconds", "delay", "zone")
         given = {key: value for key, value in body.items() if value is not None}
         self._check_fault(given)
         return _json(self._project.faults.inject(**given).to_json(), 201)
@@ -223,6 +223,8 @@ class ControlFace:
             raise Problem(400, f"kind is {given.get('kind')!r}; on this face it can be {', '.join(faults.KINDS[face])}")
         if given.get("instance") is not None and given["instance"] not in self._project.instances:
             raise Problem(404, f"there is no instance {given['instance']}")
+        if given.get("zone") is not None and given["zone"] not in self._project.zones():
+            raise Problem(404, f"there is no instance in a zone {given['zone']}")
         if not isinstance(given.get("path", ""), str):
             raise Problem(400, f"path is {given['path']!r}; it is a string")
         count = given.get("count", 1)

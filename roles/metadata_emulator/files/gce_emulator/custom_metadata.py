@@ -17,6 +17,8 @@ KEY = re.compile(r"[a-zA-Z0-9-_]{1,128}")
 LARGEST_VALUE = 262_144
 LARGEST_TOTAL = 524_288
 
+_ITEM = "metadata.items."
+
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
@@ -37,10 +39,51 @@ def parse_metadata(body: Mapping[str, Any]) -> Wanted:
         if key in attributes:
             raise invalid("metadata", "", f"Metadata has duplicate keys: {key}")
         attributes[key] = value
+    refuse_oversize(attributes)
+    return Wanted(_parse_fingerprint(body.get("fingerprint", "")), attributes)
+
+
+def refuse_oversize(attributes: Mapping[str, str]) -> None:
+    """Raise ApiError for more than may be kept in all."""
     total = sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
     if total > LARGEST_TOTAL:
         raise _too_large("metadata.items", LARGEST_TOTAL, total)
-    return Wanted(_parse_fingerprint(body.get("fingerprint", "")), attributes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Patch:
+    """The body of instanceSettings.patch: values to set, keys to delete (all others, if None), and the fingerprint."""
+
+    fingerprint: str | None
+    values: Mapping[str, str]
+    deleted: frozenset[str] | None
+
+    def applied_to(self, attributes: Mapping[str, str]) -> dict[str, str]:
+        kept = {} if self.deleted is None else {k: v for k, v in attributes.items() if k not in self.deleted}
+        return {**kept, **self.values}
+
+
+def parse_patch(body: Mapping[str, Any], mask: str | None) -> Patch:
+    """Read an InstanceSettings resource and its updateMask; raises ApiError.
+
+    A key that the mask names is set to what the body has for it, or deleted if that has nothing. Without a mask the
+    body's keys are set.
+    """
+    metadata = body.get("metadata") or {}
+    items = (metadata.get("items") if isinstance(metadata, Mapping) else metadata) or {}
+    if not isinstance(items, Mapping):
+        raise invalid("instanceSettings.metadata.items", str(items), "Must be a map.")
+    given = dict(_parse_item({"key": key, "value": value}, "metadata.items") for key, value in items.items())
+    fingerprint = _parse_fingerprint(body["fingerprint"]) if body.get("fingerprint") else None
+    if not mask:
+        return Patch(fingerprint, given, frozenset())
+    paths = [path.strip() for path in mask.split(",")]
+    if "metadata" in paths or "metadata.items" in paths:
+        return Patch(fingerprint, given, None)
+    keys = [path[len(_ITEM) :] for path in paths if path.startswith(_ITEM)]
+    if len(keys) < len(paths) or not all(KEY.fullmatch(key) for key in keys):
+        raise invalid("updateMask", mask, "Must name metadata.items, or keys as metadata.items.KEY.")
+    return Patch(fingerprint, {key: given[key] for key in keys if key in given}, frozenset(keys) - given.keys())
 
 
 def _parse_item(item: Any, field: str) -> tuple[str, str]:

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .fleet import Fleet, InstanceSpec, NetworkInterface, ServiceAccount
 from .tree import (
     NUMBERED,
@@ -20,7 +22,7 @@ from .tree import (
 
 
 def project(fleet: Fleet) -> Directory:
-    """`project/`, which all instances share."""
+    """`project/` without what a zone adds to it."""
     return directory(
         {
             "attributes": directory(dict(fleet.attributes), VERBATIM),
@@ -28,6 +30,14 @@ def project(fleet: Fleet) -> Directory:
             "project-id": fleet.project,
         }
     )
+
+
+def place_zonal(view: Directory, project_tree: Directory, attributes: Mapping[str, str]) -> None:
+    """Make `view` what the guests of a zone see as `project/`: the zone's metadata goes before the project's."""
+    own = project_tree.entries.get("attributes")
+    entries = own.entries if isinstance(own, Directory) else {}
+    zonal = directory(dict(attributes), VERBATIM)
+    view.entries = {**project_tree.entries, "attributes": Directory({**entries, **zonal.entries}, VERBATIM)}
 
 
 def instance(spec: InstanceSpec, fleet: Fleet, project_tree: Directory) -> Directory:

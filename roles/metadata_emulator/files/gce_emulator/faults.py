@@ -36,6 +36,13 @@ COMPUTE_KINDS = {
     "conflict": "answers a write of metadata with 412 conditionNotMet",
     "operation-conflict": "lets the operation of such a write end in CONDITION_NOT_MET",
     "operation-error": "lets the operation of a maintenance end in MIGRATION_TEMPORARILY_UNAVAILABLE",
+    "propagation-delay": "lets the guests see what a write of metadata changes `delay` seconds late",
+    "unreachable": "leaves the instances of `zone` (of every zone without it) out of an aggregated list, and says so",
+    "unauthenticated": "answers 401, as for a token that has expired",
+    "forbidden": "answers 403 and names the missing permission",
+    "disabled": "answers 403 accessNotConfigured: the API is not enabled in the project",
+    "quota": "answers 403 quotaExceeded",
+    "constraint": "answers 412: an organization policy forbids access to guest attributes",
 }
 KINDS: Mapping[str, Mapping[str, str]] = {"metadata": METADATA_KINDS, "compute": COMPUTE_KINDS}
 
@@ -50,6 +57,7 @@ class Fault:
     count: int | None
     seconds: float | None
     delay: float
+    zone: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -86,9 +94,10 @@ class Faults:
         count: int | None = None,
         seconds: float | None = None,
         delay: float = 1.0,
+        zone: str | None = None,
     ) -> Fault:
         """For `count` requests, or `seconds` (of real time: it is the client that waits), or until it is removed."""
-        fault = Fault(str(next(self._numbers)), kind, face, instance, path, count, seconds, delay)
+        fault = Fault(str(next(self._numbers)), kind, face, instance, path, count, seconds, delay, zone)
         self._faults[fault.id] = fault
         if seconds is not None:
             self._timers[fault.id] = self._clock.call_later(seconds * self._clock.speed, self.remove, fault.id)

@@ -67,6 +67,7 @@ class Durations:
     window_starts_in: float = 7 * 86400.0
     window_length: float = 4 * 3600.0
     operation: float = 2.0
+    propagation: float = 0.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,6 +146,7 @@ class Fleet:
     project: str
     numeric_project_id: int
     attributes: Mapping[str, str]
+    zonal_attributes: Mapping[str, Mapping[str, str]]
     listen: str
     compute_port: int
     control_port: int
@@ -184,6 +186,7 @@ def parse(document: Any) -> Fleet:
         project=project,
         numeric_project_id=numeric,
         attributes=section.attributes("attributes"),
+        zonal_attributes=section.attributes_by_name("zonal_attributes"),
         listen=listen,
         compute_port=section.port("compute_port"),
         control_port=section.port("control_port"),
@@ -455,6 +458,18 @@ class _Section:
                     f"{self.at(key)}.{name}", f"has {len(value.encode())} bytes; the most is {ATTRIBUTE_LIMIT}"
                 )
         return attributes
+
+    def attributes_by_name(self, key: str) -> dict[str, dict[str, str]]:
+        """Mappings of attributes, by the names of zones."""
+        zones = self._given.get(key)
+        if zones is None:
+            return {}
+        if not isinstance(zones, dict):
+            raise self._wrong(key, "a mapping")
+        for zone in zones:
+            if not isinstance(zone, str) or not NAME.fullmatch(zone):
+                raise FleetError(self.at(key), f"has {zone!r}, which is no name of a zone")
+        return {zone: _Section(zones, self.at(key), tuple(zones)).attributes(zone) for zone in zones}
 
     def section(self, key: str, known: tuple[str, ...]) -> _Section:
         value = self._given.get(key)

@@ -58,7 +58,7 @@ def instance_resource(instance: Instance) -> dict[str, Any]:
         "metadata": metadata_resource(instance.attributes, metadata_fingerprint(instance)),
         "serviceAccounts": [{"email": each.email, "scopes": list(each.scopes)} for each in spec.service_accounts],
         "selfLink": f"{SERVICE_URL}/{instance_path(instance)}",
-        "scheduling": _scheduling(instance),
+        "scheduling": scheduling_resource(instance),
         "cpuPlatform": spec.cpu_platform,
         "labels": dict(spec.labels),
         "labelFingerprint": fingerprint(dict(spec.labels)),
@@ -94,6 +94,28 @@ def project_resource(project: Project) -> dict[str, Any]:
     }
 
 
+def scheduling_resource(instance: Instance) -> dict[str, Any]:
+    """The Scheduling resource."""
+    scheduling = instance.scheduling
+    return {
+        "onHostMaintenance": scheduling.on_host_maintenance,
+        "automaticRestart": scheduling.automatic_restart,
+        "preemptible": scheduling.preemptible,
+        **instance.more_scheduling,
+    }
+
+
+def zonal_settings_resource(project: Project, zone: str) -> dict[str, Any]:
+    """The InstanceSettings resource; its items are a map, and not a list as everywhere else."""
+    attributes = project.zonal_metadata(zone).attributes
+    return {
+        "kind": "compute#instanceSettings",
+        "fingerprint": zonal_fingerprint(project, zone),
+        "metadata": {"kind": "compute#metadata", **({"items": attributes} if attributes else {})},
+        "zone": f"{SERVICE_URL}/projects/{project.name}/zones/{zone}",
+    }
+
+
 def metadata_resource(attributes: Mapping[str, str], current: str) -> dict[str, Any]:
     """The Metadata resource; without `items` when there are none."""
     shown: dict[str, Any] = {"fingerprint": current, "kind": "compute#metadata"}
@@ -104,11 +126,22 @@ def metadata_resource(attributes: Mapping[str, str], current: str) -> dict[str, 
 
 def metadata_fingerprint(instance: Instance) -> str:
     """Of an instance's metadata. A change of the project's makes it another one, too (magic-modules#1614)."""
-    return fingerprint([instance.attributes, instance.metadata_writes, project_metadata_fingerprint(instance.project)])
+    own = instance.metadata
+    return fingerprint([own.attributes, own.writes, project_metadata_fingerprint(instance.project)])
 
 
 def project_metadata_fingerprint(project: Project) -> str:
-    return fingerprint([project.attributes, project.metadata_writes])
+    return fingerprint([project.attributes, project.metadata.writes])
+
+
+def zonal_fingerprint(project: Project, zone: str) -> str:
+    own = project.zonal_metadata(zone)
+    return fingerprint([zone, own.attributes, own.writes])
+
+
+def zone_id(zone: str) -> int:
+    """What operations on a zone's settings have for a targetId."""
+    return int.from_bytes(base64.urlsafe_b64decode(fingerprint(zone)), "big") >> 1
 
 
 def fingerprint(content: Any) -> str:
@@ -139,19 +172,6 @@ def _tags(instance: Instance) -> dict[str, Any]:
     tags = instance.get("instance/tags") or []
     shown: dict[str, Any] = {"fingerprint": fingerprint(tags)}
     return {"items": list(tags), **shown} if tags else shown
-
-
-def _scheduling(instance: Instance) -> dict[str, Any]:
-    scheduling = instance.scheduling
-    shown: dict[str, Any] = {
-        "onHostMaintenance": scheduling.on_host_maintenance,
-        "automaticRestart": scheduling.automatic_restart,
-        "preemptible": scheduling.preemptible,
-        "provisioningModel": scheduling.provisioning_model,
-    }
-    if scheduling.provisioning_model == "SPOT":
-        shown["instanceTerminationAction"] = "STOP"
-    return shown
 
 
 def _network_interface(instance: Instance, number: int, interface: NetworkInterface) -> dict[str, Any]:

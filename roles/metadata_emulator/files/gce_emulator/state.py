@@ -29,6 +29,7 @@ from .faults import Faults
 from .fleet import Fleet, InstanceSpec, Scheduling
 from .guest_attributes import Budget
 from .journal import Journal
+from .propagation import CustomMetadata
 from .upcoming import UpcomingMaintenance
 
 if TYPE_CHECKING:
@@ -60,9 +61,13 @@ class Project:
         self.journal = Journal()
         self.faults = Faults(clock)
         self.created = clock.now()
-        self.metadata_writes = 0
         self.tree = default_tree.project(fleet)
         self._root = tree.directory({"project": self.tree})
+        self.metadata = CustomMetadata(clock, self._seen_attributes, self._show_attributes)
+        # Of each zone: its metadata as the guests see it and as the API has it, and its guests' project/.
+        self._zonal_attributes: dict[str, Mapping[str, str]] = dict(fleet.zonal_attributes)
+        self._zonal_metadata: dict[str, CustomMetadata] = {}
+        self._views: dict[str, tree.Directory] = {}
         self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
 
     def zones(self) -> list[str]:
@@ -82,32 +87,47 @@ class Project:
 
     @property
     def attributes(self) -> dict[str, str]:
-        """A copy of the project's custom metadata."""
-        return _texts(self.tree.entries.get("attributes"))
+        """A copy of the project's custom metadata, as the API has it."""
+        return self.metadata.attributes
 
-    def replace_attributes(self, attributes: Mapping[str, str]) -> None:
-        """Make the project's custom metadata exactly `attributes`, and wake whoever waits for what changed."""
-        self.metadata_writes += 1
-        with self.changing():
-            for key in self.attributes.keys() - attributes.keys():
-                self.remove(f"{PROJECT_ATTRIBUTES}/{key}")
-            for key, value in attributes.items():
-                self.set(f"{PROJECT_ATTRIBUTES}/{key}", value)
+    def zonal_metadata(self, zone: str) -> CustomMetadata:
+        """The custom metadata of a zone."""
+        if zone not in self._zonal_metadata:
+            self._zonal_metadata[zone] = CustomMetadata(
+                self.clock,
+                lambda: self._zonal_attributes.get(zone, {}),
+                lambda attributes: self._show_zonal_attributes(zone, attributes),
+            )
+        return self._zonal_metadata[zone]
+
+    def view(self, zone: str) -> tree.Directory:
+        """`project/` as the guests of a zone see it. The same node as long as the project lives."""
+        if zone not in self._views:
+            self._views[zone] = tree.directory({})
+            self._refresh_view(zone)
+        return self._views[zone]
 
     def reset(self) -> None:
         """Everything as the fleet file says it, as after the start: for the next test of a suite."""
         self.faults.clear()
         self.journal.clear()
         self.clock.speed = self.fleet.speed
+        self.metadata.settle()
+        for metadata in self._zonal_metadata.values():
+            metadata.settle()
         self.tree.entries = default_tree.project(self.fleet).entries
+        self._zonal_attributes = dict(self.fleet.zonal_attributes)
+        self._refresh_views()
         for instance in self.instances.values():
             instance.reset()
 
     def set(self, path: str, value: Any) -> None:
+        self.metadata.settle()
         _write(self._root, path, value)
         self._changed(path)
 
     def remove(self, path: str) -> bool:
+        self.metadata.settle()
         removed = tree.remove(self._root, path)
         if removed:
             self._changed(path)
@@ -121,7 +141,31 @@ class Project:
                 stack.enter_context(instance.changing())
             yield
 
+    def _seen_attributes(self) -> dict[str, str]:
+        return _texts(self.tree.entries.get("attributes"))
+
+    def _show_attributes(self, attributes: Mapping[str, str]) -> None:
+        with self.changing():
+            _replace(self, PROJECT_ATTRIBUTES, self._seen_attributes(), attributes)
+
+    def _show_zonal_attributes(self, zone: str, attributes: Mapping[str, str]) -> None:
+        keys = {*self._zonal_attributes.get(zone, {}), *attributes}
+        self._zonal_attributes[zone] = attributes
+        self._refresh_view(zone)
+        for instance in self.in_zone(zone):
+            with instance.changing():
+                for key in keys:
+                    instance._changed(f"{PROJECT_ATTRIBUTES}/{key}")
+
+    def _refresh_views(self) -> None:
+        for zone in self._views:
+            self._refresh_view(zone)
+
+    def _refresh_view(self, zone: str) -> None:
+        default_tree.place_zonal(self._views[zone], self.tree, self._zonal_attributes.get(zone, {}))
+
     def _changed(self, path: str) -> None:
+        self._refresh_views()
         for instance in self.instances.values():
             instance._changed(path)
 
@@ -145,8 +189,10 @@ class Instance:
         self.boot_count = 1
         self.boot_id = str(uuid.uuid4())
         self.asked_directly = False
-        self.metadata_writes = 0
-        self.root = default_tree.instance(spec, project.fleet, project.tree)
+        self.root = default_tree.instance(spec, project.fleet, project.view(spec.zone))
+        self.metadata = CustomMetadata(project.clock, self._seen_attributes, self._show_attributes)
+        # Fields of the API's Scheduling that a guest does not see.
+        self.more_scheduling = _more_scheduling(spec)
         # Real time: it is the guest that asks.
         self.guest_attribute_queries = Budget(time.monotonic)
         self._change_listeners: list[Callable[[str], None]] = []
@@ -176,27 +222,30 @@ class Instance:
             automatic_restart=self.get("instance/scheduling/automatic-restart") == "TRUE",
             on_host_maintenance=str(self.get("instance/scheduling/on-host-maintenance")),
             preemptible=self.get("instance/scheduling/preemptible") == "TRUE",
-            provisioning_model=self.spec.scheduling.provisioning_model,
+            provisioning_model=str(self.more_scheduling["provisioningModel"]),
         )
+
+    def schedule(self, wanted: Mapping[str, Any]) -> None:
+        """Make its scheduling what this Scheduling resource says, in which nothing is missing."""
+        more = dict(wanted)
+        with self.changing():
+            self.set("instance/scheduling/automatic-restart", more.pop("automaticRestart"))
+            self.set("instance/scheduling/on-host-maintenance", more.pop("onHostMaintenance"))
+            self.set("instance/scheduling/preemptible", more.pop("preemptible"))
+        self.more_scheduling = more
 
     @property
     def attributes(self) -> dict[str, str]:
-        """A copy of the instance's custom metadata."""
-        return _texts(tree.find(self.root, ATTRIBUTES))
-
-    def replace_attributes(self, attributes: Mapping[str, str]) -> None:
-        """Make the instance's custom metadata exactly `attributes`, and wake whoever waits for what changed."""
-        self.metadata_writes += 1
-        with self.changing():
-            for key in self.attributes.keys() - attributes.keys():
-                self.remove(f"{ATTRIBUTES}/{key}")
-            for key, value in attributes.items():
-                self.set(f"{ATTRIBUTES}/{key}", value)
+        """A copy of the instance's custom metadata, as the API has it."""
+        return self.metadata.attributes
 
     def effective_attribute(self, key: str) -> str | None:
-        """The instance's value, else the project's."""
-        own = self.attributes
-        return own[key] if key in own else self.project.attributes.get(key)
+        """The instance's value, else the zone's, else the project's, as the guest sees them."""
+        for directory in (ATTRIBUTES, PROJECT_ATTRIBUTES):
+            value = self.get(f"{directory}/{key}")
+            if value is not None:
+                return str(value)
+        return None
 
     def is_enabled(self, key: str) -> bool:
         """Whether a boolean attribute is on: TRUE, Y, Yes and 1 count, in any case."""
@@ -279,7 +328,10 @@ class Instance:
         self.status, self.boot_count, self.boot_id = "RUNNING", 1, str(uuid.uuid4())
         self.asked_directly = False
         self.guest_attribute_queries = Budget(time.monotonic)
-        self.root.entries = default_tree.instance(self.spec, self.project.fleet, self.project.tree).entries
+        self.metadata.settle()
+        self.more_scheduling = _more_scheduling(self.spec)
+        view = self.project.view(self.zone)
+        self.root.entries = default_tree.instance(self.spec, self.project.fleet, view).entries
         if not was_up:
             self._power_changed()
         self._changed("")
@@ -310,6 +362,7 @@ class Instance:
             except ValueError as error:
                 raise BadValue(f"{path}: {error}") from None
             return
+        self._settle(path)
         _write(self.root, path, value)
         self._changed(path)
 
@@ -317,6 +370,7 @@ class Instance:
         """Remove a leaf or a directory; False when there is none."""
         if path.startswith("project/"):
             return self.project.remove(path)
+        self._settle(path)
         removed = tree.remove(self.root, path)
         if removed:
             self._changed(path)
@@ -340,6 +394,18 @@ class Instance:
             for path in paths:
                 self._changed(path)
 
+    def _seen_attributes(self) -> dict[str, str]:
+        return _texts(tree.find(self.root, ATTRIBUTES))
+
+    def _show_attributes(self, attributes: Mapping[str, str]) -> None:
+        with self.changing():
+            _replace(self, ATTRIBUTES, self._seen_attributes(), attributes)
+
+    def _settle(self, path: str) -> None:
+        # What is set by hand comes after what the API has written before.
+        if path.startswith(ATTRIBUTES):
+            self.metadata.settle()
+
     def _changed(self, path: str) -> None:
         if self._batch is not None:
             self._batch[path] = None
@@ -350,6 +416,19 @@ class Instance:
     def _power_changed(self) -> None:
         for listener in self._power_listeners:
             listener()
+
+
+def _more_scheduling(spec: InstanceSpec) -> dict[str, Any]:
+    model = spec.scheduling.provisioning_model
+    return {"provisioningModel": model, **({"instanceTerminationAction": "STOP"} if model == "SPOT" else {})}
+
+
+def _replace(owner: Project | Instance, directory: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:
+    """Make the entries of a directory those of `new`; who waits hears of what was written."""
+    for key in old.keys() - new.keys():
+        owner.remove(f"{directory}/{key}")
+    for key, value in new.items():
+        owner.set(f"{directory}/{key}", value)
 
 
 def _write(root: tree.Directory, path: str, value: Any) -> None:

@@ -83,15 +83,15 @@ def test_who_let_go_is_not_told(desk: Desk) -> None:
 def test_attributes_that_stay_the_same_wake_nobody(desk: Desk) -> None:
     desk.hold("instance/attributes/size")
     desk.hold("instance/attributes", recursive=True)
-    desk.instance.replace_attributes({"colour": "blue", "size": "9"})
+    desk.instance.metadata.write({"colour": "blue", "size": "9"})
     assert desk.told == []
-    desk.instance.replace_attributes({"colour": "blue", "size": "10", "new": "x"})
+    desk.instance.metadata.write({"colour": "blue", "size": "10", "new": "x"})
     assert sorted(desk.told) == ["instance/attributes", "instance/attributes/size"]
 
 
 def test_attributes_that_are_left_out_are_gone(desk: Desk) -> None:
     desk.hold("instance/attributes/size")
-    desk.instance.replace_attributes({"colour": "blue"})
+    desk.instance.metadata.write({"colour": "blue"})
     assert desk.told == ["instance/attributes/size"]
     assert desk.instance.attributes == {"colour": "blue"}
 
@@ -101,5 +101,5 @@ def test_project_metadata_wakes_the_guests_of_all_instances(make_project: Callab
     desks = [Desk(instance) for instance in project.instances.values()]
     for desk in desks:
         desk.hold("project/attributes", recursive=True)
-    project.replace_attributes({"season": "winter"})
+    project.metadata.write({"season": "winter"})
     assert [desk.told for desk in desks] == [["project/attributes"]] * 2
