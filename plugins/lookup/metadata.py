@@ -123,7 +123,6 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import (
     MetadataError,
     MetadataServer,
@@ -131,6 +130,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_server import 
     encoded_path,
 )
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
 from ansible_collections.gce.guest.plugins.plugin_utils._lookup_base import TermLookup
 

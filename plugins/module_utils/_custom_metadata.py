@@ -1,50 +1,52 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom metadata: as a dictionary, as the Compute API's list, and which of it is secret. Pure.
+"""Custom metadata: as a dictionary, as the Compute API's list, and how to change it. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
-
-Whoever may read an instance's metadata may read its secrets. They are kept out of results, logs and facts, where more
-people look than that.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
-from ._metadata_tree import is_chosen_by_users, split
+from ._secrets import REDACTED, is_secret
 
-REDACTED = "[redacted]"
+# In a diff, the new one of two secrets that differ.
+REDACTED_CHANGE = "[redacted, another value]"
 
-# Keys of custom metadata that hold credentials, or scripts and documents in which people put them.
-SECRET_KEYS = frozenset(
-    {
-        "configure-sh",
-        "gce-container-declaration",
-        "kube-env",
-        "kubeconfig",
-        "shutdown-script",
-        "ssh-keys",
-        "sshKeys",
-        "startup-script",
-        "user-data",
-        "windows-keys",
-        *(
-            f"{name}-{kind}"
-            for name in ("windows-startup-script", "windows-shutdown-script", "sysprep-specialize-script")
-            for kind in ("bat", "cmd", "ps1")
-        ),
-    }
+# What others put there for their own ends, as patterns: people's keys, and what Google's services and agents write.
+KEPT_KEYS = (
+    "ssh-keys",
+    "sshKeys",
+    "windows-keys",
+    # Managed instance groups.
+    "created-by",
+    "instance-template",
+    # Container-Optimized OS and Kubernetes Engine.
+    "gce-container-declaration",
+    "cluster-location",
+    "cluster-name",
+    "cluster-uid",
+    "configure-sh",
+    "gci-*",
+    "gke-*",
+    "k8s-*",
+    "kube-*",
+    "kubeconfig",
+    "kubelet-config",
+    # Agents, and services that are built on instances.
+    "dataproc-*",
+    "google-*",
 )
 
-# What people call other secrets.
-SECRET_PATTERNS = (r"(?i)passw(or)?d|secret|token|credential|(api|private|access|encryption)[-_]?key",)
+# https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
+LARGEST_VALUE = 256 * 1024
+LARGEST_TOTAL = 512 * 1024
 
-_SERVICE_ACCOUNTS = ("service-accounts", "serviceAccounts")
-_TOKENS = ("token", "identity")
-_OWN_SECRETS = ("credentials", "gce-workload-certificates", "gceWorkloadCertificates")
 
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#boolean
 _BOOLEANS = {**dict.fromkeys(("true", "y", "yes", "1"), True), **dict.fromkeys(("false", "n", "no", "0"), False)}
@@ -78,6 +80,99 @@ def as_dict(items: Iterable[Mapping[str, str]]) -> dict[str, str]:
     return values
 
 
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as they can be sent, in the same order; raises CustomMetadataError for what cannot be."""
+    texts = {_checked(key): _text(key, value) for key, value in values.items()}
+    for key, text in texts.items():
+        size = _size(key, text)
+        if size > LARGEST_VALUE:
+            raise CustomMetadataError(
+                f"The value of {key!r} has {size} bytes, and a value of custom metadata at most {LARGEST_VALUE}."
+            )
+    return texts
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What custom metadata is, and what it is to become."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.written or self.deleted)
+
+    @property
+    def written(self) -> list[str]:
+        """The keys that get a value."""
+        return [key for key, value in self.after.items() if self.before.get(key) != value]
+
+    @property
+    def deleted(self) -> list[str]:
+        return [key for key in self.before if key not in self.after]
+
+    def diff(self, patterns: Sequence[str | re.Pattern[str]], *, show_secrets: bool) -> dict[str, dict[str, str]]:
+        """Both, with secrets redacted, and such that it shows whether these change."""
+
+        def shown(key: str, value: str, old: str | None) -> str:
+            if show_secrets or not is_secret(key, patterns):
+                return value
+            return REDACTED if old in (None, value) else REDACTED_CHANGE
+
+        return {
+            "before": {key: shown(key, value, None) for key, value in self.before.items()},
+            "after": {key: shown(key, value, self.before.get(key)) for key, value in self.after.items()},
+        }
+
+
+def plan(
+    current: Mapping[str, str],
+    wanted: Mapping[str, str],
+    *,
+    present: bool = True,
+    purge: bool = False,
+    keep: Collection[str] = KEPT_KEYS,
+) -> Plan:
+    """How to have the wanted values, or none of the wanted keys; `purge` deletes all others but what `keep` matches.
+
+    What stays is in its old order, and what is new follows. Raises CustomMetadataError if it becomes too large.
+    """
+
+    def stays(key: str) -> bool:
+        if key in wanted:
+            return present
+        return not purge or any(fnmatchcase(key, pattern) for pattern in keep)
+
+    after = {key: value for key, value in current.items() if stays(key)}
+    if present:
+        after.update(wanted)
+    result = Plan(dict(current), after)
+    total = sum(_size(key, value) + len(key) for key, value in after.items())
+    # What is too large already may still become smaller, and must not keep a play from finding nothing to do.
+    if result.written and total > LARGEST_TOTAL:
+        raise CustomMetadataError(
+            f"This would make {total} bytes of custom metadata, keys and values together, of at most {LARGEST_TOTAL}."
+        )
+    return result
+
+
+def merged(layers: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """The value and the layer's name for each key, in the keys' order; of several layers the first that has it counts."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, layer in layers.items():
+        for key, value in layer.items():
+            found.setdefault(key, (value, name))
+    return dict(sorted(found.items()))
+
+
+def _size(key: str, value: str) -> int:
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise CustomMetadataError(f"The value of {key!r} is not Unicode text, and cannot be sent.") from None
+
+
 def _checked(key: Any) -> str:
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise CustomMetadataError(
@@ -96,39 +191,3 @@ def _text(key: str, value: Any) -> str:
     raise CustomMetadataError(
         f"The value of {key!r} is neither text nor a number nor a boolean. Make it text, such as with to_json."
     )
-
-
-def is_secret(key: str, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS) -> bool:
-    """Whether a key of custom metadata or a guest attribute names a secret: known as such, or found by a pattern."""
-    return key in SECRET_KEYS or any(re.search(pattern, key) for pattern in patterns)
-
-
-def redact_tree(
-    tree: Any,
-    patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS,
-    path: str = "",
-    *,
-    show_secrets: bool = False,
-) -> Any:
-    """The tree at a path with REDACTED for each secret; tokens of service accounts are redacted in any case."""
-    return _redacted(tree, split(path), patterns, show_secrets)
-
-
-def _redacted(value: Any, trail: tuple[str, ...], patterns: Sequence[str | re.Pattern[str]], show_secrets: bool) -> Any:
-    if _is_token(trail) or (not show_secrets and _is_secret_place(trail, patterns)):
-        return REDACTED
-    if isinstance(value, dict):
-        return {key: _redacted(below, (*trail, key), patterns, show_secrets) for key, below in value.items()}
-    if isinstance(value, list):
-        return [_redacted(below, (*trail, ""), patterns, show_secrets) for below in value]
-    return value
-
-
-def _is_token(trail: tuple[str, ...]) -> bool:
-    return len(trail) > 3 and trail[0] == "instance" and trail[1] in _SERVICE_ACCOUNTS and trail[3] in _TOKENS
-
-
-def _is_secret_place(trail: tuple[str, ...], patterns: Sequence[str | re.Pattern[str]]) -> bool:
-    if len(trail) > 2 and trail[0] == "instance" and trail[1] in _OWN_SECRETS:
-        return True
-    return is_chosen_by_users(trail) and any(is_secret(name, patterns) for name in trail[2:])

@@ -18,9 +18,9 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _query
-from ._custom_metadata import SECRET_PATTERNS
 from ._guest_attributes import GuestAttributeError
 from ._metadata_server import MetadataError, MetadataServer
+from ._secrets import SECRET_PATTERNS
 
 
 class ArgumentSpec:
@@ -48,8 +48,10 @@ class ArgumentSpec:
             self.conditions[name].extend(condition)
         return self
 
-    def create_module(self, *, supports_check_mode: bool = True) -> AnsibleModule:
-        return AnsibleModule(
+    def create_module(
+        self, *, supports_check_mode: bool = True, kind: Callable[..., AnsibleModule] = AnsibleModule
+    ) -> AnsibleModule:
+        return kind(
             argument_spec=self.options,
             required_by=self.required_by,
             supports_check_mode=supports_check_mode,

@@ -184,7 +184,6 @@ from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace imp
     plan,
     texts_of,
 )
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import (
     DIRECTORY,
     attribute_path,
@@ -199,6 +198,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -196,7 +196,6 @@ from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound, encoded_path
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
@@ -208,6 +207,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
 
 WHOLE_TREE = ""
 NOTHING = {"found": False, "value": None, "etag": None}

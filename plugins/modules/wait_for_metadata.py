@@ -141,7 +141,6 @@ from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import encoded_path
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
@@ -154,6 +153,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")

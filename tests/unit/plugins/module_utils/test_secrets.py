@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import REDACTED, is_secret, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret, redact_tree
 from hypothesis import given
 from hypothesis import strategies as st
 
