@@ -25,7 +25,7 @@ ENABLED, DISABLED, UNCLEAR = "enabled", "disabled", "unclear"
 _SLASH = r"(?:\\?/)+"
 _SERVER = r"(?:metadata(?:\.google\.internal)?|169\.254\.169\.254|\[fd20:ce::254\])(?::\d+)?"
 _CALLS = {
-    # A script may have /computeMetadata in a variable. Others' APIs have a v1beta1, too, and projects and instances in it.
+    # A script may have /computeMetadata in a variable. Others' APIs have a v1beta1, too, with projects and instances.
     "/computeMetadata/v1beta1/": re.compile(
         rf"computeMetadata{_SLASH}v1beta1(?![\w.])|(?<![\w.])v1beta1{_SLASH}(?:instance|project)(?![\w-])"
     ),
