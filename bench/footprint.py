@@ -55,8 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console = Console()
     console.print(table(footprints, options.seconds))
     for line in verdicts(footprints, options.seconds):
-        console.print(line)
-    console.print(conditions(), highlight=False)
+        console.print(line, soft_wrap=True)
+    console.print(conditions(), highlight=False, soft_wrap=True)
     return 0
 
 
@@ -113,7 +113,7 @@ def most_requests(seconds: float) -> int:
 def table(footprints: dict[str, Footprint], seconds: int) -> Table:
     result = Table(title=f"An idle spell of {seconds} s")
     result.add_column("")
-    for heading in ("PSS, MiB", "RSS, MiB", "PSS ÷ sample", "CPU, ms", "requests", "of the busiest key"):
+    for heading in ("PSS, MiB", "RSS, MiB", "÷ sample", "CPU, ms", "requests", "for one key"):
         result.add_column(heading, justify="right")
     for own in footprints.values():
         result.add_row(

@@ -3,7 +3,8 @@
 """How long it takes from a change of `maintenance-event` to the first line of the drain task: `python -m bench.notice`.
 
 In each round each rival hears of one event, one after the other, so that what else the machine does hits all of them
-alike. The time runs from just before the emulator is told to change the value.
+alike. The time runs from just before the emulator is told to change the value. Of them only the handler writes anything
+to the disk before the task starts; how long such a write takes on this disk is measured in between.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ from __future__ import annotations
 import argparse
 import http.client
 import json
+import math
+import os
 import random
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from urllib.parse import urlsplit
 
 from rich.console import Console
 from rich.table import Table
 
 from .conditions import conditions
-from .rivals import EVENT_KEY, Curl, DidNotReact, Handler, Poller, Rival, Sample, running
+from .rivals import DISK, EVENT_KEY, Curl, DidNotReact, Handler, Poller, Rival, Sample, running
 
 EVENT = "MIGRATE_ON_HOST_MAINTENANCE"
 
@@ -34,6 +39,28 @@ QUIET = 0.1
 GOAL = 1.0
 
 Times = dict[str, list[float]]
+
+
+class Disk:
+    """A file to write to as the handler's journal is written to."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile(dir=DISK)  # noqa: SIM115 - open until `close`
+        self._write()
+        self.times: list[float] = []
+
+    def measure(self) -> None:
+        """Note the milliseconds of one synced write."""
+        began = time.monotonic_ns()
+        self._write()
+        self.times.append((time.monotonic_ns() - began) / 1e6)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _write(self) -> None:
+        os.pwrite(self._file.fileno(), os.urandom(2048), 0)
+        os.fdatasync(self._file.fileno())
 
 
 class Trigger:
@@ -64,24 +91,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=60, metavar="N", help="default: %(default)s")
     options = parser.parse_args(arguments)
     try:
-        times, titles = measured(options.rounds)
+        times, titles, synced_write = measured(options.rounds)
     except DidNotReact as exc:
         print(f"bench.notice: {exc}", file=sys.stderr)
         return 1
     console = Console()
     console.print(table(times, titles))
     for line in verdicts(times):
-        console.print(line)
-    console.print(f"{options.rounds} rounds, interleaved; {conditions()}", highlight=False)
+        console.print(line, soft_wrap=True)
+    console.print(
+        f"{options.rounds} rounds, interleaved; a synced write takes {synced_write:.2f} ms; {conditions()}",
+        highlight=False,
+        soft_wrap=True,
+    )
     return 0
 
 
-def measured(rounds: int) -> tuple[Times, dict[str, str]]:
-    """The milliseconds of each rival, by name, and the rivals' titles."""
-    with running() as (emulator, rivals):
-        trigger = Trigger(emulator.control.url)
+def measured(rounds: int) -> tuple[Times, dict[str, str], float]:
+    """The milliseconds of each rival, by name; the rivals' titles; and the median of a synced write."""
+    with running() as (emulator, rivals), closing(Trigger(emulator.control.url)) as trigger, closing(Disk()) as disk:
         times: Times = {rival.name: [] for rival in rivals}
         for number in range(rounds):
+            disk.measure()
             for rival in rivals:
                 if isinstance(rival, Poller):
                     if number % POLLER_EVERY:
@@ -91,8 +122,7 @@ def measured(rounds: int) -> tuple[Times, dict[str, str]]:
                 time.sleep(QUIET)
                 times[rival.name].append(trigger.fire(rival))
                 rival.rearm()
-        trigger.close()
-        return times, {rival.name: rival.title for rival in rivals}
+        return times, {rival.name: rival.title for rival in rivals}, statistics.median(disk.times)
 
 
 def table(times: Times, titles: dict[str, str]) -> Table:
@@ -136,7 +166,7 @@ def paired_ratio(times: Times, name: str, base: str) -> float | None:
 def percentile(values: Sequence[float], percent: float) -> float:
     """The least of the values that this many percent do not exceed."""
     ranked = sorted(values)
-    return ranked[max(0, -(-len(ranked) * percent // 100).__int__() - 1)]
+    return ranked[max(1, math.ceil(len(ranked) * percent / 100)) - 1]
 
 
 def _ratio_text(times: Times, name: str, base: str) -> str:

@@ -27,6 +27,8 @@ EVENT_KEY = "instance/maintenance-event"
 NOTHING = "NONE"
 # Nothing here takes long; who has not reacted by then does not.
 PATIENCE = 15.0
+# Not /tmp, which may be memory: the handler's journal is to be written to a disk.
+DISK = "/var/tmp"
 
 
 class DidNotReact(Exception):
@@ -142,7 +144,7 @@ class Sample(Rival):
     """The loop of Google's documentation."""
 
     name = "sample"
-    title = "the documentation's sample"
+    title = "the sample loop"
 
     def command(self) -> list[str]:
         return [
@@ -159,7 +161,7 @@ class Poller(Rival):
     """A question every two seconds."""
 
     name = "poller"
-    title = "a poller, every 2 s"
+    title = "a 2 s poller"
 
     def command(self) -> list[str]:
         return [sys.executable, str(CHECKOUT / "bench" / "poller.py"), self.address, *self.task]
@@ -192,8 +194,7 @@ def running() -> Iterator[tuple[EmulatorProcess, list[Rival]]]:
     if shutil.which("curl"):
         kinds.append(Curl)
     with contextlib.ExitStack() as stack:
-        # Not in /tmp, which may be memory: the journal is to be written to a disk.
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gce-guest-bench-", dir="/var/tmp")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gce-guest-bench-", dir=DISK)))
         instances = [{"name": kind.name} for kind in kinds]
         emulator = stack.enter_context(EmulatorProcess({"instances": instances}))
         rivals = []

@@ -1,0 +1,53 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the footprint benchmark reads /proc, and what it calls one request a minute."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections import Counter
+
+import pytest
+
+from bench.footprint import Footprint, cpu_seconds, family, memory_of, most_requests, verdicts
+
+
+@pytest.mark.parametrize("seconds, most", [(1, 1), (60, 1), (61, 2), (120, 2), (180, 3)])
+def test_one_request_a_minute(seconds: float, most: int) -> None:
+    assert most_requests(seconds) == most
+
+
+def test_a_family_is_all_that_descends_from_a_process() -> None:
+    with subprocess.Popen(
+        ["sh", "-c", "sleep 60 & cat; kill $!"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as shell:
+        try:
+            shell.stdin.write(b"x")
+            shell.stdin.flush()
+            # Once cat has answered, both children are there.
+            shell.stdout.read(1)
+            assert len(list(family(shell.pid))) == 3
+        finally:
+            shell.communicate()
+
+
+def test_reads_memory_and_time_of_a_process() -> None:
+    memory = memory_of(os.getpid())
+    assert 0 < memory["Pss"] <= memory["Rss"]
+    before = cpu_seconds(os.getpid())
+    while cpu_seconds(os.getpid()) == before:
+        sum(range(10_000))
+
+
+def test_says_which_goal_is_met_and_which_is_not() -> None:
+    handler = Footprint(
+        "the handler", 66, 200, 0.0, Counter({"instance/preempted": 3, "instance/maintenance-event": 1})
+    )
+    sample = Footprint("the sample", 100, 200, 0.0, Counter())
+    lines = verdicts({"handler": handler, "sample": sample}, 120)
+    assert ["met" in line for line in lines] == [False, False]
+    lines = verdicts({"handler": handler, "sample": sample}, 180)
+    assert ["met" in line for line in lines] == [False, True]
+    assert "0.66 × the sample's" in lines[0]
+    assert "no key more than 3 times" in lines[1]

@@ -1,0 +1,41 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The arithmetic of the notice benchmark. What it measures is nobody's test."""
+
+from __future__ import annotations
+
+import pytest
+
+from bench.notice import paired_ratio, percentile, verdicts
+
+
+@pytest.mark.parametrize(
+    "percent, expected",
+    [(0, 1.0), (50, 2.0), (75, 3.0), (76, 4.0), (95, 4.0), (100, 4.0)],
+)
+def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
+    assert percentile([4.0, 1.0, 3.0, 2.0], percent) == expected
+
+
+def test_ratios_are_taken_round_by_round() -> None:
+    """A slow round is slow for both, and counts once."""
+    times = {"handler": [1.0, 20.0, 3.0], "curl": [2.0, 40.0, 3.0]}
+    assert paired_ratio(times, "handler", "curl") == 0.5
+
+
+def test_there_is_no_ratio_of_different_rounds() -> None:
+    assert paired_ratio({"poller": [1.0], "curl": [1.0, 2.0]}, "poller", "curl") is None
+
+
+def test_says_which_goal_is_met_and_which_is_not() -> None:
+    lines = verdicts({"handler": [1.0], "curl": [1.0], "sample": [0.5]})
+    assert ["met" in line for line in lines] == [True, False]
+    assert "1.00 × the time of curl" in lines[0]
+    assert "missed" in lines[1]
+    assert "2.00 × the time of the sample" in lines[1]
+
+
+def test_says_so_when_curl_is_not_there() -> None:
+    lines = verdicts({"handler": [1.0], "sample": [2.0]})
+    assert "not measured" in lines[0]
+    assert "curl is not installed" in lines[0]
