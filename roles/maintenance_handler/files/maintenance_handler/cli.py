@@ -22,7 +22,7 @@ from .files import Locked, write_whole
 from .handler import REHEARSAL_REQUEST, Handler
 from .history import History
 from .incident import ANNOUNCED, IDLE, Moment
-from .log import Log
+from .log import Log, visible
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
 from .timeline import incident_lines, plan_lines
@@ -261,4 +261,4 @@ def _read_status(settings: Config) -> dict[str, Any]:
 
 def _print(lines: Any) -> None:
     for line in lines:
-        print(line)
+        print(visible(line))

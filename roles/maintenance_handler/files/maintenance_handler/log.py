@@ -39,7 +39,7 @@ class Log:
     def _write(self, level: str, message: str) -> None:
         if _PRIORITIES[level] > _PRIORITIES[self.level]:
             return
-        line = " ".join(message.splitlines())
+        line = visible(" ".join(message.splitlines()))
         if self._for_journald:
             text = f"<{_PRIORITIES[level]}>{line}\n"
         else:
@@ -50,3 +50,10 @@ class Log:
         except (OSError, ValueError):
             # Nobody reads any more. That is no reason to stop watching.
             pass
+
+
+def visible(text: str) -> str:
+    """A text that a terminal shows and does not obey: what a task printed may move the cursor, or forge lines."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

@@ -117,6 +117,18 @@ def test_history_shows_what_is_over(vm: Vm, make_handler: MakeHandler) -> None:
     assert any("drain    db" in line and "failed in" in line and "exit status 3" in line for line in first)
 
 
+def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", drain="printf '\\033[2Jgone'; exit 1")).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    shown = handler.command("status").stdout
+    vm.withdraw("migrate")
+    handler.until_over()
+    for text in (shown, handler.command("history").stdout, handler.log()):
+        assert r"\x1b[2Jgone" in text
+        assert "\x1b" not in text
+
+
 def test_history_is_bounded_and_has_each_incident_once(tmp_path: Path) -> None:
     """field: memory, fd and thread leaks over days."""
     history = History(tmp_path)

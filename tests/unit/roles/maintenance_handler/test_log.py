@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from maintenance_handler.log import Log
+from maintenance_handler.log import Log, visible
 
 
 @pytest.fixture(autouse=True)
@@ -59,3 +59,23 @@ def test_the_level_can_change() -> None:
     log.level = "debug"
     log.debug("seen")
     assert "seen" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("plain – and ünïcode", "plain – and ünïcode"),
+        ("\x1b[2J\x1b]0;owned\x07", r"\x1b[2J\x1b]0;owned\x07"),
+        ("50%\r100%\t\x7f", r"50%\r100%\t\x7f"),
+        ("\u202egnp.exe\x9b1m", r"\u202egnp.exe\x9b1m"),
+        ("\udce9", r"\udce9"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_instead(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_line_has_no_control_characters() -> None:
+    stream = io.StringIO()
+    Log("info", stream).info("\x1b[31mred\x1b[0m")
+    assert stream.getvalue().endswith(r" info \x1b[31mred\x1b[0m" + "\n")
