@@ -1,0 +1,203 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Google's own client of the Compute API, unmodified, against the emulator."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from google.api_core import exceptions
+from google.api_core.client_options import ClientOptions
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import compute_v1
+
+from support.emulator import EmulatorProcess
+
+PROJECT, ZONE = "shop", "us-central1-a"
+FLEET = {
+    "project": PROJECT,
+    "speed": 1000,
+    "attributes": {"owner": "platform"},
+    "instances": [
+        {"name": "web-1", "attributes": {"role": "web", "enable-guest-attributes": "TRUE"}},
+        {"name": "web-2", "zone": "europe-west1-b"},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as process:
+        yield process
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    running_emulator.control.reset()
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    return running_emulator
+
+
+@pytest.fixture
+def client(emulator: EmulatorProcess) -> Any:
+    """For any of its services: the operations that it starts are polled at the emulator, too."""
+
+    def make(service: Any) -> Any:
+        arguments = {
+            "credentials": AnonymousCredentials(),
+            "client_options": ClientOptions(api_endpoint=emulator.compute),
+        }
+        made = service(**arguments)
+        # Its own clients of operations do not know the api_endpoint.
+        made.transport._extended_operations_services = {
+            "zone_operations": compute_v1.ZoneOperationsClient(**arguments),
+            "global_operations": compute_v1.GlobalOperationsClient(**arguments),
+        }
+        return made
+
+    return make
+
+
+def items(metadata: Any) -> dict[str, str]:
+    return {item.key: item.value for item in metadata.items}
+
+
+def with_items(fingerprint: str, **values: str) -> Any:
+    return compute_v1.Metadata(
+        fingerprint=fingerprint, items=[compute_v1.Items(key=key, value=value) for key, value in values.items()]
+    )
+
+
+class TestInstances:
+    @pytest.fixture
+    def instances(self, client: Any) -> Any:
+        return client(compute_v1.InstancesClient)
+
+    @pytest.fixture
+    def web(self) -> dict[str, str]:
+        return {"project": PROJECT, "zone": ZONE, "instance": "web-1"}
+
+    def test_are_listed_over_all_zones_page_by_page(self, instances: Any) -> None:
+        request = compute_v1.AggregatedListInstancesRequest(project=PROJECT, max_results=1)
+        names = [
+            each.name for _scope, scoped in instances.aggregated_list(request=request) for each in scoped.instances
+        ]
+        assert sorted(names) == ["web-1", "web-2"]
+
+    def test_are_found_by_a_filter(self, instances: Any) -> None:
+        request = compute_v1.ListInstancesRequest(project=PROJECT, zone=ZONE, filter='name eq "web-.*"')
+        assert [each.name for each in instances.list(request=request)] == ["web-1"]
+
+    def test_take_metadata(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+        before = instances.get(**web).metadata
+        wanted = with_items(before.fingerprint, role="db")
+        assert instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30) is None
+        after = instances.get(**web).metadata
+        assert items(after) == {"role": "db"}
+        assert after.fingerprint != before.fingerprint
+        assert emulator.control.get("web-1", "instance/attributes/role") == "db"
+
+    def test_lose_all_metadata_to_an_empty_list(self, instances: Any, web: dict[str, str]) -> None:
+        """An empty list is not sent at all."""
+        wanted = with_items(instances.get(**web).metadata.fingerprint)
+        instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30)
+        assert items(instances.get(**web).metadata) == {}
+
+    def test_refuse_a_fingerprint_that_is_not_theirs(self, instances: Any, web: dict[str, str]) -> None:
+        with pytest.raises(exceptions.PreconditionFailed) as refused:
+            instances.set_metadata(**web, metadata_resource=with_items("AAAAAAAAAAA=", role="db"))
+        assert refused.value.errors[0]["reason"] == "conditionNotMet"
+
+    def test_tell_a_conflict_by_the_operation_as_well(
+        self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]
+    ) -> None:
+        emulator.control.fault("operation-conflict", face="compute", count=1)
+        wanted = with_items(instances.get(**web).metadata.fingerprint, role="db")
+        with pytest.raises(exceptions.PreconditionFailed) as refused:
+            instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30)
+        assert refused.value.errors[0].code == "CONDITION_NOT_MET"
+
+    def test_take_a_repeated_request_once(self, instances: Any, web: dict[str, str]) -> None:
+        request = compute_v1.SetMetadataInstanceRequest(
+            **web,
+            request_id=str(uuid.uuid4()),
+            metadata_resource=with_items(instances.get(**web).metadata.fingerprint, role="db"),
+        )
+        assert instances.set_metadata(request=request).name == instances.set_metadata(request=request).name
+
+    def test_are_maintained(self, instances: Any, web: dict[str, str]) -> None:
+        operation = instances.simulate_maintenance_event(**web)
+        assert operation.result(timeout=30) is None
+        assert operation.error_code == 0
+
+    def test_take_scheduling(self, instances: Any, web: dict[str, str]) -> None:
+        wanted = compute_v1.Scheduling(on_host_maintenance="TERMINATE", host_error_timeout_seconds=120)
+        instances.set_scheduling(**web, scheduling_resource=wanted).result(timeout=30)
+        scheduling = instances.get(**web).scheduling
+        assert (scheduling.on_host_maintenance, scheduling.host_error_timeout_seconds) == ("TERMINATE", 120)
+        assert scheduling.automatic_restart is True
+
+    def test_show_the_window_of_their_maintenance(
+        self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]
+    ) -> None:
+        emulator.control.set(
+            "web-1",
+            "instance/upcoming-maintenance",
+            {"window_start_time": "2099-12-01T10:00:00Z", "can_reschedule": True},
+        )
+        window = instances.get(**web).resource_status.upcoming_maintenance
+        assert window.can_reschedule
+        assert window.maintenance_status == "PENDING"
+
+    def test_give_no_guest_attributes_where_there_are_none(self, instances: Any, web: dict[str, str]) -> None:
+        with pytest.raises(exceptions.NotFound, match="of type 'Guest Attribute' was not found"):
+            instances.get_guest_attributes(
+                request=compute_v1.GetGuestAttributesInstanceRequest(**web, query_path="hostkeys/")
+            )
+
+    def test_give_guest_attributes(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+        emulator.control.set("web-1", "instance/guest-attributes/app/state", "ready")
+        answer = instances.get_guest_attributes(
+            request=compute_v1.GetGuestAttributesInstanceRequest(**web, query_path="app/")
+        )
+        assert [(item.namespace, item.key, item.value) for item in answer.query_value.items] == [
+            ("app", "state", "ready")
+        ]
+
+
+class TestProject:
+    def test_takes_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
+        projects = client(compute_v1.ProjectsClient)
+        before = projects.get(project=PROJECT).common_instance_metadata
+        assert items(before) == {"owner": "platform"}
+        wanted = with_items(before.fingerprint, owner="search")
+        projects.set_common_instance_metadata(project=PROJECT, metadata_resource=wanted).result(timeout=30)
+        assert emulator.control.get("web-2", "project/attributes/owner") == "search"
+
+
+class TestZone:
+    def test_takes_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
+        """Keys of the mask are set, or deleted where the body does not have them."""
+        settings = client(compute_v1.InstanceSettingsServiceClient)
+
+        def patch(mask: str, **values: str) -> None:
+            request = compute_v1.PatchInstanceSettingRequest(
+                project=PROJECT,
+                zone=ZONE,
+                update_mask=mask,
+                instance_settings_resource=compute_v1.InstanceSettings(
+                    metadata=compute_v1.InstanceSettingsMetadata(items=values)
+                ),
+            )
+            settings.patch(request=request).result(timeout=30)
+
+        patch("metadata.items.owner,metadata.items.shelf", owner="zone", shelf="top")
+        assert dict(settings.get(project=PROJECT, zone=ZONE).metadata.items) == {"owner": "zone", "shelf": "top"}
+        assert emulator.control.get("web-1", "project/attributes/owner") == "zone"
+        assert emulator.control.get("web-2", "project/attributes/owner") == "platform"
+        patch("metadata.items.owner")
+        assert dict(settings.get(project=PROJECT, zone=ZONE).metadata.items) == {"shelf": "top"}
+        assert emulator.control.get("web-1", "project/attributes/owner") == "platform"
