@@ -158,7 +158,7 @@ def plan(
 
 
 def merged(layers: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """The value and the layer's name for each key, in the keys' order; of several layers the first that has it counts."""
+    """The value and the layer's name for each key, in the keys' order; of several layers the first that has it wins."""
     found: dict[str, tuple[str, str]] = {}
     for name, layer in layers.items():
         for key, value in layer.items():

@@ -16,8 +16,9 @@ from typing import Any
 from ._compute_api import ComputeApi
 from ._compute_errors import BadRequest, ComputeError, NotFound
 
-# So many names make a filter that still fits into a URL, at 63 characters each.
-NAMES_IN_A_FILTER = 50
+# So many names, of up to 63 characters each, make a filter that still fits into a URL.
+NAMES_IN_A_FILTER = 250
+LONGEST_FILTER = 6000
 
 _NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19}")
 _WRITTEN = re.compile(
@@ -97,8 +98,8 @@ def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
         except NotFound as error:
             return Selection(failures={name.written: error})
     found: dict[str | None, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
-    for zone, chunk in _chunks(names):
-        for instance in _listed(api, zone, mask, _expression(chunk)):
+    for zone, expression in _filters(names):
+        for instance in _listed(api, zone, mask, expression):
             for key in {str(instance["name"]), str(instance["id"])}:
                 found[zone][key].append(instance)
     selection = Selection()
@@ -123,17 +124,18 @@ def _listed(api: ComputeApi, zone: str | None, mask: str, expression: str | None
     return api.aggregated("instances", "list", fields=mask, **query)
 
 
-def _chunks(names: Iterable[Name]) -> Iterator[tuple[str | None, list[str]]]:
-    by_zone: dict[str | None, list[str]] = defaultdict(list)
+def _filters(names: Iterable[Name]) -> Iterator[tuple[str | None, str]]:
+    """Filter expressions that find these, each with its zone."""
+    by_zone: dict[tuple[str | None, bool], list[str]] = defaultdict(list)
     for name in names:
-        by_zone[name.zone].append(name.name)
-    for zone, all_names in by_zone.items():
-        for start in range(0, len(all_names), NAMES_IN_A_FILTER):
-            yield zone, all_names[start : start + NAMES_IN_A_FILTER]
-
-
-def _expression(names: Iterable[str]) -> str:
-    return " OR ".join(f"(id = {name})" if name.isdigit() else f'(name = "{name}")' for name in names)
+        by_zone[name.zone, name.name.isdigit()].append(name.name)
+    for (zone, are_ids), alike in by_zone.items():
+        longest = max(map(len, alike))
+        size = min(NAMES_IN_A_FILTER, LONGEST_FILTER // (longest + len("(id = ) OR ")))
+        for start in range(0, len(alike), size):
+            few = alike[start : start + size]
+            # A regular expression is shorter, but is for one field only.
+            yield zone, " OR ".join(f"(id = {each})" for each in few) if are_ids else f'name eq "({"|".join(few)})"'
 
 
 def _only(api: ComputeApi, name: Name, found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

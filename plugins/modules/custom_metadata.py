@@ -1,0 +1,524 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: custom_metadata
+short_description: Set and remove custom metadata of instances, zones and projects
+version_added: 0.1.0
+description:
+  - Makes custom metadata what it is to be, through the Compute API, for one instance, for many at once, for a zone, or
+    for the project.
+  - Nothing that others write at the same time gets lost. The API refuses a write if somebody else was faster, be it at
+    once or when its operation ends. Then the metadata is read again, and changed again, until O(timeout).
+  - What differs only is written, and is read back afterwards.
+  - Many instances are seen to at the same time. If some of them fail, the others are done, and the module fails at the
+    end, with one result for each in RV(instances). When it is run again, it does what is left to do.
+  - Keys, values and sizes are checked before anything is sent.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._attributes
+  - gce.guest._attributes.actiongroup_api
+  - gce.guest._api
+  - gce.guest._api.instances
+  - gce.guest._guest.secrets
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: full
+    details:
+      - Secrets are redacted, see O(show_secrets). Whether they change is shown.
+options:
+  scope:
+    description:
+      - Whose metadata this is about.
+      - With V(instance), that of O(instance), O(instances) or O(filter).
+      - With V(zonal), that of O(zone), which is in effect for all of its instances that do not have the key themselves.
+      - With V(project), that of the project, which is in effect for all instances where neither they nor their zone
+        have the key.
+      - By default V(instance) if instances are given, even if it is an empty list of them, and else V(project).
+    type: str
+    choices: [instance, zonal, project]
+  zone:
+    description:
+      - The zone whose metadata O(scope=zonal) is about, or else the zone of the instances.
+      - By default instances are looked up in all zones.
+  metadata:
+    description:
+      - Keys and values. A key has up to 128 letters, digits, V(_) and V(-). A value has up to 256 KiB, and all keys and
+        values together have up to 512 KiB.
+      - A value is a text, or a number or a boolean, which become text. Booleans become V(TRUE) and V(FALSE), as the
+        metadata server writes its own. Anything else is refused.
+      - With O(state=absent), the values do not matter, and can be left empty.
+    type: dict
+  metadata_from_file:
+    description:
+      - Keys, and the paths of files that have the values, where the module runs. The files are UTF-8 text.
+      - A key cannot be here and in O(metadata).
+    type: dict
+  state:
+    description: Whether the keys are to have these values, or not to be there.
+    type: str
+    choices: [present, absent]
+    default: present
+  purge:
+    description:
+      - Whether to also remove all other keys, but for those that O(keep) has.
+    type: bool
+    default: false
+  keep:
+    description:
+      - What O(purge) leaves alone, as keys or as patterns, in which V(*) is anything and V(?) is one character.
+      - By default SSH keys, the keys of Windows accounts, and what Google's own services write.
+      - An empty list lets O(purge) remove these, too.
+    type: list
+    elements: str
+    default:
+      - ssh-keys
+      - sshKeys
+      - windows-keys
+      - created-by
+      - instance-template
+      - gce-container-declaration
+      - cluster-location
+      - cluster-name
+      - cluster-uid
+      - configure-sh
+      - gci-*
+      - gke-*
+      - k8s-*
+      - kube-*
+      - kubeconfig
+      - kubelet-config
+      - dataproc-*
+      - google-*
+  timeout:
+    description:
+      - For how many seconds the metadata of one instance, or of the zone or the project, is tried to be changed while
+        others change it, too, and its operation is waited for.
+    type: float
+    default: 300.0
+seealso:
+  - name: About VM metadata
+    description: What Google says about custom metadata.
+    link: https://cloud.google.com/compute/docs/metadata/overview
+  - module: gce.guest.custom_metadata_info
+  - module: gce.guest.metadata_info
+  - plugin: gce.guest.custom_metadata
+    plugin_type: lookup
+notes:
+  - Runs where the credentials are, which usually is the controller, such as with C(delegate_to=localhost).
+  - The permissions are C(compute.instances.get), C(compute.instances.list) and C(compute.instances.setMetadata) for
+    instances, C(compute.projects.get) and C(compute.projects.setCommonInstanceMetadata) for the project,
+    C(compute.instanceSettings.get) and C(compute.instanceSettings.update) for zones, and C(iam.serviceAccounts.actAs)
+    on the service accounts that instances run as.
+  - Whoever can read an instance's metadata can read its secrets. The module does not repeat them, but Ansible writes
+    what a module is called with into the system's log. For a value that must not be there, set C(no_log=true), or use
+    O(metadata_from_file).
+"""
+
+EXAMPLES = r"""
+- name: Let guest attributes be used on one instance
+  gce.guest.custom_metadata:
+    project: acme
+    zone: europe-west1-b
+    instance: web-1
+    metadata:
+      enable-guest-attributes: true
+
+- name: Tell many instances, wherever they are, which release is theirs
+  gce.guest.custom_metadata:
+    project: acme
+    filter: labels.env = prod AND status = RUNNING
+    metadata:
+      release: 1.4.2
+      canary: false
+
+- name: Let one instance have this metadata and no other, but for what belongs to Google's services
+  gce.guest.custom_metadata:
+    project: acme
+    zone: europe-west1-b
+    instance: web-1
+    metadata:
+      release: 1.4.2
+      role: web
+    purge: true
+
+- name: Set what is to be in effect in a zone
+  gce.guest.custom_metadata:
+    project: acme
+    scope: zonal
+    zone: europe-west1-b
+    metadata:
+      mirror: http://mirror.b.internal/
+
+- name: Remove a key from the project
+  gce.guest.custom_metadata:
+    project: acme
+    metadata:
+      release:
+    state: absent
+
+- name: See what would be changed
+  gce.guest.custom_metadata:
+    project: acme
+    instances:
+      - europe-west1-b/web-1
+      - europe-west1-c/web-2
+    metadata:
+      release: 1.5.0
+  check_mode: true
+  diff: true
+  register: release
+
+- name: Say so
+  ansible.builtin.debug:
+    msg: "{{ release.instances | selectattr('changed') | map(attribute='name') | join(', ') }}"
+"""
+
+RETURN = r"""
+scope:
+  description: Whose metadata it was about.
+  returned: success
+  type: str
+  sample: instance
+instances:
+  description: What was done to each instance. Empty for other scopes.
+  returned: always, once the instances are known
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The instance's name, or what O(instances) has, if there is no such instance.
+      type: str
+      returned: always
+      sample: web-1
+    zone:
+      description: Its zone. V(null) if there is no such instance.
+      type: str
+      returned: always
+      sample: europe-west1-b
+    changed:
+      description: Whether its metadata was changed.
+      type: bool
+      returned: always
+      sample: true
+    failed:
+      description: Whether it could not be made what it is to be.
+      type: bool
+      returned: always
+      sample: false
+    msg:
+      description: What went wrong.
+      type: str
+      returned: when it failed
+      sample: There is no instance web-1 in any zone of the project acme.
+    written:
+      description: The keys that were written, or would be in check mode.
+      type: list
+      elements: str
+      returned: always
+      sample: [release]
+    deleted:
+      description: The keys that were removed, or would be in check mode.
+      type: list
+      elements: str
+      returned: always
+      sample: []
+written:
+  description: The keys that were written, or would be in check mode, on whichever instance.
+  returned: success
+  type: list
+  elements: str
+  sample: [release]
+deleted:
+  description: The keys that were removed, or would be in check mode, from whichever instance.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+unreachables:
+  description:
+    - The zones that the API could not list, such as V(zones/europe-west1-b). Instances in them were not found. There
+      is a warning, too.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gce.guest.plugins.module_utils._api_module import (
+    API_ARGSPEC,
+    INSTANCES_ARGSPEC,
+    ONE_SELECTION,
+    DiscreetModule,
+    compute_api,
+    each,
+    failing,
+    summary_of_failures,
+)
+from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import (
+    KEPT_KEYS,
+    CustomMetadataError,
+    Plan,
+    plan,
+    texts_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._instances import select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
+    InstanceStore,
+    ProjectStore,
+    Snapshot,
+    Store,
+    ZonalStore,
+    change,
+    plan_for,
+    snapshot_of,
+    unverified,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
+
+Planner = Callable[[Mapping[str, str]], Plan]
+
+
+@dataclass
+class Target:
+    """One instance, and what becomes of it. Without a store, there is no such instance."""
+
+    name: str
+    zone: str | None = None
+    store: Store | None = None
+    snapshot: Snapshot | None = None
+    plan: Plan | None = None
+    error: Exception | None = None
+
+    @property
+    def done(self) -> Plan | None:
+        """What was changed, or would be; None if it failed."""
+        return self.plan if self.error is None else None
+
+    def to_result(self) -> dict[str, Any]:
+        result = {
+            "name": self.name,
+            "zone": self.zone,
+            "changed": bool(self.done and self.done.changed),
+            "failed": self.error is not None,
+            "written": self.done.written if self.done else [],
+            "deleted": self.done.deleted if self.done else [],
+        }
+        return result if self.error is None else {**result, "msg": str(self.error)}
+
+
+def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+    spec = ArgumentSpec(
+        {
+            "scope": {"type": "str", "choices": ["instance", "zonal", "project"]},
+            "metadata": {"type": "dict"},
+            "metadata_from_file": {"type": "dict"},
+            "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
+            "purge": {"type": "bool", "default": False},
+            "keep": {"type": "list", "elements": "str", "default": list(KEPT_KEYS), "no_log": False},
+            "timeout": {"type": "float", "default": 300.0},
+        },
+        required_if=[("scope", "zonal", ["zone"]), ("scope", "instance", ["instance", "instances", "filter"], True)],
+    )
+    spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
+    module = spec.create_module(kind=DiscreetModule)
+    with failing(module):
+        scope, patterns, planner = checked_scope(module), secret_patterns(module), wanted_plan(module)
+        with compute_api(module, clock=clock, sleep=sleep) as api:
+            if scope == "instance":
+                change_instances(module, api, planner, patterns)
+            change_one(module, api, scope, planner, patterns)
+
+
+# What is wanted
+
+
+def checked_scope(module: AnsibleModule) -> str:
+    """The scope as it is meant; what could be meant otherwise is refused."""
+    params = module.params
+    selections = [name for name in ("instance", "instances", "filter") if params[name] is not None]
+    scope = str(params["scope"] or ("instance" if selections else "project"))
+    if selections and scope != "instance":
+        module.fail_json(msg=f"{selections[0]} is given, but the scope is {scope}. Leave one of them out.")
+    for name in ("instance", "filter", "zone"):
+        if params[name] == "":
+            module.fail_json(msg=f"{name} is empty. Leave it out if it does not matter.")
+    if scope == "project" and params["zone"] is not None:
+        module.fail_json(
+            msg="The project's metadata has no zone. Set scope=zonal for the zone's metadata, or say which instances."
+        )
+    if not params["timeout"] >= 0:
+        module.fail_json(msg=f"timeout is {params['timeout']:g}, but seconds cannot be less than 0.")
+    return scope
+
+
+def wanted_plan(module: AnsibleModule) -> Planner:
+    """The function from current metadata to what is to become of it; all that can be checked without it is."""
+    params = module.params
+    values, files = params["metadata"] or {}, params["metadata_from_file"] or {}
+    is_present = params["state"] == "present"
+    for key in values.keys() & files.keys():
+        module.fail_json(msg=f"The key {key!r} is both in metadata and in metadata_from_file.")
+    if not values and not files and not params["purge"]:
+        module.fail_json(msg="There is nothing to do: give metadata, metadata_from_file or purge=true.")
+    if is_present:
+        wanted = texts_of({**values, **{key: file_text(key, path) for key, path in files.items()}})
+    else:
+        wanted = texts_of(dict.fromkeys([*values, *files], ""))
+    return lambda current: plan(current, wanted, present=is_present, purge=params["purge"], keep=params["keep"])
+
+
+def file_text(key: str, path: Any) -> str:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return file.read()
+    except (OSError, TypeError) as error:
+        why = getattr(error, "strerror", None) or "it is not a path"
+        raise CustomMetadataError(f"The file {path} for the key {key!r} cannot be read: {why}.") from error
+    except UnicodeDecodeError as error:
+        raise CustomMetadataError(f"The file {path} for the key {key!r} is not UTF-8 text.") from error
+
+
+# The project, or a zone
+
+
+def change_one(
+    module: AnsibleModule, api: ComputeApi, scope: str, planner: Planner, patterns: Sequence[re.Pattern[str]]
+) -> None:
+    store = ZonalStore(api, module.params["zone"]) if scope == "zonal" else ProjectStore(api)
+    if module.check_mode:
+        done = plan_for(store, store.read(), planner)
+    else:
+        done = change(store, planner, deadline=deadline(module, api), patterns=patterns)
+        if done.changed:
+            for error in unverified([(store, done)]).values():
+                raise error
+    module.exit_json(scope=scope, instances=[], **summary(module, api, [(store, done)], patterns))
+
+
+# Instances
+
+
+def change_instances(
+    module: AnsibleModule, api: ComputeApi, planner: Planner, patterns: Sequence[re.Pattern[str]]
+) -> None:
+    targets = selected(module, api)
+    # All of them before the first is changed: what is too large for one is not written to the others.
+    for target in targets:
+        if target.store and target.snapshot:
+            target.plan = plan_for(target.store, target.snapshot, planner)
+    if not module.check_mode:
+        carry_out(module, api, [target for target in targets if target.done and target.done.changed], planner, patterns)
+    well = [(target.store, target.done) for target in targets if target.store and target.done]
+    result = {
+        "scope": "instance",
+        "instances": [target.to_result() for target in targets],
+        **summary(module, api, well, patterns),
+    }
+    failures = {target.name: str(target.error) for target in targets if target.error is not None}
+    if not failures:
+        module.exit_json(**result)
+    if len(targets) == 1:
+        module.fail_json(msg="".join(failures.values()), **result)
+    module.fail_json(msg=summary_of_failures(failures, len(targets), "instances"), **result)
+
+
+def selected(module: AnsibleModule, api: ComputeApi) -> list[Target]:
+    params = module.params
+    selection = select(
+        api,
+        names=[params["instance"]] if params["instance"] is not None else params["instances"],
+        expression=params["filter"],
+        zone=params["zone"],
+        fields="metadata(fingerprint,items)",
+    )
+    targets = [
+        Target(
+            instance["name"],
+            zone_of(instance),
+            store=InstanceStore(api, instance),
+            snapshot=snapshot_of(instance.get("metadata", {})),
+        )
+        for instance in selection.instances
+    ]
+    return targets + [Target(name, error=error) for name, error in selection.failures.items()]
+
+
+def carry_out(
+    module: AnsibleModule,
+    api: ComputeApi,
+    targets: Sequence[Target],
+    planner: Planner,
+    patterns: Sequence[re.Pattern[str]],
+) -> None:
+    """Change and verify them, and leave in each what became of it."""
+
+    def change_it(target: Target) -> Plan:
+        snapshot, target.snapshot = target.snapshot, None
+        return change(store_of(target), planner, snapshot=snapshot, deadline=deadline(module, api), patterns=patterns)
+
+    for target, outcome in zip(targets, each(api, targets, change_it)):
+        if isinstance(outcome, Plan):
+            target.plan = outcome
+        else:
+            target.error = outcome
+    # Others may have made some of them what they are to be, meanwhile.
+    written = {store_of(target).path: target for target in targets if target.done and target.done.changed}
+    done = [(store_of(target), target.done) for target in written.values() if target.done]
+    for path, error in unverified(done).items():
+        written[path].error = error
+
+
+def store_of(target: Target) -> Store:
+    if target.store is None:
+        raise ValueError(f"There is no instance {target.name}, and nothing to change.")
+    return target.store
+
+
+# Both
+
+
+def summary(
+    module: AnsibleModule, api: ComputeApi, done: Sequence[tuple[Store, Plan]], patterns: Sequence[re.Pattern[str]]
+) -> dict[str, Any]:
+    changes = [(store, each_plan) for store, each_plan in done if each_plan.changed]
+    result: dict[str, Any] = {
+        "changed": bool(changes),
+        "written": sorted({key for store, each_plan in changes for key in each_plan.written}),
+        "deleted": sorted({key for store, each_plan in changes for key in each_plan.deleted}),
+        "unreachables": api.unreachables,
+    }
+    if module._diff:
+        show = module.params["show_secrets"]
+        result["diff"] = [
+            {
+                "before_header": store.resource,
+                "after_header": store.resource,
+                **each_plan.diff(patterns, show_secrets=show),
+            }
+            for store, each_plan in changes
+        ]
+    return result
+
+
+def deadline(module: AnsibleModule, api: ComputeApi) -> float:
+    return api.clock() + float(module.params["timeout"])
+
+
+if __name__ == "__main__":
+    main()
