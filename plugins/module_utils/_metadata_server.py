@@ -44,8 +44,9 @@ _LITERAL_IN_PATH = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 _LITERAL_IN_QUERY = _LITERAL_IN_PATH - frozenset(b"!$'()*,@/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
-_STOCK = re.compile(r"<(title|style|script|b|ins)\b.*?</\1>", re.DOTALL | re.IGNORECASE)
-_TAG = re.compile(r"<[^<>]*>")
+# Compiled when there is an error page.
+_STOCK = r"(?si)<(title|style|script|b|ins)\b.*?</\1>"
+_TAG = r"<[^<>]*>"
 _NO_NOTIFICATIONS = b"no notifications have been received yet"
 
 
@@ -379,7 +380,7 @@ def _page_text(page: bytes) -> str:
     """What an error page says, in at most 300 characters: Google's pages have one sentence between stock phrases."""
     text = page[:8192].decode("utf-8", "replace")
     if "<" in text:
-        text = _TAG.sub(" ", _STOCK.sub(" ", text))
+        text = re.sub(_TAG, " ", re.sub(_STOCK, " ", text))
         for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&")):
             text = text.replace(entity, character)
     words = "".join(character if character.isprintable() else " " for character in text).split()

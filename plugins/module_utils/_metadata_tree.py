@@ -14,8 +14,8 @@ import re
 from typing import Any
 
 # Asked for without its slash, a directory is answered by a redirect: a second request, and never a hanging GET.
-_DIRECTORY = re.compile(
-    r"""
+# Compiled when it is needed, which is never for the whole tree.
+_DIRECTORY = r"""
     | oslogin (/authenticate (/sessions)? )?
     | universe
     | project (/attributes)?
@@ -25,9 +25,7 @@ _DIRECTORY = re.compile(
     | instance/ (disks | licenses) (/[0-9]+)?
     | instance/ (guest-attributes | service-accounts) (/[^/]+)?
     | instance/network-interfaces (/[0-9]+ (/ (access-configs (/[0-9]+)? | forwarded-ip(v6)?s | ip-aliases))?)?
-    """,
-    re.VERBOSE,
-)
+"""
 
 # Where keys and values are chosen by users, in both spellings.
 _CHOSEN_BY_USERS = {
@@ -42,7 +40,7 @@ _BOOLEANS = {"TRUE": True, "FALSE": False}
 
 def is_directory(path: str) -> bool:
     """Whether a path is known to be a directory: the root, one with a slash at its end, or by its name."""
-    return not path or path.endswith("/") or _DIRECTORY.fullmatch(path) is not None
+    return not path or path.endswith("/") or re.fullmatch(_DIRECTORY, path, re.VERBOSE) is not None
 
 
 def canonical(path: str) -> str:

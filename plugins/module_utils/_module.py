@@ -18,7 +18,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from . import _query
-from ._guest_attributes import GuestAttributeError
 from ._metadata_server import MetadataError, MetadataServer
 from ._secrets import SECRET_PATTERNS
 
@@ -101,11 +100,11 @@ def compiled_pattern(module: AnsibleModule, pattern: str, option: str) -> re.Pat
 
 
 @contextmanager
-def failing(module: AnsibleModule) -> Iterator[None]:
-    """Fail the module with what the library's own exceptions say; every other exception is a defect and passes."""
+def failing(module: AnsibleModule, *others: type[Exception]) -> Iterator[None]:
+    """Fail the module with what the client's own exceptions and `others` say; every other is a defect and passes."""
     try:
         yield
-    except (MetadataError, GuestAttributeError) as error:
+    except (MetadataError, *others) as error:  # type: ignore[misc] # mypy loses the types of a starred tuple
         module.fail_json(msg=str(error))
 
 

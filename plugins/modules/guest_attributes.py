@@ -186,6 +186,7 @@ from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace imp
 )
 from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import (
     DIRECTORY,
+    GuestAttributeError,
     attribute_path,
     namespace_path,
 )
@@ -213,7 +214,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         required_if=[("state", "present", ["attributes"]), ("purge", False, ["attributes"])],
     )
     module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
-    with failing(module):
+    with failing(module, GuestAttributeError):
         result = run(module, clock, sleep)
     module.exit_json(**result)
 

@@ -59,7 +59,7 @@ class TestFailing:
     def test_the_librarys_errors_are_failures(self, error: Exception) -> None:
         def main() -> None:
             module = _module.ArgumentSpec().create_module()
-            with _module.failing(module):
+            with _module.failing(module, InvalidName):
                 raise error
 
         result = run(main, {})
