@@ -197,7 +197,8 @@ def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
     """The incident of a rehearsal that is over, with the steps since it began."""
     now = _read_status(settings)
     # A window that is announced days ahead keeps its incident open.
-    still_open = [now["incident"]] if now["incident"] and not status.in_flight(now) else []
+    goes_on = now["running"] and not status.in_flight(now)
+    still_open = [now["incident"]] if now["incident"] and goes_on else []
     for incident in (*History(settings.state_dir).read(), *still_open):
         for past in incident["past"]:
             if past["value"] == name:
@@ -222,7 +223,7 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     lines = [f"{'well' if now['healthy'] else 'NOT WELL'}, {now['state']}"]
     lines += [f"  problem: {problem}" for problem in now["problems"]]
     if not now.get("pid"):
-        return lines
+        return lines + (incident_lines(now["incident"]) if now["incident"] else [])
     lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")
     for key, age in now["last_good_answer_ages"].items():
         heard = "never" if age is None else f"{age:.1f} s ago"

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import time
@@ -53,7 +54,7 @@ class Lock:
 
     def __init__(self, path: Path) -> None:
         """Take it. Raises `Locked`, or OSError."""
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = _open_lock(path)
         for _unused in range(_TRIES):
             if _flock(self._descriptor, fcntl.LOCK_EX):
                 return
@@ -69,13 +70,23 @@ def is_locked(path: Path) -> bool:
     """Whether a process holds a `Lock` on the file. Raises OSError."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     try:
         # Shared: two who look at once do not take each other for the holder.
         return not _flock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if exc.errno != errno.EROFS:
+            raise
+    # One that was made while it could be can still be locked.
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _flock(descriptor: int, kind: int) -> bool:

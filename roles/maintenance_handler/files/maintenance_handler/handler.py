@@ -32,7 +32,7 @@ from ._metadata_server import MetadataError, MetadataServer, NotFound
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .expressions import ExpressionError, compiled
-from .files import Lock
+from .files import Lock, Locked, is_locked
 from .history import History
 from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
 from .journal import Entry, Journal, JournalError
@@ -57,7 +57,7 @@ from .narrate import narrate
 from .notify import notify
 from .report import IDENTITY_KEY, Reporter
 from .runner import Runner
-from .status import lock_path, status_path
+from .status import lock_paths, status_path
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
 
@@ -78,6 +78,8 @@ LAST_LOOK = 1.0
 HEAD_START = 0.005
 # epoll refuses more than 24.8 days (in milliseconds, an int), and a window may be announced further ahead.
 LONGEST_SLEEP = 86400.0
+# The wall clock is slewed by less than this between two turns of the loop; more, and it was set.
+JUMP = 2.0
 
 # Settings that threads and open files were made from.
 _FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
@@ -114,18 +116,16 @@ class Handler:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Take the state directory. Raises `Locked` when another handler has it, or OSError."""
+        """Take the state directory. Raises `Locked` when another handler has it."""
         self._config = config
         self._config_path = config_path
         self._log = log
         self._clock = clock
         self._wall = wall
-        for directory in (config.state_dir, config.runtime_dir):
-            directory.mkdir(parents=True, exist_ok=True)
-        self._lock = Lock(lock_path(config))
-        # Of the handler before, and read as this one's now that the lock is held again.
-        status_path(config).unlink(missing_ok=True)
         self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
+        self._reporter = Reporter(config, log, self._boot_id, self._on_published)
+        self._lock = self._take_lock()
+        self._forget_last_status()
         self._journal = Journal(config.state_dir)
         self._history = History(config.state_dir)
         self._selector = selectors.DefaultSelector()
@@ -144,7 +144,8 @@ class Handler:
         self._token_file = TokenFile(config.state_dir, self._boot_id)
         self._drift = Drift(self._token_file.read())
         self._watchers: list[Watcher] = []
-        self._reporter = Reporter(config, log, self._boot_id, self._on_published)
+        # By how much, to see it jump.
+        self._wall_ahead = wall() - clock()
 
     def run(self) -> int:
         """Watch until asked to stop. Answers the exit status."""
@@ -181,6 +182,32 @@ class Handler:
         while self._state.incident is not None and not self._is_done():
             self._turn()
         return self._stopped()
+
+    def _take_lock(self) -> Lock | None:
+        """Raises `Locked`. Without a lock a VM is drained all the same: a disk may be full, or mounted read-only."""
+        problems = []
+        *_unused, last_resort = paths = lock_paths(self._config)
+        for path in paths:
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                lock = Lock(path)
+            except OSError as exc:
+                problems.append(str(exc))
+                continue
+            if path != last_resort and _is_taken(last_resort):
+                lock.release()
+                raise Locked(f"{last_resort} is locked by another process")
+            return lock
+        self._reporter.lock_failed(f"Taking a lock: {'; '.join(problems)}.")
+        return None
+
+    def _forget_last_status(self) -> None:
+        """Of the handler before, and read as this one's now that the lock is held again."""
+        try:
+            self._config.runtime_dir.mkdir(parents=True, exist_ok=True)
+            status_path(self._config).unlink(missing_ok=True)
+        except OSError as exc:
+            self._log.error(f"Deleting the last status: {exc}.")
 
     def _prepare(self) -> None:
         self._wake.setblocking(False)
@@ -231,6 +258,7 @@ class Handler:
         if self._state.wake_at is not None and self._state.wake_at <= self._clock():
             self._observe(Tick())
         self._look_for_missed()
+        self._look_for_jump()
         self._show_life()
         self._report()
 
@@ -311,6 +339,12 @@ class Handler:
             self._reporter.missed()
             self._take(DRIFT_TOKEN_KEY, signals.missed(self._now()))
 
+    def _look_for_jump(self) -> None:
+        ahead = self._wall() - self._clock()
+        jump, self._wall_ahead = ahead - self._wall_ahead, ahead
+        if abs(jump) > JUMP:
+            self._reporter.jumped(jump)
+
     def _on_identified(self, identified: Identified) -> None:
         self._reporter.identified(identified.instance_id, identified.reach)
         entry, self._unclaimed = self._unclaimed, None
@@ -376,6 +410,7 @@ class Handler:
         self._reporter.journal_written()
 
     def _set_journal_aside(self, suffix: str) -> None:
+        self._reporter.journal_set_aside()
         try:
             self._log.warning(f"the journal is kept as {self._journal.set_aside(suffix)}")
         except OSError as exc:
@@ -506,3 +541,11 @@ class Handler:
 
     def _now(self) -> Moment:
         return Moment(self._clock(), self._wall())
+
+
+def _is_taken(path: Path) -> bool:
+    try:
+        return is_locked(path)
+    except OSError:
+        # Whoever has it was allowed to look into it.
+        return False

@@ -45,6 +45,7 @@ class Reporter:
         self._config_problems: list[str] = []
         self._restart_required = False
         self._journal_problem = ""
+        self._lock_problem = ""
         self._write_problem = ""
         self._published = ""
         self._ready = False
@@ -109,14 +110,34 @@ class Reporter:
         else:
             self._log.warning(f"the status is not published as a guest attribute: {result}")
 
+    def lock_failed(self, problem: str) -> None:
+        """The handler runs without one, and whoever looks for a lock takes it for stopped."""
+        self.metrics.count("lock_failures_total")
+        self._lock_problem = problem
+        self._changed = True
+        self._log.error(f"{problem} This handler runs all the same, but a second one would not notice it.")
+
     def journal_failed(self, problem: str) -> None:
         self.metrics.count("journal_failures_total")
         self._changed = True
+        if problem != self._journal_problem:
+            self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
         self._journal_problem = problem
-        self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
+
+    def journal_set_aside(self) -> None:
+        self.metrics.count("journal_set_aside_total")
+        self._changed = True
+
+    def jumped(self, seconds: float) -> None:
+        """Somebody set the wall clock, or the machine stood still."""
+        self.metrics.count("wall_clock_jumps_total")
+        self._changed = True
+        self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines stay where they are")
 
     def journal_written(self) -> None:
         self._changed = True
+        if self._journal_problem:
+            self._log.warning("the journal can be written again")
         self._journal_problem = ""
 
     def config_refused(self, problems: list[str]) -> None:
@@ -175,7 +196,7 @@ class Reporter:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 
     def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
-        problems = [self._journal_problem] if self._journal_problem else []
+        problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
         document = {
             "version": __version__,
             "pid": os.getpid(),
@@ -223,7 +244,8 @@ class Reporter:
             self.metrics.set("event", float(event in on), event=event)
         self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
         known = all(clock is not None for clock in self._last_good.values())
-        self.metrics.set("healthy", float(known and not self._outages and not self._journal_problem))
+        well = not self._outages and not self._journal_problem and not self._lock_problem
+        self.metrics.set("healthy", float(known and well))
 
     def _describe(self) -> None:
         self.metrics.set("info", 1.0, version=__version__)

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 
 from .config import Config
 from .files import is_locked, write_whole
-from .incident import DRAINING, IDLE, RESTORING
+from .incident import DRAINING, IDLE, RESTORING, Moment, public
+from .journal import Journal, JournalError
+from .machine import recovered
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -19,10 +22,13 @@ if TYPE_CHECKING:
 # A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
 BLIND_AFTER = 15.0
 
+# The state of a handler that is not running and whose journal cannot be read.
+UNKNOWN = "unknown"
 
-def lock_path(config: Config) -> Path:
-    """Locked for as long as a handler runs on the state directory."""
-    return config.state_dir / "lock"
+
+def lock_paths(config: Config) -> tuple[Path, ...]:
+    """One of these is locked for as long as a handler runs: the first that it could lock."""
+    return config.state_dir / "lock", config.runtime_dir / "lock"
 
 
 def status_path(config: Config) -> Path:
@@ -35,24 +41,22 @@ def write(config: Config, status: Mapping[str, Any]) -> None:
 
 
 def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
-    """The handler's status as of now. Always has `running`, `healthy`, `state`, `problems` and `last_good_answer_age`.
+    """The handler's status as of now; of one that is not running, what its journal says.
+
+    Always has `running`, `healthy`, `state`, `incident`, `problems` and `last_good_answer_age`.
 
     Raises OSError when the state directory cannot be looked into.
     """
-    running = is_locked(lock_path(config))
+    running = any(is_locked(path) for path in lock_paths(config))
     try:
         status = json.loads(status_path(config).read_bytes())
     except (FileNotFoundError, ValueError):
         status = {}
     if not running or not isinstance(status, dict) or status.get("boot_id") != boot_id:
-        return {
-            "running": running,
-            "healthy": False,
-            "state": IDLE,
-            "incident": None,
-            "last_good_answer_age": None,
-            "problems": ["has not said anything yet" if running else "is not running"],
-        }
+        said = {"running": running, "healthy": False, "last_good_answer_age": None}
+        if running:
+            return {**said, "state": IDLE, "incident": None, "problems": ["has not said anything yet"]}
+        return {**said, **_left_behind(config, now_clock, boot_id)}
     answers = status.pop("last_good_answer")
     ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
     known = [age for age in ages.values() if age is not None]
@@ -70,7 +74,23 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
 
 def in_flight(status: Mapping[str, Any]) -> bool:
     """Whether steps are being run, so that now is no time to restart the handler."""
-    return status["state"] in (DRAINING, RESTORING)
+    return bool(status["running"]) and status["state"] in (DRAINING, RESTORING)
+
+
+def _left_behind(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
+    """What a handler that is gone left to the next one, by its journal."""
+    problems = ["is not running"]
+    try:
+        entry = Journal(config.state_dir).read()
+    except JournalError as exc:
+        return {"state": UNKNOWN, "incident": None, "problems": [*problems, str(exc)]}
+    if entry is None or entry.incident is None:
+        return {"state": IDLE, "incident": None, "problems": problems}
+    now = Moment(now_clock, time.time())
+    incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
+    what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
+    problems.append(f"an incident is open: the next handler sees to the restore{what}")
+    return {"state": entry.incident.phase, "incident": incident, "problems": problems}
 
 
 def _blind_spots(ages: Mapping[str, float | None], poll_timeout: float) -> list[str]:

@@ -57,9 +57,15 @@ def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) 
     code, now = status(handler)
     assert (code, now["state"], now["incident"]) == (0, "idle", None)
 
+    vm.announce("terminate")
+    handler.until_state("drained")
     handler.kill()
     code, now = status(handler)
-    assert (code, now["problems"]) == (1, ["is not running"])
+    assert (code, now["state"], now["incident"]["held"]) == (1, "drained", ["lb"])
+    assert now["problems"] == ["is not running", "an incident is open: the next handler sees to the restore of lb"]
+    lines = handler.command("status").stdout.splitlines()
+    assert lines[0] == "NOT WELL, drained"
+    assert any("drain    lb" in line for line in lines)
 
 
 def test_a_person_reads_the_same(vm: Vm, make_handler: MakeHandler) -> None:

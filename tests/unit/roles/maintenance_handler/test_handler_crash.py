@@ -288,6 +288,48 @@ def test_drains_and_restores_when_nothing_at_all_can_be_written(vm: Vm, make_han
         handler.until_logged(said)
 
 
+def test_starts_and_drains_without_a_state_directory(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"))
+    (handler.folder / "file").touch()
+    handler.configure(state_dir=str(handler.folder / "file" / "state"))
+    handler.start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    vm.withdraw("migrate")
+    handler.until_traced("drain lb", "restore lb")
+    # It has the lock of last resort.
+    second = handler.command("run")
+    assert second.stderr.strip().splitlines()[-1].endswith("/run/lock is locked by another process")
+    assert json.loads(handler.command("status", "--json").stdout)["running"]
+    for said in ("Writing the journal", "Writing the history"):
+        assert handler.log().count(said) == 1
+
+
+def test_starts_and_drains_with_nothing_that_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"), metrics_textfile=None)
+    (handler.folder / "file").touch()
+    handler.configure(state_dir=str(handler.folder / "file" / "a"), runtime_dir=str(handler.folder / "file" / "b"))
+    handler.start(ready=False)
+    handler.until_logged("the metadata server has answered: ready")
+    vm.announce("migrate")
+    handler.until_traced("drain lb")
+    vm.withdraw("migrate")
+    handler.until_traced("drain lb", "restore lb")
+    assert handler.log().count("This handler runs all the same, but a second one would not notice it.") == 1
+    assert handler.running.poll() is None
+
+
+def test_a_handler_with_the_lock_of_last_resort_is_not_overlooked(vm: Vm, make_handler: MakeHandler) -> None:
+    """Its state directory can be written again, and somebody starts another."""
+    handler = make_handler(task("lb"))
+    handler.state_dir.mkdir()
+    (handler.folder / "run").mkdir()
+    lock = Lock(handler.folder / "run" / "lock")
+    second = handler.command("run")
+    assert second.stderr.strip().splitlines()[-1].endswith("/run/lock is locked by another process")
+    lock.release()
+
+
 def test_the_journal_says_what_runs_before_it_runs(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain='cp "$FOLDER/state/journal.json" "$FOLDER/seen"')).start()
     vm.announce("migrate")

@@ -14,7 +14,10 @@ import pytest
 from maintenance_handler import status
 from maintenance_handler.config import Config
 from maintenance_handler.files import Lock
-from maintenance_handler.status import BLIND_AFTER, in_flight, lock_path, status_path
+from maintenance_handler.incident import Incident, Moment, Signal, Step
+from maintenance_handler.journal import Entry, Journal
+from maintenance_handler.status import BLIND_AFTER, in_flight, lock_paths, status_path
+from maintenance_handler.tasks import Task
 
 NOW = 1000.0
 BOOT = "boot-1"
@@ -30,7 +33,7 @@ def config(tmp_path: Path) -> Config:
 @pytest.fixture
 def running(config: Config) -> Iterator[Config]:
     """As long as a handler runs, it holds its lock."""
-    lock = Lock(lock_path(config))
+    lock = Lock(lock_paths(config)[0])
     yield config
     lock.release()
 
@@ -80,6 +83,47 @@ def test_has_a_problem_of_its_own(running: Config) -> None:
     assert (found["healthy"], found["problems"]) == (False, ["the journal cannot be written"])
 
 
+def open_incident(config: Config, boot: str = BOOT) -> Incident:
+    """Have the journal hold an incident whose drain was under way."""
+    noticed = Moment(NOW - 10.0, 1_780_000_000.0)
+    incident = Incident(
+        id="1-migrate",
+        opened=noticed,
+        tasks=(Task("lb", ("migrate",), drain=("/drain",), env={"TOKEN": "hunter2"}),),
+        signals=(Signal("instance/maintenance-event", "migrate", "MIGRATE", noticed, NOW + 50.0, {}),),
+        steps=(Step(1, "lb", "drain", "migrate", 1, noticed, NOW + 10.0, 60.0),),
+        phase="draining",
+    )
+    Journal(config.state_dir).write(Entry("4711", boot, incident))
+    return incident
+
+
+@pytest.mark.parametrize("boot", [BOOT, "boot-2"])
+def test_a_handler_that_is_gone_has_left_what_its_journal_says(config: Config, boot: str) -> None:
+    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    open_incident(config, boot)
+    found = written(config, state="idle")
+    assert (found["running"], found["healthy"], found["state"]) == (False, False, "draining")
+    assert found["problems"] == ["is not running", "an incident is open: the next handler sees to the restore of lb"]
+    assert (found["incident"]["id"], found["incident"]["held"]) == ("1-migrate", ["lb"])
+    assert "hunter2" not in json.dumps(found)
+    # Nothing runs, so nothing is to be waited for.
+    assert not in_flight(found)
+
+
+def test_a_handler_that_is_gone_and_whose_journal_nobody_can_read(config: Config) -> None:
+    Journal(config.state_dir).path.write_bytes(b"{")
+    found = status.read(config, NOW, BOOT)
+    assert (found["running"], found["state"], found["incident"]) == (False, "unknown", None)
+    assert found["problems"][1].startswith("Reading the journal ")
+
+
+def test_the_lock_of_last_resort_counts(config: Config) -> None:
+    lock = Lock(lock_paths(config)[-1])
+    assert written(config)["running"]
+    lock.release()
+
+
 def test_what_a_handler_that_is_gone_wrote_counts_for_nothing(config: Config) -> None:
     """field: health endpoint always says OK."""
     found = written(config, state="draining")
@@ -104,7 +148,7 @@ def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) 
 
 def test_looking_does_not_make_files(config: Config) -> None:
     status.read(config, NOW, BOOT)
-    assert not lock_path(config).exists()
+    assert not lock_paths(config)[0].exists()
 
 
 @pytest.mark.parametrize(
