@@ -127,7 +127,9 @@ def each(api: ComputeApi, items: Sequence[_Item], do: Callable[[_Item], _Result]
 
 
 def summary_of_failures(failures: Mapping[str, str], total: int, what: str) -> str:
-    """One sentence or two about those of many that failed; the first few of them with their reasons."""
+    """What to say of those of many that failed: the first few with their reasons. Of one, there is no more to say."""
+    if total == 1:
+        return "".join(failures.values())
     shown = [f"{name}: {text}" for name, text in list(failures.items())[:3]]
     more = f" And {len(failures) - len(shown)} more, see each of the results." if len(failures) > len(shown) else ""
     return f"{len(failures)} of {total} {what} failed. {' '.join(shown)}{more}"

@@ -433,8 +433,6 @@ def change_instances(
     failures = {target.name: str(target.error) for target in targets if target.error is not None}
     if not failures:
         module.exit_json(**result)
-    if len(targets) == 1:
-        module.fail_json(msg="".join(failures.values()), **result)
     module.fail_json(msg=summary_of_failures(failures, len(targets), "instances"), **result)
 
 

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: custom_metadata
+short_description: Find values of custom metadata through the Compute API
+version_added: 0.1.0
+description:
+  - Finds the values of keys of custom metadata, by default those in effect for an instance, which are the instance's
+    own before those of its zone, before those of the project.
+  - Needs no access to the instance. On the VM itself, P(gce.guest.metadata#lookup) and M(gce.guest.metadata_info)
+    need no credentials.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._api.plugins
+  - gce.guest._api
+  - gce.guest._guest.secrets
+  - gce.guest._lookup
+options:
+  _terms:
+    description:
+      - Keys of custom metadata.
+      - A key that is secret is refused unless O(show_secrets=true), so that no V([redacted]) gets into a file.
+    type: list
+    elements: str
+    required: true
+  instance:
+    description:
+      - The instance, by its name or id, as C(ZONE/NAME), or by its path C(projects/PROJECT/zones/ZONE/instances/NAME).
+      - Without it, the values are those of the O(zone), before those of the project.
+    type: str
+  zone:
+    description:
+      - The zone of the instance. By default it is looked up in all zones.
+      - Without an O(instance), the zone whose metadata goes before the project's.
+    type: str
+  scope:
+    description:
+      - Whose values to find.
+      - With V(effective), the instance's, the zone's and the project's, as far as these are given, the first one that
+        has the key.
+      - With the others, those of one of them, as they are set there.
+    type: str
+    choices: [effective, instance, zonal, project]
+    default: effective
+  cache_seconds:
+    description:
+      - For how many seconds a process uses an answer of the API again.
+      - Ansible evaluates the templates of each task on each host in a process of its own.
+      - V(0) asks each time, which is needed with C(until).
+    type: float
+    default: 1.0
+    env:
+      - name: GCE_GUEST_CACHE_SECONDS
+    ini:
+      - section: gce_guest
+        key: cache_seconds
+    vars:
+      - name: gce_guest_cache_seconds
+requirements:
+  - jmespath, for O(query)
+seealso:
+  - module: gce.guest.custom_metadata_info
+  - plugin: gce.guest.metadata
+    plugin_type: lookup
+  - plugin: gce.guest.metadata_bool
+    plugin_type: filter
+notes:
+  - The SSH keys of an instance and of the project are in effect together, unless the instance blocks the project's.
+    This lookup knows one before the other only.
+  - The values are data. Templates in them are not evaluated.
+"""
+
+EXAMPLES = r"""
+- name: Show the release that is in effect for an instance
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.custom_metadata', 'release', instance='web-1', project='acme') }}"
+
+- name: Show it only if it is set on the instance itself
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.custom_metadata', 'release', instance='europe-west1-b/web-1', project='acme',
+      scope='instance', default='none') }}"
+
+- name: Show a setting of the project
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.custom_metadata', 'enable-oslogin', project='acme', default='FALSE')
+      | gce.guest.metadata_bool }}"
+
+- name: Show settings for which there is a document
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.custom_metadata', 'settings', instance='web-1', project='acme') | from_json }}"
+"""
+
+RETURN = r"""
+_list:
+  description:
+    - The values, one for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without what was not
+      found.
+  type: list
+  elements: raw
+  sample:
+    - 1.4.2
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._instances import parsed, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
+from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret
+from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
+
+Layer = Callable[[], Mapping[str, str]]
+
+
+class NoSuchKey(ComputeError):
+    """None of the layers has the key."""
+
+
+class LookupModule(ComputeLookup):
+    missing = (NoSuchKey,)
+
+    def finder(self, terms: list[str]) -> Callable[[str], Any]:
+        self._refuse_secrets(terms)
+        search = self.query()
+        api = self.api()
+        layers = self._layers(api)
+
+        def find(key: str) -> Any:
+            # What the first has, the others are not asked for.
+            for layer in layers.values():
+                values = layer()
+                if key in values:
+                    return search(values[key])
+            raise NoSuchKey(
+                f"There is no custom metadata {key} of {_listing(list(layers))} in the project {api.project}."
+            )
+
+        return find
+
+    def _layers(self, api: ComputeApi) -> dict[str, Layer]:
+        """Where to look, in this order, by what to call it."""
+        scope, name, zone = self.get_option("scope"), self._plain("instance"), self._plain("zone")
+        if name is not None:
+            # A name that is none is refused before anything is asked.
+            zone = parsed(name, api.project, zone).zone
+
+        def instance() -> dict[str, Any]:
+            return self.instance(api, name, zone, "metadata(items)")
+
+        def own() -> Mapping[str, str]:
+            return snapshot_of(instance().get("metadata", {})).values
+
+        def zonal() -> Mapping[str, str]:
+            store = ZonalStore(api, zone or zone_of(instance()))
+            return self.kept(store.path, lambda: store.read().values)
+
+        def project() -> Mapping[str, str]:
+            return self.kept("project", lambda: ProjectStore(api).read().values)
+
+        layers: dict[str, tuple[str, Layer]] = {}
+        if name is not None:
+            layers["instance"] = (f"the instance {name}", own)
+        if zone is not None or name is not None:
+            layers["zonal"] = (f"the zone {zone}" if zone else "its zone", zonal)
+        layers["project"] = ("the project", project)
+        if scope not in ("effective", *layers):
+            raise AnsibleLookupError(
+                f"scope is {scope}, which needs the option {'zone' if scope == 'zonal' else scope}"
+            )
+        return {title: layer for key, (title, layer) in layers.items() if scope in ("effective", key)}
+
+    def _refuse_secrets(self, keys: Sequence[str]) -> None:
+        try:
+            patterns = [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
+        except re.error as error:
+            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
+        if self.get_option("show_secrets"):
+            return
+        for key in keys:
+            if is_secret(key, patterns):
+                raise AnsibleLookupError(
+                    f"Cannot read {key}: it is secret. If it is wanted all the same, set show_secrets=true."
+                )
+
+
+def _listing(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))

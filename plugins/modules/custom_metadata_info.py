@@ -1,0 +1,282 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: custom_metadata_info
+short_description: Read custom metadata of instances, zones and projects
+version_added: 0.1.0
+description:
+  - Reads custom metadata through the Compute API, as it is set on instances, zones and the project, and as it is in
+    effect for instances, with where each value comes from.
+  - An instance's own value goes before that of its zone, which goes before that of the project.
+  - Secrets are redacted unless they are asked for.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._attributes
+  - gce.guest._attributes.info_module
+  - gce.guest._attributes.actiongroup_api
+  - gce.guest._api
+  - gce.guest._api.instances
+  - gce.guest._guest.secrets
+options:
+  zone:
+    description:
+      - The zone of the instances, or without any, the zone whose metadata to read beside the project's.
+      - By default instances are looked up in all zones.
+  effective:
+    description:
+      - Whether to also read what is in effect for the instances. It takes one more request for the project, and one for
+        each zone that they are in.
+    type: bool
+    default: true
+  only:
+    description:
+      - Which keys to return, as keys or as patterns, in which V(*) is anything and V(?) is one character.
+      - By default all of them.
+    type: list
+    elements: str
+seealso:
+  - module: gce.guest.custom_metadata
+  - module: gce.guest.metadata_info
+  - plugin: gce.guest.custom_metadata
+    plugin_type: lookup
+notes:
+  - The SSH keys of an instance and of the project are in effect together, unless the instance blocks the project's.
+    Here, one goes before the other, as for all keys.
+"""
+
+EXAMPLES = r"""
+- name: Read what is in effect for an instance
+  gce.guest.custom_metadata_info:
+    project: acme
+    zone: europe-west1-b
+    instance: web-1
+  register: metadata
+
+- name: Show where the release comes from
+  ansible.builtin.debug:
+    msg: "{{ release['value'] }} is set by the {{ release['source'] }}"
+  vars:
+    release: "{{ metadata.instances[0].effective['release'] }}"
+
+- name: Read one key of many instances
+  gce.guest.custom_metadata_info:
+    project: acme
+    filter: labels.env = prod
+    only: [release]
+    effective: false
+  register: releases
+
+- name: Show who has which
+  ansible.builtin.debug:
+    msg: "{{ item.name }}: {{ item.metadata['release'] | default('none') }}"
+  loop: "{{ releases.instances }}"
+  loop_control:
+    label: "{{ item.name }}"
+
+- name: Read the project's metadata
+  gce.guest.custom_metadata_info:
+    project: acme
+"""
+
+RETURN = r"""
+project_metadata:
+  description:
+    - The keys and values that are set on the project.
+    - V(null) if they were not read.
+  returned: always, once the instances are known
+  type: dict
+  sample:
+    enable-oslogin: "TRUE"
+zonal_metadata:
+  description: The keys and values that are set on zones, by the zone, for those that were read.
+  returned: always, once the instances are known
+  type: dict
+  sample:
+    europe-west1-b:
+      mirror: http://mirror.b.internal/
+instances:
+  description: The instances, in the order of O(instances), or by zone and name.
+  returned: always, once they are known
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The instance's name, or what O(instances) has, if there is no such instance.
+      type: str
+      returned: always
+      sample: web-1
+    zone:
+      description: Its zone. V(null) if there is no such instance.
+      type: str
+      returned: always
+      sample: europe-west1-b
+    failed:
+      description: Whether there is no such instance.
+      type: bool
+      returned: always
+      sample: false
+    msg:
+      description: What went wrong.
+      type: str
+      returned: when it failed
+      sample: There is no instance web-1 in any zone of the project acme.
+    metadata:
+      description: The keys and values that are set on the instance itself.
+      type: dict
+      returned: always
+      sample:
+        release: 1.4.2
+    effective:
+      description:
+        - What is in effect for it, by key, each a dictionary with C(value) and C(source), which is V(instance),
+          V(zonal) or V(project).
+        - Empty with O(effective=false).
+      type: dict
+      returned: always
+      sample:
+        enable-oslogin:
+          source: project
+          value: "TRUE"
+        release:
+          source: instance
+          value: 1.4.2
+unreachables:
+  description:
+    - The zones that the API could not list, such as V(zones/europe-west1-b). Instances in them were not found. There
+      is a warning, too.
+  returned: always, once the instances are known
+  type: list
+  elements: str
+  sample: []
+"""
+
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gce.guest.plugins.module_utils._api_module import (
+    API_ARGSPEC,
+    INSTANCES_ARGSPEC,
+    ONE_SELECTION,
+    compute_api,
+    each,
+    failing,
+    summary_of_failures,
+)
+from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import merged
+from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
+from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
+from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret
+
+Values = Mapping[str, str]
+Show = Callable[[Values], dict[str, str]]
+
+
+def main() -> None:
+    spec = ArgumentSpec({"effective": {"type": "bool", "default": True}, "only": {"type": "list", "elements": "str"}})
+    spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
+    module = spec.create_module()
+    with failing(module):
+        show = display(module)
+        with compute_api(module) as api:
+            result, failures = read(module, api, show)
+    if failures:
+        module.fail_json(msg=summary_of_failures(failures, len(result["instances"]), "instances"), **result)
+    module.exit_json(changed=False, **result)
+
+
+def read(module: AnsibleModule, api: ComputeApi, show: Show) -> tuple[dict[str, Any], dict[str, str]]:
+    """The result, and the names of instances that there are not, with the reasons."""
+    params = module.params
+    selection = selected(params, api)
+    project: Values | None = None
+    zonal: dict[str, Values] = {}
+    if selection is None or params["effective"]:
+        project = ProjectStore(api).read().values
+        zones = sorted({zone_of(instance) for instance in selection.instances}) if selection else []
+        zonal = read_zones(api, zones if selection else [zone for zone in [params["zone"]] if zone])
+    selection = selection or Selection()
+    found = [
+        described(instance, show, project if params["effective"] else None, zonal) for instance in selection.instances
+    ]
+    missing: list[dict[str, Any]] = [
+        {"name": name, "zone": None, "failed": True, "msg": str(error), "metadata": {}, "effective": {}}
+        for name, error in selection.failures.items()
+    ]
+    result = {
+        "project_metadata": None if project is None else show(project),
+        "zonal_metadata": {zone: show(values) for zone, values in zonal.items()},
+        "instances": found + missing,
+        "unreachables": api.unreachables,
+    }
+    return result, {name: str(error) for name, error in selection.failures.items()}
+
+
+def selected(params: Mapping[str, Any], api: ComputeApi) -> Selection | None:
+    """The instances, or None if it is not about instances at all."""
+    if params["instance"] is None and params["instances"] is None and params["filter"] is None:
+        return None
+    return select(
+        api,
+        names=[params["instance"]] if params["instance"] is not None else params["instances"],
+        expression=params["filter"],
+        zone=params["zone"],
+        fields="metadata(items)",
+    )
+
+
+def read_zones(api: ComputeApi, zones: list[str]) -> dict[str, Values]:
+    read_each = each(api, zones, lambda zone: ZonalStore(api, zone).read().values)
+    zonal: dict[str, Values] = {}
+    for zone, values in zip(zones, read_each):
+        if isinstance(values, ComputeError):
+            raise values
+        zonal[zone] = values
+    return zonal
+
+
+def described(
+    instance: Mapping[str, Any], show: Show, project: Values | None, zonal: Mapping[str, Values]
+) -> dict[str, Any]:
+    own = snapshot_of(instance.get("metadata", {})).values
+    effective: dict[str, dict[str, str]] = {}
+    if project is not None:
+        layers = {"instance": own, "zonal": zonal[zone_of(instance)], "project": project}
+        found = merged(layers)
+        shown = show({key: value for key, (value, source) in found.items()})
+        effective = {key: {"value": value, "source": found[key][1]} for key, value in shown.items()}
+    return {
+        "name": instance["name"],
+        "zone": zone_of(instance),
+        "failed": False,
+        "metadata": show(own),
+        "effective": effective,
+    }
+
+
+def display(module: AnsibleModule) -> Show:
+    """What of metadata is returned, as the parameters say."""
+    only, patterns, show_secrets = module.params["only"], secret_patterns(module), module.params["show_secrets"]
+
+    def show(values: Values) -> dict[str, str]:
+        return {
+            key: value if show_secrets or not is_secret(key, patterns) else REDACTED
+            for key, value in values.items()
+            if only is None or any(fnmatchcase(key, pattern) for pattern in only)
+        }
+
+    return show
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the lookups that ask the Compute API have in common: its client, and its answers while these are fresh.
+
+Private to the collection: it may change at any time.
+
+A template makes a new object of a lookup for each call, so that what ten calls have in common is kept apart from them.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ansible.errors import AnsibleLookupError
+from ansible.utils.display import Display
+
+from ..module_utils._compute_api import ComputeApi, MissingLibrary, connect
+from ..module_utils._compute_errors import ComputeError
+from ..module_utils._instances import Selection, select
+from ._lookup_base import TermLookup
+
+_Value = TypeVar("_Value")
+
+_OPTIONS = (
+    "project",
+    "auth_kind",
+    "service_account_email",
+    "service_account_file",
+    "service_account_contents",
+    "access_token",
+    "scopes",
+    "api_endpoint",
+    "retry_for",
+    "request_timeout",
+    "requests_per_minute",
+)
+
+_display = Display()
+_clients: dict[str, ComputeApi] = {}
+_answers: dict[tuple[str, str], tuple[float, Any]] = {}
+
+# A connection cannot be shared with the process that it was inherited from: the two would take each other's answers.
+os.register_at_fork(after_in_child=_clients.clear)
+
+
+class ComputeLookup(TermLookup):
+    """A lookup whose options are those of plugins/doc_fragments/_api.py, and `cache_seconds`."""
+
+    errors = (ComputeError,)
+
+    def api(self) -> ComputeApi:
+        """The client that the options describe, with the connections that it has open already."""
+        identity = self._identity()
+        if identity not in _clients:
+            for option in ("retry_for", "request_timeout", "requests_per_minute"):
+                self.seconds(option)
+            try:
+                _clients[identity] = connect(self._plain)
+            except MissingLibrary as error:
+                raise AnsibleLookupError(
+                    f"The Compute API takes the library {error}, and {sys.executable} on the controller has none"
+                ) from error
+        return _clients[identity]
+
+    def kept(self, what: str, ask: Callable[[], _Value]) -> _Value:
+        """What `ask` answers, or the same that it answered under the name `what` less than `cache_seconds` ago."""
+        now, max_age = time.monotonic(), self.seconds("cache_seconds")
+        for key in [key for key, (at, _value) in _answers.items() if now - at >= max_age]:
+            del _answers[key]
+        key = (self._identity(), what)
+        if key not in _answers:
+            _answers[key] = (now, ask())
+        value: _Value = _answers[key][1]
+        return value
+
+    def instance(self, api: ComputeApi, name: str, zone: str | None, fields: str) -> dict[str, Any]:
+        """The instance of this name, in this zone or wherever it is, with these fields, `name` and `zone`."""
+
+        def ask() -> Selection:
+            return select(api, names=[name], zone=zone, fields=fields)
+
+        selection = self.kept(f"instance {zone}/{name} {fields}", ask)
+        for error in selection.failures.values():
+            raise error
+        self.tell_warnings(api)
+        return selection.instances[0]
+
+    def tell_warnings(self, api: ComputeApi) -> None:
+        """Say what the API came across in results that are not complete."""
+        for warning in api.warnings:
+            _display.warning(warning)
+        api.warnings.clear()
+
+    def _plain(self, option: str) -> Any:
+        """An option without the tags of Ansible's own data."""
+        value = self.get_option(option)
+        return str(value) if isinstance(value, str) else value
+
+    def _identity(self) -> str:
+        return repr([self._plain(option) for option in _OPTIONS])
