@@ -66,7 +66,7 @@ class Drive:
         self,
         *tasks: Task,
         applies: Callable[[Task, Mapping[str, Any]], bool] = always,
-        notice: Mapping[str, float] = DEFAULT_NOTICE,
+        notice: Mapping[str, float] | None = None,
     ) -> None:
         self.now = Moment(CLOCK, WALL)
         self.state = State(tasks)
@@ -74,7 +74,7 @@ class Drive:
         self.actions: list[Action] = []
         self.last_heard: Any = None
         self._applies = applies
-        self._notice = notice
+        self._notice = DEFAULT_NOTICE if notice is None else notice
 
     def on(self, event: str) -> list[str]:
         """The metadata server announces a migration, termination or preemption."""

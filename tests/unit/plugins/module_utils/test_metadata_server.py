@@ -585,7 +585,7 @@ class TestRetries:
             peer.close()
             done.release()
 
-        _unused, client = play(fail_somehow, retry_for=0)
+        _server, client = play(fail_somehow, retry_for=0)
         counts = []
         for _unused in range(100):
             with pytest.raises(Unavailable):
@@ -681,7 +681,7 @@ class TestSecrets:
     def test_no_error_holds_a_value(self, play: Play) -> None:
         token = json_answer(b'{"access_token": "hunter2"')
         pages = [token, token.replace(b"Google", b"Gaggle"), token.replace(b"application/json", b"text/html")]
-        _unused, client = play(answering(*pages), retry_for=0)
+        _server, client = play(answering(*pages), retry_for=0)
 
         for _unused in pages:
             with pytest.raises(Unavailable) as caught:

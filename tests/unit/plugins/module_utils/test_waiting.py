@@ -118,7 +118,7 @@ class TestAKeyThatIsThere:
             seen.append(latest)
             if len(seen) == 1:
                 emulator.control.set("vm", PHASE, "two")
-            return latest.value == "two"
+            return bool(latest.value == "two")
 
         assert wait(emulator, PHASE, change_meanwhile).met
         assert f"last_etag={seen[0].etag}" in emulator.control.journal()[1]["query"]

@@ -31,7 +31,7 @@ def test_a_migration_while_no_handler_ran_is_found_by_the_next_one(
     vm: Vm, make_handler: Callable[..., HandlerProcess]
 ) -> None:
     handler = make_handler(task("lb", "migrate")).start()
-    handler.until(lambda: (handler.state_dir / "drift-token.json").exists(), "the token on disk")
+    handler.until((handler.state_dir / "drift-token.json").exists, "the token on disk")
     handler.kill()
     vm.set(TOKEN, "4712")
     handler.start()
