@@ -5,6 +5,8 @@ PYTHON := $(VENV)/bin/python
 # The collection under the name that Ansible looks for.
 COLLECTIONS := $(VENV)/collections
 READY := $(VENV)/.ready
+# What `make molecule` reaches into containers with.
+PODMAN := $(COLLECTIONS)/ansible_collections/containers/podman
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
@@ -34,8 +36,8 @@ integration: $(READY)
 matrix: $(READY)
 	$(PYTHON) tools/matrix.py
 
-molecule: $(READY)
-	molecule test --scenario-name default
+molecule: $(PODMAN)
+	molecule test --scenario-name systemd
 
 lint: $(READY)
 	tools/lint
@@ -55,3 +57,6 @@ clean:
 $(READY): requirements-dev.txt tools/venv
 	tools/venv $(VENV)
 	touch $@
+
+$(PODMAN): | $(READY)
+	tools/podman_collection $(PYTHON) $(COLLECTIONS)

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How long it takes from a notice to the start of its drain while the machine is busy: `busy.py CONTROL STEPS`.
 
-Runs on a VM where the handler is a service whose steps are drain-step's, which write into the directory STEPS. Meanwhile
-every core has two processes that never rest, and writers to the same disk keep a queue there. Prints JSON: the seconds
-from each notice to its drain, and the seconds that a small write took to reach the disk, meanwhile and before.
+Runs on a VM where the handler is a service whose steps are drain-step's, which write into the directory STEPS.
+Meanwhile every core has two processes that never rest, and writers to the same disk keep a queue there. Prints JSON:
+the seconds from each notice to its drain, and those that a small write took to reach the disk, meanwhile and before.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROUNDS = 10
 SPINNERS_PER_CORE = 2
-WRITERS = 4
+WRITERS = 16
 # Ends also when this process is killed, and nobody ends them.
 SPINNER = "import time\nend = time.monotonic() + 300\nwhile time.monotonic() < end: pass"
 WRITER = """
