@@ -342,14 +342,23 @@ def _encoded(text: str) -> bytes:
     raise BadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
 
 
-@dataclass(frozen=True)
 class _Request:
-    method: str
-    verb: str
-    path: str
-    seconds: float
-    query: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    # No dataclass: to generate its methods would take each run of a module about a millisecond.
+    def __init__(
+        self,
+        method: str,
+        verb: str,
+        path: str,
+        seconds: float,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        self.method = method
+        self.verb = verb
+        self.path = path
+        self.seconds = seconds
+        self.query = query or {}
+        self.body = body
 
     def target(self, *, directory: bool = False) -> str:
         query = "&".join(
