@@ -97,16 +97,17 @@ def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
             return Selection([api.get(f"zones/{name.zone}/instances/{name.name}", "read", fields=mask)])
         except NotFound as error:
             return Selection(failures={name.written: error})
-    found: dict[str | None, dict[str, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    # By where it was asked for, by name or id, and by path: who is asked for by both is found twice.
+    found: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for zone, expression in _filters(names):
         for instance in _listed(api, zone, mask, expression):
             for key in {str(instance["name"]), str(instance["id"])}:
-                found[zone][key].append(instance)
+                found[zone, key][path_of(instance)] = instance
     selection = Selection()
     taken = set()
     for name in names:
         try:
-            instance = _only(api, name, found[name.zone][name.name])
+            instance = _only(api, name, list(found[name.zone, name.name].values()))
         except ComputeError as error:  # noqa: PERF203 - each name is missing by itself
             selection.failures[name.written] = error
         else:

@@ -144,13 +144,13 @@ def change(
         except ComputeError as error:
             if not (isinstance(error, Conflict) or _BUSY_CODES.intersection(error.codes)):
                 raise
-            left = deadline - api.clock()
-            if left <= 0:
+            pause = next(pauses)
+            if api.clock() + pause >= deadline:
                 error.args = (f"{error} There was no time left for that.",)
                 raise
         else:
             return plan
-        api.sleep(min(next(pauses), left))
+        api.sleep(pause)
         snapshot = None
 
 
