@@ -119,11 +119,16 @@ class ComputeApi:
 
     # Reading
 
-    def get(self, path: str, verb: str, *, fields: str = "", **query: str) -> dict[str, Any]:
-        """A resource. `path` is below projects/PROJECT/, and `verb` says in errors what is attempted ("read")."""
+    def get(
+        self, path: str, verb: str, *, resource: str | None = None, fields: str = "", **query: str
+    ) -> dict[str, Any]:
+        """A resource. `path` is below projects/PROJECT/, and `verb` says in errors what is attempted ("read").
+
+        `resource` is what errors call it, by default the path.
+        """
         if fields:
             query["fields"] = fields
-        return self._call("GET", self._act(verb, path), path, query)
+        return self._call("GET", self._act(verb, resource or path), path, query)
 
     def pages(self, path: str, verb: str, *, fields: str = "", **query: str) -> Iterator[dict[str, Any]]:
         """The pages of a list, as they are. `fields` is about the page, and need not have the token."""

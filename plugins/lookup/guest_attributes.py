@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: guest_attributes
+short_description: Find guest attributes of an instance through the Compute API
+version_added: 0.1.0
+description:
+  - Finds what an instance has written into its guest attributes, without access to the instance.
+  - An instance that has none is told from one for which they are not enabled. Either way the attribute is missing, see
+    O(on_missing). What a permission is missing for, or an organization policy forbids, is always an error.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._api.plugins
+  - gce.guest._api
+  - gce.guest._guest.secrets
+  - gce.guest._lookup
+options:
+  _terms:
+    description:
+      - C(NAMESPACE/KEY) for the value of an attribute, or C(NAMESPACE/) for all of a namespace as a dictionary.
+      - An attribute that is secret is refused unless O(show_secrets=true), so that no V([redacted]) gets into a file.
+        In dictionaries, secrets are redacted.
+    type: list
+    elements: str
+    required: true
+  instance:
+    description:
+      - The instance, by its name or id, as C(ZONE/NAME), or by its path C(projects/PROJECT/zones/ZONE/instances/NAME).
+    type: str
+    required: true
+  zone:
+    description: The zone of the instance. By default it is looked up in all zones.
+    type: str
+  cache_seconds:
+    description:
+      - For how many seconds a process uses an answer of the API again.
+      - Ansible evaluates the templates of each task on each host in a process of its own.
+      - V(0) asks each time, which is needed with C(until).
+    type: float
+    default: 1.0
+    env:
+      - name: GCE_GUEST_CACHE_SECONDS
+    ini:
+      - section: gce_guest
+        key: cache_seconds
+    vars:
+      - name: gce_guest_cache_seconds
+requirements:
+  - jmespath, for O(query)
+seealso:
+  - module: gce.guest.guest_attributes_info
+  - module: gce.guest.guest_attributes
+notes:
+  - What an instance has written just now can take some seconds to be seen.
+  - The values are data. Templates in them are not evaluated.
+"""
+
+EXAMPLES = r"""
+- name: Show which version is deployed
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.guest_attributes', 'deployment/version', instance='web-1', default='none') }}"
+
+- name: Show all that an instance says about its deployment
+  ansible.builtin.debug:
+    msg: "{{ lookup('gce.guest.guest_attributes', 'deployment/', instance='us-central1-a/web-1') }}"
+
+- name: Show whether the maintenance handler is well
+  ansible.builtin.debug:
+    msg: "{{ (lookup('gce.guest.guest_attributes', 'maintenance-handler/status', instance='web-1')
+      | from_json).healthy }}"
+"""
+
+RETURN = r"""
+_list:
+  description:
+    - What was found, one element for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without
+      what was not.
+  type: list
+  elements: raw
+  sample:
+    - 1.4.2
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from ansible.errors import AnsibleLookupError
+from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import DIRECTORY
+from ansible_collections.gce.guest.plugins.module_utils._instances import parsed
+from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes import (
+    FIELDS,
+    is_enabled,
+    query_path,
+    read,
+)
+from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, redact_tree
+from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
+
+
+class NoSuchAttribute(ComputeError):
+    """The instance has no such attribute, or none at all."""
+
+
+class LookupModule(ComputeLookup):
+    missing = (NoSuchAttribute,)
+
+    def finder(self, terms: list[str]) -> Callable[[str], Any]:
+        patterns = self._secret_patterns()
+        show_secrets = self.get_option("show_secrets")
+        paths = {term: named(term, patterns, show_secrets=show_secrets) for term in terms}
+        search = self.query()
+        api = self.api()
+
+        def find(term: str) -> Any:
+            namespace, key = paths[term]
+            path = query_path(namespace, key)
+            found = self.kept(f"guest attributes {self._name()} {path}", lambda: read(api, self._instance(api), path))
+            values = found.get(namespace, {})
+            if not values:
+                raise NoSuchAttribute(self._nothing(api, term))
+            if key is not None:
+                return search(values[key])
+            return search(redact_tree(values, patterns, f"{DIRECTORY}/{namespace}", show_secrets=show_secrets))
+
+        return find
+
+    def _name(self) -> str:
+        return f"{self._plain('zone')}/{self._plain('instance')}"
+
+    def _instance(self, api: ComputeApi) -> Mapping[str, Any]:
+        name = parsed(self._plain("instance"), api.project, self._plain("zone"))
+        if name.zone is not None:
+            # Needs no other permission than that to read guest attributes.
+            return {"name": name.name, "zone": name.zone}
+        return self.instance(api, name.written, None, FIELDS)
+
+    def _nothing(self, api: ComputeApi, term: str) -> str:
+        """Why there is nothing."""
+        sentence = f"There is no guest attribute {term} of the instance {self._plain('instance')}."
+        instance = self.instance(api, self._plain("instance"), self._plain("zone"), FIELDS)
+        if is_enabled(instance) is False:
+            sentence += (
+                " Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE in the custom metadata of "
+                "the instance or the project."
+            )
+        return sentence
+
+    def _secret_patterns(self) -> list[re.Pattern[str]]:
+        try:
+            return [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
+        except re.error as error:
+            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
+
+
+def named(term: str, patterns: Sequence[re.Pattern[str]], *, show_secrets: bool) -> tuple[str, str | None]:
+    """Namespace and key of a term, if these can be names and are not secret."""
+    namespace, _slash, key = term.partition("/")
+    query_path(namespace, key or None)
+    if not show_secrets and any(is_secret(name, patterns) for name in (namespace, key) if name):
+        raise AnsibleLookupError(
+            f"Cannot read {term}: it is secret. If it is wanted all the same, set show_secrets=true."
+        )
+    return namespace, key or None

@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright (c) 2026 The gce.guest authors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_maintenance_info
+short_description: Read every maintenance window that is announced in a project
+version_added: 0.1.0
+description:
+  - Finds the instances for which host maintenance is announced, with one list over all zones, of which only what
+    matters here is asked for.
+  - Sorted by time, so that the first one is the next one.
+author:
+  - The gce.guest authors (@gce-guest)
+extends_documentation_fragment:
+  - gce.guest._attributes
+  - gce.guest._attributes.info_module
+  - gce.guest._attributes.actiongroup_api
+  - gce.guest._api
+options:
+  zone:
+    description: Only the instances of this zone.
+    type: str
+  filter:
+    description:
+      - Only the instances that this filter expression of the API's lists finds, such as V(labels.env = prod).
+    type: str
+  within:
+    description:
+      - Only windows that have begun, or begin within this time from now, such as V(90m), V(36h), V(7d), V(2w) or a
+        number of seconds.
+    type: str
+notes:
+  - Needs C(compute.instances.list).
+  - Windows are announced for some machine types only, such as C3, C3D, Z3, X4, and those with GPUs or TPUs. Others are
+    migrated without one.
+seealso:
+  - module: gce.guest.host_maintenance
+  - module: gce.guest.maintenance_info
+  - name: Monitor and plan for a host maintenance event
+    description: What Google says about it.
+    link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
+"""
+
+EXAMPLES = r"""
+- name: Find the windows of the next week
+  gce.guest.fleet_maintenance_info:
+    within: 7d
+    filter: labels.env = prod
+  register: maintenance
+
+- name: Show them, the next one first
+  ansible.builtin.debug:
+    msg: "{{ item.window_start_time }} {{ item.zone }}/{{ item.name }}"
+  loop: "{{ maintenance.windows }}"
+
+- name: See to it that nothing was left out
+  ansible.builtin.assert:
+    that: maintenance.complete
+"""
+
+RETURN = r"""
+windows:
+  description: An entry for each instance that has a window announced, sorted by when it begins.
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The instance.
+      type: str
+      returned: success
+      sample: db-1
+    zone:
+      description: Its zone.
+      type: str
+      returned: success
+      sample: us-central1-a
+    status:
+      description: The status of the instance.
+      type: str
+      returned: success
+      sample: RUNNING
+    on_host_maintenance:
+      description: Whether it is migrated or stopped, V(MIGRATE) or V(TERMINATE).
+      type: str
+      returned: success
+      sample: TERMINATE
+    window_start_time:
+      description: When the maintenance begins at the earliest. V(null) if the API does not say.
+      type: str
+      returned: success
+      sample: "2026-12-01T10:00:00Z"
+    latest_window_start_time:
+      description: When it begins at the latest.
+      type: str
+      returned: success
+      sample: "2026-12-01T10:00:00Z"
+    window_end_time:
+      description: When it ends at the latest.
+      type: str
+      returned: success
+      sample: "2026-12-01T14:00:00Z"
+    starts_in:
+      description: In how many seconds the window begins. V(0) if it has begun, V(null) if the API does not say.
+      type: int
+      returned: success
+      sample: 86400
+    maintenance_status:
+      description: Such as V(PENDING) or V(ONGOING).
+      type: str
+      returned: success
+      sample: PENDING
+    type:
+      description: Such as V(SCHEDULED) or V(UNSCHEDULED).
+      type: str
+      returned: success
+      sample: SCHEDULED
+    can_reschedule:
+      description:
+        - Whether M(gce.guest.host_maintenance) can perform it before its window.
+        - V(null) if the API does not say.
+      type: bool
+      returned: success
+      sample: true
+    reasons:
+      description: Why the maintenance is necessary, as the API says it.
+      type: list
+      elements: str
+      returned: success
+      sample: [PLANNED_UPDATE]
+complete:
+  description: Whether all zones could be reached. What is missing otherwise is in a warning and in RV(unreachables).
+  returned: success
+  type: bool
+  sample: true
+unreachables:
+  description: Scopes, such as zones, of which nothing is known.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+"""
+
+import time
+from collections.abc import Callable
+
+from ansible_collections.gce.guest.plugins.module_utils._api_module import API_ARGSPEC, compute_api, failing
+from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import FIELDS, seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.module_utils._instance_results import refuse_empty
+from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
+
+
+def main(now: Callable[[], float] = time.time) -> None:
+    spec = ArgumentSpec({"zone": {"type": "str"}, "filter": {"type": "str"}, "within": {"type": "str"}})
+    module = spec.update(API_ARGSPEC).create_module()
+    params = module.params
+    with failing(module):
+        refuse_empty(module)
+        within = None if params["within"] is None else seconds_of(params["within"])
+        query = {"filter": params["filter"]} if params["filter"] is not None else {}
+        with compute_api(module) as api:
+            if params["zone"] is not None:
+                instances = api.items(f"zones/{params['zone']}/instances", "list", fields=FIELDS, **query)
+            else:
+                instances = api.aggregated("instances", "list", fields=FIELDS, **query)
+            windows = windows_of(instances, now=now(), within=within)
+        module.exit_json(changed=False, windows=windows, complete=not api.warnings, unreachables=api.unreachables)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module fleet_maintenance_info, with an emulated Compute API."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.modules import fleet_maintenance_info
+
+from support.emulator import EmulatorProcess
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+FLEET = {
+    "project": "acme",
+    "speed": 1000,
+    "instances": [
+        {"name": "web-1", "labels": {"env": "prod"}},
+        {"name": "web-2", "labels": {"env": "prod"}, "accelerators": [{"type": "nvidia-l4"}]},
+        {"name": "db-1", "zone": "europe-west1-b", "labels": {"env": "test"}},
+        {"name": "quiet-1", "zone": "europe-west1-b"},
+    ],
+}
+# Of the module; the windows are so far away that the emulator's own clock does not matter.
+NOW = datetime.datetime(2098, 12, 1, tzinfo=datetime.UTC)
+
+
+def window(hours: float, **more: Any) -> dict[str, Any]:
+    start = NOW + datetime.timedelta(hours=hours)
+    return {"window_start_time": start.isoformat(), "can_reschedule": True, **more}
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    running_emulator.control.reset()
+    for name, announced in {
+        "web-1": window(48, maintenance_reasons=["PLANNED_UPDATE"]),
+        "web-2": window(2, can_reschedule=False),
+        "db-1": window(-1, maintenance_status="ONGOING"),
+    }.items():
+        running_emulator.control.set(name, "instance/upcoming-maintenance", announced)
+    monkeypatch.setenv("GCP_PROJECT", "acme")
+    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
+    return running_emulator
+
+
+def run(*, check: bool = False, **parameters: Any) -> Result:
+    module = ModuleType("fleet_maintenance_info")
+    module.__dict__["main"] = lambda: fleet_maintenance_info.main(NOW.timestamp)
+    return run_module(module, parameters, check=check)
+
+
+def names(result: Result) -> list[str]:
+    return [each["name"] for each in result["windows"]]
+
+
+class TestWindows:
+    def test_are_sorted_by_time(self, emulator: EmulatorProcess) -> None:
+        result = run()
+        assert names(result) == ["db-1", "web-2", "web-1"]
+        assert result["complete"]
+        assert not result["changed"]
+        assert [each["starts_in"] for each in result["windows"]] == [0, 7200, 172800]
+
+    def test_say_what_matters(self, emulator: EmulatorProcess) -> None:
+        shown = run()["windows"][2]
+        assert shown["zone"] == "us-central1-a"
+        assert shown["status"] == "RUNNING"
+        assert shown["on_host_maintenance"] == "MIGRATE"
+        assert shown["window_start_time"] == "2098-12-03T00:00:00Z"
+        assert shown["maintenance_status"] == "PENDING"
+        assert shown["can_reschedule"] is True
+        assert shown["reasons"] == ["PLANNED_UPDATE"]
+
+    def test_take_one_request_for_what_is_needed_of_all_zones(self, emulator: EmulatorProcess) -> None:
+        run()
+        [request] = emulator.control.journal(face="compute")
+        assert request["path"] == "/compute/v1/projects/acme/aggregated/instances"
+        [mask] = parse_qs(request["query"])["fields"]
+        assert "resourceStatus(upcomingMaintenance)" in mask
+        assert "metadata" not in mask
+
+    def test_within_a_time(self, emulator: EmulatorProcess) -> None:
+        assert names(run(within="3h")) == ["db-1", "web-2"]
+        assert names(run(within="0")) == ["db-1"]
+        assert names(run(within="2d")) == ["db-1", "web-2", "web-1"]
+
+    def test_of_what_a_filter_finds(self, emulator: EmulatorProcess) -> None:
+        assert names(run(filter="labels.env = prod")) == ["web-2", "web-1"]
+
+    def test_of_one_zone(self, emulator: EmulatorProcess) -> None:
+        assert names(run(zone="europe-west1-b")) == ["db-1"]
+        [request] = emulator.control.journal(face="compute")
+        assert request["path"].endswith("/zones/europe-west1-b/instances")
+
+    def test_check_mode_makes_no_difference(self, emulator: EmulatorProcess) -> None:
+        assert dict(run(check=True)) == dict(run())
+
+    def test_of_which_nobody_knows_when_are_kept_and_last(self) -> None:
+        instances = [
+            {"name": "a", "zone": "z", "resourceStatus": {"upcomingMaintenance": {"type": "SCHEDULED"}}},
+            {"name": "b", "zone": "z", "resourceStatus": {"upcomingMaintenance": window(1)}},
+        ]
+        found = windows_of(instances, now=NOW.timestamp(), within=7200)
+        assert [(each["name"], each["starts_in"]) for each in found] == [("b", 3600), ("a", None)]
+
+
+class TestPartialResults:
+    def test_are_reported(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("unreachable", face="compute", zone="europe-west1-b")
+        result = run()
+        assert names(result) == ["web-2", "web-1"]
+        assert not result["complete"]
+        assert result["unreachables"] == ["zones/europe-west1-b"]
+        assert "zones/europe-west1-b could not be reached" in result.printed
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        "kind, words",
+        [
+            ("forbidden", "Have the permission compute.instances.list granted"),
+            ("disabled", "gcloud services enable compute.googleapis.com --project acme"),
+            ("unauthenticated", "Renew the access token"),
+            ("quota", "Ask for a higher quota"),
+            ("rate-limit", "Lower requests_per_minute"),
+            ("429", "Lower requests_per_minute"),
+            ("503", "answers 503 backendError"),
+            ("html", "answers 502"),
+        ],
+    )
+    def test_say_what_to_do(self, emulator: EmulatorProcess, kind: str, words: str) -> None:
+        emulator.control.fault(kind, face="compute")
+        result = run(retry_for=0)
+        assert result.failed
+        assert result["msg"].startswith("Cannot list projects/acme/aggregated/instances: the Compute API answers")
+        assert words in result["msg"]
+        assert "ya29.planted" not in result.printed
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"within": "soon"}, "within is 'soon', and not a duration such as 90m"),
+            ({"filter": ""}, "filter is empty."),
+            ({"filter": "labels.env ="}, "400"),
+        ],
+    )
+    def test_of_the_user(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+        assert words in run(**parameters)["msg"]
+
+
+@pytest.mark.parametrize(
+    "text, seconds", [("90", 90), ("90s", 90), ("1.5m", 90), ("36h", 129600), (" 7 d ", 604800), ("2w", 1209600)]
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "d", "-1d", "7 days", "1h30m"])
+def test_what_is_no_duration(text: str) -> None:
+    with pytest.raises(BadRequest):
+        seconds_of(text)
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("modules", "fleet_maintenance_info"), environment={})
+    assert status == 0, output

@@ -1,0 +1,253 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module host_maintenance, with an emulated Compute API, and what the instances see of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.modules import host_maintenance
+
+from support.emulator import EmulatorProcess
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+FLEET = {
+    "project": "acme",
+    "speed": 1000,
+    "notice": {"terminate": 60},
+    "instances": [
+        {"name": "web-1", "labels": {"env": "prod"}},
+        {"name": "gpu-1", "accelerators": [{"type": "nvidia-l4"}]},
+        {"name": "spot-1", "scheduling": {"preemptible": True}},
+        {"name": "db-1", "zone": "europe-west1-b", "labels": {"env": "prod"}},
+    ],
+}
+EVENT = "instance/maintenance-event"
+UPCOMING = "instance/upcoming-maintenance"
+WINDOW = {
+    "window_start_time": "2099-12-01T10:00:00Z",
+    "can_reschedule": True,
+    "maintenance_reasons": ["PLANNED_UPDATE"],
+}
+WEB = "projects/acme/zones/us-central1-a/instances/web-1"
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    running_emulator.control.reset()
+    monkeypatch.setenv("GCP_PROJECT", "acme")
+    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
+    return running_emulator
+
+
+def run(
+    action: str = "simulate", *, check: bool = False, slept: list[float] | None = None, **parameters: Any
+) -> Result:
+    """The module's result; what it sleeps passes at once."""
+    passed = [] if slept is None else slept
+    module = ModuleType("host_maintenance")
+    module.__dict__["main"] = lambda: host_maintenance.main(lambda: time.monotonic() + sum(passed), passed.append)
+    return run_module(module, {"action": action, **parameters}, check=check)
+
+
+def writes(emulator: EmulatorProcess) -> list[str]:
+    return [
+        request["path"].rpartition("/")[2]
+        for request in emulator.control.journal(face="compute")
+        if request["method"] != "GET" and not request["path"].endswith("/wait")
+    ]
+
+
+def booted(emulator: EmulatorProcess, name: str) -> bool:
+    return bool(emulator.control.instance(name)["boot_count"] > 1)
+
+
+class TestSimulate:
+    def test_migrates_and_waits_until_that_is_over(self, emulator: EmulatorProcess) -> None:
+        result = run(instance="web-1", zone="us-central1-a")
+        assert not result.failed
+        assert result["changed"]
+        only = result["instances"][0]
+        assert (only["name"], only["zone"], only["event"]) == ("web-1", "us-central1-a", "migrate")
+        assert only["operation"].startswith("operation-")
+        assert only["upcoming_maintenance"] is None
+        assert emulator.control.get("web-1", EVENT) == "NONE"
+        assert emulator.control.get("web-1", "instance/virtual-clock/drift-token") != "0"
+        assert writes(emulator) == ["simulateMaintenanceEvent"]
+
+    @pytest.mark.parametrize("name, event", [("gpu-1", "terminate"), ("spot-1", "preempt")])
+    def test_stops_and_starts_what_cannot_be_migrated(self, emulator: EmulatorProcess, name: str, event: str) -> None:
+        result = run(instance=name)
+        assert result["instances"][0]["event"] == event
+        assert emulator.control.instance(name)["status"] == ("RUNNING" if name == "gpu-1" else "TERMINATED")
+
+    def test_many_at_once(self, emulator: EmulatorProcess) -> None:
+        result = run(filter="labels.env = prod")
+        assert [each["name"] for each in result["instances"]] == ["db-1", "web-1"]
+        assert all(each["changed"] for each in result["instances"])
+        assert len(writes(emulator)) == 2
+
+    def test_does_not_wait_if_not_wanted(self, emulator: EmulatorProcess) -> None:
+        result = run(instance="web-1", zone="us-central1-a", wait=False)
+        assert result["changed"]
+        assert not [each for each in emulator.control.journal(face="compute") if each["path"].endswith("/wait")]
+
+    def test_sends_nothing_in_check_mode(self, emulator: EmulatorProcess) -> None:
+        predicted = run(instance="web-1", check=True)
+        assert writes(emulator) == []
+        done = run(instance="web-1")
+        assert predicted["instances"][0].pop("operation") is None
+        done["instances"][0].pop("operation")
+        assert predicted["instances"] == done["instances"]
+
+    def test_tries_again_while_there_is_no_host_to_migrate_to(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("operation-error", face="compute", count=2)
+        slept: list[float] = []
+        result = run(instance="web-1", slept=slept)
+        assert result["instances"][0]["retries"] == 2
+        assert len(slept) == 2
+        assert emulator.control.get("web-1", "instance/virtual-clock/drift-token") != "0"
+
+    def test_gives_up_when_the_time_for_that_is_over(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("operation-error", face="compute")
+        slept: list[float] = []
+        result = run(instance="web-1", timeout=60, slept=slept)
+        assert result.failed
+        assert not result["changed"]
+        assert f"Cannot simulate host maintenance of {WEB}: its operation" in result["msg"]
+        assert "ended in MIGRATION_TEMPORARILY_UNAVAILABLE" in result["msg"]
+        assert 10 < sum(slept) < 60
+
+    def test_says_when_it_does_not_wait_any_longer(self, emulator: EmulatorProcess) -> None:
+        result = run(instance="web-1", timeout=0)
+        assert result.failed
+        assert "It may yet end well." in result["msg"]
+
+    def test_a_stopped_instance_has_no_host(self, emulator: EmulatorProcess) -> None:
+        emulator.control.request("POST", "instances/web-1/stop")
+        result = run(instance="web-1", check=True)
+        assert result["msg"] == (
+            f"Cannot simulate host maintenance of {WEB}: it is TERMINATED, and only a running instance has a host to "
+            "maintain."
+        )
+
+    def test_some_that_fail_do_not_keep_the_others(self, emulator: EmulatorProcess) -> None:
+        emulator.control.request("POST", "instances/gpu-1/stop")
+        result = run(instances=["web-1", "gpu-1", "nobody"])
+        assert result.failed
+        assert result["msg"].startswith("2 of 3 instances failed.")
+        assert "There is no instance nobody in any zone of the project acme." in result["msg"]
+        assert {each["name"]: (each["changed"], each["failed"]) for each in result["instances"]} == {
+            "web-1": (True, False),
+            "gpu-1": (False, True),
+            "nobody": (False, True),
+        }
+        assert writes(emulator) == ["simulateMaintenanceEvent"]
+
+
+class TestPerform:
+    def test_does_what_is_announced(self, emulator: EmulatorProcess) -> None:
+        emulator.control.set("web-1", UPCOMING, WINDOW)
+        result = run("perform", instance="web-1")
+        assert result["changed"]
+        window = result["instances"][0]["upcoming_maintenance"]
+        assert (window["window_start_time"], window["maintenance_status"]) == ("2099-12-01T10:00:00Z", "PENDING")
+        assert (window["can_reschedule"], window["reasons"]) == (True, ["PLANNED_UPDATE"])
+        assert writes(emulator) == ["performMaintenance"]
+
+    @pytest.mark.parametrize(
+        "window, words",
+        [
+            (None, "no maintenance is announced for it."),
+            (
+                {**WINDOW, "can_reschedule": False},
+                "its maintenance cannot be rescheduled (canReschedule is not true), and",
+            ),
+            ({**WINDOW, "maintenance_status": "ONGOING"}, "its maintenance is already going on."),
+        ],
+    )
+    def test_refuses_what_cannot_be(self, emulator: EmulatorProcess, window: Any, words: str) -> None:
+        if window is not None:
+            emulator.control.set("web-1", UPCOMING, window)
+        for check in (True, False):
+            result = run("perform", instance="web-1", check=check)
+            assert result.failed
+            assert f"Cannot perform the host maintenance of {WEB}: {words}" in result["msg"]
+        assert writes(emulator) == []
+
+    def test_a_second_run_changes_nothing(self, emulator: EmulatorProcess) -> None:
+        emulator.control.set("web-1", UPCOMING, WINDOW)
+        first = run("perform", filter="labels.env = prod", on_missing="skip")
+        assert [each["name"] for each in first["instances"] if each["changed"]] == ["web-1"]
+        second = run("perform", filter="labels.env = prod", on_missing="skip")
+        assert not second["changed"]
+        assert not second.failed
+        assert "no maintenance is announced for it" in second["instances"][0]["msg"]
+        assert writes(emulator) == ["performMaintenance"]
+
+    def test_a_warning_says_what_is_left_alone(self, emulator: EmulatorProcess) -> None:
+        result = run("perform", instance="web-1", on_missing="warn")
+        assert not result.failed
+        assert f"Cannot perform the host maintenance of {WEB}: no maintenance is announced for it." in result.printed
+
+
+class TestErrors:
+    def test_a_missing_permission_is_named(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault(
+            "forbidden", face="compute", path="projects/acme/zones/us-central1-a/instances/web-1/simul"
+        )
+        result = run(instance="web-1")
+        assert result["msg"] == (
+            f"Cannot simulate host maintenance of {WEB}: the Compute API answers 403 forbidden: Required "
+            f"'compute.instances.simulateMaintenanceEvent' permission for '{WEB}'. Have the permission "
+            "compute.instances.simulateMaintenanceEvent granted to the account that this runs as, in a role on the "
+            "project acme."
+        )
+        assert "ya29.planted" not in result.printed
+
+    def test_a_lost_answer_does_not_have_it_happen_twice(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault(
+            "lost-answer", face="compute", count=1, path="projects/acme/zones/us-central1-a/instances/web-1/simulate"
+        )
+        result = run(instance="web-1")
+        assert not result.failed
+        ids = {
+            request["query"]
+            for request in emulator.control.journal(face="compute")
+            if request["path"].endswith("/simulateMaintenanceEvent")
+        }
+        assert len(ids) == 1
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({}, "one of the following is required: instance, instances, filter"),
+            ({"filter": ""}, "filter is empty. Leave it out if it does not matter."),
+            ({"instance": "a b"}, "'a b' is not an instance"),
+            ({"instance": "web-1", "timeout": -1}, "timeout is -1, but it has to be a number of seconds"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+        result = run(**parameters)
+        assert words in result["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    status, output = run_play(
+        examples("modules", "host_maintenance"),
+        environment={"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute},
+    )
+    assert status == 0, output

@@ -1,0 +1,244 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module scheduling, with an emulated Compute API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._scheduling import checked, plan, refusals
+from ansible_collections.gce.guest.plugins.modules import scheduling
+
+from support.emulator import EmulatorProcess
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+FLEET = {
+    "project": "acme",
+    "speed": 1000,
+    "instances": [
+        {"name": "web-1", "labels": {"env": "prod"}},
+        {"name": "web-2", "labels": {"env": "prod"}},
+        {"name": "gpu-1", "accelerators": [{"type": "nvidia-l4"}]},
+        {"name": "spot-1", "scheduling": {"preemptible": True}},
+        {"name": "db-1"},
+    ],
+}
+WEB = "projects/acme/zones/us-central1-a/instances/web-1"
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    running_emulator.control.reset()
+    monkeypatch.setenv("GCP_PROJECT", "acme")
+    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
+    return running_emulator
+
+
+def run(*, check: bool = False, diff: bool = True, **parameters: Any) -> Result:
+    return run_module(scheduling, parameters, check=check, diff=diff)
+
+
+def writes(emulator: EmulatorProcess) -> list[dict[str, Any]]:
+    return [
+        request
+        for request in emulator.control.journal(face="compute")
+        if request["method"] != "GET" and not request["path"].endswith("/wait")
+    ]
+
+
+class TestChange:
+    def test_only_what_differs_is_sent(self, emulator: EmulatorProcess) -> None:
+        result = run(instance="web-1", on_host_maintenance="TERMINATE", automatic_restart=True, host_error_timeout=90)
+        assert not result.failed
+        assert result["instances"][0]["changes"] == ["on_host_maintenance", "host_error_timeout"]
+        assert result["instances"][0]["scheduling"]["host_error_timeout"] == 90
+        assert emulator.control.get("web-1", "instance/scheduling/on-host-maintenance") == "TERMINATE"
+
+    def test_a_second_run_changes_nothing_and_sends_no_write(self, emulator: EmulatorProcess) -> None:
+        wanted = {"filter": "labels.env = prod", "on_host_maintenance": "TERMINATE", "local_ssd_recovery_timeout": 3600}
+        assert run(**wanted)["changed"]
+        emulator.control.clear_journal()
+        second = run(**wanted)
+        assert not second["changed"]
+        assert second["diff"] == []
+        assert writes(emulator) == []
+
+    def test_check_mode_shows_what_the_real_run_does(self, emulator: EmulatorProcess) -> None:
+        wanted = {"instances": ["web-1", "web-2", "db-1"], "automatic_restart": False, "host_error_timeout": 120}
+        run(instance="web-2", automatic_restart=False, host_error_timeout=120)
+        emulator.control.clear_journal()
+        predicted = run(check=True, **wanted)
+        assert writes(emulator) == []
+        done = run(**wanted)
+        assert dict(predicted) == dict(done)
+        assert [each["changed"] for each in done["instances"]] == [True, False, True]
+        assert len(done["diff"]) == len(writes(emulator)) == 2
+        assert done["diff"][0]["before_header"] == WEB
+        assert (done["diff"][0]["before"]["automatic_restart"], done["diff"][0]["after"]["automatic_restart"]) == (
+            True,
+            False,
+        )
+
+    def test_0_takes_a_timeout_away(self, emulator: EmulatorProcess) -> None:
+        run(instance="web-1", host_error_timeout=90)
+        result = run(instance="web-1", host_error_timeout=0)
+        assert result["changed"]
+        assert result["instances"][0]["scheduling"]["host_error_timeout"] is None
+        assert not run(instance="web-1", host_error_timeout=0)["changed"]
+
+    def test_a_stopped_instance_becomes_a_spot_vm_and_back(self, emulator: EmulatorProcess) -> None:
+        emulator.control.request("POST", "instances/web-1/stop")
+        spot = {
+            "provisioning_model": "SPOT",
+            "automatic_restart": False,
+            "on_host_maintenance": "TERMINATE",
+            "instance_termination_action": "DELETE",
+        }
+        assert not run(instance="web-1", **spot).failed
+        assert not run(instance="web-1", **spot)["changed"]
+        back = run(instance="web-1", provisioning_model="STANDARD")
+        assert not back.failed
+        assert back["instances"][0]["changes"] == ["provisioning_model", "instance_termination_action"]
+
+    def test_a_limited_run_duration_needs_a_stopped_instance(self, emulator: EmulatorProcess) -> None:
+        assert "the instance has to be stopped, and it is RUNNING" in run(instance="web-1", max_run_duration=60)["msg"]
+        emulator.control.request("POST", "instances/web-1/stop")
+        wanted = {"instance": "web-1", "max_run_duration": 60, "instance_termination_action": "STOP"}
+        assert run(**wanted)["changed"]
+        assert not run(**wanted)["changed"]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(
+        "name, parameters, words",
+        [
+            (
+                "spot-1",
+                {"automatic_restart": True},
+                "A Spot VM is not restarted automatically. Set automatic_restart=false.",
+            ),
+            (
+                "spot-1",
+                {"on_host_maintenance": "MIGRATE"},
+                "Preemptible and Spot VMs are not migrated. Set on_host_maintenance=TERMINATE.",
+            ),
+            (
+                "gpu-1",
+                {"on_host_maintenance": "MIGRATE"},
+                "Machine type e2-medium with GPUs cannot be migrated. Set on_host_maintenance=TERMINATE.",
+            ),
+            (
+                "web-1",
+                {"provisioning_model": "SPOT", "automatic_restart": False, "on_host_maintenance": "TERMINATE"},
+                "To change provisioning_model, the instance has to be stopped, and it is RUNNING. Stop it first.",
+            ),
+            ("web-1", {"instance_termination_action": "STOP"}, "An instance_termination_action is for Spot VMs"),
+        ],
+    )
+    def test_what_the_api_refuses_is_told_before_it_is_sent(
+        self, emulator: EmulatorProcess, name: str, parameters: Any, words: str
+    ) -> None:
+        for check in (True, False):
+            result = run(instance=name, check=check, **parameters)
+            assert result.failed
+            assert f"Cannot set the scheduling of projects/acme/zones/us-central1-a/instances/{name}: " in result["msg"]
+            assert words in result["msg"]
+        assert writes(emulator) == []
+
+    def test_and_the_api_would_have_refused_it(self, emulator: EmulatorProcess) -> None:
+        """What is refused here without need would be as bad as what is not."""
+        url = f"{emulator.compute}/compute/v1/projects/acme/zones/us-central1-a/instances"
+        for name, body in (
+            ("spot-1", {"automaticRestart": True}),
+            ("spot-1", {"onHostMaintenance": "MIGRATE"}),
+            ("gpu-1", {"onHostMaintenance": "MIGRATE"}),
+            ("web-1", {"provisioningModel": "SPOT", "automaticRestart": False, "onHostMaintenance": "TERMINATE"}),
+            ("web-1", {"instanceTerminationAction": "STOP"}),
+        ):
+            answer = requests.post(f"{url}/{name}/setScheduling", json=body, timeout=10)
+            assert answer.status_code == 400, answer.text
+
+    def test_one_that_is_refused_does_not_keep_the_others(self, emulator: EmulatorProcess) -> None:
+        result = run(instances=["spot-1", "web-1"], automatic_restart=True, host_error_timeout=90)
+        assert result.failed
+        assert result["msg"].startswith("1 of 2 instances failed. spot-1: Cannot set the scheduling of")
+        assert [(each["name"], each["changed"]) for each in result["instances"]] == [("spot-1", False), ("web-1", True)]
+        assert result["instances"][0]["scheduling"]["host_error_timeout"] is None
+        assert [each["before_header"] for each in result["diff"]] == [WEB]
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            (
+                {"host_error_timeout": 100},
+                "host_error_timeout is 100, but the API takes 90 to 330 seconds in steps of 30",
+            ),
+            (
+                {"local_ssd_recovery_timeout": -1},
+                "local_ssd_recovery_timeout is -1, but the API takes 0 to 604800 seconds",
+            ),
+            ({"max_run_duration": 10}, "max_run_duration is 10, but the API takes 30 to 10368000 seconds"),
+            ({}, "There is nothing to do: give one of on_host_maintenance, "),
+        ],
+    )
+    def test_values_that_cannot_be_are_refused_without_a_request(
+        self, emulator: EmulatorProcess, parameters: Any, words: str
+    ) -> None:
+        assert words in run(instance="web-1", **parameters)["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+    @pytest.mark.parametrize(
+        "machine_type", ["a3-highgpu-8g", "z3-highmem-88", "c3-standard-192-metal", "ct5lp-hightpu-1t"]
+    )
+    def test_machine_types_that_cannot_be_migrated_are_known(self, machine_type: str) -> None:
+        instance = {"status": "RUNNING", "machineType": machine_type, "scheduling": {"onHostMaintenance": "TERMINATE"}}
+        [reason] = refusals(instance, plan(instance, {"on_host_maintenance": "MIGRATE"}))
+        assert "cannot be migrated. Set on_host_maintenance=TERMINATE." in reason
+
+    def test_nothing_wanted_is_nothing_to_do(self) -> None:
+        with pytest.raises(BadRequest):
+            checked(dict.fromkeys(plan({}, {}).before))
+
+    def test_what_was_so_before_is_no_reason(self) -> None:
+        """An old preemptible VM may be in a state that could not be asked for today."""
+        instance = {"status": "RUNNING", "scheduling": {"provisioningModel": "SPOT", "automaticRestart": True}}
+        assert refusals(instance, plan(instance, {"provisioning_model": "SPOT"})) == []
+
+
+class TestErrors:
+    def test_a_missing_permission_is_named(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault(
+            "forbidden", face="compute", path="projects/acme/zones/us-central1-a/instances/web-1/set"
+        )
+        result = run(instance="web-1", automatic_restart=False)
+        assert "Required 'compute.instances.setScheduling' permission" in result["msg"]
+        assert "Have the permission compute.instances.setScheduling granted" in result["msg"]
+        assert not result["changed"]
+        assert "ya29.planted" not in result.printed
+
+    def test_a_lost_answer_is_no_second_write(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault(
+            "lost-answer", face="compute", count=1, path="projects/acme/zones/us-central1-a/instances/web-1/set"
+        )
+        result = run(instance="web-1", automatic_restart=False)
+        assert result["changed"]
+        assert len({request["query"] for request in writes(emulator)}) == 1
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("modules", "scheduling"), environment={"ANSIBLE_NOCOLOR": "1"})
+    assert status == 0, output
+    assert json.dumps("ya29.planted") not in output
