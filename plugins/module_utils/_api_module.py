@@ -74,7 +74,7 @@ def failing(module: AnsibleModule) -> Iterator[None]:
 def compute_api(module: AnsibleModule, **changes: Any) -> Iterator[ComputeApi]:
     """The client that a module's parameters describe; `changes` are further arguments of it.
 
-    At the end, what it came across in results that are not complete is told as warnings.
+    Of results that are not complete, it warns.
     """
     params = module.params
     for name, is_right, what in (
@@ -85,13 +85,12 @@ def compute_api(module: AnsibleModule, **changes: Any) -> Iterator[ComputeApi]:
     ):
         if not is_right:
             module.fail_json(msg=f"{name} is {params[name]:g}, but {what}.")
-    api = connect(params.__getitem__, **{"concurrency": params.get("concurrency", DEFAULT_CONCURRENCY), **changes})
+    arguments = {"concurrency": params.get("concurrency", DEFAULT_CONCURRENCY), "on_warning": module.warn, **changes}
+    api = connect(params.__getitem__, **arguments)
     try:
         yield api
     finally:
         api.close()
-        for warning in api.warnings:
-            module.warn(warning)
 
 
 class DiscreetModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types

@@ -95,8 +95,12 @@ class ComputeApi:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
+        on_warning: Callable[[str], None] | None = None,
     ) -> None:
-        """`retry_for` is counted from a call's first failure, `request_timeout` is the time of one try."""
+        """`retry_for` is counted from a call's first failure, `request_timeout` is the time of one try.
+
+        `on_warning` is told, once each, of results that are not complete.
+        """
         self.project = project
         self.concurrency = concurrency
         self.clock = clock
@@ -105,6 +109,7 @@ class ComputeApi:
         # Sentences about results that are not complete, and the scopes, such as zones/europe-west1-b, that have none.
         self.warnings: list[str] = []
         self.unreachables: list[str] = []
+        self._on_warning = on_warning
         self._base = checked_endpoint(endpoint)
         self._host = urlsplit(self._base).netloc
         self._credentials = credentials
@@ -298,16 +303,25 @@ class ComputeApi:
                 self._credentials.refresh(google.auth.transport.requests.Request())
 
     def _note_partial(self, where: str, page: Mapping[str, Any]) -> None:
+        problems = []
         with self._lock:
             for scope in page.get("unreachables", []):
+                problems.append(f"{scope} could not be reached.")
                 if scope not in self.unreachables:
                     self.unreachables.append(scope)
-                    self.warnings.append(f"The list {where} is not complete: {scope} could not be reached.")
-            warning = page.get("warning", {})
-            if warning and warning.get("code") not in _HARMLESS_WARNINGS:
-                text = f"The list {where} is not complete: {warning.get('code')}: {warning.get('message', '')}"
-                if text not in self.warnings:
-                    self.warnings.append(text)
+        warning = page.get("warning", {})
+        if warning and warning.get("code") not in _HARMLESS_WARNINGS:
+            problems.append(f"{warning.get('code')}: {warning.get('message', '')}")
+        for problem in problems:
+            self._warn(f"The list {where} is not complete: {problem}")
+
+    def _warn(self, text: str) -> None:
+        with self._lock:
+            if text in self.warnings:
+                return
+            self.warnings.append(text)
+        if self._on_warning is not None:
+            self._on_warning(text)
 
 
 def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:

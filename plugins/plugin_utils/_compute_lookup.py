@@ -59,7 +59,7 @@ class ComputeLookup(TermLookup):
             for option in ("retry_for", "request_timeout", "requests_per_minute"):
                 self.seconds(option)
             try:
-                _clients[identity] = connect(self._plain)
+                _clients[identity] = connect(self._plain, on_warning=_display.warning)
             except MissingLibrary as error:
                 raise AnsibleLookupError(
                     f"The Compute API takes the library {error}, and {sys.executable} on the controller has none"
@@ -86,14 +86,7 @@ class ComputeLookup(TermLookup):
         selection = self.kept(f"instance {zone}/{name} {fields}", ask)
         for error in selection.failures.values():
             raise error
-        self.tell_warnings(api)
         return selection.instances[0]
-
-    def tell_warnings(self, api: ComputeApi) -> None:
-        """Say what the API came across in results that are not complete."""
-        for warning in api.warnings:
-            _display.warning(warning)
-        api.warnings.clear()
 
     def _plain(self, option: str) -> Any:
         """An option without the tags of Ansible's own data."""

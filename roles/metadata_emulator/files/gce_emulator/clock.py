@@ -100,7 +100,13 @@ class Clock:
     async def sleep(self, platform_seconds: float) -> None:
         """Wait for `platform_seconds` of the platform's time."""
         passed: asyncio.Future[None] = self._loop.create_future()
-        timer = self.call_later(platform_seconds, passed.set_result, None)
+
+        def wake() -> None:
+            # Who sleeps may have been cancelled in the same turn of the loop.
+            if not passed.done():
+                passed.set_result(None)
+
+        timer = self.call_later(platform_seconds, wake)
         try:
             await passed
         finally:

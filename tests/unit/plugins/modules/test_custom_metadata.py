@@ -1,0 +1,392 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The module custom_metadata, on an emulated project."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils import _api_module, _compute_api
+from ansible_collections.gce.guest.plugins.modules import custom_metadata
+
+from support.emulator import EmulatorProcess, eventually
+from support.modules import Result, run_module
+from support.playbook import examples, run_play
+
+A, B = "europe-west1-b", "europe-west1-c"
+TOKEN = "ya29.planted"
+WEB_1 = f"projects/acme/zones/{A}/instances/web-1"
+FLEET: dict[str, Any] = {
+    "project": "acme",
+    "speed": 1000,
+    "require_auth": True,
+    "attributes": {"release": "1.4.2", "enable-oslogin": "TRUE"},
+    "instances": [
+        {
+            "name": "web-1",
+            "zone": A,
+            "labels": {"env": "prod"},
+            "attributes": {"role": "web", "ssh-keys": "alice:hunter2", "db-password": "hunter2", "gke-cluster": "c"},
+        },
+        {"name": "web-2", "zone": B, "labels": {"env": "prod"}, "attributes": {"role": "web"}},
+        {"name": "db-1", "zone": A, "attributes": {}},
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running: EmulatorProcess) -> EmulatorProcess:
+    running.control.reset()
+    running.control.clear_faults()
+    running.control.clear_journal()
+    return running
+
+
+def run(emulator: EmulatorProcess, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:
+    defaults = {"project": "acme", "api_endpoint": emulator.compute, "access_token": TOKEN, "retry_for": 0}
+    result = run_module(custom_metadata, {**defaults, **parameters}, check=check, diff=diff)
+    assert "hunter2" not in result.printed
+    assert TOKEN not in result.printed
+    return result
+
+
+def writes(emulator: EmulatorProcess) -> list[str]:
+    return [
+        entry["path"].split("/acme/")[1]
+        for entry in emulator.control.journal(face="compute")
+        if entry["method"] == "PATCH" or entry["path"].endswith("etadata")
+    ]
+
+
+def metadata(emulator: EmulatorProcess, name: str) -> dict[str, str]:
+    """As the instance's guests see it."""
+    keys = emulator.control.get(name, "instance/attributes/")
+    return dict(keys)
+
+
+SCOPES: list[dict[str, Any]] = [
+    {"instance": "web-1"},
+    {"instance": "web-1", "zone": A},
+    {"instances": ["web-1", f"{B}/web-2"]},
+    {"filter": "labels.env = prod"},
+    {"filter": "labels.env = prod", "zone": A},
+    {},
+    {"scope": "zonal", "zone": A},
+]
+CHANGES: list[dict[str, Any]] = [
+    {"metadata": {"release": "1.5.0", "canary": True, "db-password": "hunter2-new"}},
+    {"metadata": {"release": "1.5.0", "role": "db"}, "purge": True},
+    {"metadata": {"release": None, "role": None}, "state": "absent"},
+    {"state": "absent", "purge": True, "keep": []},
+]
+
+
+class TestAnyScope:
+    @pytest.mark.parametrize("changes", CHANGES, ids=["merge", "exact", "remove", "nothing"])
+    @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: "-".join(scope) or "project")
+    def test_check_mode_says_what_the_run_then_does_and_a_second_run_does_nothing(
+        self, emulator: EmulatorProcess, scope: dict[str, Any], changes: dict[str, Any]
+    ) -> None:
+        predicted = run(emulator, check=True, diff=True, **scope, **changes)
+        assert writes(emulator) == []
+        done = run(emulator, diff=True, **scope, **changes)
+        assert predicted == done
+        assert bool(writes(emulator)) == done["changed"] == bool(done["diff"])
+        emulator.control.clear_journal()
+        again = run(emulator, diff=True, **scope, **changes)
+        assert not again.failed
+        assert not again["changed"]
+        assert again["diff"] == again["written"] == again["deleted"] == []
+        assert writes(emulator) == []
+
+
+class TestInstances:
+    def test_are_changed_each_for_itself(self, emulator: EmulatorProcess) -> None:
+        result = run(emulator, instances=["web-1", "web-2"], metadata={"role": "web", "release": "2"})
+        assert result["changed"]
+        emulator.control.set("web-1", "instance/attributes/release", "3")
+        result = run(emulator, filter="labels.env = prod", metadata={"release": "2"})
+        assert result["instances"] == [
+            {"name": "web-1", "zone": A, "changed": True, "failed": False, "written": ["release"], "deleted": []},
+            {"name": "web-2", "zone": B, "changed": False, "failed": False, "written": [], "deleted": []},
+        ]
+        assert writes(emulator)[2:] == [f"zones/{A}/instances/web-1/setMetadata"]
+
+    def test_that_fail_leave_the_others_done(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("503", face="compute", instance="web-2")
+        result = run(emulator, instances=["web-1", "web-2", "web-9", "db-1"], metadata={"release": "2"})
+        assert result.failed
+        assert result["changed"]
+        assert {each["name"]: (each["changed"], each["failed"]) for each in result["instances"]} == {
+            "web-1": (True, False),
+            "web-2": (False, True),
+            "db-1": (True, False),
+            "web-9": (False, True),
+        }
+        assert result["msg"].startswith(
+            "2 of 4 instances failed. web-2: Cannot set the metadata of projects/acme/zones/"
+        )
+        assert "web-9: There is no instance web-9 in any zone of the project acme." in result["msg"]
+        emulator.control.clear_faults()
+        again = run(emulator, instances=["web-1", "web-2", "db-1"], metadata={"release": "2"})
+        assert [each["changed"] for each in again["instances"]] == [False, True, False]
+
+    def test_by_a_filter_that_finds_none_are_nothing_to_do(self, emulator: EmulatorProcess) -> None:
+        result = run(emulator, filter="labels.env = test", metadata={"a": "b"})
+        assert (result.failed, result["changed"], result["instances"]) == (False, False, [])
+
+    def test_in_an_empty_list_are_not_the_project(self, emulator: EmulatorProcess) -> None:
+        result = run(emulator, instances=[], metadata={"a": "b"})
+        assert (result.failed, result["changed"], result["scope"]) == (False, False, "instance")
+        assert writes(emulator) == []
+
+    def test_in_zones_that_do_not_answer_are_told(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("unreachable", face="compute", zone=B)
+        result = run(emulator, filter="labels.env = prod", metadata={"a": "b"})
+        assert [each["name"] for each in result["instances"]] == ["web-1"]
+        assert result["unreachables"] == [f"zones/{B}"]
+        assert any(f"zones/{B} could not be reached" in str(warning) for warning in result["warnings"])
+
+    def test_keep_what_belongs_to_others(self, emulator: EmulatorProcess) -> None:
+        result = run(emulator, instance="web-1", metadata={"role": "db"}, purge=True)
+        assert (result["written"], result["deleted"]) == (["role"], ["db-password"])
+        assert sorted(metadata(emulator, "web-1")) == ["gke-cluster", "role", "ssh-keys"]
+
+    def test_wake_those_who_wait_in_the_guest_see_it(self, emulator: EmulatorProcess) -> None:
+        run(emulator, instance="web-1", metadata={"canary": True, "port": 8443})
+        assert emulator.control.get("web-1", "instance/attributes/canary") == "TRUE"
+        assert emulator.control.get("web-1", "instance/attributes/port") == "8443"
+
+    def test_too_large_for_one_are_written_to_none(self, emulator: EmulatorProcess) -> None:
+        for number in (1, 2):
+            run(emulator, instance="web-1", metadata={f"blob-{number}": "x" * 250_000})
+        emulator.control.clear_journal()
+        result = run(emulator, instances=["db-1", "web-1"], metadata={"blob-3": "x" * 50_000})
+        assert result.failed
+        assert result["msg"].startswith(f"Cannot set the metadata of {WEB_1}: This would make 5500")
+        assert writes(emulator) == []
+
+
+class TestFiles:
+    def test_have_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
+        script = tmp_path / "script.sh"
+        script.write_bytes("#!/bin/sh\r\necho Grüße hunter2\n".encode())
+        result = run(emulator, instance="db-1", metadata={"a": "b"}, metadata_from_file={"startup-script": str(script)})
+        assert result["written"] == ["a", "startup-script"]
+        value = emulator.control.get("db-1", "instance/attributes/startup-script")
+        assert value == "#!/bin/sh\r\necho Grüße hunter2\n"
+
+    @pytest.mark.parametrize(
+        "name, content, words",
+        [
+            ("none", None, "No such file"),
+            ("binary", b"\xff\xfe", "is not UTF-8"),
+            ("large", b"x" * 262_145, "262145 bytes"),
+        ],
+    )
+    def test_that_cannot_be_sent(
+        self, emulator: EmulatorProcess, tmp_path: Path, name: str, content: bytes | None, words: str
+    ) -> None:
+        path = tmp_path / name
+        if content is not None:
+            path.write_bytes(content)
+        result = run(emulator, instance="db-1", metadata_from_file={"key": str(path)})
+        assert result.failed
+        assert words in result["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+
+class TestRefusedBeforeAnythingIsSent:
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"metadata": {"a b": "c"}}, "has up to 128 letters"),
+            ({"metadata": {"a": ["hunter2"]}}, "Make it text"),
+            ({"metadata": {"a": "x" * 262_145}}, "262145 bytes"),
+            ({"metadata": {"a": "b"}, "metadata_from_file": {"a": "/x"}}, "both in metadata and in metadata_from_file"),
+            ({}, "There is nothing to do"),
+            ({"metadata": {"a": "b"}, "zone": A}, "Set scope=zonal"),
+            ({"metadata": {"a": "b"}, "scope": "zonal"}, "missing: zone"),
+            ({"metadata": {"a": "b"}, "scope": "instance"}, "instance, instances, filter"),
+            ({"metadata": {"a": "b"}, "scope": "project", "instance": "web-1"}, "the scope is project"),
+            ({"metadata": {"a": "b"}, "filter": ""}, "filter is empty"),
+            ({"metadata": {"a": "b"}, "instance": ""}, "instance is empty"),
+            ({"metadata": {"db-password": "hunter2"}, "instance": "web-1", "filter": "a"}, "mutually exclusive"),
+            ({"metadata": {"a": "b"}, "timeout": -1}, "timeout is -1"),
+            ({"metadata": {"a": "b"}, "secret_patterns": ["("]}, "not a regular expression"),
+            ({"metadata": {"a": "b"}, "requests_per_minute": -1}, "requests_per_minute is -1"),
+            ({"metadata": {"a": "b"}, "concurrency": 0}, "concurrency is 0"),
+            ({"metadata": {"a": "b"}, "api_endpoint": "x"}, "api_endpoint is 'x'"),
+            ({"metadata": {"a": "b"}, "instance": "Web_1"}, "'Web_1' is not an instance"),
+        ],
+    )
+    def test_is(self, emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
+        result = run(emulator, **parameters)
+        assert result.failed
+        assert words in result["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+    @pytest.mark.parametrize("flag, name", [("_HAS_REQUESTS", "requests"), ("_HAS_GOOGLE_AUTH", "google-auth")])
+    def test_without_the_library(
+        self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, flag: str, name: str
+    ) -> None:
+        monkeypatch.setattr(_compute_api, flag, False)
+        result = run(emulator, metadata={"a": "b"})
+        assert result.failed
+        assert f"({name})" in result["msg"]
+
+
+class TestFailures:
+    def test_of_the_api_are_the_module_s(self, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("503", face="compute")
+        result = run(emulator, instance="web-1", zone=A, metadata={"a": "b"})
+        assert result.failed
+        assert result["msg"] == (
+            f"Cannot read {WEB_1}: the Compute API answers 503 backendError: The service is currently unavailable."
+        )
+
+    @pytest.mark.parametrize("kind", ["conflict", "operation-conflict"])
+    def test_by_others_who_are_always_faster_are_told(self, emulator: EmulatorProcess, kind: str) -> None:
+        emulator.control.fault(kind, face="compute")
+        result = run(emulator, metadata={"a": "b"}, timeout=0.4)
+        assert result.failed
+        assert "There was no time left for that." in result["msg"]
+
+    def test_to_authorize_are_told(self, emulator: EmulatorProcess) -> None:
+        result = run(emulator, metadata={"a": "b"}, access_token=None, auth_kind="accesstoken")
+        assert result["msg"] == "auth_kind is accesstoken, which needs access_token, and there is none."
+
+
+class TestEnvironment:
+    def test_has_options(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GCP_PROJECT", "acme")
+        monkeypatch.setenv("GCP_AUTH_KIND", "accesstoken")
+        monkeypatch.setenv("GCP_ACCESS_TOKEN", TOKEN)
+        monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", f"{emulator.compute}/compute/v1/")
+        result = run_module(custom_metadata, {"metadata": {"a": "b"}})
+        assert result["changed"]
+
+
+class TestSecrets:
+    def test_are_in_nothing_that_a_play_prints(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
+        file = tmp_path / "script"
+        file.write_text("planted-script", encoding="utf-8")
+        common = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "planted-token"}
+        secrets = {"db-password": "planted-password", "ssh-keys": "planted-keys", "shown": "public-value"}
+
+        def task(**parameters: Any) -> dict[str, Any]:
+            return {"gce.guest.custom_metadata": {**common, **parameters}, "ignore_errors": True}
+
+        key = json.dumps({"client_email": "a@b", "private_key": "planted-key", "token_uri": "https://x"})
+        status, output = run_play(
+            [
+                task(instance="web-1", metadata=secrets, metadata_from_file={"startup-script": str(file)}),
+                task(instance="web-1", metadata={"db-password": "planted-other"}),
+                task(instance="web-1", filter="a = b", metadata=secrets),
+                task(instance="web-9", metadata=secrets),
+                task(metadata=secrets, api_endpoint="http://127.0.0.1:1", retry_for=0),
+                task(metadata=secrets, concurrency="planted"),
+                task(metadata=secrets, access_token=None, service_account_contents=key),
+            ],
+            "-vvvv",
+            "--diff",
+            environment={"ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.default"},
+        )
+        assert status == 0, output
+        assert "public-value" in output
+        assert "[redacted, another value]" in output
+        told = output.replace("'planted'", "").replace("'<class 'str'>'", "")
+        for secret in ("password", "keys", "script", "token", "other", "key"):
+            assert f"planted-{secret}" not in told
+
+    def test_are_shown_if_they_are_asked_for(self, emulator: EmulatorProcess) -> None:
+        emulator.control.set("db-1", "instance/attributes/api-key", "visible")
+        result = run(emulator, check=True, diff=True, instance="db-1", metadata={"api-key": "new"}, show_secrets=True)
+        [diff] = result["diff"]
+        assert (diff["before"], diff["after"]) == ({"api-key": "visible"}, {"api-key": "new"})
+
+
+def test_options_are_what_their_fragment_says() -> None:
+    import yaml
+    from ansible_collections.gce.guest.plugins.doc_fragments._api import ModuleDocFragment as Fragment
+
+    for text, spec in (
+        (Fragment.DOCUMENTATION, _api_module.API_ARGSPEC),
+        (Fragment.INSTANCES, _api_module.INSTANCES_ARGSPEC),
+    ):
+        documented = yaml.safe_load(text)["options"]
+        assert documented.keys() == spec.keys()
+        for name, option in spec.items():
+            for aspect in ("type", "default", "elements", "choices"):
+                assert documented[name].get(aspect) == option.get(aspect), name
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    environment = {"GCP_ACCESS_TOKEN": TOKEN, "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute}
+    status, output = run_play(examples("modules", "custom_metadata"), environment=environment)
+    assert status == 0, output
+    assert '"msg": "web-1, web-2"' in output
+
+
+FEW, MANY = 40, 1000
+
+
+def test_what_was_killed_in_the_middle_is_finished_by_the_next_run(tmp_path: Path) -> None:
+    fleet = {
+        "project": "acme",
+        "speed": 1000,
+        "instances": [{"name": f"vm-{number}", "attributes": {"own": str(number)}} for number in range(MANY)],
+    }
+    with EmulatorProcess(fleet) as emulator:
+        parameters = {
+            "project": "acme",
+            "api_endpoint": emulator.compute,
+            "access_token": "x",
+            "requests_per_minute": 0,
+            "filter": "name = vm-*",
+            "metadata": {"release": "2"},
+            "retry_for": 30,
+            "_ansible_remote_tmp": str(tmp_path),
+        }
+        program = (
+            "import sys; sys.path[:0] = sys.argv[1:2]; import ansible.module_utils.basic as basic\n"
+            "from ansible.module_utils.testing import patch_module_args\n"
+            "from ansible_collections.gce.guest.plugins.modules import custom_metadata\n"
+            "import json\n"
+            "with patch_module_args(json.loads(sys.argv[2])): custom_metadata.main()\n"
+        )
+        path = next(entry for entry in sys.path if (Path(entry) / "ansible_collections" / "gce").exists())
+        with subprocess.Popen(
+            [sys.executable, "-c", program, path, json.dumps(parameters)], stdout=subprocess.DEVNULL
+        ) as process:
+            eventually(lambda: len(written(emulator)) >= FEW, within=60, what="the first writes")
+            os.kill(process.pid, signal.SIGKILL)
+        before = len(written(emulator))
+        assert FEW <= before < MANY
+        result = run_module(custom_metadata, parameters)
+        assert not result.failed
+        changed = [each["name"] for each in result["instances"] if each["changed"]]
+        # What was under way when it was killed came to its end, or did not.
+        assert MANY - before <= len(changed) + 32 <= MANY
+        assert not run_module(custom_metadata, parameters)["changed"]
+        for number in range(0, MANY, 97):
+            assert emulator.control.get(f"vm-{number}", "instance/attributes/own") == str(number)
+            assert emulator.control.get(f"vm-{number}", "instance/attributes/release") == "2"
+
+
+def written(emulator: EmulatorProcess) -> list[str]:
+    return [entry["path"] for entry in emulator.control.journal(face="compute") if "setMetadata" in entry["path"]]
