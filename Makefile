@@ -16,7 +16,7 @@ export LC_ALL := C.UTF-8
 # Frames of molecule's around what Ansible says, wrapped at 80 columns.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix molecule lint bench build clean
+.PHONY: demo test unit integration matrix proof molecule lint bench build clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -41,6 +41,9 @@ molecule: $(PODMAN)
 
 lint: $(READY)
 	tools/lint
+
+proof: $(READY)
+	$(PYTHON) -m pytest tests/proof -m "proof or not proof" --reliability-table docs/docsite/rst/reliability.rst
 
 bench: $(READY)
 	$(PYTHON) -m bench.notice

@@ -61,15 +61,19 @@ class HandlerProcess:
         tasks: Sequence[Mapping[str, Any]],
         *,
         environ: Mapping[str, str] | None = None,
+        launcher: Sequence[str] = (),
         **settings: Any,
     ) -> None:
         self.folder = folder
+        self._launcher = launcher
         self.state_dir = folder / "state"
         self.config_path = folder / "config.json"
         self.process: subprocess.Popen[bytes] | None = None
         self._environ = {
             **{name: value for name, value in os.environ.items() if name not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")},
             "PYTHONPYCACHEPREFIX": _BYTECODE,
+            # Not told to tasks. For `module`.
+            "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "FOLDER": str(folder),
             **(environ or {}),
         }
@@ -94,11 +98,11 @@ class HandlerProcess:
         """Have the machine be in another boot."""
         (self.folder / "boot_id").write_text(f"{boot_id}\n", encoding="ascii")
 
-    def start(self, *, ready: bool = True) -> HandlerProcess:
-        """Start it, and wait until it has heard of every key."""
+    def start(self, *, ready: bool = True, module: str = "maintenance_handler") -> HandlerProcess:
+        """Start it, and wait until it has heard of every key. `module` is one of support's that puts it to a test."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "maintenance_handler", "run", "--config", str(self.config_path)],
+                [*self._launcher, sys.executable, "-m", module, "run", "--config", str(self.config_path)],
                 cwd=PACKAGE_FOLDER,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -181,8 +185,10 @@ class HandlerProcess:
 
     def status(self) -> dict[str, Any]:
         """The status file as it is, {} before there is one."""
-        path = Path(self.config["runtime_dir"]) / "status.json"
-        return dict(json.loads(path.read_bytes())) if path.exists() else {}
+        try:
+            return dict(json.loads((Path(self.config["runtime_dir"]) / "status.json").read_bytes()))
+        except FileNotFoundError:
+            return {}
 
     def watched_keys(self) -> list[str]:
         return list(self.status().get("last_good_answer", {}))
@@ -200,7 +206,7 @@ class HandlerProcess:
         return newest_entry(path) if path.exists() else {}
 
     def history(self) -> list[dict[str, Any]]:
-        path = self.state_dir / "history.jsonl"
+        path = Path(self.config["state_dir"]) / "history.jsonl"
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def trace(self) -> list[str]:

@@ -76,7 +76,14 @@ class Journal:
             "incident": None if entry.incident is None else entry.incident.to_dict(),
         }
         line = json.dumps(raw).encode() + b"\n"
-        if entry.incident is None or not self._append(line):
+        if entry.incident is None:
+            try:
+                self._renew(line)
+            except OSError:
+                # A full disk has no place for a new file; the room behind the last entry was made before.
+                if not self._append(line):
+                    raise
+        elif not self._append(line):
             self._renew(line)
 
     def set_aside(self, suffix: str) -> Path:
@@ -86,7 +93,6 @@ class Journal:
         return aside
 
     def _renew(self, line: bytes) -> None:
-        self._room = None
         begin = _next_block(len(line))
         write_whole(self.path, line.ljust(begin + ROOM, b"\n"), durable=True)
         self._room = (self.path.stat().st_ino, begin)

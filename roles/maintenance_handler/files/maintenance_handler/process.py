@@ -125,7 +125,11 @@ class TaskProcess:
     def read_lines(self) -> tuple[list[str], bool]:
         """The lines that came since the last call, for the log, and whether more may come. Never blocks."""
         data = self._read()
-        *complete, self._pending = (self._pending + (data or b"")).split(b"\n")
+        new = data or b""
+        if self._lines_logged > LOGGED_LINES:
+            # Only the last line is of interest any more, and a flood must not keep the loop busy.
+            new = new[-2 * LOGGED_LINE :]
+        *complete, self._pending = (self._pending + new).split(b"\n")
         self._pending = self._pending[:LOGGED_LINE]
         return self._loggable(complete), data != b""
 

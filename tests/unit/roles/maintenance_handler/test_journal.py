@@ -166,6 +166,26 @@ def test_every_entry_is_synced_before_write_returns(journal: Journal, monkeypatc
     assert done == ["pwrite", "fdatasync"]
 
 
+def test_the_end_of_an_incident_needs_no_new_file_when_there_is_no_place_for_one(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else its last step would be run again by the next handler."""
+
+    def full(*_unused: object, **_also_unused: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal.write(AT_REST)
+    journal.write(entry("first"))
+    with monkeypatch.context() as patched:
+        patched.setattr("maintenance_handler.journal.write_whole", full)
+        journal.write(AT_REST)
+        assert journal.read() == AT_REST
+        with pytest.raises(OSError, match="No space left"):
+            Journal(journal.path.parent).write(AT_REST)
+    journal.write(AT_REST)
+    assert b"TOKEN" not in journal.path.read_bytes()
+
+
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"{", b"[]", b"\xff\n", b'{"version": 99}\n'])
 def test_says_so_when_it_cannot_be_read(content: bytes, journal: Journal) -> None:
     journal.path.write_bytes(content)

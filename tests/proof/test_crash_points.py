@@ -1,0 +1,181 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`kill -9` at every write of the journal, from the first of a drain to the last of its restore.
+
+The writes are counted in a run that nobody kills. Then each of them is the last of a handler: before it, half way
+through it, and after it. Another handler takes over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintenance_handler.journal import Journal
+from support.crashing import AFTER, WAYS
+from support.handler import HandlerProcess, task
+from support.proof import Run, Table, Verdict, judged
+from support.vm import Vm
+
+SECTION = "kill -9 at every write of the journal"
+
+SCENARIOS: Mapping[str, list[dict[str, Any]]] = {
+    "one task": [task("a")],
+    "three tasks in three stages": [task("a", stage=10), task("b", stage=20), task("c", stage=30)],
+    "eight tasks in three stages": [task(name, stage=10 * (1 + "abcdefgh".index(name) // 3)) for name in "abcdefgh"],
+}
+
+# What happens before the next handler starts.
+AT_ONCE, OVER, REBOOT = "the next handler starts at once", "the event is over meanwhile", "the VM reboots"
+
+# They wait for processes more than they keep a core busy.
+AT_A_TIME = 4
+
+
+@dataclass(frozen=True)
+class Point:
+    write: int
+    way: str
+    in_drain: bool
+
+
+@dataclass(frozen=True)
+class Try:
+    """A folder and a VM for one handler after the other."""
+
+    vm: Vm
+    folder: Path
+    tasks: list[dict[str, Any]]
+
+    def handler(self, point: Point | None) -> HandlerProcess:
+        self.folder.mkdir()
+        crash = {"CRASH_AT": str(point.write if point else 0), "CRASH_HOW": point.way if point else AFTER}
+        return HandlerProcess(self.folder, self.vm.host, self.tasks, environ=crash)
+
+    def counted(self) -> tuple[int, int]:
+        """How many writes there are up to the end of the drain, and up to the end of the restore."""
+        handler = self.handler(None)
+        try:
+            start(handler)
+            self.vm.announce("terminate")
+            handler.until_state("drained")
+            drain = writes(handler)
+            self.vm.withdraw("terminate")
+            handler.until_over()
+            return drain, writes(handler)
+        finally:
+            handler.close()
+
+    def crashed(self, point: Point, meanwhile: str) -> Verdict:
+        """Kill the handler at this point, and let another one finish."""
+        handler = self.handler(point)
+        try:
+            announced = self.until_dead(handler, point)
+            entry = Journal(handler.state_dir).read()
+            incident = entry.incident if entry is not None else None
+            if meanwhile == OVER:
+                self.vm.withdraw("terminate")
+            elif meanwhile == REBOOT:
+                handler.boot("boot-2")
+            handler.start()
+            is_over = announced and (meanwhile == OVER or not point.in_drain)
+            if not announced:
+                self.vm.announce("terminate")
+            if not is_over:
+                handler.until_state("drained")
+                self.vm.withdraw("terminate")
+            # What is over before anybody could write it down has started nothing.
+            unheard = is_over and incident is None and not handler.history()
+            if not unheard:
+                handler.until_over()
+            interrupted = [(step.phase, step.task) for step in incident.steps if step.open] if incident else []
+            verdict = judged(handler, [] if unheard else ["terminate"], interrupted)
+            check_order(handler, interrupted)
+            if not is_over:
+                check_all_drained(handler)
+            return verdict
+        finally:
+            handler.close()
+
+    def until_dead(self, handler: HandlerProcess, point: Point) -> bool:
+        """Have it live up to the point where it dies. Answers whether the event was announced by then."""
+        handler.start(ready=False, module="support.crashing")
+        is_dead = lambda: handler.running.poll() is not None  # noqa: E731
+        handler.until(lambda: is_dead() or is_started(handler), "its start or its end")
+        if is_dead():
+            return False
+        self.vm.announce("terminate")
+        if not point.in_drain:
+            handler.until_state("drained")
+            self.vm.withdraw("terminate")
+        handler.until(is_dead, f"its end at {point}")
+        return True
+
+
+def start(handler: HandlerProcess) -> None:
+    handler.start(ready=False, module="support.crashing")
+    handler.until(lambda: is_started(handler), "its start")
+
+
+def is_started(handler: HandlerProcess) -> bool:
+    # It knows the VM, for which there is a write of its own.
+    return handler.has_heard_all() and bool(handler.journal().get("instance_id"))
+
+
+def writes(handler: HandlerProcess) -> int:
+    return int((handler.folder / "writes").read_text(encoding="ascii"))
+
+
+def check_order(handler: HandlerProcess, interrupted: list[Run]) -> None:
+    """Restores go down the stages, drains go up, whoever runs them."""
+    stages = {entry["name"]: entry.get("stage", 50) for entry in handler.config["tasks"]}
+    for phase, sign in (("drain", 1), ("restore", -1)):
+        # What was interrupted comes a second time, in its turn.
+        names = [line.split(" ", 1)[1] for line in handler.trace() if line.startswith(f"{phase} ")]
+        ran = [sign * stages[name] for name in dict.fromkeys(reversed(names))][::-1]
+        assert ran == sorted(ran), (phase, handler.trace(), interrupted)
+
+
+def check_all_drained(handler: HandlerProcess) -> None:
+    missing = [entry["name"] for entry in handler.config["tasks"] if f"drain {entry['name']}" not in handler.trace()]
+    assert not missing, handler.trace()
+
+
+@pytest.mark.parametrize(
+    "scenario, meanwhile, ways",
+    [
+        pytest.param(
+            scenario,
+            meanwhile,
+            WAYS if meanwhile != REBOOT else (AFTER,),
+            # Some of it wherever tests are run; the rest takes minutes.
+            marks=[] if (meanwhile, len(SCENARIOS[scenario])) == (OVER, 3) else pytest.mark.proof,
+        )
+        for scenario in SCENARIOS
+        for meanwhile in (AT_ONCE, OVER, REBOOT)
+    ],
+)
+def test_every_step_is_run_and_taken_back_once(
+    scenario: str, meanwhile: str, ways: tuple[str, ...], make_vm: Callable[[], Vm], tmp_path: Path, table: Table
+) -> None:
+    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    tasks = SCENARIOS[scenario]
+    drain, total = Try(make_vm(), tmp_path / "counted", tasks).counted()
+    assert drain >= 2 + len(tasks)
+    assert total >= drain + 1 + len(tasks)
+    last = drain if meanwhile == OVER else total
+    points = [Point(write, way, write <= drain) for write in range(1, last + 1) for way in ways]
+    rows = {point: f"{'Drain' if point.in_drain else 'Restore'} of {scenario}, {meanwhile}" for point in points}
+    tries = {point: Try(make_vm(), tmp_path / f"{point.write}-{point.way}", tasks) for point in points}
+    for point in points:
+        table.tried(SECTION, rows[point])
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        verdicts = pool.map(lambda point: (point, tries[point].crashed(point, meanwhile)), points)
+        for point, verdict in verdicts:
+            assert verdict.is_clean, (point, verdict, (tries[point].folder / "trace").read_text())
+            table.survived(SECTION, rows[point], verdict)
