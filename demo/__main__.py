@@ -69,8 +69,9 @@ def _played(screen: Screen, root: Path) -> list[Evidence]:
     try:
         play = _set_up(screen, root, cloud)
         screen.heading("Now it happens")
+        with screen.busy("running gce.guest.host_maintenance"):
+            play.trigger(root)
         for fate in FATES:
-            play.trigger(fate)
             screen.line(f"{fate.host:<7} {fate.name:<17} {fate.cause}")
         with screen.watching(notice()) as on_scenes:
             play.follow(on_scenes)

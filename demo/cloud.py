@@ -44,11 +44,7 @@ class Cloud:
         self._session = requests.Session()
         # Proxies of the environment are not for the loopback.
         self._session.trust_env = False
-        self._project = self._control("GET", "/")["project"]
-
-    def simulate_maintenance(self, host: str) -> None:
-        """As `gcloud compute instances simulate-maintenance-event` does."""
-        self._request("POST", f"{self._instance_url(host)}/simulateMaintenanceEvent")
+        self.project: str = self._control("GET", "/")["project"]
 
     def preempt(self, host: str) -> None:
         """Have the platform take a Spot VM away; its managed instance group starts it again."""
@@ -79,7 +75,7 @@ class Cloud:
 
     def _instance_url(self, host: str) -> str:
         zone = self.instance(host)["zone"]
-        return f"{self.ready['compute']}/compute/v1/projects/{self._project}/zones/{zone}/instances/{host}"
+        return f"{self.ready['compute']}/compute/v1/projects/{self.project}/zones/{zone}/instances/{host}"
 
     def _control(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         return self._request(method, self.ready["control"] + path, body)

@@ -33,7 +33,7 @@ FATES = (
         "live migration",
         "migrate",
         "instance/maintenance-event",
-        "by simulateMaintenanceEvent of the Compute API",
+        "by the module gce.guest.host_maintenance",
         reboots=False,
     ),
     Fate(
@@ -41,7 +41,7 @@ FATES = (
         "host termination",
         "terminate",
         "instance/maintenance-event",
-        "by simulateMaintenanceEvent of the Compute API",
+        "by the module gce.guest.host_maintenance",
         reboots=True,
     ),
     Fate(

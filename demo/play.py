@@ -15,6 +15,7 @@ from .cloud import Cloud
 from .evidence import Evidence
 from .fates import FATES, Fate, notice
 from .hosts import Host
+from .playbooks import run_playbook
 from .scenes import Scene, is_quiet, scene
 
 # Seconds after which it is not waited for any longer; the longest fate takes about 18.
@@ -43,12 +44,14 @@ class Play:
         for host in self._hosts.values():
             host.wait_until_well()
 
-    def trigger(self, fate: Fate) -> None:
-        """Have the platform do it."""
-        if fate.event == "preempt":
-            self._cloud.preempt(fate.host)
-        else:
-            self._cloud.simulate_maintenance(fate.host)
+    def trigger(self, root: Path) -> None:
+        """Have the platform do it: maintain the hosts as an operator would, and take the Spot VM away."""
+        maintained = [fate.host for fate in FATES if fate.event != "preempt"]
+        variables = {"emulator": self._cloud.ready, "emulator_project": self._cloud.project, "maintained": maintained}
+        run_playbook(root, "maintain", variables)
+        for fate in FATES:
+            if fate.host not in maintained:
+                self._cloud.preempt(fate.host)
 
     def follow(self, on_scenes: OnScenes) -> None:
         """Be the power supply of each VM, until all of them are back in service or it has taken too long."""
