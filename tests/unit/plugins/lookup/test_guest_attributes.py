@@ -1,0 +1,150 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lookup guest_attributes, in Ansible's own templates, with an emulated Compute API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.emulator import EmulatorProcess
+from support.playbook import examples, run_play
+from support.templating import TemplateFailed, TemplateProcess
+
+FLEET = {
+    "project": "acme",
+    "instances": [
+        {"name": "web-1", "attributes": {"enable-guest-attributes": "TRUE"}},
+        {"name": "off-1", "zone": "europe-west1-b"},
+    ],
+}
+VALUES = {
+    "deployment/version": "1.4.2",
+    "deployment/template": "{{ 1 + 1 }}",
+    "deployment/db-password": "hunter2",
+    "maintenance-handler/status": '{"healthy": true}',
+}
+READ = "projects/acme/zones/us-central1-a/instances/web-1/getGuestAttributes"
+
+Emulator = EmulatorProcess
+Worker = TemplateProcess
+
+
+def environment(emulator: EmulatorProcess) -> dict[str, str]:
+    return {
+        "GCP_PROJECT": "acme",
+        "GCP_ACCESS_TOKEN": "ya29.planted",
+        "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute,
+        "GCE_GUEST_CACHE_SECONDS": "0",
+    }
+
+
+@pytest.fixture(scope="module")
+def running_emulator() -> Iterator[EmulatorProcess]:
+    with EmulatorProcess(FLEET) as emulator:
+        yield emulator
+
+
+@pytest.fixture
+def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
+    running_emulator.control.reset()
+    for path, value in VALUES.items():
+        running_emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
+    return running_emulator
+
+
+@pytest.fixture(scope="module")
+def worker(running_emulator: EmulatorProcess, collections_path: Path) -> Iterator[TemplateProcess]:
+    with TemplateProcess(collections_path, environment(running_emulator)) as process:
+        yield process
+
+
+def lookup(worker: Worker, *terms: str, function: str = "lookup", **options: Any) -> Any:
+    """What the lookup returns; options are given as variables, so that they are Ansible's own data."""
+    options.setdefault("instance", "web-1")
+    names = "".join(f", {name}=option_{name}" for name in options)
+    variables = {f"option_{name}": value for name, value in options.items()}
+    return worker(f"{function}('gce.guest.guest_attributes', *terms{names})", terms=list(terms), **variables)
+
+
+def refusal(worker: Worker, *terms: str, **options: Any) -> str:
+    with pytest.raises(TemplateFailed) as caught:
+        lookup(worker, *terms, **options)
+    return str(caught.value)
+
+
+class TestValues:
+    @pytest.mark.parametrize("options", [{}, {"zone": "us-central1-a"}, {"instance": "us-central1-a/web-1"}])
+    def test_of_one_attribute(self, emulator: Emulator, worker: Worker, options: dict[str, str]) -> None:
+        assert lookup(worker, "deployment/version", **options) == "1.4.2"
+
+    def test_of_several(self, emulator: Emulator, worker: Worker) -> None:
+        found = lookup(worker, "deployment/version", "maintenance-handler/status", function="query")
+        assert found == ["1.4.2", '{"healthy": true}']
+
+    def test_of_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
+        assert lookup(worker, "maintenance-handler/") == {"status": '{"healthy": true}'}
+
+    def test_are_data(self, emulator: Emulator, worker: Worker) -> None:
+        assert lookup(worker, "deployment/template") == "{{ 1 + 1 }}"
+
+    def test_found_by_a_query(self, emulator: Emulator, worker: Worker) -> None:
+        assert lookup(worker, "deployment/", query="version") == "1.4.2"
+
+    def test_take_one_request_if_the_zone_is_known(self, emulator: Emulator, worker: Worker) -> None:
+        lookup(worker, "deployment/version", zone="us-central1-a")
+        [request] = emulator.control.journal(face="compute")
+        assert request["path"].endswith("/getGuestAttributes")
+
+
+class TestSecrets:
+    def test_are_refused_by_themselves(self, emulator: Emulator, worker: Worker) -> None:
+        assert "Cannot read deployment/db-password: it is secret." in refusal(worker, "deployment/db-password")
+        assert lookup(worker, "deployment/db-password", show_secrets=True) == "hunter2"
+
+    def test_are_redacted_in_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
+        assert lookup(worker, "deployment/")["db-password"] == "[redacted]"
+        assert lookup(worker, "deployment/", show_secrets=True)["db-password"] == "hunter2"
+
+
+class TestNothing:
+    @pytest.mark.parametrize("term", ["deployment/nothing", "nothing/", "nothing/at-all"])
+    def test_is_an_error_or_a_default(self, emulator: Emulator, worker: Worker, term: str) -> None:
+        assert f"There is no guest attribute {term} of the instance web-1." in refusal(worker, term)
+        assert lookup(worker, term, default="none") == "none"
+        assert lookup(worker, term, function="query", on_missing="skip") == []
+
+    def test_says_when_they_are_not_enabled(self, emulator: Emulator, worker: Worker) -> None:
+        said = refusal(worker, "deployment/version", instance="off-1")
+        assert "Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE" in said
+
+    def test_is_not_what_an_instance_is_that_is_not_there(self, emulator: Emulator, worker: Worker) -> None:
+        assert "There is no instance nobody in any zone" in refusal(worker, "a/b", instance="nobody", default="none")
+
+
+class TestDenied:
+    @pytest.mark.parametrize(
+        "kind, words",
+        [
+            ("constraint", "Constraint constraints/compute.disableGuestAttributesAccess violated"),
+            ("forbidden", "Have the permission compute.instances.getGuestAttributes granted"),
+        ],
+    )
+    def test_is_never_a_default(self, emulator: Emulator, worker: Worker, kind: str, words: str) -> None:
+        emulator.control.fault(kind, face="compute", path=READ)
+        said = refusal(worker, "deployment/version", default="none")
+        assert words in said
+        assert "ya29.planted" not in said
+
+    @pytest.mark.parametrize("term", ["", "/", "a b/", "ns/a/b"])
+    def test_are_terms_that_cannot_be_without_a_request(self, emulator: Emulator, worker: Worker, term: str) -> None:
+        refusal(worker, term)
+        assert emulator.control.journal(face="compute") == []
+
+
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("lookup", "guest_attributes"), environment=environment(emulator))
+    assert status == 0, output
