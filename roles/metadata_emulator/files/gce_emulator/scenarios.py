@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from typing import Any, Callable, Union
 
 from .clock import Timer
-from .state import MIGRATE, NO_EVENT, TERMINATE, Instance
+from .state import MIGRATE, NO_EVENT, TERMINATE, Instance, Playing
 from .upcoming import UpcomingMaintenance
 
 
@@ -176,7 +176,7 @@ def performable_window(instance: Instance) -> UpcomingMaintenance:
     return window
 
 
-def cancel(run: Run) -> None:
+def cancel(run: Playing) -> None:
     """Take back what the run has announced, as if the platform had changed its mind; a VM that it stopped boots."""
     run.end()
     instance = run.instance
@@ -324,7 +324,7 @@ def _show_event(instance: Instance, event: str) -> None:
         instance.maintenance_event = event
 
 
-def _end_event(run: Run) -> None:
+def _end_event(run: Playing) -> None:
     run.instance.asked_directly = False
     run.instance.maintenance_event = NO_EVENT
 

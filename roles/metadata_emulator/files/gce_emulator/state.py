@@ -21,7 +21,7 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any, Callable, Protocol
 
 from . import default_tree, tree
 from .clock import Clock
@@ -31,9 +31,6 @@ from .guest_attributes import Budget
 from .journal import Journal
 from .propagation import CustomMetadata
 from .upcoming import UpcomingMaintenance
-
-if TYPE_CHECKING:
-    from .scenarios import Run
 
 MAINTENANCE_EVENT = "instance/maintenance-event"
 UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
@@ -170,6 +167,22 @@ class Project:
             instance._changed(path)
 
 
+class Playing(Protocol):
+    """What the platform is doing to an instance: a scenario that runs, as far as the state has to know it."""
+
+    id: str
+    instance: Instance
+    name: str
+    signal: str
+    step: str
+
+    def end(self) -> None:
+        """Leave everything as it is now."""
+
+    def to_json(self) -> dict[str, Any]:
+        """As the control face shows it."""
+
+
 class Instance:
     """One VM.
 
@@ -198,7 +211,7 @@ class Instance:
         self._change_listeners: list[Callable[[str], None]] = []
         self._power_listeners: list[Callable[[], None]] = []
         # What the platform is doing to it, by the run's id.
-        self.runs: dict[str, Run] = {}
+        self.runs: dict[str, Playing] = {}
         self._batch: dict[str, None] | None = None
 
     # What it is
