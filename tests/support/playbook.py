@@ -60,6 +60,51 @@ def run_play(
     return process.returncode, output
 
 
+def run_playbook(
+    name: str,
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str],
+    hosts: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[int, str]:
+    """Run the collection's playbook of this name in a folder; its exit status, and all that was printed.
+
+    `hosts` are reached by the local connection, each with its variables.
+    """
+    namespace = folder / "ansible_collections" / "gce"
+    if not namespace.exists():
+        namespace.mkdir(parents=True)
+        (namespace / "guest").symlink_to(CHECKOUT, target_is_directory=True)
+    local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
+    every = {"localhost": {}, **(hosts or {})}
+    inventory = {"all": {"hosts": {host: {**local, **variables} for host, variables in every.items()}}}
+    (folder / "inventory.json").write_text(json.dumps(inventory, ensure_ascii=False), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.json", f"gce.guest.{name}", *arguments],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PWD": str(folder),
+            "ANSIBLE_COLLECTIONS_PATH": str(folder),
+            "ANSIBLE_HOME": str(folder / "home"),
+            "ANSIBLE_NOCOLOR": "1",
+            "LC_ALL": "C.UTF-8",
+            **environment,
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+    return done.returncode, done.stdout
+
+
+def printed_lines(output: str) -> list[str]:
+    """What tasks of ansible.builtin.debug print as a list, line by line."""
+    return [json.loads(line.strip().rstrip(",")) for line in output.splitlines() if line.startswith(" " * 8 + '"')]
+
+
 def examples(kind: str, name: str) -> list[dict[str, Any]]:
     """The tasks in EXAMPLES of plugins/KIND/NAME.py, or of NAME.yml beside a filter."""
     path = CHECKOUT / "plugins" / kind / f"{name}.yml"

@@ -1,0 +1,201 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The playbook maintenance_report, run by its name on an emulated project."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from support.emulator import EmulatorProcess
+from support.playbook import CHECKOUT, printed_lines, run_playbook
+from support.templating import TemplateProcess
+
+FLEET = {
+    "project": "acme",
+    "instances": [
+        {"name": "later", "zone": "europe-west1-b", "machine_type": "c3-standard-8", "labels": {"env": "prod"}},
+        {"name": "now", "machine_type": "a3-highgpu-8g", "scheduling": {"on_host_maintenance": "TERMINATE"}},
+        {"name": "quiet"},
+    ],
+}
+LATER = {
+    "window_start_time": "2097-12-01T02:00:00+00:00",
+    "window_end_time": "2097-12-01T06:00:00+00:00",
+    "latest_window_start_time": "2097-12-01T04:00:00+00:00",
+    "can_reschedule": True,
+    "maintenance_status": "PENDING",
+    "type": "SCHEDULED",
+    "maintenance_reasons": ["PLANNED_UPDATE"],
+}
+NOW = {
+    "window_start_time": "2026-01-01T02:00:00+00:00",
+    "window_end_time": "2026-01-01T06:00:00+00:00",
+    "can_reschedule": False,
+    "maintenance_status": "ONGOING",
+    "type": "UNSCHEDULED",
+}
+
+
+class Page(HTMLParser):
+    """What a page shows: the cells of its table, and where the timeline's bars are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.bars: list[str] = []
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.title = ""
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        values = dict(attributes)
+        self.links += [value or "" for name, value in attributes if name in ("src", "href")]
+        if tag == "tr":
+            self.rows.append([])
+        if tag == "td":
+            self.rows[-1].append("")
+        if values.get("class") == "bar":
+            self.bars.append(values["style"] or "")
+        self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "td" in self.open:
+            self.rows[-1][-1] += data
+        if self.open and self.open[-1] == "title":
+            self.title += data
+
+
+def report(emulator: EmulatorProcess, folder: Path, *arguments: str) -> tuple[int, str]:
+    environment = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute, "GCP_ACCESS_TOKEN": "ya29.planted"}
+    return run_playbook("maintenance_report", folder, *arguments, environment=environment)
+
+
+def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        emulator.control.set("later", "instance/upcoming-maintenance", LATER)
+        emulator.control.set("now", "instance/upcoming-maintenance", NOW)
+        status, output = report(emulator, tmp_path, "-e", "gce_project=acme")
+        requests = emulator.control.journal()
+    assert status == 0, output
+    assert [line.split() for line in printed_lines(output)][:3] == [
+        ["BEGINS", "ENDS", "INSTANCE", "ZONE", "POLICY", "STATE", "START", "EARLIER", "WHY"],
+        *(
+            line.split()
+            for line in (
+                "2026-01-01T02:00:00Z 2026-01-01T06:00:00Z now us-central1-a TERMINATE ONGOING no UNSCHEDULED",
+                "2097-12-01T02:00:00Z 2097-12-01T06:00:00Z later europe-west1-b MIGRATE PENDING yes "
+                "SCHEDULED PLANNED_UPDATE",
+            )
+        ),
+    ]
+    assert str(tmp_path / "maintenance_report.html") in output
+    page = Page((tmp_path / "maintenance_report.html").read_text(encoding="utf-8"))
+    assert page.title == "Host maintenance of acme"
+    assert page.rows[1:] == [
+        [
+            "now",
+            "us-central1-a",
+            "Thu 01 Jan, 02:00",
+            "Thu 01 Jan, 06:00",
+            "Thu 01 Jan, 02:00",
+            "under way",
+            "stopped",
+            "unscheduled",
+        ],
+        [
+            "later",
+            "europe-west1-b",
+            "Sun 01 Dec, 02:00",
+            "Sun 01 Dec, 06:00",
+            "Sun 01 Dec, 04:00",
+            "you can start it earlier",
+            "migrated",
+            "scheduled, planned update",
+        ],
+    ]
+    lefts = [float(re.search(r"left: ([\d.]+)%", bar)[1]) for bar in page.bars]
+    assert len(lefts) == 2
+    assert 0 < lefts[0] < lefts[1] < 100
+    assert page.links == []
+    assert "WARNING" not in output
+    # One list, whatever the size of the project.
+    assert len(requests) == 1
+
+
+def test_nothing_is_announced(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        arguments = ["-e", "gce_report_file=report.html", "-e", "gce_filter=labels.env=prod", "-e", "gce_within=7d"]
+        status, output = report(emulator, tmp_path, "-e", "gce_project=acme", *arguments)
+    assert status == 0, output
+    assert printed_lines(output)[1] == "No maintenance is announced."
+    assert "No maintenance is announced for any instance." in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        emulator.control.fault("unreachable", face="compute")
+        status, output = report(
+            emulator, tmp_path, "-e", "gce_project=acme", "-e", '{"gce_report_title": "Mine & <yours>"}'
+        )
+    assert status == 0, output
+    text = (tmp_path / "maintenance_report.html").read_text(encoding="utf-8")
+    assert "This is not complete." in text
+    assert "zones/us-central1-a" in text
+    assert "<yours>" not in text
+    assert Page(text).title == "Mine & <yours>"
+
+
+@pytest.fixture(scope="module")
+def template(collections_path: Path) -> Iterator[TemplateProcess]:
+    with TemplateProcess(collections_path) as process:
+        yield process
+
+
+@pytest.mark.parametrize(
+    "end, axis",
+    [
+        ("2026-11-22T01:00:00Z", ["Sun 22 Nov", "06:00", "12:00", "18:00", "now"]),
+        ("2026-11-26T00:00:00Z", ["Mon 23 Nov", "Tue 24 Nov", "Wed 25 Nov", "now"]),
+        ("2026-12-31T00:00:00Z", ["Mon 30 Nov", "Mon 07 Dec", "Mon 14 Dec", "Mon 21 Dec", "Mon 28 Dec", "now"]),
+        ("2027-11-21T00:00:00Z", ["Mon 18 Jan", "Mon 15 Mar"]),
+        ("2097-11-21T00:00:00Z", []),
+    ],
+)
+def test_a_timeline_of_any_length_has_some_dates(template: TemplateProcess, end: str, axis: list[str]) -> None:
+    window = {
+        "name": "later",
+        "zone": "europe-west1-b",
+        "on_host_maintenance": None,
+        "window_start_time": "2026-11-22T00:00:00Z",
+        "window_end_time": end,
+        "latest_window_start_time": None,
+        "maintenance_status": "PENDING",
+        "type": "UNKNOWN_TYPE",
+        "can_reschedule": None,
+        "reasons": [],
+    }
+    text = template(
+        "lookup('ansible.builtin.template', path)",
+        path=str(CHECKOUT / "playbooks" / "templates" / "maintenance_report.html.j2"),
+        gce_report_title="Host maintenance",
+        gce_report_time="2026-11-21T20:00:00Z",
+        gce_report_unreachables=[],
+        gce_report_windows=[window, {**window, "name": "some time", "window_start_time": None}],
+    )
+    shown = re.findall(r"<span[^>]*>([^<]*)</span>", text[text.index('class="axis"') : text.index('class="grid"')])
+    assert shown[: len(axis)] == axis
+    assert 3 <= len(shown) <= 16
+    page = Page(text)
+    assert len(page.bars) == 1
+    assert [row[0] for row in page.rows[1:]] == ["later", "some time"]
+    assert page.rows[2][2] == "not said"
