@@ -91,7 +91,8 @@ class TestNothing:
     """field: an empty namespace is a 404, which looks like an error."""
 
     def test_an_empty_namespace_is_an_empty_result(self, emulator: EmulatorProcess) -> None:
-        for parameters in ({"instance": "web-1", "namespace": "ci"}, {"instance": "web-2"}):
+        cases: tuple[dict[str, Any], ...] = ({"instance": "web-1", "namespace": "ci"}, {"instance": "web-2"})
+        for parameters in cases:
             result = run(**parameters)
             assert not result.failed
             assert result["attributes"] == {}

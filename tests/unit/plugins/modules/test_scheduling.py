@@ -68,7 +68,11 @@ class TestChange:
         assert emulator.control.get("web-1", "instance/scheduling/on-host-maintenance") == "TERMINATE"
 
     def test_a_second_run_changes_nothing_and_sends_no_write(self, emulator: EmulatorProcess) -> None:
-        wanted = {"filter": "labels.env = prod", "on_host_maintenance": "TERMINATE", "local_ssd_recovery_timeout": 3600}
+        wanted: dict[str, Any] = {
+            "filter": "labels.env = prod",
+            "on_host_maintenance": "TERMINATE",
+            "local_ssd_recovery_timeout": 3600,
+        }
         assert run(**wanted)["changed"]
         emulator.control.clear_journal()
         second = run(**wanted)
@@ -77,7 +81,11 @@ class TestChange:
         assert writes(emulator) == []
 
     def test_check_mode_shows_what_the_real_run_does(self, emulator: EmulatorProcess) -> None:
-        wanted = {"instances": ["web-1", "web-2", "db-1"], "automatic_restart": False, "host_error_timeout": 120}
+        wanted: dict[str, Any] = {
+            "instances": ["web-1", "web-2", "db-1"],
+            "automatic_restart": False,
+            "host_error_timeout": 120,
+        }
         run(instance="web-2", automatic_restart=False, host_error_timeout=120)
         emulator.control.clear_journal()
         predicted = run(check=True, **wanted)
@@ -101,7 +109,7 @@ class TestChange:
 
     def test_a_stopped_instance_becomes_a_spot_vm_and_back(self, emulator: EmulatorProcess) -> None:
         emulator.control.request("POST", "instances/web-1/stop")
-        spot = {
+        spot: dict[str, Any] = {
             "provisioning_model": "SPOT",
             "automatic_restart": False,
             "on_host_maintenance": "TERMINATE",
@@ -116,7 +124,7 @@ class TestChange:
     def test_a_limited_run_duration_needs_a_stopped_instance(self, emulator: EmulatorProcess) -> None:
         assert "the instance has to be stopped, and it is RUNNING" in run(instance="web-1", max_run_duration=60)["msg"]
         emulator.control.request("POST", "instances/web-1/stop")
-        wanted = {"instance": "web-1", "max_run_duration": 60, "instance_termination_action": "STOP"}
+        wanted: dict[str, Any] = {"instance": "web-1", "max_run_duration": 60, "instance_termination_action": "STOP"}
         assert run(**wanted)["changed"]
         assert not run(**wanted)["changed"]
 
