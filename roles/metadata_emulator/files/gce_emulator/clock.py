@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from time import time
+from time import time as system_time
 from typing import Any, Callable
 
 
@@ -53,7 +53,7 @@ class Clock:
         speed: float = 1.0,
         *,
         loop: asyncio.AbstractEventLoop | None = None,
-        wall: Callable[[], float] = time,
+        wall: Callable[[], float] = system_time,
     ) -> None:
         self._loop = loop or asyncio.get_event_loop()
         self._wall = wall
