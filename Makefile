@@ -16,7 +16,7 @@ export LC_ALL := C.UTF-8
 # Frames of molecule's around what Ansible says, wrapped at 80 columns.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix proof molecule lint bench build clean
+.PHONY: demo test unit integration matrix proof molecule lint bench docs build clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -49,6 +49,10 @@ bench: $(READY)
 	$(PYTHON) -m bench.notice
 	$(PYTHON) -m bench.footprint
 	$(PYTHON) -m bench.reading
+	$(PYTHON) -m bench.custom_metadata
+
+docs: $(READY)
+	tools/docs
 
 build: $(READY)
 	mkdir -p build

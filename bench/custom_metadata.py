@@ -1,0 +1,224 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What it takes to set a key on many instances: `python -m bench.custom_metadata`.
+
+- The module's process against one that sends the same requests through a bare pool of threads, turn by turn, against
+  one emulator in a process of its own, which is as it was at the beginning of each turn.
+- A task for all instances against a task that loops over some of them, one by one. The loop's time is extrapolated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from support.emulator import EmulatorProcess
+
+from .conditions import conditions
+
+BENCH = Path(__file__).resolve().parent
+CHECKOUT = BENCH.parent
+PROJECT, ZONE, KEY, VALUE = "acme", "europe-west1-b", "release", "1.5.0"
+# Operations take 2 s on the platform, and here 20 ms, so that the clients are what is measured.
+SPEED = 100
+
+MODULE, POOL = "module", "pool"
+TITLES = {MODULE: "custom_metadata", POOL: "requests and a pool of threads"}
+ALL, LOOP = "all", "loop"
+
+GOAL_POOL = 1.3
+GOAL_LOOP = 20.0
+
+
+class BenchFailed(Exception):
+    """Something that is measured ended badly. As text, what it said."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One process: how long it took, how much memory it had at the most, and how many requests it sent."""
+
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    requests: int
+
+
+@dataclass(frozen=True)
+class Measured:
+    turns: dict[str, list[Turn]]
+    # Seconds of the task for all instances, and of the loop.
+    task: float
+    loop: float
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="bench.custom_metadata", description=__doc__)
+    parser.add_argument("--instances", type=int, default=1000, metavar="N", help="default: %(default)s")
+    parser.add_argument("--looped", type=int, default=50, metavar="N", help="of them, default: %(default)s")
+    parser.add_argument("--turns", type=int, default=5, metavar="N", help="of each process, default: %(default)s")
+    options = parser.parse_args(arguments)
+    try:
+        measured = measure(options.instances, options.looped, options.turns)
+    except BenchFailed as exc:
+        print(f"bench.custom_metadata: {exc}", file=sys.stderr)
+        return 1
+    console = Console()
+    console.print(table(measured, options.instances))
+    for line in verdicts(measured, options.instances, options.looped):
+        console.print(line)
+    console.print(f"{options.turns} turns, interleaved; medians; {conditions()}", highlight=False)
+    return 0
+
+
+def measure(instances: int, looped: int, turns: int) -> Measured:
+    fleet = {
+        "project": PROJECT,
+        "speed": SPEED,
+        "instances": [
+            {"name": f"vm-{number}", "zone": ZONE, "attributes": {"role": "web", "enable-oslogin": "TRUE"}}
+            for number in range(instances)
+        ],
+    }
+    with tempfile.TemporaryDirectory(prefix="gce-guest-bench-") as name, EmulatorProcess(fleet) as emulator:
+        folder = Path(name)
+        task, loop = task_durations(folder, emulator, looped)
+        file = next((folder / "remote").glob("*/AnsiballZ_custom_metadata.py"))
+        commands = {
+            MODULE: [sys.executable, str(file)],
+            POOL: [sys.executable, str(BENCH / "bare_pool.py"), emulator.compute, PROJECT, ZONE, KEY, VALUE],
+        }
+        measured: dict[str, list[Turn]] = {kind: [] for kind in commands}
+        for _turn in range(turns):
+            for kind, command in commands.items():
+                measured[kind].append(one_turn(emulator, command))
+        return Measured(measured, task, loop)
+
+
+def one_turn(emulator: EmulatorProcess, command: Sequence[str]) -> Turn:
+    emulator.control.reset()
+    emulator.control.clear_journal()
+    with tempfile.TemporaryFile() as output:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+        _pid, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - began
+        process.returncode = os.waitstatus_to_exitcode(status)
+        if process.returncode != 0:
+            output.seek(0)
+            raise BenchFailed(f"{command[1]} ended with {process.returncode}: {output.read()[-2000:]!r}")
+    requests = len(emulator.control.journal(face="compute"))
+    return Turn(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, requests)
+
+
+def task_durations(folder: Path, emulator: EmulatorProcess, looped: int) -> tuple[float, float]:
+    """The seconds of a task for all, and of a loop over some. What Ansible made for the first is left in the folder."""
+    link = folder / "ansible_collections" / "gce" / "guest"
+    link.parent.mkdir(parents=True)
+    link.symlink_to(CHECKOUT, target_is_directory=True)
+    module = "gce.guest.custom_metadata"
+    common: dict[str, Any] = {
+        "project": PROJECT,
+        "zone": ZONE,
+        "api_endpoint": emulator.compute,
+        "access_token": "bench",
+        "requests_per_minute": 0,
+        "metadata": {KEY: VALUE},
+    }
+    one = {**common, "instance": "vm-{{ item }}", "metadata": {KEY: "2.0.0"}}
+    tasks: list[dict[str, Any]] = [
+        {"name": ALL, module: {**common, "filter": "name = vm-*"}},
+        {"name": LOOP, module: one, "loop": list(range(looped))},
+    ]
+    for task in tasks:
+        run_play(folder, task, keep=task["name"] == ALL)
+    lines = [json.loads(line) for line in (folder / "durations").read_text(encoding="utf-8").splitlines()]
+    seconds = {line["task"]: line["seconds"] for line in lines}
+    return seconds[ALL], seconds[LOOP]
+
+
+def run_play(folder: Path, task: dict[str, Any], *, keep: bool) -> None:
+    play = {
+        "hosts": "localhost",
+        "gather_facts": False,
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [task],
+    }
+    playbook = folder / "play.yml"
+    playbook.write_text(json.dumps([play]), encoding="utf-8")
+    environment = {
+        **os.environ,
+        "ANSIBLE_COLLECTIONS_PATH": str(folder),
+        "ANSIBLE_HOME": str(folder / "home"),
+        "ANSIBLE_CALLBACK_PLUGINS": str(BENCH / "callbacks"),
+        "ANSIBLE_CALLBACKS_ENABLED": "durations",
+        # The process is started again from what the first task leaves behind.
+        "ANSIBLE_KEEP_REMOTE_FILES": "1" if keep else "0",
+        "ANSIBLE_REMOTE_TMP": str(folder / "remote"),
+        "DURATIONS": str(folder / "durations"),
+        "LC_ALL": "C.UTF-8",
+    }
+    command = [sys.executable, "-m", "ansible", "playbook", "-i", "localhost,", "-c", "local", str(playbook)]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise BenchFailed(f"The play ended with exit status {result.returncode}: {result.stdout}{result.stderr}")
+
+
+def table(measured: Measured, instances: int) -> Table:
+    result = Table(title=f"A key for {instances} instances")
+    result.add_column("")
+    for heading in ("process, s", "CPU, s", "peak memory, MiB", "requests"):
+        result.add_column(heading, justify="right")
+    for kind, title in TITLES.items():
+        turns = measured.turns[kind]
+        result.add_row(
+            title,
+            f"{statistics.median(turn.seconds for turn in turns):.2f}",
+            f"{statistics.median(turn.cpu_seconds for turn in turns):.2f}",
+            f"{statistics.median(turn.peak_mib for turn in turns):.0f}",
+            f"{statistics.median(turn.requests for turn in turns):.0f}",
+        )
+    return result
+
+
+def verdicts(measured: Measured, instances: int, looped: int) -> list[str]:
+    """A line for each goal."""
+    pool = pool_ratio(measured.turns)
+    loop = loop_ratio(measured, instances, looped)
+    return [
+        f"{verdict(pool <= GOAL_POOL)}: the module's process takes {pool:.2f} × the time of a bare pool; the goal is "
+        f"at most {GOAL_POOL:g}.",
+        f"{verdict(loop >= GOAL_LOOP)}: a loop takes {loop:.0f} × the time of one task for {instances} instances, "
+        f"extrapolated from {looped} in {measured.loop:.1f} s, and {measured.task:.1f} s; the goal is at least "
+        f"{GOAL_LOOP:g}.",
+    ]
+
+
+def pool_ratio(turns: dict[str, list[Turn]]) -> float:
+    """The median of the ratios turn by turn, so that what else the machine does hits both alike."""
+    return statistics.median(own.seconds / other.seconds for own, other in zip(turns[MODULE], turns[POOL], strict=True))
+
+
+def loop_ratio(measured: Measured, instances: int, looped: int) -> float:
+    return measured.loop / looped * instances / measured.task
+
+
+def verdict(is_met: bool) -> str:
+    return "[green]met[/]" if is_met else "[red]missed[/]"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
