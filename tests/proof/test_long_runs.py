@@ -62,7 +62,7 @@ def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Tab
         vm.announce("migrate")
         handler.until_state("drained")
         vm.withdraw("migrate")
-        handler.until(lambda number=number: metric(handler) >= number, f"the end of incident {number}")
+        until_incidents(handler, number)
         if number in (WARM, INCIDENTS):
             # Between two incidents nothing of a task is open any more.
             usages[number] = Usage.of(handler.running.pid)
@@ -79,6 +79,8 @@ def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Tab
     table.survived(SECTION, ROW, verdict)
 
 
-def metric(handler: HandlerProcess) -> float:
-    lines = Path(handler.config["metrics_textfile"]).read_text(encoding="utf-8").splitlines()
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.startswith(f"{METRIC} ")), 0.0)
+def until_incidents(handler: HandlerProcess, number: int) -> None:
+    def are_over() -> bool:
+        return f"{METRIC} {number}" in Path(handler.config["metrics_textfile"]).read_text(encoding="utf-8").splitlines()
+
+    handler.until(are_over, f"the end of incident {number}")

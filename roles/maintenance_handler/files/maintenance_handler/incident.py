@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ._maintenance import DRIFT_TOKEN_KEY
+from .checked import checked
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task
 
 TYPE_CHECKING = False  # see __init__.py
@@ -34,6 +35,7 @@ ANNOUNCED = "announced"
 DRAINING = "draining"
 DRAINED = "drained"
 RESTORING = "restoring"
+PHASES = (IDLE, ANNOUNCED, DRAINING, DRAINED, RESTORING)
 
 
 @dataclass(frozen=True)
@@ -150,19 +152,26 @@ class Incident:
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
         """What `to_dict` made. Raises KeyError, TypeError or ValueError for anything else."""
-        for signal in raw["signals"]:
-            if signal["event"] not in TASK_EVENTS:
-                raise ValueError(f"no such event: {signal['event']!r}")
-        return cls(
-            id=str(raw["id"]),
-            opened=Moment(**raw["opened"]),
-            tasks=tuple(Task.from_dict(task) for task in raw["tasks"]),
-            signals=tuple(Signal(**{**signal, "noticed": Moment(**signal["noticed"])}) for signal in raw["signals"]),
-            past=tuple(PastSignal(**past) for past in raw["past"]),
+        incident = cls(
+            id=checked(cls, raw)["id"],
+            opened=_moment(raw["opened"]),
+            tasks=tuple(Task.from_dict(checked(Task, task)) for task in raw["tasks"]),
+            signals=tuple(_signal_from_dict(signal) for signal in raw["signals"]),
+            past=tuple(PastSignal(**checked(PastSignal, past)) for past in raw["past"]),
             steps=tuple(_step_from_dict(step) for step in raw["steps"]),
-            skips=tuple(Skip(**skip) for skip in raw["skips"]),
-            phase=str(raw["phase"]),
+            skips=tuple(Skip(**checked(Skip, skip)) for skip in raw["skips"]),
+            phase=raw["phase"],
         )
+        if incident.phase not in PHASES:
+            raise ValueError(f"no such phase of an incident: {incident.phase!r}")
+        for task in incident.tasks:
+            if not task.has(DRAIN):
+                raise ValueError(f"task {task.name!r} has nothing to drain")
+        told = {one.event for one in incident.signals} | {one.event for one in incident.past}
+        for step in incident.steps:
+            if step.event not in told:
+                raise ValueError(f"step {step.number} is for {step.event!r}, which was not announced")
+        return incident
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)
@@ -238,9 +247,20 @@ def _step_to_dict(step: Step) -> dict[str, Any]:
     return {**vars(step), "started": vars(step.started), "finished": finished}
 
 
-def _step_from_dict(raw: Mapping[str, Any]) -> Step:
-    finished = raw["finished"]
-    moments = {"started": Moment(**raw["started"]), "finished": None if finished is None else Moment(**finished)}
+def _moment(raw: Any) -> Moment:
+    return Moment(**checked(Moment, raw))
+
+
+def _signal_from_dict(raw: Any) -> Signal:
+    signal = Signal(**{**checked(Signal, raw), "noticed": _moment(raw["noticed"])})
+    if signal.event not in TASK_EVENTS:
+        raise ValueError(f"no such event: {signal.event!r}")
+    return signal
+
+
+def _step_from_dict(raw: Any) -> Step:
+    finished = checked(Step, raw)["finished"]
+    moments = {"started": _moment(raw["started"]), "finished": None if finished is None else _moment(finished)}
     step = Step(**{**raw, **moments})
     if step.phase not in (DRAIN, RESTORE):
         raise ValueError(f"no such phase: {step.phase!r}")

@@ -9,32 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.incident import Incident, Moment, PastSignal, Signal, Skip, Step
 from maintenance_handler.journal import BLOCK, ROOM, Entry, Journal, JournalError
-from maintenance_handler.tasks import Task
+from support.journals import entry
 
 AT_REST = Entry("4711", "boot-1", None)
-
-
-def entry(name: str, *, size: int = 0) -> Entry:
-    """An entry with something in every field, as large as wanted."""
-    noticed = Moment(1.5, 1_780_000_000.25)
-    return Entry(
-        "4711",
-        "boot-1",
-        Incident(
-            id=name,
-            opened=noticed,
-            tasks=(Task("lb", ("migrate",), drain=("/drain", "x" * size), env={"TOKEN": "ä"}, when="rehearsal"),),
-            signals=(Signal("instance/maintenance-event", "migrate", "MIGRATE", noticed, 61.5, {"name": "migrate"}),),
-            past=(PastSignal("window", "PENDING", False, 1.0, 2.0, {"name": "window"}),),
-            steps=(
-                Step(1, "lb", "drain", "migrate", 1, noticed, 21.5, 60.0, 61.5),
-                Step(2, "db", "drain", "migrate", 1, noticed, 21.5, None, None, Moment(2.0, 3.0), "failed", "why"),
-            ),
-            skips=(Skip("web", "migrate", 1, "when is false", 4.0),),
-        ),
-    )
 
 
 @pytest.fixture
