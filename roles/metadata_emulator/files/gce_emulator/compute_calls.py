@@ -68,6 +68,10 @@ class Calls:
             user=f"{project.number}-compute@developer.gserviceaccount.com",
             duration=project.fleet.durations.operation,
         )
+        project.on_system_event(self._record)
+
+    def _record(self, instance: Instance, event: str) -> None:
+        self.operations.record(f"zones/{instance.zone}", event, instance_path(instance), instance.id)
 
     # What a URL names
 

@@ -144,6 +144,25 @@ class Operations:
         task.add_done_callback(self._tasks.discard)
         return operation
 
+    def record(self, scope: str, event: str, target: str, target_id: int) -> None:
+        """An operation that is DONE, for what the platform did by itself: `compute.instances.preempted`."""
+        now = self._clock.now()
+        operation = Operation(
+            project=self._project,
+            scope=scope,
+            name=_new_name(self._clock.time(), "systemevent"),
+            id=random.getrandbits(62) | 1 << 62,
+            operation_type=f"compute.instances.{event}",
+            target=target,
+            target_id=target_id,
+            user="system",
+            insert_time=now,
+        ).finished(now)
+        self._forget_oldest()
+        self._operations[operation.name] = operation
+        self._ends[operation.name] = asyncio.Event()
+        self._ends[operation.name].set()
+
     def replayed(self, request_id: str, operation_type: str, target: str) -> Operation | None:
         """The operation that the same request made before, for a client that sends it once more."""
         name = self._requests.get((request_id, f"{operation_type} {target}"))
@@ -211,6 +230,6 @@ def _request_key(operation: Operation) -> tuple[str, str]:
     return (operation.request_id or "", f"{operation.operation_type} {operation.target}")
 
 
-def _new_name(now: float) -> str:
+def _new_name(now: float, kind: str = "operation") -> str:
     noise = (random.getrandbits(52), random.getrandbits(32), random.getrandbits(32))
-    return "operation-{}-{:013x}-{:08x}-{:08x}".format(int(now * 1000), *noise)
+    return "{}-{}-{:013x}-{:08x}-{:08x}".format(kind, int(now * 1000), *noise)

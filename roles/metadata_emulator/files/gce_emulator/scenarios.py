@@ -227,6 +227,8 @@ def _options(name: str, defaults: dict[str, Option], given: Mapping[str, Any]) -
 
 # What a step does
 
+_SYSTEM_EVENTS = {MIGRATE: "migrateOnHostMaintenance", TERMINATE: "terminateOnHostMaintenance"}
+
 
 def _announce_event(event: str) -> Callable[[Run], None]:
     def act(run: Run) -> None:
@@ -257,6 +259,8 @@ def _begin(event: str) -> Callable[[Run], None]:
                 _show_event(instance, event)
             if event == MIGRATE:
                 instance.drift_clock()
+        # As they are called in the list of operations, and in the audit log.
+        instance.project.system_event(instance, _SYSTEM_EVENTS[event])
         if run.options.get("blackout"):
             seconds = instance.clock.real_seconds(run.seconds("blackout"))
             instance.project.faults.inject("503", instance=instance.name, seconds=seconds)
@@ -282,11 +286,14 @@ def _power_off(run: Run) -> None:
 
 def _boot(run: Run) -> None:
     run.instance.start()
+    if run.instance.scheduling.automatic_restart:
+        run.instance.project.system_event(run.instance, "automaticRestart")
 
 
 def _preempt(run: Run) -> None:
     run.instance.status = "STOPPING"
     run.instance.preempted = True
+    run.instance.project.system_event(run.instance, "preempted")
 
 
 def _announce_window(run: Run) -> None:

@@ -58,6 +58,7 @@ class Project:
         self.journal = Journal()
         self.faults = Faults(clock)
         self.created = clock.now()
+        self._event_listeners: list[Callable[[Instance, str], None]] = []
         self.tree = default_tree.project(fleet)
         self._root = tree.directory({"project": self.tree})
         self.metadata = CustomMetadata(clock, self._seen_attributes, self._show_attributes)
@@ -66,6 +67,14 @@ class Project:
         self._zonal_metadata: dict[str, CustomMetadata] = {}
         self._views: dict[str, tree.Directory] = {}
         self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
+
+    def on_system_event(self, listener: Callable[[Instance, str], None]) -> None:
+        """Have `listener` called with what the platform does to an instance: `migrateOnHostMaintenance`, …"""
+        self._event_listeners.append(listener)
+
+    def system_event(self, instance: Instance, event: str) -> None:
+        for listener in self._event_listeners:
+            listener(instance, event)
 
     def zones(self) -> list[str]:
         """Zones that have an instance, sorted."""

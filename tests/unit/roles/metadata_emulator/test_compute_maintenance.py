@@ -222,3 +222,21 @@ async def test_operations_are_listed_by_type_and_by_scope(api: ComputeApi) -> No
     assert "items" not in (await api.get("global/operations"))[1]
     assert (await api.get(f"global/operations/{operation['name']}"))[0] == 404
     assert (await api.get(f"{ZONE}/operations/{operation['id']}")) == (200, operation)
+
+
+@pytest.mark.parametrize(
+    "name, events",
+    [
+        ("web-1", ["migrateOnHostMaintenance"]),
+        ("gpu-1", ["terminateOnHostMaintenance", "automaticRestart"]),
+        ("spot-1", ["preempted"]),
+    ],
+)
+async def test_what_the_platform_did_is_among_the_operations(api: ComputeApi, name: str, events: list[str]) -> None:
+    await api.done(await simulate(api, name))
+    _status, listed = await api.get(f"{ZONE}/operations", filter="user=system")
+    assert [each["operationType"] for each in listed["items"]] == [f"compute.instances.{event}" for event in events]
+    assert {each["status"] for each in listed["items"]} == {"DONE"}
+    assert listed["items"][0]["targetLink"].endswith(f"/{ZONE}/instances/{name}")
+    status, one = await api.get(f"{ZONE}/operations/{listed['items'][0]['name']}")
+    assert (status, one["user"]) == (200, "system")
