@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from support.emulator import EmulatorProcess  # noqa: E402
 
+# What the plugins need where they run, beside ansible-core.
+LIBRARIES = (CHECKOUT / "meta" / "ee-requirements.txt").read_text(encoding="utf-8")
 TARGETS = CHECKOUT / "tests" / "integration" / "targets"
 VENVS = CHECKOUT / ".venv" / "matrix"
 
@@ -82,23 +84,25 @@ def controller(core: str, python: str) -> Path:
     found = find_python(python)
     if found is None:
         raise FileNotFoundError(f"Python {python}")
-    return venv(f"core-{core}", found, [f"ansible-core~={core}.0", "jmespath>=1.0,<2"])
+    return venv(f"core-{core}", found, f"ansible-core~={core}.0\n{LIBRARIES}")
 
 
 def python_for_target(python: Path, version: str) -> Path:
-    """An interpreter with nothing installed but what the option `query` needs."""
-    return venv(f"target-{version}", python, ["jmespath>=1.0,<2"]) / "python"
+    """An interpreter with nothing installed but what the modules' documentation asks for."""
+    return venv(f"target-{version}", python, LIBRARIES) / "python"
 
 
-def venv(name: str, python: Path, requirements: Iterable[str]) -> Path:
-    """The folder of commands of a virtual environment, which is made the first time."""
+def venv(name: str, python: Path, requirements: str) -> Path:
+    """The folder of commands of a virtual environment, which is made the first time, and when it is to have others."""
     folder = VENVS / name
     ready = folder / ".ready"
-    if not ready.exists():
+    if not ready.exists() or ready.read_text(encoding="utf-8") != requirements:
         subprocess.run([python, "-m", "venv", "--clear", folder], check=True)
+        wanted = folder / "requirements.txt"
+        wanted.write_text(requirements, encoding="utf-8")
         pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *requirements], check=True)
-        ready.touch()
+        subprocess.run([*pip, "--requirement", wanted], check=True)
+        ready.write_text(requirements, encoding="utf-8")
     return folder / "bin"
 
 
