@@ -177,6 +177,7 @@ def test_what_is_no_duration(text: str) -> None:
         seconds_of(text)
 
 
-def test_the_examples_run(emulator: EmulatorProcess) -> None:
-    status, output = run_play(examples("modules", "fleet_maintenance_info"), environment={})
+def test_the_examples_run_and_show_no_token(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("modules", "fleet_maintenance_info"), "-vvvv", environment={})
     assert status == 0, output
+    assert "ya29.planted" not in output

@@ -160,6 +160,9 @@ def test_what_makes_no_sense_is_refused_without_a_request(
     assert emulator.control.journal(face="compute") == []
 
 
-def test_the_examples_run(emulator: EmulatorProcess) -> None:
-    status, output = run_play(examples("modules", "guest_attributes_info"), environment={})
+def test_the_examples_run_and_show_no_secrets(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("modules", "guest_attributes_info"), "-vvvv", environment={})
     assert status == 0, output
+    assert "1.4.2" in output
+    assert "ya29.planted" not in output
+    assert "hunter2" not in output

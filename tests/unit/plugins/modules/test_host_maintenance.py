@@ -245,9 +245,7 @@ class TestErrors:
         assert emulator.control.journal(face="compute") == []
 
 
-def test_the_examples_run(emulator: EmulatorProcess) -> None:
-    status, output = run_play(
-        examples("modules", "host_maintenance"),
-        environment={"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute},
-    )
+def test_the_examples_run_and_show_no_token(emulator: EmulatorProcess) -> None:
+    status, output = run_play(examples("modules", "host_maintenance"), "-vvvv", environment={})
     assert status == 0, output
+    assert "ya29.planted" not in output
