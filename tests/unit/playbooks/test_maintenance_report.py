@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,7 +124,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
             "scheduled, planned update",
         ],
     ]
-    lefts = [float(re.search(r"left: ([\d.]+)%", bar)[1]) for bar in page.bars]
+    lefts = [float(left) for bar in page.bars for left in re.findall(r"left: ([\d.]+)%", bar)]
     assert len(lefts) == 2
     assert 0 < lefts[0] < lefts[1] < 100
     assert page.links == []
@@ -172,7 +173,7 @@ def template(collections_path: Path) -> Iterator[TemplateProcess]:
     ],
 )
 def test_a_timeline_of_any_length_has_some_dates(template: TemplateProcess, end: str, axis: list[str]) -> None:
-    window = {
+    window: dict[str, Any] = {
         "name": "later",
         "zone": "europe-west1-b",
         "on_host_maintenance": None,
