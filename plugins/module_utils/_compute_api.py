@@ -369,8 +369,8 @@ def checked_endpoint(endpoint: str) -> str:
 
 def operation_path(operation: Mapping[str, Any]) -> str:
     """Where an operation is, from projects/ on."""
-    _, found, path = str(operation.get("selfLink", "")).partition("/projects/")
-    if not found:
+    path = str(operation.get("selfLink", "")).partition("/projects/")[2]
+    if not path:
         raise Unavailable("The Compute API answered a write with something that is not an operation.")
     return f"projects/{path}"
 

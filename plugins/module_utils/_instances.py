@@ -101,7 +101,7 @@ def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
     found: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for zone, expression in _filters(names):
         for instance in _listed(api, zone, mask, expression):
-            for key in {str(instance["name"]), str(instance["id"])}:
+            for key in (str(instance["name"]), str(instance["id"])):
                 found[zone, key][path_of(instance)] = instance
     selection = Selection()
     taken = set()

@@ -163,10 +163,10 @@ def unverified(done: Sequence[tuple[Store, Plan]]) -> dict[str, ComputeError]:
     if len(done) > 1:
         api = done[0][0].api
         try:
-            names = [store.resource for store, _ in done]
+            names = [store.resource for store, plan in done]
             selection = select(api, names=names, fields="metadata(fingerprint,items)")
         except ComputeError as error:
-            return dict.fromkeys((store.path for store, _ in done), error)
+            return dict.fromkeys((store.path for store, plan in done), error)
         seen = {path_of(instance): snapshot_of(instance.get("metadata", {})) for instance in selection.instances}
         done = [(store, plan) for store, plan in done if store.path not in seen or _differing(plan, seen[store.path])]
     for store, plan in done:
