@@ -23,6 +23,8 @@ def test_a_family_is_all_that_descends_from_a_process() -> None:
         ["sh", "-c", "sleep 60 & cat; kill $!"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as shell:
         try:
+            assert shell.stdin is not None
+            assert shell.stdout is not None
             shell.stdin.write(b"x")
             shell.stdin.flush()
             # Once cat has answered, both children are there.

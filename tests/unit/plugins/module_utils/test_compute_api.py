@@ -369,7 +369,7 @@ class TestCredentials:
         def nothing(**_options: Any) -> None:
             raise google.auth.exceptions.DefaultCredentialsError("Your default credentials were not found.")
 
-        monkeypatch.setattr(_compute_api.google.auth, "default", nothing)
+        monkeypatch.setattr(google.auth, "default", nothing)
         with pytest.raises(_compute_errors.CredentialsError, match="gcloud auth application-default login"):
             client("http://x", time, access_token=None)
 

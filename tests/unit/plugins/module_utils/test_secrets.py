@@ -64,7 +64,7 @@ def test_patterns_come_instead_of_the_usual_ones_and_not_instead_of_the_well_kno
 
 class TestTrees:
     def test_keep_all_but_the_values(self) -> None:
-        tree = {
+        tree: dict[str, Any] = {
             "instance": {
                 "attributes": {"ssh-keys": "a", "role": "web", "startup-script": ""},
                 "credentials": {"certs": {"key": "a"}},
