@@ -67,6 +67,7 @@ class Project:
         self._zonal_metadata: dict[str, CustomMetadata] = {}
         self._views: dict[str, tree.Directory] = {}
         self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
+        self._zones = sorted({spec.zone for spec in fleet.instances})
 
     def on_system_event(self, listener: Callable[[Instance, str], None]) -> None:
         """Have `listener` called with what the platform does to an instance: `migrateOnHostMaintenance`, …"""
@@ -78,7 +79,7 @@ class Project:
 
     def zones(self) -> list[str]:
         """Zones that have an instance, sorted."""
-        return sorted({instance.zone for instance in self.instances.values()})
+        return list(self._zones)
 
     def in_zone(self, zone: str) -> list[Instance]:
         """Instances of a zone, sorted by name."""
@@ -86,10 +87,10 @@ class Project:
 
     def find(self, zone: str, name_or_id: str) -> Instance | None:
         """As in a URL of the Compute API; None when there is none."""
-        for instance in self.in_zone(zone):
-            if name_or_id in (instance.name, str(instance.id)):
-                return instance
-        return None
+        instance = self.instances.get(name_or_id)
+        if instance is None and name_or_id.isdigit():
+            instance = next((each for each in self.instances.values() if str(each.id) == name_or_id), None)
+        return instance if instance is not None and instance.zone == zone else None
 
     @property
     def attributes(self) -> dict[str, str]:
