@@ -69,6 +69,7 @@ class Calls:
             duration=project.fleet.durations.operation,
         )
         project.on_system_event(self._record)
+        project.on_reset(self.operations.reset)
 
     def _record(self, instance: Instance, event: str) -> None:
         self.operations.record(f"zones/{instance.zone}", event, instance_path(instance), instance.id)

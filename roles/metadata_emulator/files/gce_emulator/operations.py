@@ -188,6 +188,16 @@ class Operations:
             deadline.cancel()
         return self._operations.get(operation.name, operation)
 
+    def reset(self) -> None:
+        """Forget all of them, and give up what still runs. Who waits for one is answered at once."""
+        for task in self._tasks:
+            task.cancel()
+        for end in self._ends.values():
+            end.set()
+        self._operations.clear()
+        self._ends.clear()
+        self._requests.clear()
+
     async def close(self) -> None:
         """Give up what still runs."""
         tasks = list(self._tasks)

@@ -59,6 +59,7 @@ class Project:
         self.faults = Faults(clock)
         self.created = clock.now()
         self._event_listeners: list[Callable[[Instance, str], None]] = []
+        self._reset_listeners: list[Callable[[], None]] = []
         self.tree = default_tree.project(fleet)
         self._root = tree.directory({"project": self.tree})
         self.metadata = CustomMetadata(clock, self._seen_attributes, self._show_attributes)
@@ -114,8 +115,14 @@ class Project:
             self._refresh_view(zone)
         return self._views[zone]
 
+    def on_reset(self, listener: Callable[[], None]) -> None:
+        """Have `listener` called before everything is as after the start again."""
+        self._reset_listeners.append(listener)
+
     def reset(self) -> None:
         """Everything as the fleet file says it, as after the start: for the next test of a suite."""
+        for listener in self._reset_listeners:
+            listener()
         self.faults.clear()
         self.journal.clear()
         self.clock.speed = self.fleet.speed

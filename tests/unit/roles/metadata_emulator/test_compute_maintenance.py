@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -240,3 +241,16 @@ async def test_what_the_platform_did_is_among_the_operations(api: ComputeApi, na
     assert listed["items"][0]["targetLink"].endswith(f"/{ZONE}/instances/{name}")
     status, one = await api.get(f"{ZONE}/operations/{listed['items'][0]['name']}")
     assert (status, one["user"]) == (200, "system")
+
+
+async def test_a_reset_gives_up_what_was_asked_for(api: ComputeApi) -> None:
+    api.project.clock.speed = 0.01
+    operation = await simulate(api, "web-1")
+    waiting = asyncio.ensure_future(api.post(f"{ZONE}/operations/{operation['name']}/wait"))
+    while len(api.project.journal.select(face="compute")) < 2:
+        await asyncio.sleep(0)
+    api.project.reset()
+    assert (await waiting)[0] in (200, 404)
+    assert (await api.get(f"{ZONE}/operations/{operation['name']}"))[0] == 404
+    again = await api.done(await simulate(api, "web-1"))
+    assert "error" not in again
