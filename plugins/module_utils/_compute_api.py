@@ -30,6 +30,7 @@ from ._compute_errors import (
     Unavailable,
     operation_error,
     refusal,
+    sentence,
 )
 from ._pace import Pace
 
@@ -427,7 +428,7 @@ def _credentials(kind: str, option: Callable[[str], Any]) -> tuple[Any, str | No
         credentials, project = google.auth.default(scopes=scopes)
     except google.auth.exceptions.GoogleAuthError as error:
         raise CredentialsError(
-            f"There are no application default credentials: {_reason(error)} Create them with gcloud auth "
+            f"There are no application default credentials: {sentence(_reason(error))} Create them with gcloud auth "
             "application-default login, or choose another auth_kind."
         ) from None
     return credentials, project
@@ -470,7 +471,9 @@ def _given_up(error: ComputeError, tries: int, seconds: float) -> ComputeError:
 
 def _unusable(act: Act, error: Exception) -> CredentialsError:
     return CredentialsError(
-        act.failure(f"the credentials cannot be used: {_reason(error)} Renew them, or choose another auth_kind.")
+        act.failure(
+            f"the credentials cannot be used: {sentence(_reason(error))} Renew them, or choose another auth_kind."
+        )
     )
 
 

@@ -131,7 +131,7 @@ def refusal(act: Act, status: int, body: bytes) -> ComputeError:
     said += f": {act.quoted(message)}" if message else ""
     permission = _PERMISSION.search(message) if kind is PermissionDenied else None
     remedy = _remedy(kind, act, permission[1] if permission else None)
-    text = act.failure(_sentence(said)) + (f" {remedy}" if remedy else "")
+    text = act.failure(sentence(said)) + (f" {remedy}" if remedy else "")
     error = kind(text, status=status, codes=codes, message=act.quoted(message))
     if isinstance(error, PermissionDenied):
         error.permission = permission[1] if permission else None
@@ -154,7 +154,7 @@ def operation_error(act: Act, operation: Mapping[str, Any]) -> ComputeError | No
         f"{code}: {act.quoted(message)}" if code else act.quoted(message)
         for code, message in zip(codes or [""], messages)
     )
-    text = act.failure(_sentence(f"its operation {operation.get('name', '')} ended in {said}"))
+    text = act.failure(sentence(f"its operation {operation.get('name', '')} ended in {said}"))
     return (OperationConflict if is_conflict else OperationError)(
         text, status=operation.get("httpErrorStatusCode"), codes=codes, message=act.quoted(messages[0])
     )
@@ -194,7 +194,8 @@ def _remedy(kind: type[ComputeError], act: Act, permission: str | None) -> str:
     }.get(kind, "")
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """With the full stop that is missing."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import google.auth
 import google.auth.exceptions
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils import _compute_api, _compute_errors
@@ -21,6 +22,8 @@ from ansible_collections.gce.guest.plugins.module_utils._compute_api import (
     checked_endpoint,
     connect,
 )
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.emulator import EmulatorProcess
 from support.raw_server import RawServer, answering, http_answer, refusing_host
@@ -399,3 +402,50 @@ def test_a_machine_account_s_token_comes_from_the_metadata_server(
     assert api.get(WEB, "read")["name"] == "web-1"
     asked = [entry["path"] for entry in emulator.control.journal(face="metadata")]
     assert any(path.endswith("/token") for path in asked)
+
+
+@pytest.fixture(scope="module")
+def private_key() -> str:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return key.private_bytes(*form).decode()
+
+
+class TestServiceAccount:
+    def key(self, private_key: str, server: RawServer) -> dict[str, str]:
+        return {
+            "type": "service_account",
+            "project_id": "acme",
+            "client_email": "robot@acme.iam.gserviceaccount.com",
+            "private_key": private_key,
+            "token_uri": f"http://{server.host}/token",
+        }
+
+    @pytest.mark.parametrize("is_file", [False, True])
+    def test_gets_a_token_for_its_key_and_knows_its_project(
+        self, emulator: EmulatorProcess, time: SharedTime, private_key: str, tmp_path: Path, is_file: bool
+    ) -> None:
+        token = json_answer({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
+        with RawServer(answering(token)) as server:
+            contents = json.dumps(self.key(private_key, server))
+            path = tmp_path / "key.json"
+            path.write_text(contents, encoding="utf-8")
+            source = {"service_account_file": str(path)} if is_file else {"service_account_contents": contents}
+            api = client(emulator.compute, time, access_token=None, project=None, **source)
+            for _turn in range(3):
+                assert api.get(WEB, "read")["name"] == "web-1"
+            assert len(server.requests) == 1
+
+    def test_that_is_refused_is_told_without_its_key(
+        self, emulator: EmulatorProcess, time: SharedTime, private_key: str
+    ) -> None:
+        refused = json_answer({"error": "invalid_grant", "error_description": "Invalid JWT."}, "400 Bad Request")
+        with RawServer(answering(refused)) as server:
+            contents = json.dumps(self.key(private_key, server))
+            api = client(emulator.compute, time, access_token=None, service_account_contents=contents)
+            with pytest.raises(_compute_errors.CredentialsError) as caught:
+                api.get(WEB, "read")
+        assert str(caught.value) == (
+            f"Cannot read projects/acme/{WEB}: the credentials cannot be used: invalid_grant: Invalid JWT. Renew "
+            "them, or choose another auth_kind."
+        )
