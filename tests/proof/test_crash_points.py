@@ -105,7 +105,10 @@ class Try:
     def until_dead(self, handler: HandlerProcess, point: Point) -> bool:
         """Have it live up to the point where it dies. Answers whether the event was announced by then."""
         handler.start(ready=False, module="support.crashing")
-        is_dead = lambda: handler.running.poll() is not None  # noqa: E731
+
+        def is_dead() -> bool:
+            return handler.running.poll() is not None
+
         handler.until(lambda: is_dead() or is_started(handler), "its start or its end")
         if is_dead():
             return False
