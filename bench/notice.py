@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -109,7 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def measured(rounds: int) -> tuple[Times, dict[str, str], float]:
     """The milliseconds of each rival, by name; the rivals' titles; and the median of a synced write."""
-    with running() as (emulator, rivals), closing(Trigger(emulator.control.url)) as trigger, closing(Disk()) as disk:
+    with ExitStack() as stack:
+        emulator, rivals = stack.enter_context(running())
+        trigger = stack.enter_context(closing(Trigger(emulator.control.url)))
+        disk = stack.enter_context(closing(Disk()))
         times: Times = {rival.name: [] for rival in rivals}
         for number in range(rounds):
             disk.measure()

@@ -54,8 +54,8 @@ class Page(HTMLParser):
         self.title = ""
         self.feed(text)
 
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        values = dict(attributes)
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
         self.links += [value or "" for name, value in attributes if name in ("src", "href")]
         if tag == "tr":
             self.rows.append([])
@@ -124,7 +124,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
             "scheduled, planned update",
         ],
     ]
-    lefts = [float(left) for bar in page.bars for left in re.findall(r"left: ([\d.]+)%", bar)]
+    lefts = [float(left) for style in page.bars for left in re.findall(r"left: ([\d.]+)%", style)]
     assert len(lefts) == 2
     assert 0 < lefts[0] < lefts[1] < 100
     assert page.links == []

@@ -142,7 +142,7 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
 @pytest.mark.parametrize("status, body, kind, sentence", ROWS, ids=[f"{row[0]}-{row[2].__name__}" for row in ROWS])
 def test_refusals(status: int, body: bytes, kind: type[errors.ComputeError], sentence: str) -> None:
     error = refusal(ACT, status, body)
-    assert type(error) is kind
+    assert error.__class__ is kind
     assert str(error) == BEGIN + sentence
     assert error.status == status
 
