@@ -56,7 +56,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         values = dict(attrs)
-        self.links += [value or "" for name, value in attributes if name in ("src", "href")]
+        self.links += [value or "" for name, value in attrs if name in ("src", "href")]
         if tag == "tr":
             self.rows.append([])
         if tag == "td":
