@@ -23,7 +23,7 @@ from .compute_instances import InstanceMethods
 from .compute_maintenance import MaintenanceMethods
 from .compute_metadata import MetadataMethods
 from .compute_operations import OperationMethods
-from .connection import reset
+from .connection import nobody, reset
 from .faults import COMPUTE_KINDS
 from .list_query import BadQuery, apply_mask, parse_fields
 from .state import Project
@@ -122,6 +122,8 @@ class _ComputeFace:
             if self._calls.take_fault(request, ["lost-answer"]) is not None:
                 reset(request.transport)
             return response
+        except ConnectionResetError:
+            return nobody()
         except ApiError as error:
             return _json_response(request, error.to_api(), error.code)
         except BadQuery as error:

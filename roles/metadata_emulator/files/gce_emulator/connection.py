@@ -1,12 +1,14 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a connection is ended the hard way."""
+"""Connections that end the hard way."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 import struct
+
+from aiohttp import web
 
 
 def reset(transport: asyncio.Transport | None) -> None:
@@ -17,3 +19,8 @@ def reset(transport: asyncio.Transport | None) -> None:
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
+
+
+def nobody() -> web.Response:
+    """What a handler answers whose client went away in the middle of the request: aiohttp logs an exception."""
+    return web.Response(status=400)

@@ -10,6 +10,7 @@ from typing import Any, Callable
 from aiohttp import web
 
 from . import faults, scenarios, tree
+from .connection import nobody
 from .state import UPCOMING_MAINTENANCE, BadValue, Instance, Project
 
 
@@ -240,6 +241,8 @@ class ControlFace:
 async def _tell_problems(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
     try:
         response: web.StreamResponse = await handler(request)
+    except ConnectionResetError:
+        return nobody()
     except Problem as problem:
         return _json({"error": str(problem)}, problem.status)
     except web.HTTPException as error:
