@@ -19,7 +19,6 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 
 # A SYN that is not answered by a host on the same link is lost, and the kernel repeats it after 1, 3, 7, 15… s: without
 # a limit of its own, connecting would go on sleeping long after an outage has ended.
@@ -37,7 +36,8 @@ _LONGEST_TIMEOUT = 86400.0  # settimeout() overflows on what a C time cannot hol
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,16}")
-_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?")
+# Compiled when there are chunks, which are not what the metadata server was seen to send.
+_CHUNK_SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?"
 
 
 class ExchangeError(Exception):
@@ -92,14 +92,18 @@ class Deadline:
         return DeadlinePassed(f"there was no complete answer within {self._seconds:g} s")
 
 
-@dataclass(frozen=True)
 class Response:
-    """An answer. Header names are in lower case; of a header that comes more than once, the first counts."""
+    """An answer. Header names are in lower case; of a header that comes more than once, the first counts.
 
-    status: int
-    headers: Mapping[str, str]
-    body: bytes = field(repr=False)  # may hold a token
-    reusable: bool
+    ``reusable``: whether the connection takes another request.
+    """
+
+    # No dataclass: to generate its methods would take each run of a module about a millisecond.
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, reusable: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reusable = reusable
 
 
 class Connection:
@@ -254,7 +258,7 @@ def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str]) -> tuple
 def _read_chunks(inflow: Inflow) -> bytes:
     body = bytearray()
     while True:
-        match = _CHUNK_SIZE.fullmatch(inflow.line())
+        match = re.fullmatch(_CHUNK_SIZE, inflow.line())
         if match is None:
             raise NotHTTP("the answer has a chunk without a size")
         size = int(match[1], 16)

@@ -18,7 +18,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 
 from ._http_exchange import Connection, ConnectionLost, Deadline, ExchangeError, NameNotResolved, Response
 
@@ -94,14 +93,13 @@ class NotMetadataServer(Unavailable):
     """Something answered, but not the metadata server."""
 
 
-@dataclass(frozen=True)
 class Answer:
     """A value as it came: text (UTF-8, surrogateescape), or whatever the JSON holds, with integers exact."""
 
-    value: Any = field(repr=False)  # may be a token
-    etag: str | None
-    content_type: str
-    body: bytes = field(repr=False)
+    # No dataclass, nor is _Request one: to generate the methods would take each run of a module about a millisecond.
+    def __init__(self, value: Any, etag: str | None) -> None:
+        self.value = value
+        self.etag = etag
 
 
 class MetadataServer:
@@ -282,8 +280,7 @@ class MetadataServer:
         return self._answer(request, response)
 
     def _answer(self, request: _Request, response: Response) -> Answer:
-        content_type = response.headers.get("content-type", "")
-        media_type = content_type.partition(";")[0].strip().lower()
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         etag = response.headers.get("etag")
         if media_type == "text/html":
             raise self._impostor(request, response, "it answered with a web page")
@@ -291,9 +288,9 @@ class MetadataServer:
             raise self._impostor(request, response, "it answered without an ETag, so that no change could be awaited")
         text = response.body.decode("utf-8", "surrogateescape")
         if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
-            return Answer(text, etag, content_type, response.body)
+            return Answer(text, etag)
         with suppress(ValueError, RecursionError):
-            return Answer(json.loads(text), etag, content_type, response.body)
+            return Answer(json.loads(text), etag)
         # Apart from that exception, which holds the document and with it perhaps a token.
         raise Unavailable(
             request.failure(f"the metadata server at {self.host} sent JSON that is cut off or broken"),
@@ -343,7 +340,6 @@ def _encoded(text: str) -> bytes:
 
 
 class _Request:
-    # No dataclass: to generate its methods would take each run of a module about a millisecond.
     def __init__(
         self,
         method: str,

@@ -33,7 +33,8 @@ _CHOSEN_BY_USERS = {
     "project": ("attributes",),
 }
 # How the client has bytes that are not UTF-8, each for itself.
-_NOT_UNICODE = re.compile("[\ud800-\udfff]")
+# Compiled when there are any.
+_NOT_UNICODE = "[\ud800-\udfff]"
 _FREE_TEXT = ("instance", "description")
 _BOOLEANS = {"TRUE": True, "FALSE": False}
 
@@ -68,8 +69,8 @@ def as_unicode(tree: Any) -> Any:
         return {as_unicode(key): as_unicode(below) for key, below in tree.items()}
     if isinstance(tree, list):
         return [as_unicode(below) for below in tree]
-    if isinstance(tree, str):
-        return _NOT_UNICODE.sub("\N{REPLACEMENT CHARACTER}", tree)
+    if isinstance(tree, str) and not _is_unicode(tree):
+        return re.sub(_NOT_UNICODE, "\N{REPLACEMENT CHARACTER}", tree)
     return tree
 
 
@@ -85,6 +86,14 @@ def contains(tree: Any, trail: tuple[str, ...]) -> bool:
         if name not in tree:
             return False
         tree = tree[name]
+    return True
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
     return True
 
 

@@ -17,7 +17,6 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from . import _query
 from ._metadata_server import MetadataError, MetadataServer
 from ._secrets import SECRET_PATTERNS
 
@@ -110,6 +109,8 @@ def failing(module: AnsibleModule, *others: type[Exception]) -> Iterator[None]:
 
 def compiled_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
     """A JMESPath expression as a function from data to what it finds; a bad expression fails the module at once."""
+    from . import _query  # here, since most runs have no query, and would only wait for it
+
     try:
         compiled = _query.compiled_query(expression)
     except ImportError:

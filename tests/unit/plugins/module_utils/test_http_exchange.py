@@ -70,7 +70,10 @@ class TestReadResponse:
 
     @pytest.mark.parametrize("status", [b"204 No Content", b"304 Not Modified"])
     def test_some_statuses_have_no_body(self, status: bytes) -> None:
-        assert parse(b"HTTP/1.1 " + status + b"\r\n\r\n") == Response(int(status[:3]), {}, b"", reusable=True)
+        response = parse(b"HTTP/1.1 " + status + b"\r\n\r\n")
+
+        assert (response.status, response.headers, response.body) == (int(status[:3]), {}, b"")
+        assert response.reusable
 
     @pytest.mark.parametrize(
         "data, reusable",
