@@ -9,7 +9,23 @@ class ModuleDocFragment:
     """Kept in step with TermLookup in plugins/plugin_utils/_lookup_base.py."""
 
     DOCUMENTATION = r"""
+requirements:
+  - jmespath, for O(query)
 options:
+  cache_seconds:
+    description:
+      - For how many seconds a process uses an answer again, instead of asking for the same once more.
+      - Ansible evaluates the templates of each task on each host in a process of its own.
+      - V(0) asks each time, which is needed with C(until).
+    type: float
+    default: 1.0
+    env:
+      - name: GCE_GUEST_CACHE_SECONDS
+    ini:
+      - section: gce_guest
+        key: cache_seconds
+    vars:
+      - name: gce_guest_cache_seconds
   default:
     description:
       - What to return for a term that does not exist, instead of what O(on_missing) says. It may also be V(null).

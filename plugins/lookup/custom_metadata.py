@@ -47,22 +47,6 @@ options:
     type: str
     choices: [effective, instance, zonal, project]
     default: effective
-  cache_seconds:
-    description:
-      - For how many seconds a process uses an answer of the API again.
-      - Ansible evaluates the templates of each task on each host in a process of its own.
-      - V(0) asks each time, which is needed with C(until).
-    type: float
-    default: 1.0
-    env:
-      - name: GCE_GUEST_CACHE_SECONDS
-    ini:
-      - section: gce_guest
-        key: cache_seconds
-    vars:
-      - name: gce_guest_cache_seconds
-requirements:
-  - jmespath, for O(query)
 seealso:
   - module: gce.guest.custom_metadata_info
   - plugin: gce.guest.metadata

@@ -36,22 +36,6 @@ options:
   zone:
     description: The zone of the instance. By default it is looked up in all zones.
     type: str
-  cache_seconds:
-    description:
-      - For how many seconds a process uses an answer of the API again.
-      - Ansible evaluates the templates of each task on each host in a process of its own.
-      - V(0) asks each time, which is needed with C(until).
-    type: float
-    default: 1.0
-    env:
-      - name: GCE_GUEST_CACHE_SECONDS
-    ini:
-      - section: gce_guest
-        key: cache_seconds
-    vars:
-      - name: gce_guest_cache_seconds
-requirements:
-  - jmespath, for O(query)
 seealso:
   - module: gce.guest.guest_attributes_info
   - module: gce.guest.guest_attributes

@@ -50,22 +50,6 @@ options:
       - Custom metadata and guest attributes are always as they are, see P(gce.guest.metadata_bool#filter).
     type: bool
     default: true
-  cache_seconds:
-    description:
-      - For how many seconds a process uses an answer again, when it comes across the same path.
-      - Ansible evaluates the templates of each task on each host in a process of its own.
-      - V(0) asks each time, which is needed with C(until).
-    type: float
-    default: 1.0
-    env:
-      - name: GCE_GUEST_CACHE_SECONDS
-    ini:
-      - section: gce_guest
-        key: cache_seconds
-    vars:
-      - name: gce_guest_cache_seconds
-requirements:
-  - jmespath, for O(query)
 seealso:
   - module: gce.guest.metadata_info
   - plugin: gce.guest.metadata_bool
