@@ -18,10 +18,11 @@ from ._maintenance import EVENTS, format_time
 from ._metadata_server import MetadataError
 from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
-from .files import Locked, write_whole
+from .files import write_whole
 from .handler import REHEARSAL_REQUEST, Handler
 from .history import History
 from .incident import ANNOUNCED, IDLE, Moment
+from .lock import Locked
 from .log import Log, visible
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
@@ -113,10 +114,7 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
-    problems = preflight.problems(settings)
-    if problems:
-        raise ConfigError([f"{options.config}: {problem}" for problem in problems])
+    settings = preflight.load(options.config)
     print(f"{options.config}: {len(settings.tasks)} tasks, nothing is wrong")
     return EXIT_OK
 
@@ -130,10 +128,7 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
-    problems = preflight.problems(settings)
-    if problems:
-        raise ConfigError([f"{options.config}: {problem}" for problem in problems])
+    settings = preflight.load(options.config)
     if not options.execute:
         return _show_rehearsal(settings, options.event)
     name = f"rehearsal {os.urandom(4).hex()}"

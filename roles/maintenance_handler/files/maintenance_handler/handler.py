@@ -8,34 +8,31 @@ Threads watch the metadata server and write the guest attribute; everything that
 from __future__ import annotations
 
 import json
-import queue
 import selectors
 import signal
-import socket
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import config as configuration
-from . import preflight, signals
+from . import preflight, signals, status
 from ._maintenance import (
     DRIFT_TOKEN_KEY,
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
     SIGNAL_KEYS,
     UnreadableWindow,
-    applicability,
 )
-from ._metadata_server import MetadataError, MetadataServer, NotFound
+from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .expressions import ExpressionError, compiled
-from .files import Lock, Locked, is_locked
 from .history import History
+from .identity import Identified, start_identifying
+from .inbox import Inbox
 from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
 from .journal import Entry, Journal, JournalError
+from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import (
     Action,
@@ -55,9 +52,8 @@ from .machine import (
 )
 from .narrate import narrate
 from .notify import notify
-from .report import IDENTITY_KEY, Reporter
+from .report import Reporter
 from .runner import Runner
-from .status import lock_paths, status_path
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
 
@@ -83,14 +79,6 @@ JUMP = 2.0
 
 # Settings that threads and open files were made from.
 _FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
-
-
-@dataclass(frozen=True)
-class Identified:
-    """The metadata server said who this VM is, and which events can reach it."""
-
-    instance_id: str
-    reach: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -123,16 +111,16 @@ class Handler:
         self._clock = clock
         self._wall = wall
         self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
-        self._reporter = Reporter(config, log, self._boot_id, self._on_published)
+        self._inbox = Inbox()
+        self._reporter = Reporter(
+            config, log, self._boot_id, on_published=lambda result: self._inbox.post(Published(result))
+        )
         self._lock = self._take_lock()
         self._forget_last_status()
         self._journal = Journal(config.state_dir)
         self._history = History(config.state_dir)
         self._selector = selectors.DefaultSelector()
         self._runner = Runner(self._selector, log)
-        self._inbox: queue.SimpleQueue[Message] = queue.SimpleQueue()
-        self._wake, self._waker = socket.socketpair()
-        self._flags: list[int] = []
         self._stop_requests = 0
         self._stop_at = 0.0
         self._instance_id: str | None = None
@@ -153,12 +141,12 @@ class Handler:
         self._recover()
         self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
         self._watchers = [
-            Watcher(key, self._config.metadata_host, self._post, self._config.poll_timeout)
+            Watcher(key, self._config.metadata_host, self._inbox.post, self._config.poll_timeout)
             for key in (*SIGNAL_KEYS, DRIFT_TOKEN_KEY)
         ]
         for watcher in self._watchers:
             watcher.start()
-        threading.Thread(target=self._identify, name="identity", daemon=True).start()
+        start_identifying(self._config.metadata_host, self._inbox.post)
         self._reporter.start()
         self._report()
         while not self._is_done():
@@ -184,40 +172,23 @@ class Handler:
         return self._stopped()
 
     def _take_lock(self) -> Lock | None:
-        """Raises `Locked`. Without a lock a VM is drained all the same: a disk may be full, or mounted read-only."""
-        problems = []
-        *_unused, last_resort = paths = lock_paths(self._config)
-        for path in paths:
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                lock = Lock(path)
-            except OSError as exc:
-                problems.append(str(exc))
-                continue
-            if path != last_resort and _is_taken(last_resort):
-                lock.release()
-                raise Locked(f"{last_resort} is locked by another process")
-            return lock
-        self._reporter.lock_failed(f"Taking a lock: {'; '.join(problems)}.")
-        return None
+        """Raises `Locked`. Without a lock a VM is drained all the same."""
+        try:
+            return take_lock(self._config)
+        except CannotLock as exc:
+            self._reporter.lock_failed(str(exc))
+            return None
 
     def _forget_last_status(self) -> None:
         """Of the handler before, and read as this one's now that the lock is held again."""
         try:
-            self._config.runtime_dir.mkdir(parents=True, exist_ok=True)
-            status_path(self._config).unlink(missing_ok=True)
+            status.forget(self._config)
         except OSError as exc:
             self._log.error(f"Deleting the last status: {exc}.")
 
     def _prepare(self) -> None:
-        self._wake.setblocking(False)
-        self._waker.setblocking(False)
-        self._selector.register(self._wake, selectors.EVENT_READ)
-        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-            signal.signal(number, lambda received, _frame: self._flags.append(received))
-        # For its byte on the wake-up channel: a step has ended.
-        signal.signal(signal.SIGCHLD, lambda _received, _frame: None)
+        self._selector.register(self._inbox, selectors.EVENT_READ)
+        self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
     def _recover(self) -> None:
         try:
@@ -246,13 +217,13 @@ class Handler:
     def _turn(self) -> None:
         for key, _unused in self._selector.select(self._patience()):
             if key.data is None:
-                self._drain_wake()
+                self._inbox.drain()
             else:
                 self._runner.read(key.data)
-        while self._flags:
-            self._on_flag(self._flags.pop(0))
-        while not self._inbox.empty():
-            self._on_message(self._inbox.get())
+        for number in self._inbox.signals():
+            self._on_signal(number)
+        for message in self._inbox.messages():
+            self._on_message(message)
         for finished in self._runner.poll(self._clock()):
             self._observe(finished)
         if self._state.wake_at is not None and self._state.wake_at <= self._clock():
@@ -269,22 +240,6 @@ class Handler:
             times.append(self._stop_at)
         known = [time for time in times if time is not None]
         return min(LONGEST_SLEEP, max(0.0, min(known) - self._clock())) if known else None
-
-    def _post(self, message: Message) -> None:
-        """From any thread."""
-        self._inbox.put(message)
-        try:
-            self._waker.send(b"\0")
-        except BlockingIOError:
-            # Full: then it wakes up anyway.
-            return
-
-    def _drain_wake(self) -> None:
-        try:
-            while self._wake.recv(4096):
-                pass
-        except BlockingIOError:
-            return
 
     def _on_message(self, message: Message) -> None:
         if isinstance(message, Failed):
@@ -360,9 +315,6 @@ class Handler:
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
 
-    def _on_published(self, result: str) -> None:
-        self._post(Published(result))
-
     def _observe(self, observation: Observation) -> None:
         before = self._state.incident
         now = self._now()
@@ -388,7 +340,7 @@ class Handler:
             failed = self._runner.start(action, incident.id, now.clock, now.at)
             if failed is not None:
                 # After what is being done now, of which it may be only the first part.
-                self._post(failed)
+                self._inbox.post(failed)
         elif isinstance(action, Limit):
             self._runner.limit(action.number, now.clock, action.until)
         elif isinstance(action, End):
@@ -427,7 +379,7 @@ class Handler:
             self._log.error(f"task {task.name!r}, field 'when': {exc}. The task is run.")
             return True
 
-    def _on_flag(self, number: int) -> None:
+    def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._reload()
         elif number == signal.SIGUSR1:
@@ -469,10 +421,7 @@ class Handler:
 
     def _reload(self) -> None:
         try:
-            new = configuration.load(self._config_path)
-            problems = [f"{self._config_path}: {problem}" for problem in preflight.problems(new)]
-            if problems:
-                raise ConfigError(problems)
+            new = preflight.load(self._config_path)
         except ConfigError as exc:
             for problem in exc.problems:
                 self._log.error(f"the new configuration is refused, the one before stays: {problem}")
@@ -505,32 +454,6 @@ class Handler:
             return
         self._observe(observation)
 
-    def _identify(self) -> None:
-        """In a thread of its own: an outage may last, and only an incident of an earlier boot waits for this."""
-        server = MetadataServer(self._config.metadata_host, retry_for=None)
-
-        def value(path: str) -> str:
-            try:
-                return str(server.get(path).value)
-            except NotFound:
-                return ""
-
-        while True:
-            try:
-                instance_id = str(server.get(IDENTITY_KEY).value)
-                reach = applicability(
-                    value("instance/machine-type"),
-                    value("instance/scheduling/on-host-maintenance"),
-                    value("instance/scheduling/preemptible"),
-                )
-                break
-            except MetadataError as exc:
-                self._post(Failed(IDENTITY_KEY, str(exc), self._clock()))
-                time.sleep(STUCK_AFTER)
-        server.close()
-        described = {event: {"possible": one.possible, "reason": one.reason} for event, one in reach.items()}
-        self._post(Identified(instance_id, described))
-
     def _show_life(self) -> None:
         now = self._clock()
         bound = self._config.poll_timeout + STUCK_AFTER
@@ -541,11 +464,3 @@ class Handler:
 
     def _now(self) -> Moment:
         return Moment(self._clock(), self._wall())
-
-
-def _is_taken(path: Path) -> bool:
-    try:
-        return is_locked(path)
-    except OSError:
-        # Whoever has it was allowed to look into it.
-        return False

@@ -6,10 +6,21 @@ from __future__ import annotations
 
 import os
 import pwd
+from pathlib import Path
 
-from .config import Config
+from . import config as configuration
+from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
 from .tasks import Task
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file, if this machine has all that it speaks of. Raises `ConfigError`."""
+    config = configuration.load(path)
+    missing = problems(config)
+    if missing:
+        raise ConfigError([f"{path}: {problem}" for problem in missing])
+    return config
 
 
 def problems(config: Config) -> list[str]:

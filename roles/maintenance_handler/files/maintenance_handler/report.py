@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from . import __version__, status
 from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
 from .config import Config
+from .identity import IDENTITY_KEY
 from .incident import IDLE, Incident, Moment, held, public
 from .log import Log
 from .metrics import Metrics
@@ -22,9 +23,6 @@ from .watch import Failed, Heard
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
     from typing import Any, Callable
-
-# Asked for once; all others are watched.
-IDENTITY_KEY = "instance/id"
 
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .config import Config
-from .files import is_locked, write_whole
+from .files import write_whole
 from .incident import DRAINING, IDLE, RESTORING, Moment, public
 from .journal import Journal, JournalError
+from .lock import is_locked, lock_paths
 from .machine import recovered
 
 TYPE_CHECKING = False  # see __init__.py
@@ -26,11 +27,6 @@ BLIND_AFTER = 15.0
 UNKNOWN = "unknown"
 
 
-def lock_paths(config: Config) -> tuple[Path, ...]:
-    """One of these is locked for as long as a handler runs: the first that it could lock."""
-    return config.state_dir / "lock", config.runtime_dir / "lock"
-
-
 def status_path(config: Config) -> Path:
     return config.runtime_dir / "status.json"
 
@@ -38,6 +34,12 @@ def status_path(config: Config) -> Path:
 def write(config: Config, status: Mapping[str, Any]) -> None:
     """Raises OSError."""
     write_whole(status_path(config), json.dumps(status).encode(), mode=0o644)
+
+
+def forget(config: Config) -> None:
+    """Delete what an earlier handler wrote. Raises OSError."""
+    config.runtime_dir.mkdir(parents=True, exist_ok=True)
+    status_path(config).unlink(missing_ok=True)
 
 
 def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:

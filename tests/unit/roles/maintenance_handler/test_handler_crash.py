@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.files import Lock, is_locked
 from maintenance_handler.journal import Journal, JournalError
+from maintenance_handler.lock import Lock, is_locked
 from support.emulator import eventually
 from support.handler import UNTIL_RELEASED, HandlerProcess, newest_entry, steps, task
 from support.vm import Vm

@@ -16,7 +16,7 @@ import pytest
 
 from maintenance_handler import config as configuration
 from maintenance_handler import status
-from maintenance_handler.files import Lock
+from maintenance_handler.lock import Lock, lock_paths
 from maintenance_handler.publish import DISABLED_PAUSE, FAILED_PAUSE, LEAST_PAUSE, Publisher
 from support.handler import HandlerProcess, task
 from support.vm import Vm
@@ -122,7 +122,7 @@ def written_status(folder: Path, **changes: Any) -> configuration.Config:
 def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
     """field: health endpoint always says OK. Here, health is the age of the last good answer."""
     config = written_status(tmp_path)
-    lock = Lock(status.lock_paths(config)[0])
+    lock = Lock(lock_paths(config)[0])
     well = status.read(config, 120.0, "boot-1")
     assert (well["healthy"], well["problems"]) == (True, [])
     # Of the key that was not heard of for the longest time.
@@ -137,7 +137,7 @@ def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
 
 def test_a_key_that_was_never_heard_of_is_not_health(tmp_path: Path) -> None:
     config = written_status(tmp_path, last_good_answer={"instance/preempted": None, "instance/maintenance-event": 1.0})
-    lock = Lock(status.lock_paths(config)[0])
+    lock = Lock(lock_paths(config)[0])
     now = status.read(config, 2.0, "boot-1")
     assert (now["healthy"], now["last_good_answer_age"]) == (False, None)
     assert now["problems"] == ["has not heard of instance/preempted yet"]
@@ -146,18 +146,18 @@ def test_a_key_that_was_never_heard_of_is_not_health(tmp_path: Path) -> None:
 
 def test_a_problem_of_its_own_is_not_health(tmp_path: Path) -> None:
     config = written_status(tmp_path, problems=["Writing the journal: no."])
-    lock = Lock(status.lock_paths(config)[0])
+    lock = Lock(lock_paths(config)[0])
     assert status.read(config, 120.0, "boot-1")["healthy"] is False
     lock.release()
 
 
 def test_what_a_handler_left_behind_is_not_health(tmp_path: Path) -> None:
     config = written_status(tmp_path)
-    Lock(status.lock_paths(config)[0]).release()
+    Lock(lock_paths(config)[0]).release()
     gone = status.read(config, 120.0, "boot-1")
     assert (gone["running"], gone["healthy"], gone["problems"]) == (False, False, ["is not running"])
     # Times of another boot's clock mean nothing.
-    lock = Lock(status.lock_paths(config)[0])
+    lock = Lock(lock_paths(config)[0])
     other = status.read(config, 120.0, "boot-2")
     assert (other["running"], other["healthy"]) == (True, False)
     lock.release()
@@ -166,7 +166,7 @@ def test_what_a_handler_left_behind_is_not_health(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
 def test_a_status_that_cannot_be_read_is_not_health(content: bytes, tmp_path: Path) -> None:
     config = written_status(tmp_path)
-    lock = Lock(status.lock_paths(config)[0])
+    lock = Lock(lock_paths(config)[0])
     status.status_path(config).write_bytes(content)
     now = status.read(config, 120.0, "boot-1")
     assert (now["healthy"], now["problems"]) == (False, ["has not said anything yet"])

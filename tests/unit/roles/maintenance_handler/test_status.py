@@ -13,10 +13,10 @@ import pytest
 
 from maintenance_handler import status
 from maintenance_handler.config import Config
-from maintenance_handler.files import Lock
 from maintenance_handler.incident import Incident, Moment, Signal, Step
 from maintenance_handler.journal import Entry, Journal
-from maintenance_handler.status import BLIND_AFTER, in_flight, lock_paths, status_path
+from maintenance_handler.lock import Lock, lock_paths
+from maintenance_handler.status import BLIND_AFTER, in_flight, status_path
 from maintenance_handler.tasks import Task
 
 NOW = 1000.0
