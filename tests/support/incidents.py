@@ -21,20 +21,8 @@ from maintenance_handler._maintenance import (
     format_time,
 )
 from maintenance_handler.incident import OK, Incident, Moment, Step
-from maintenance_handler.machine import (
-    Action,
-    Close,
-    End,
-    Finished,
-    Limit,
-    Observation,
-    Reconfigured,
-    Start,
-    State,
-    Tick,
-    recovered,
-    step,
-)
+from maintenance_handler.machine import Action, Close, End, Limit, Start, State, step
+from maintenance_handler.observations import Finished, Observation, Reconfigured, Tick, recovered
 from maintenance_handler.tasks import Task
 
 # Whatever the clocks start at; not 0, so that nothing holds by chance.

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from maintenance_handler.config import Config
 from maintenance_handler.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
 from maintenance_handler.journal import Entry, Journal, JournalError
-from maintenance_handler.machine import Observation, Reconfigured, Start, State, Tick, Withdrawn, recovered, step
+from maintenance_handler.machine import Start, State, step
 from maintenance_handler.narrate import narrate
+from maintenance_handler.observations import Observation, Reconfigured, Tick, Withdrawn, recovered
 from maintenance_handler.runner import task_document
 from maintenance_handler.status import read
 from maintenance_handler.tasks import Task

@@ -34,24 +34,10 @@ from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
 from .journal import Entry, Journal, JournalError
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
-from .machine import (
-    Action,
-    Announced,
-    Close,
-    End,
-    Finished,
-    Limit,
-    Observation,
-    Reading,
-    Reconfigured,
-    Start,
-    State,
-    Tick,
-    recovered,
-    step,
-)
+from .machine import Action, Close, End, Limit, Start, State, step
 from .narrate import narrate
 from .notify import notify
+from .observations import Announced, Finished, Observation, Reading, Reconfigured, Tick, recovered
 from .report import Reporter
 from .runner import Runner
 from .tasks import Task

@@ -11,7 +11,8 @@ from ._maintenance import format_time
 from .incident import FAILED, OK, Incident
 from .leftovers import VARIABLE, end_leftovers
 from .log import Log
-from .machine import Finished, Start
+from .machine import Start
+from .observations import Finished
 from .process import CannotStart, TaskProcess
 from .tasks import DRAIN
 

@@ -20,7 +20,7 @@ from ._maintenance import (
     parse_window,
 )
 from .incident import REHEARSAL, Moment, Signal
-from .machine import Announced, Reading, Withdrawn
+from .observations import Announced, Reading, Withdrawn
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:

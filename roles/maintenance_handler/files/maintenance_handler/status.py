@@ -14,7 +14,7 @@ from .files import write_whole
 from .incident import DRAINING, IDLE, RESTORING, Moment, public
 from .journal import Journal, JournalError
 from .lock import is_locked, lock_paths
-from .machine import recovered
+from .observations import recovered
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:

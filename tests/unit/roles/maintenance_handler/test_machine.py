@@ -22,8 +22,10 @@ from maintenance_handler._maintenance import (
     WINDOW,
     format_time,
 )
+from maintenance_handler.condition import RETRY_PAUSE
 from maintenance_handler.incident import FAILED, OK, TIMEOUT, held
-from maintenance_handler.machine import RESERVE_MOST, RETRY_PAUSE, Finished, Limit, Start, Tick
+from maintenance_handler.machine import RESERVE_MOST, Limit, Start
+from maintenance_handler.observations import Finished, Tick
 from maintenance_handler.tasks import STOP, Task
 from support.incidents import Drive, drained, task
 

@@ -12,17 +12,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from maintenance_handler._maintenance import EVENTS, MIGRATE, PREEMPT, TERMINATE, UPCOMING_MAINTENANCE_KEY
 from maintenance_handler.incident import CANCELLED, FAILED, INTERRUPTED, OK, TIMEOUT, Incident, Step, held
-from maintenance_handler.machine import (
-    RESERVE_MOST,
-    RESERVE_SHARE,
-    Action,
-    Close,
-    End,
-    Finished,
-    Limit,
-    Observation,
-    Start,
-)
+from maintenance_handler.machine import RESERVE_MOST, RESERVE_SHARE, Action, Close, End, Limit, Start
+from maintenance_handler.observations import Finished, Observation
 from maintenance_handler.tasks import CONTINUE, DRAIN, RESTORE, STOP, Task
 from support.incidents import SIGNALS, Drive, task
 

@@ -17,7 +17,8 @@ import pytest
 from maintenance_handler._maintenance import MIGRATE
 from maintenance_handler.incident import FAILED, OK, TIMEOUT, Moment, Step
 from maintenance_handler.log import Log
-from maintenance_handler.machine import Finished, Start
+from maintenance_handler.machine import Start
+from maintenance_handler.observations import Finished
 from maintenance_handler.runner import Runner, task_document
 from maintenance_handler.tasks import DRAIN, RESTORE, Task
 from support.incidents import Drive

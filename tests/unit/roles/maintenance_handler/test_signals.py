@@ -26,7 +26,7 @@ from maintenance_handler._maintenance import (
     format_time,
 )
 from maintenance_handler.incident import Moment, Signal
-from maintenance_handler.machine import Announced, Reading, Withdrawn
+from maintenance_handler.observations import Announced, Reading, Withdrawn
 from maintenance_handler.signals import read, rehearsal
 
 NOW = Moment(500.0, 1_780_000_000.0)
