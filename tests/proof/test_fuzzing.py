@@ -17,12 +17,14 @@ from hypothesis import strategies as st
 
 from maintenance_handler._maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
 from maintenance_handler.cli import main
-from maintenance_handler.incident import Incident
+from maintenance_handler.incident import Incident, public
+from maintenance_handler.lock import Lock
 from maintenance_handler.machine import State, step
 from maintenance_handler.signals import read
 from maintenance_handler.watch import Failed, Heard, Watcher
+from support import documents
 from support.incidents import always, task
-from support.journals import NOW, VALUES, damaged, take_up
+from support.journals import NOW, VALUES, WHOLE, damaged, entry, take_up
 from support.proof import Table, Verdict
 from support.raw_server import Peer, RawServer, http_answer
 
@@ -166,9 +168,39 @@ def test_journals(table: Table) -> None:
     tried(table, name)
 
     @same
-    @given(st.binary(max_size=60) | damaged())
+    @given(st.binary(max_size=60) | damaged(WHOLE))
     def any_journal(content: bytes) -> None:
         take_up(content)
 
     any_journal()
+    survived(table, name)
+
+
+def test_what_the_handler_shows(table: Table) -> None:
+    name = "As its status, and as a line of its history"
+    tried(table, name)
+    incident = entry("1-migrate").incident
+    assert incident is not None
+    shown = public(incident, NOW)
+    status = documents.status(incident=shown, last_good_answer={"instance/preempted": None})
+
+    @same
+    @given(st.binary(max_size=60) | damaged(status), st.binary(max_size=60) | damaged(shown))
+    def anything(status: bytes, line: bytes) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            (folder / "boot_id").write_text(documents.BOOT_ID)
+            settings = {"tasks": [], "state_dir": name, "runtime_dir": name, "boot_id_file": f"{name}/boot_id"}
+            (folder / "config.json").write_text(json.dumps(settings))
+            (folder / "status.json").write_bytes(status)
+            (folder / "history.jsonl").write_bytes(line)
+            lock = Lock(folder / "lock")
+            wrong = io.StringIO()
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(wrong):
+                for command in (["status"], ["status", "--json"], ["plan"], ["history"], ["history", "--json"]):
+                    assert main([*command, "--config", f"{name}/config.json"]) in (0, 1, 3)
+            lock.release()
+        assert not wrong.getvalue()
+
+    anything()
     survived(table, name)

@@ -62,15 +62,15 @@ def whole() -> dict[str, Any]:
 
 
 @st.composite
-def damaged(draw: st.DrawFn) -> bytes:
-    """A journal in which one value is another, or is missing, or some bytes are others."""
-    changed = copy.deepcopy(WHOLE)
+def damaged(draw: st.DrawFn, whole: Any) -> bytes:
+    """JSON in which one value is another, or is missing, or some bytes are others."""
+    changed = copy.deepcopy(whole)
     if draw(st.booleans()):
         content = bytearray(json.dumps(changed).encode())
         position, replacement = draw(st.integers(0, len(content))), draw(st.binary(max_size=3))
         content[position : position + len(replacement)] = replacement
         return bytes(content)
-    *path, last = draw(st.sampled_from(list(places(WHOLE))))
+    *path, last = draw(st.sampled_from(list(places(whole))))
     inner: Any = changed
     for key in path:
         inner = inner[key]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was read from JSON, checked against a dataclass's declarations: a damaged journal is told when it is read."""
+"""What was read from JSON, held against what it should be: damage is told when it is read, not where it is used."""
 
 from __future__ import annotations
 
@@ -26,6 +26,22 @@ def checked(kind: type, values: Any) -> Mapping[str, Any]:
         if name in values and tests and not any(test(values[name]) for test in tests):
             raise ValueError(f"{name} of {kind.__name__} is {values[name]!r}, not {declared}")
     return values
+
+
+def fits(value: Any, shape: Any) -> bool:
+    """Whether a value has a shape, written as the value is: types by their names, as in a declaration, one of a list.
+
+    An object may have more than the shape says; the key `...` stands for whatever keys it has.
+    """
+    if isinstance(shape, str):
+        return any(_FITS[one](value) for one in shape.split(" | "))
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(fits(one, shape[0]) for one in value)
+    if not isinstance(value, dict):
+        return False
+    if ... in shape:
+        return all(fits(one, shape[...]) for one in value.values())
+    return all(key in value and fits(value[key], one) for key, one in shape.items())
 
 
 def _is_number(value: Any) -> bool:

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from .checked import fits
 from .files import write_whole
+from .incident import PUBLIC
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -42,6 +44,6 @@ class History:
 def _entry(line: str) -> dict[str, Any] | None:
     try:
         entry = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and "id" in entry else None
+    return entry if fits(entry, PUBLIC) else None

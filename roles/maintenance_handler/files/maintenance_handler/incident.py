@@ -196,6 +196,31 @@ def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
     return {step.task: step for step in steps}
 
 
+# What `public` answers, as far as others rely on it (`checked.fits`).
+_PAST = {"event": "str", "value": "str", "rehearsal": "bool", "noticed_at": "float"}
+PUBLIC = {
+    "id": "str",
+    "opened_at": "float",
+    "signals": [{**_PAST, "seconds_left": "float | None"}],
+    "past": [{**_PAST, "ended_at": "float"}],
+    "steps": [
+        {
+            "task": "str",
+            "phase": "str",
+            "event": "str",
+            "attempt": "int",
+            "started_at": "float",
+            "seconds_left": "float | None",
+            "seconds": "float | None",
+            "outcome": "str",
+            "detail": "str",
+        }
+    ],
+    "skips": [{"task": "str", "reason": "str", "at": "float"}],
+    "held": ["str"],
+}
+
+
 def public(incident: Incident, now: Moment) -> dict[str, Any]:
     """What the status and the history say of an incident: no command, no environment."""
     return {

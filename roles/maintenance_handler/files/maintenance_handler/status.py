@@ -9,9 +9,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from .checked import fits
 from .config import Config
 from .files import write_whole
-from .incident import DRAINING, IDLE, RESTORING, Moment, public
+from .incident import DRAINING, IDLE, PUBLIC, RESTORING, Moment, public
 from .journal import Journal, JournalError
 from .lock import is_locked, lock_paths
 from .observations import recovered
@@ -23,8 +24,26 @@ if TYPE_CHECKING:
 # A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
 BLIND_AFTER = 15.0
 
-# The state of a handler that is not running and whose journal cannot be read.
+# The state of a handler whose status cannot be read, or that is not running and whose journal cannot be.
 UNKNOWN = "unknown"
+
+# What a handler writes, as far as readers rely on it; `incident` is None or as `incident.PUBLIC` (`checked.fits`).
+_WRITTEN = {
+    "version": "str",
+    "pid": "int",
+    "boot_id": "str",
+    "started_at": "float",
+    "state": "str",
+    "last_good_answer": {...: "float | None"},
+    "poll_timeout": "float",
+    "problems": ["str"],
+    "config_digest": "str",
+    "config_refused": ["str"],
+    "restart_required": "bool",
+    "missed_migrations": "int",
+    "guest_attribute": "str",
+    "reach": {...: {"possible": "bool | None", "reason": "str"}},
+}
 
 
 def status_path(config: Config) -> Path:
@@ -52,13 +71,15 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
     running = any(is_locked(path) for path in lock_paths(config))
     try:
         status = json.loads(status_path(config).read_bytes())
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, RecursionError):
         status = {}
     if not running or not isinstance(status, dict) or status.get("boot_id") != boot_id:
         said = {"running": running, "healthy": False, "last_good_answer_age": None}
         if running:
             return {**said, "state": IDLE, "incident": None, "problems": ["has not said anything yet"]}
         return {**said, **_left_behind(config, now_clock, boot_id)}
+    if not _is_readable(status):
+        return _of_another_version(status)
     answers = status.pop("last_good_answer")
     ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
     known = [age for age in ages.values() if age is not None]
@@ -69,7 +90,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
         "running": True,
         "healthy": not problems,
         "problems": problems,
-        "last_good_answer_age": max(known) if len(known) == len(ages) else None,
+        "last_good_answer_age": max(known, default=None) if len(known) == len(ages) else None,
         "last_good_answer_ages": ages,
     }
 
@@ -77,6 +98,23 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
 def in_flight(status: Mapping[str, Any]) -> bool:
     """Whether steps are being run, so that now is no time to restart the handler."""
     return bool(status["running"]) and status["state"] in (DRAINING, RESTORING)
+
+
+def _is_readable(status: Mapping[str, Any]) -> bool:
+    incident = status.get("incident", "missing")
+    return fits(status, _WRITTEN) and (incident is None or fits(incident, PUBLIC))
+
+
+def _of_another_version(status: Mapping[str, Any]) -> dict[str, Any]:
+    """After an upgrade in the middle of a drain: what matters then is whether it is still under way."""
+    return {
+        "running": True,
+        "healthy": False,
+        "state": status["state"] if isinstance(status.get("state"), str) else UNKNOWN,
+        "incident": None,
+        "last_good_answer_age": None,
+        "problems": [f"has another version, {status.get('version')!s:.40}: what more it says cannot be read here"],
+    }
 
 
 def _left_behind(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:

@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from maintenance_handler.cli import main
-from maintenance_handler.history import MOST, History
+from maintenance_handler.history import History
+from support.documents import incident
 from support.handler import UNTIL_RELEASED, HandlerProcess, task
 from support.vm import Vm
 
@@ -135,32 +135,12 @@ def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: M
         assert "\x1b" not in text
 
 
-def test_history_is_bounded_and_has_each_incident_once(tmp_path: Path) -> None:
-    """field: memory, fd and thread leaks over days."""
-    history = History(tmp_path)
-    for number in range(MOST + 10):
-        history.add({"id": str(number)})
-        history.add({"id": str(number), "again": True})
-    kept = history.read()
-    assert [one["id"] for one in kept] == [str(number) for number in range(10, MOST + 10)]
-    assert all(one["again"] for one in kept)
-
-
-def test_a_line_of_history_that_cannot_be_read_costs_that_line_only(tmp_path: Path) -> None:
-    history = History(tmp_path)
-    history.add({"id": "first"})
-    with history.path.open("ab") as file:
-        file.write(b'{"id": "cut of\n[]\n\xff\n')
-    history.add({"id": "second"})
-    assert [one["id"] for one in history.read()] == ["first", "second"]
-
-
 def test_a_reader_that_leaves_early_is_no_error_worth_words(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     handler.stop()
     history = History(handler.state_dir)
     # More than fits into a pipe.
-    history.add({"id": "x" * 200_000})
+    history.add(incident("x" * 200_000))
     command = handler.start_command("history", "--json")
     if command.stdout is None or command.stderr is None:
         raise AssertionError("no pipes")

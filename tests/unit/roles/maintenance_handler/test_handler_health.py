@@ -18,6 +18,7 @@ from maintenance_handler import config as configuration
 from maintenance_handler import status
 from maintenance_handler.lock import Lock, lock_paths
 from maintenance_handler.publish import DISABLED_PAUSE, FAILED_PAUSE, LEAST_PAUSE, Publisher
+from support import documents
 from support.handler import HandlerProcess, task
 from support.vm import Vm
 
@@ -107,15 +108,7 @@ def written_status(folder: Path, **changes: Any) -> configuration.Config:
     """The configuration of a handler that has written this, and whose lock the caller may hold."""
     config = configuration.Config(state_dir=folder, runtime_dir=folder)
     answers = {"instance/maintenance-event": 100.0, "instance/preempted": 110.0, "instance/upcoming-maintenance": 90.0}
-    document = {
-        "boot_id": "boot-1",
-        "state": "idle",
-        "last_good_answer": answers,
-        "poll_timeout": 60,
-        "problems": [],
-        **changes,
-    }
-    status.write(config, document)
+    status.write(config, documents.status(**{"last_good_answer": answers, **changes}))
     return config
 
 

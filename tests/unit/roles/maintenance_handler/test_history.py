@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from maintenance_handler import history
 from maintenance_handler.history import History
+from support.documents import incident
 
 
 @pytest.fixture
@@ -22,33 +24,48 @@ def test_nothing_yet(kept: History) -> None:
 
 
 def test_the_newest_comes_last(kept: History) -> None:
-    kept.add({"id": "a"})
-    kept.add({"id": "b", "text": "línea\u2028\nzwei"})
-    assert kept.read() == [{"id": "a"}, {"id": "b", "text": "línea\u2028\nzwei"}]
+    first, second = incident("a"), incident("b", text="línea\u2028\nzwei")
+    kept.add(first)
+    kept.add(second)
+    assert kept.read() == [first, second]
 
 
 def test_an_incident_is_kept_once_however_often_it_is_added(kept: History) -> None:
     """After a crash between this and the journal, it is added again."""
-    kept.add({"id": "a", "steps": 1})
-    kept.add({"id": "b"})
-    kept.add({"id": "a", "steps": 2})
-    assert kept.read() == [{"id": "b"}, {"id": "a", "steps": 2}]
+    kept.add(incident("a"))
+    kept.add(incident("b"))
+    kept.add(incident("a", held=["lb"]))
+    assert kept.read() == [incident("b"), incident("a", held=["lb"])]
 
 
-def test_a_line_that_cannot_be_read_is_left_out(kept: History) -> None:
-    kept.path.write_bytes(b'{"id": "a"}\n{"id": \n\xff\n[]\n{"no": "id"}\n')
-    assert kept.read() == [{"id": "a"}]
-    kept.add({"id": "b"})
-    assert kept.read() == [{"id": "a"}, {"id": "b"}]
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id": ',
+        b"\xff",
+        b"[]",
+        b"[" * 100_000,
+        b'{"id": "b"}',
+        json.dumps(incident("b", opened_at="yesterday")).encode(),
+        json.dumps(incident("b", opened_at=float("inf"))).encode(),
+        json.dumps(incident("b", past=[{"event": "migrate"}])).encode(),
+        json.dumps(incident("b", skips={})).encode(),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_left_out(kept: History, line: bytes) -> None:
+    kept.path.write_bytes(json.dumps(incident("a")).encode() + b"\n" + line + b"\n")
+    assert kept.read() == [incident("a")]
+    kept.add(incident("c"))
+    assert kept.read() == [incident("a"), incident("c")]
 
 
 def test_it_does_not_grow_for_ever(kept: History) -> None:
     """field: memory, fd and thread leaks over days."""
     for number in range(history.MOST + 5):
-        kept.add({"id": str(number)})
+        kept.add(incident(str(number)))
     assert [one["id"] for one in kept.read()] == [str(number) for number in range(5, history.MOST + 5)]
 
 
 def test_everybody_may_read_it(kept: History) -> None:
-    kept.add({"id": "a"})
+    kept.add(incident("a"))
     assert kept.path.stat().st_mode & 0o777 == 0o644

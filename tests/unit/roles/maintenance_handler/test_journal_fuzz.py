@@ -23,6 +23,6 @@ def test_any_text_is_a_journal_or_refused(content: bytes) -> None:
     take_up(content)
 
 
-@given(damaged())
+@given(damaged(WHOLE))
 def test_a_damaged_journal_is_a_journal_or_refused(content: bytes) -> None:
     take_up(content)

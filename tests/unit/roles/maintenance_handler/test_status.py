@@ -18,6 +18,7 @@ from maintenance_handler.journal import Entry, Journal
 from maintenance_handler.lock import Lock, lock_paths
 from maintenance_handler.status import BLIND_AFTER, in_flight, status_path
 from maintenance_handler.tasks import Task
+from support import documents
 
 NOW = 1000.0
 BOOT = "boot-1"
@@ -39,17 +40,8 @@ def running(config: Config) -> Iterator[Config]:
 
 
 def written(config: Config, **changes: Any) -> dict[str, Any]:
-    said = {
-        "boot_id": BOOT,
-        "state": "idle",
-        "incident": None,
-        "last_good_answer": {"a": NOW - 5.0, "b": NOW - 1.0},
-        "poll_timeout": 60,
-        "problems": [],
-        "pid": 42,
-        **changes,
-    }
-    status.write(config, said)
+    answers = {"a": NOW - 5.0, "b": NOW - 1.0}
+    status.write(config, documents.status(**{"boot_id": BOOT, "last_good_answer": answers, **changes}))
     return status.read(config, NOW, BOOT)
 
 
@@ -139,6 +131,28 @@ def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | Non
     found = status.read(running, NOW, BOOT)
     assert (found["running"], found["healthy"]) == (True, False)
     assert found["problems"] == ["has not said anything yet"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        pytest.param({"last_good_answer": [1.0]}, id="something else"),
+        pytest.param({"poll_timeout": None}, id="nothing"),
+        pytest.param({"reach": {"migrate": {"possible": "maybe"}}}, id="something less"),
+        pytest.param({"incident": {"id": "1-migrate"}}, id="an incident"),
+    ],
+)
+def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) -> None:
+    """New code does not restart a handler in the middle of a drain, and has to see that it is in one."""
+    found = written(running, state="draining", **changes)
+    assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
+    assert found["problems"] == ["has another version, 0.1.0: what more it says cannot be read here"]
+    assert in_flight(found)
+
+
+def test_a_handler_that_says_nothing_intelligible(running: Config) -> None:
+    found = written(running, state=7)
+    assert (found["state"], in_flight(found)) == ("unknown", False)
 
 
 def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) -> None:
