@@ -16,13 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import preflight, signals, status
-from ._maintenance import (
-    DRIFT_TOKEN_KEY,
-    MAINTENANCE_EVENT_KEY,
-    PREEMPTED_KEY,
-    SIGNAL_KEYS,
-    UnreadableWindow,
-)
+from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, UnreadableWindow
 from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
