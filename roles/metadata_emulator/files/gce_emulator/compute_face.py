@@ -17,6 +17,7 @@ from aiohttp import web
 
 from . import compute_errors as errors
 from . import custom_metadata
+from .bad_query import BadQuery
 from .compute_calls import PREFIX, Calls, Method, needed_permission
 from .compute_errors import ApiError
 from .compute_instances import InstanceMethods
@@ -25,7 +26,7 @@ from .compute_metadata import MetadataMethods
 from .compute_operations import OperationMethods
 from .connection import nobody, reset
 from .faults import COMPUTE_KINDS
-from .list_query import BadQuery, apply_mask, parse_fields
+from .fields_mask import apply_mask, parse_fields
 from .state import Project
 
 # Those that hit a request as such; the methods ask for the others themselves.

@@ -10,7 +10,8 @@ from aiohttp import web
 
 from .compute_calls import INSTANCE, PROJECT, ZONE, Answer, Calls, Routes
 from .compute_errors import ApiError
-from .list_query import Resource, parse_list_query, select
+from .list_filter import Resource
+from .list_query import parse_list_query, select
 from .resources import SERVICE_URL, instance_path, instance_resource
 
 

@@ -18,7 +18,8 @@ from collections.abc import Awaitable
 from typing import Any, Callable
 
 from .clock import Clock
-from .resources import SERVICE_URL, pacific_time
+from .resources import SERVICE_URL
+from .timestamps import pacific_time
 
 GLOBAL = "global"
 

@@ -5,11 +5,12 @@
 from __future__ import annotations
 
 import base64
-import datetime
 import hashlib
 import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from .timestamps import pacific_time
 
 if TYPE_CHECKING:
     from .fleet import Disk, InstanceSpec, NetworkInterface
@@ -148,24 +149,6 @@ def fingerprint(content: Any) -> str:
     """Eight bytes in URL-safe base64, as `zhma6O1w2l8=`."""
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode("utf-8", "surrogateescape"), digest_size=8)
     return base64.urlsafe_b64encode(digest.digest()).decode()
-
-
-def pacific_time(moment: datetime.datetime) -> str:
-    """RFC 3339 with milliseconds and the offset of California, as in all timestamps of the API.
-
-    The rule of the Energy Policy Act of 2005 is spelled out, because a minimal VM has no time zone database.
-    """
-    moment = moment.astimezone(datetime.timezone.utc)
-    # 02:00 local time of the second Sunday in March and of the first one in November.
-    begin = _sunday(moment.year, 3, 2) + datetime.timedelta(hours=10)
-    end = _sunday(moment.year, 11, 1) + datetime.timedelta(hours=9)
-    offset = datetime.timedelta(hours=-7 if begin <= moment < end else -8)
-    return moment.astimezone(datetime.timezone(offset)).isoformat(timespec="milliseconds")
-
-
-def _sunday(year: int, month: int, number: int) -> datetime.datetime:
-    first = datetime.datetime(year, month, 1, tzinfo=datetime.timezone.utc)
-    return first + datetime.timedelta(days=(6 - first.weekday()) % 7 + 7 * (number - 1))
 
 
 def _tags(instance: Instance) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import pytest_asyncio
 
 from gce_emulator.clock import Clock
 from gce_emulator.operations import Operation, OperationError, Operations, is_request_id
-from gce_emulator.resources import pacific_time
 
 T0 = datetime.datetime.fromisoformat("2026-04-23T23:41:19.561+00:00")
 TARGET = "projects/p/zones/us-east1-b/instances/web-1"
@@ -90,20 +89,6 @@ def test_global_operation_has_no_zone() -> None:
 )
 def test_request_id_is_a_uuid_but_not_zero(text: str, is_one: bool) -> None:
     assert is_request_id(text) is is_one
-
-
-@pytest.mark.parametrize(
-    "utc, pacific",
-    [
-        ("2026-03-08T09:59:59", "2026-03-08T01:59:59.000-08:00"),
-        ("2026-03-08T10:00:00", "2026-03-08T03:00:00.000-07:00"),
-        ("2026-11-01T08:59:59", "2026-11-01T01:59:59.000-07:00"),
-        ("2026-11-01T09:00:00", "2026-11-01T01:00:00.000-08:00"),
-        ("2026-01-01T00:00:00", "2025-12-31T16:00:00.000-08:00"),
-    ],
-)
-def test_timestamps_are_in_pacific_time(utc: str, pacific: str) -> None:
-    assert pacific_time(datetime.datetime.fromisoformat(f"{utc}+00:00")) == pacific
 
 
 @pytest_asyncio.fixture
