@@ -21,7 +21,8 @@ from aiohttp import web
 
 from . import __version__, compute_face, control_face
 from .clock import Clock
-from .fleet import Fleet, FleetError, load
+from .fleet import Fleet, load
+from .fleet_section import FleetError
 from .metadata_face import MetadataFace
 from .state import Project
 

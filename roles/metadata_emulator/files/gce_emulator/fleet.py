@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import re
 from collections.abc import Mapping
@@ -18,15 +17,12 @@ from typing import Any, Callable
 
 import yaml
 
+from .fleet_section import NAME, FleetError, Section
 from .upcoming import NONE_ANSWERS, STYLES
 
-NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 PROJECT = re.compile(
     r"(?:(?:[-a-z0-9]{1,63}\.)*[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?:)?[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 )
-ATTRIBUTE_KEY = re.compile(r"[a-zA-Z0-9_-]{1,128}")
-ATTRIBUTE_LIMIT = 262144
-
 DEFAULT_SCOPES = tuple(
     f"https://www.googleapis.com/auth/{scope}"
     for scope in (
@@ -38,14 +34,6 @@ DEFAULT_SCOPES = tuple(
         "trace.append",
     )
 )
-
-
-class FleetError(Exception):
-    """A fleet file that cannot be used. `place` is where, as `instances[0].zone`; empty for the file as a whole."""
-
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(f"{place}: {problem}" if place else problem)
-        self.place = place
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +161,7 @@ def load(path: str | Path) -> Fleet:
 
 def parse(document: Any) -> Fleet:
     """A fleet from what YAML gave. Raises FleetError."""
-    section = _Section({} if document is None else document, "", _FLEET_KEYS)
+    section = Section({} if document is None else document, "", _FLEET_KEYS)
     project = section.text("project", "emulated-project", PROJECT)
     numeric = section.integer("numeric_project_id", 314159265358, 1, 2**63 - 1)
     listen = section.text("listen", "127.0.0.1")
@@ -212,7 +200,7 @@ _FLEET_KEYS = tuple(_names(Fleet))
 _INSTANCE_KEYS = tuple(_names(InstanceSpec))
 
 
-def _instance(entry: _Section, number: int, *, project: str, numeric: int, listen: str) -> InstanceSpec:
+def _instance(entry: Section, number: int, *, project: str, numeric: int, listen: str) -> InstanceSpec:
     name = entry.text("name", None, NAME)
     zone = entry.text("zone", "us-central1-a", NAME)
     accelerators = tuple(
@@ -247,7 +235,7 @@ def _instance(entry: _Section, number: int, *, project: str, numeric: int, liste
     )
 
 
-def _scheduling(section: _Section, has_accelerators: bool) -> Scheduling:
+def _scheduling(section: Section, has_accelerators: bool) -> Scheduling:
     preemptible = section.flag("preemptible", False)
     model = section.choice("provisioning_model", "SPOT" if preemptible else "STANDARD", ("STANDARD", "SPOT"))
     preemptible = preemptible or model == "SPOT"
@@ -262,7 +250,7 @@ def _scheduling(section: _Section, has_accelerators: bool) -> Scheduling:
     return Scheduling(restart, policy, preemptible, model)
 
 
-def _disks(entry: _Section, name: str) -> tuple[Disk, ...]:
+def _disks(entry: Section, name: str) -> tuple[Disk, ...]:
     if not entry.has("disks"):
         return (Disk(device_name=name, boot=True),)
     return tuple(
@@ -278,7 +266,7 @@ def _disks(entry: _Section, name: str) -> tuple[Disk, ...]:
     )
 
 
-def _network_interfaces(entry: _Section, number: int) -> tuple[NetworkInterface, ...]:
+def _network_interfaces(entry: Section, number: int) -> tuple[NetworkInterface, ...]:
     low, high = (number + 2) % 256, (number + 2) // 256 % 16
     ip, mac = f"10.128.{high}.{low}", f"42:01:0a:80:{high:02x}:{low:02x}"
     if not entry.has("network_interfaces"):
@@ -299,7 +287,7 @@ def _network_interfaces(entry: _Section, number: int) -> tuple[NetworkInterface,
     )
 
 
-def _service_accounts(entry: _Section, numeric: int) -> tuple[ServiceAccount, ...]:
+def _service_accounts(entry: Section, numeric: int) -> tuple[ServiceAccount, ...]:
     email = f"{numeric}-compute@developer.gserviceaccount.com"
     if not entry.has("service_accounts"):
         return (ServiceAccount(email),)
@@ -343,155 +331,3 @@ def _on_one_line(error: yaml.YAMLError) -> str:
     if mark is None or problem is None:
         return " ".join(str(error).split())
     return f"line {mark.line + 1}, column {mark.column + 1}: {problem}"
-
-
-class _Section:
-    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of an error."""
-
-    def __init__(self, given: Any, place: str, known: tuple[str, ...]) -> None:
-        self.place = place
-        if not isinstance(given, dict):
-            raise FleetError(place, f"is {_kind(given)}; it has to be a mapping")
-        for key in given:
-            if key not in known:
-                near = difflib.get_close_matches(str(key), known, 1)
-                hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(known)}"
-                raise FleetError(self.at(str(key)), f"is not a key that is known here; {hint}")
-        self._given = given
-
-    def at(self, key: str) -> str:
-        return f"{self.place}.{key}" if self.place else key
-
-    def has(self, key: str) -> bool:
-        return self._given.get(key) is not None
-
-    def text(
-        self, key: str, default: str | None, pattern: re.Pattern[str] | None = None, *, empty: bool = False
-    ) -> str:
-        value = self._given.get(key)
-        if value is None:
-            if default is None:
-                raise FleetError(self.at(key), "is missing")
-            return default
-        if not isinstance(value, str):
-            raise self._wrong(key, "a string")
-        if not value and not empty:
-            raise FleetError(self.at(key), "is empty")
-        if pattern is not None and not pattern.fullmatch(value):
-            raise FleetError(self.at(key), f"is {value!r}, which does not match {pattern.pattern}")
-        return value
-
-    def choice(self, key: str, default: str, known: tuple[str, ...]) -> str:
-        value = self._given.get(key)
-        if value is None:
-            return default
-        if value == {} and "{}" in known:
-            return "{}"
-        # YAML reads 503 as a number.
-        if isinstance(value, bool) or str(value) not in known:
-            raise FleetError(self.at(key), f"is {value!r}; it can be {', '.join(known)}")
-        return str(value)
-
-    def integer(self, key: str, default: int, low: int, high: int) -> int:
-        value = self._given.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise self._wrong(key, "a whole number")
-        if not low <= value <= high:
-            raise FleetError(self.at(key), f"is {value}; it can be {low} to {high}")
-        return value
-
-    def port(self, key: str) -> int:
-        return self.integer(key, 0, 0, 65535)
-
-    def seconds(self, key: str, default: float, *, least: float = 0.0) -> float:
-        value = self._given.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise self._wrong(key, "a number")
-        if not least <= value <= 1e9:
-            raise FleetError(self.at(key), f"is {value}; it can be {least:g} to 1e9")
-        return float(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        value = self._given.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, bool):
-            raise self._wrong(key, "true or false")
-        return value
-
-    def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-        value = self._given.get(key)
-        if value is None:
-            return default
-        if not isinstance(value, list):
-            raise self._wrong(key, "a list of strings")
-        for number, item in enumerate(value):
-            if not isinstance(item, str):
-                raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it has to be a string")
-        return tuple(value)
-
-    def strings_by_name(self, key: str) -> dict[str, str]:
-        value = self._given.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, dict):
-            raise self._wrong(key, "a mapping of strings")
-        for name, item in value.items():
-            if not isinstance(name, str) or not isinstance(item, str):
-                # Booleans and numbers are not converted: whether true becomes TRUE or true is the writer's business.
-                raise FleetError(
-                    f"{self.at(key)}.{name}", f"is {_kind(item)}; it has to be a string, so put it in quotes"
-                )
-        return dict(value)
-
-    def attributes(self, key: str) -> dict[str, str]:
-        attributes = self.strings_by_name(key)
-        for name, value in attributes.items():
-            if not ATTRIBUTE_KEY.fullmatch(name):
-                raise FleetError(self.at(key), f"has the key {name!r}, which does not match {ATTRIBUTE_KEY.pattern}")
-            if len(value.encode()) > ATTRIBUTE_LIMIT:
-                raise FleetError(
-                    f"{self.at(key)}.{name}", f"has {len(value.encode())} bytes; the most is {ATTRIBUTE_LIMIT}"
-                )
-        return attributes
-
-    def attributes_by_name(self, key: str) -> dict[str, dict[str, str]]:
-        """Mappings of attributes, by the names of zones."""
-        zones = self._given.get(key)
-        if zones is None:
-            return {}
-        if not isinstance(zones, dict):
-            raise self._wrong(key, "a mapping")
-        for zone in zones:
-            if not isinstance(zone, str) or not NAME.fullmatch(zone):
-                raise FleetError(self.at(key), f"has {zone!r}, which is no name of a zone")
-        return {zone: _Section(zones, self.at(key), tuple(zones)).attributes(zone) for zone in zones}
-
-    def section(self, key: str, known: tuple[str, ...]) -> _Section:
-        value = self._given.get(key)
-        return _Section({} if value is None else value, self.at(key), known)
-
-    def sections(self, key: str, known: tuple[str, ...]) -> list[_Section]:
-        value = self._given.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self._wrong(key, "a list")
-        return [_Section(item, f"{self.at(key)}[{number}]", known) for number, item in enumerate(value)]
-
-    def _wrong(self, key: str, wanted: str) -> FleetError:
-        return FleetError(self.at(key), f"is {_kind(self._given[key])}; it has to be {wanted}")
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (dict, list)):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return f"{value!r}"

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gce_emulator.cli import main
-from gce_emulator.fleet import Fleet, FleetError, Scheduling, load, parse
+from gce_emulator.fleet import Fleet, Scheduling, load, parse
+from gce_emulator.fleet_section import FleetError
 
 WEB = {"name": "web-1"}
 
@@ -107,7 +108,7 @@ MISTAKES = [
     ),
     (
         "instances: [{name: a, attributes: {a.b: c}}]",
-        "instances[0].attributes: has the key 'a.b', which does not match [a-zA-Z0-9_-]{1,128}",
+        "instances[0].attributes: has the key 'a.b', which does not match [a-zA-Z0-9-_]{1,128}",
     ),
     ("instances: [{name: a, accelerators: [{count: 1}]}]", "instances[0].accelerators[0].type: is missing"),
     (

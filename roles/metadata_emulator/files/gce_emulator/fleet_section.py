@@ -1,0 +1,174 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A mapping of the fleet file, read strictly: every mistake is told with its place in the file."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from . import custom_metadata
+
+NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
+
+
+class FleetError(Exception):
+    """A fleet file that cannot be used. `place` is where, as `instances[0].zone`; empty for the file as a whole."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+        self.place = place
+
+
+class Section:
+    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of an error."""
+
+    def __init__(self, given: Any, place: str, known: tuple[str, ...]) -> None:
+        self.place = place
+        if not isinstance(given, dict):
+            raise FleetError(place, f"is {_kind(given)}; it has to be a mapping")
+        for key in given:
+            if key not in known:
+                near = difflib.get_close_matches(str(key), known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(known)}"
+                raise FleetError(self.at(str(key)), f"is not a key that is known here; {hint}")
+        self._given = given
+
+    def at(self, key: str) -> str:
+        return f"{self.place}.{key}" if self.place else key
+
+    def has(self, key: str) -> bool:
+        return self._given.get(key) is not None
+
+    def text(
+        self, key: str, default: str | None, pattern: re.Pattern[str] | None = None, *, empty: bool = False
+    ) -> str:
+        value = self._given.get(key)
+        if value is None:
+            if default is None:
+                raise FleetError(self.at(key), "is missing")
+            return default
+        if not isinstance(value, str):
+            raise self._wrong(key, "a string")
+        if not value and not empty:
+            raise FleetError(self.at(key), "is empty")
+        if pattern is not None and not pattern.fullmatch(value):
+            raise FleetError(self.at(key), f"is {value!r}, which does not match {pattern.pattern}")
+        return value
+
+    def choice(self, key: str, default: str, known: tuple[str, ...]) -> str:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if value == {} and "{}" in known:
+            return "{}"
+        # YAML reads 503 as a number.
+        if isinstance(value, bool) or str(value) not in known:
+            raise FleetError(self.at(key), f"is {value!r}; it can be {', '.join(known)}")
+        return str(value)
+
+    def integer(self, key: str, default: int, low: int, high: int) -> int:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self._wrong(key, "a whole number")
+        if not low <= value <= high:
+            raise FleetError(self.at(key), f"is {value}; it can be {low} to {high}")
+        return value
+
+    def port(self, key: str) -> int:
+        return self.integer(key, 0, 0, 65535)
+
+    def seconds(self, key: str, default: float, *, least: float = 0.0) -> float:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, (int, float)) or isinstance(value, bool):
+            raise self._wrong(key, "a number")
+        if not least <= value <= 1e9:
+            raise FleetError(self.at(key), f"is {value}; it can be {least:g} to 1e9")
+        return float(value)
+
+    def flag(self, key: str, default: bool) -> bool:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, bool):
+            raise self._wrong(key, "true or false")
+        return value
+
+    def strings(self, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        value = self._given.get(key)
+        if value is None:
+            return default
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list of strings")
+        for number, item in enumerate(value):
+            if not isinstance(item, str):
+                raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it has to be a string")
+        return tuple(value)
+
+    def strings_by_name(self, key: str) -> dict[str, str]:
+        value = self._given.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(key, "a mapping of strings")
+        for name, item in value.items():
+            if not isinstance(name, str) or not isinstance(item, str):
+                # Booleans and numbers are not converted: whether true becomes TRUE or true is the writer's business.
+                raise FleetError(
+                    f"{self.at(key)}.{name}", f"is {_kind(item)}; it has to be a string, so put it in quotes"
+                )
+        return dict(value)
+
+    def attributes(self, key: str) -> dict[str, str]:
+        attributes = self.strings_by_name(key)
+        for name, value in attributes.items():
+            pattern, size = custom_metadata.KEY, len(value.encode())
+            if not pattern.fullmatch(name):
+                raise FleetError(self.at(key), f"has the key {name!r}, which does not match {pattern.pattern}")
+            if size > custom_metadata.LARGEST_VALUE:
+                raise FleetError(
+                    f"{self.at(key)}.{name}", f"has {size} bytes; the most is {custom_metadata.LARGEST_VALUE}"
+                )
+        return attributes
+
+    def attributes_by_name(self, key: str) -> dict[str, dict[str, str]]:
+        """Mappings of attributes, by the names of zones."""
+        zones = self._given.get(key)
+        if zones is None:
+            return {}
+        if not isinstance(zones, dict):
+            raise self._wrong(key, "a mapping")
+        for zone in zones:
+            if not isinstance(zone, str) or not NAME.fullmatch(zone):
+                raise FleetError(self.at(key), f"has {zone!r}, which is no name of a zone")
+        return {zone: Section(zones, self.at(key), tuple(zones)).attributes(zone) for zone in zones}
+
+    def section(self, key: str, known: tuple[str, ...]) -> Section:
+        value = self._given.get(key)
+        return Section({} if value is None else value, self.at(key), known)
+
+    def sections(self, key: str, known: tuple[str, ...]) -> list[Section]:
+        value = self._given.get(key)
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            raise self._wrong(key, "a list")
+        return [Section(item, f"{self.at(key)}[{number}]", known) for number, item in enumerate(value)]
+
+    def _wrong(self, key: str, wanted: str) -> FleetError:
+        return FleetError(self.at(key), f"is {_kind(self._given[key])}; it has to be {wanted}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (dict, list)):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return f"{value!r}"
