@@ -40,8 +40,9 @@ notes:
 options:
   metadata_host:
     env:
-      - name: GCE_METADATA_HOST
+      # Ansible takes the last one that is set.
       - name: GCE_METADATA_ROOT
+      - name: GCE_METADATA_HOST
     ini:
       - section: gce_guest
         key: metadata_host

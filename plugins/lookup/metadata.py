@@ -165,14 +165,29 @@ class LookupModule(TermLookup):
             raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
 
     def _server(self) -> MetadataServer:
-        host = self.get_option("metadata_host")
+        host, origin = self.get_option_and_origin("metadata_host")
         retry_for, timeout = self.seconds("retry_for"), self.seconds("request_timeout")
         if not 0 < timeout < math.inf:
             raise AnsibleLookupError(
                 f"request_timeout is {timeout:g}, but the seconds of one try are a finite number above 0."
             )
         # An empty variable is an unset one, as it is for google-auth.
-        return _cache.server(str(host) if host else None, None if retry_for == math.inf else retry_for, timeout)
+        return _cache.server(
+            str(host) if host else None,
+            None if retry_for == math.inf else retry_for,
+            timeout,
+            host_origin=_named_origin(origin),
+        )
+
+
+def _named_origin(origin: str) -> str:
+    """What to call the place that Ansible has metadata_host from."""
+    if origin == "Direct":
+        return "the option metadata_host"
+    for kind, title in (("var: ", "the variable "), ("env: ", "the environment variable ")):
+        if origin.startswith(kind):
+            return title + origin.removeprefix(kind)
+    return f"the setting metadata_host in {origin}"
 
 
 def shortened(value: Any) -> Any:

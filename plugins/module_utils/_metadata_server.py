@@ -105,15 +105,16 @@ class Answer:
 class MetadataServer:
     """The metadata server, asked over one kept-alive connection for each thread.
 
-    ``retry_for``: how many seconds, counted from a call's first failure, that call tries again; None is for ever, 0 not
-    at all. ``timeout``: seconds for one try of a call that does not wait. ``on_retry`` hears of each failure that is
-    tried again, and of the pause before it.
+    ``host_origin``: what errors call the place that ``host`` comes from. ``retry_for``: how many seconds, counted from
+    a call's first failure, that call tries again; None is for ever, 0 not at all. ``timeout``: seconds for one try of a
+    call that does not wait. ``on_retry`` hears of each failure that is tried again, and of the pause before it.
     """
 
     def __init__(
         self,
         host: str | None = None,
         *,
+        host_origin: str = "the setting metadata_host",
         retry_for: float | None = 10.0,
         timeout: float = 5.0,
         environ: Mapping[str, str] | None = None,
@@ -122,7 +123,7 @@ class MetadataServer:
         random: Callable[[], float] = _random.random,
         on_retry: Callable[[MetadataError, float], None] | None = None,
     ) -> None:
-        written, self._host_origin = _chosen_host(host, os.environ if environ is None else environ)
+        written, self._host_origin = _chosen_host(host, host_origin, os.environ if environ is None else environ)
         self._name, self._port = _parse_host(written, self._host_origin)
         self.host = _joined_host(self._name, self._port)
         self._retry_for = retry_for
@@ -398,10 +399,10 @@ def _remedy(text: str) -> str:
     return ""
 
 
-def _chosen_host(host: str | None, environ: Mapping[str, str]) -> tuple[str, str]:
+def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str]:
     """The host as written, and who wrote it. An empty variable is an unset one, as it is for google-auth."""
     if host is not None:
-        return host, "the argument host"
+        return host, host_origin
     for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):
         if environ.get(variable):
             return environ[variable], f"the environment variable {variable}"

@@ -81,6 +81,7 @@ def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
         module.fail_json(msg=f"request_timeout is {timeout:g}, but the seconds of one try are a finite number above 0.")
     return MetadataServer(
         module.params["metadata_host"],
+        host_origin="the option metadata_host",
         **{"retry_for": None if retry_for == math.inf else retry_for, "timeout": timeout, **changes},
     )
 

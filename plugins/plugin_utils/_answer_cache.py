@@ -22,17 +22,24 @@ class AnswerCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._servers: dict[tuple[str | None, float | None, float], MetadataServer] = {}
+        self._servers: dict[tuple[str | None, float | None, float, str], MetadataServer] = {}
         self._answers: dict[tuple[str, str, bool], tuple[float, Answer | NotFound]] = {}
         # A connection cannot be shared with the process that it was inherited from: the two would take each other's
         # answers.
         os.register_at_fork(after_in_child=self._servers.clear)
 
-    def server(self, host: str | None, retry_for: float | None, timeout: float) -> MetadataServer:
+    def server(
+        self,
+        host: str | None,
+        retry_for: float | None,
+        timeout: float,
+        *,
+        host_origin: str = "the option metadata_host",
+    ) -> MetadataServer:
         """A client, with the connection that it has open already."""
-        key = (host, retry_for, timeout)
+        key = (host, retry_for, timeout, host_origin)
         if key not in self._servers:
-            self._servers[key] = MetadataServer(host, retry_for=retry_for, timeout=timeout)
+            self._servers[key] = MetadataServer(host, host_origin=host_origin, retry_for=retry_for, timeout=timeout)
         return self._servers[key]
 
     def get(self, server: MetadataServer, path: str, *, recursive: bool, max_age: float) -> Answer:

@@ -82,7 +82,7 @@ def test_one_table_of_the_whole_fleet(tmp_path: Path) -> None:
     ]
     assert batch[2:7] == ["us-central1-a", "e2-medium", "SPOT", "preempt", "-"]
     assert batch[-1].split()[-2:] == ["preempt", "window?"]
-    assert lost[0].startswith("lost: The argument host is 'not a host', which is not a host")
+    assert lost[0].startswith("lost: The option metadata_host is 'not a host', which is not a host")
     assert "changed=0" in output
     assert "hunter2" not in output
     assert "WARNING" not in output

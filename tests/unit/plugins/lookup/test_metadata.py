@@ -214,6 +214,27 @@ class TestBadInput:
     def test_a_host_that_does_not_resolve(self, emulator: Emulator, worker: Worker) -> None:
         said = refusal(worker, "instance/name", metadata_host="nowhere.invalid", retry_for=0)
         assert "could not be resolved" in said
+        assert "Check the option metadata_host." in said
+
+    def test_a_host_in_a_variable(self, emulator: Emulator, worker: Worker) -> None:
+        with pytest.raises(TemplateFailed, match="The variable gce_guest_metadata_host is 'a b'"):
+            worker("lookup('gce.guest.metadata', 'instance/name')", gce_guest_metadata_host="a b")
+
+    @pytest.mark.parametrize("name", ["GCE_METADATA_HOST", "GCE_METADATA_ROOT"])
+    def test_a_host_in_the_environment(self, collections_path: Path, name: str) -> None:
+        environment = {"GCE_METADATA_HOST": "", name: "nowhere.invalid"}
+        with TemplateProcess(collections_path, environment) as misled:
+            said = refusal(misled, "instance/name", retry_for=0)
+        assert f"Check the environment variable {name}." in said
+
+    def test_a_host_in_ansibles_configuration(
+        self, collections_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.delenv("GCE_METADATA_HOST", raising=False)
+        config = tmp_path / "ansible.cfg"
+        config.write_text("[gce_guest]\nmetadata_host = a b\n", encoding="utf-8")
+        with TemplateProcess(collections_path, {"ANSIBLE_CONFIG": str(config)}) as misled:
+            assert f"The setting metadata_host in {config} is 'a b'" in refusal(misled, "instance/name")
 
     def test_a_host_that_is_no_metadata_server(self, emulator: Emulator, worker: Worker) -> None:
         host = emulator.control.url.removeprefix("http://")
@@ -248,6 +269,11 @@ class TestOptions:
         with TemplateProcess(collections_path, environment) as configured:
             found = lookup(configured, "instance/name", "instance/attributes/nothing", function="query")
         assert found == ["web-2"]
+
+    def test_by_environment_in_the_order_of_googles_own_tools(self, emulator: Emulator, collections_path: Path) -> None:
+        environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"], "GCE_METADATA_ROOT": emulator.metadata["web-2"]}
+        with TemplateProcess(collections_path, environment) as configured:
+            assert lookup(configured, "instance/name") == "web-1"
 
 
 class TestCache:

@@ -462,7 +462,7 @@ FAILURES: dict[str, tuple[bytes | Script, type[MetadataError], str]] = {
     "no flavor": (
         NONE.replace(b"metadata-flavor", b"server"),
         NotMetadataServer,
-        r"without Metadata-Flavor: Google \(status 200, Server: Google\)\. Check the argument host\.",
+        r"without Metadata-Flavor: Google \(status 200, Server: Google\)\. Check the setting metadata_host\.",
     ),
     "404 without flavor": (http_answer("404 Not Found", metadata_flavor=""), NotMetadataServer, "status 404"),
     "no content": (http_answer("204 No Content"), NotMetadataServer, "does not answer this way"),
@@ -748,21 +748,30 @@ class TestHost:
         ],
     )
     def test_refuses_what_is_none_and_says_who_wrote_it(self, written: str) -> None:
-        with pytest.raises(BadRequest, match=r"^The argument host is .*, which is not a host: write name, name:port"):
+        with pytest.raises(
+            BadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
+        ):
             Client(written)
         with pytest.raises(BadRequest, match=r"^The environment variable GCE_METADATA_ROOT is "):
             Client(None, environ={"GCE_METADATA_ROOT": written})
 
     def test_refuses_an_empty_argument(self) -> None:
-        with pytest.raises(BadRequest, match=r"^The argument host is ''"):
+        with pytest.raises(BadRequest, match=r"^The setting metadata_host is ''"):
             Client("")
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70 + ".b"])
     def test_a_name_that_does_not_resolve(self, name: str) -> None:
         with pytest.raises(
-            Unavailable, match=rf"the name {name} could not be resolved \(.*\). Check the argument host\.$"
+            Unavailable, match=rf"the name {name} could not be resolved \(.*\). Check the setting metadata_host\.$"
         ):
             Client(name, retry_for=0).get("instance/name")
+
+    def test_comes_from_where_the_caller_says(self) -> None:
+        origin = {"host_origin": "the variable that_one"}
+        with pytest.raises(BadRequest, match=r"^The variable that_one is 'a b'"):
+            Client("a b", **origin)
+        with pytest.raises(Unavailable, match=r"Check the variable that_one\.$"):
+            Client("no-such-host.invalid", retry_for=0, **origin).get("instance/name")
 
 
 @given(

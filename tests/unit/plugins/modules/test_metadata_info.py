@@ -269,7 +269,7 @@ class TestBadInput:
         result = read("instance/name", metadata_host="nowhere.invalid", retry_for=0)
         assert result.failed
         assert "nowhere.invalid" in result["msg"]
-        assert "Check the argument host" in result["msg"]
+        assert "Check the option metadata_host" in result["msg"]
 
     @pytest.mark.parametrize("host", ["", "ftp://x", "a b", "host:99999"])
     def test_a_host_that_is_none(self, emulator: EmulatorProcess, host: str) -> None:

@@ -153,7 +153,7 @@ class TestBadInput:
 
     def test_a_host_that_does_not_resolve(self, emulator: EmulatorProcess) -> None:
         result = wait(ROLE, state="present", timeout=300, retry_for=0, metadata_host="nowhere.invalid")
-        assert "Check the argument host" in result["msg"]
+        assert "Check the option metadata_host" in result["msg"]
 
     def test_guest_attributes_that_are_disabled(self, emulator: EmulatorProcess) -> None:
         emulator.control.remove("web-1", "instance/attributes/enable-guest-attributes")

@@ -141,6 +141,14 @@ def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
         assert watch.now - 1000.0 < 2.0
 
 
+def test_what_is_not_the_metadata_server_is_told_with_the_setting_that_leads_to_it() -> None:
+    with watching(answering(WEB_PAGE)) as watch:
+        watch.turn()
+        failed = watch.posted[0]
+        assert isinstance(failed, Failed)
+        assert failed.reason.endswith("Check the setting metadata_host.")
+
+
 def test_an_outage_of_an_hour_is_survived() -> None:
     """field: 503 from the metadata server kills the handler (8 of 400 pods at once)."""
     with watching(answering(*[UNAVAILABLE] * 5000, MIGRATE)) as watch:
