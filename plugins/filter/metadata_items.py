@@ -17,7 +17,7 @@ options:
   _input:
     description:
       - Keys and their values. Booleans become V(TRUE) and V(FALSE), numbers become text.
-      - What is neither text nor a number nor a boolean is refused.
+      - What is neither text nor a finite number nor a boolean is refused.
     type: dict
     required: true
 seealso:

@@ -7,6 +7,7 @@ Private to the collection: it may change at any time. Standard library only.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -186,6 +187,10 @@ def _text(key: str, value: Any) -> str:
         return value
     if isinstance(value, bool):
         return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CustomMetadataError(
+            f"The value of {key!r} is {value}, which is no finite number. Make it text if meant so."
+        )
     if isinstance(value, (int, float)):
         return str(value)
     raise CustomMetadataError(

@@ -81,6 +81,12 @@ class TestItems:
         assert "The value of 'a' is neither text" in said
         assert "hunter2" not in said
 
+    @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+    def test_numbers_that_are_none(self, template: TemplateProcess, number: str) -> None:
+        assert f"The value of 'a' is {number}, which is no finite number" in refusal(
+            template, "metadata_items", {"a": float(number)}
+        )
+
     @pytest.mark.parametrize("key", ["", "a b", "ä", "a/b", "a" * 129])
     def test_keys_that_are_none(self, template: TemplateProcess, key: str) -> None:
         assert "A key of custom metadata has" in refusal(template, "metadata_items", {key: "x"})

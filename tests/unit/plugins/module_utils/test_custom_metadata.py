@@ -34,6 +34,11 @@ class TestTexts:
         with pytest.raises(CustomMetadataError, match="'role' is neither text nor a number nor a boolean"):
             texts_of({"role": value})
 
+    @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
+    def test_are_not_made_of_numbers_that_are_none(self, number: str) -> None:
+        with pytest.raises(CustomMetadataError, match=f"'role' is {number}, which is no finite number"):
+            texts_of({"role": float(number)})
+
     @pytest.mark.parametrize("key", ["", "a b", "a.b", "ü", "a/b", "x" * 129])
     def test_need_a_key_that_the_api_takes(self, key: str) -> None:
         with pytest.raises(CustomMetadataError, match="has up to 128 letters"):
