@@ -13,14 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
 
 from ._compute_api import DEFAULT_CONCURRENCY, DEFAULT_REQUESTS_PER_MINUTE, ComputeApi, MissingLibrary, connect
 from ._compute_errors import ComputeError
 from ._custom_metadata import CustomMetadataError
-from ._secrets import REDACTED
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -91,23 +90,6 @@ def compute_api(module: AnsibleModule, **changes: Any) -> Iterator[ComputeApi]:
         yield api
     finally:
         api.close()
-
-
-class DiscreetModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types
-    """A module that does not repeat the values of its option `metadata`, not even when it refuses its options."""
-
-    def exit_json(self, **result: Any) -> NoReturn:
-        super().exit_json(**self._discreet(result))
-        raise SystemExit  # never, but for those who check types
-
-    def fail_json(self, msg: str, **result: Any) -> NoReturn:
-        super().fail_json(msg, **self._discreet(result))
-        raise SystemExit
-
-    def _discreet(self, result: dict[str, Any]) -> dict[str, Any]:
-        metadata = self.params.get("metadata")
-        hidden = dict.fromkeys(metadata, REDACTED) if isinstance(metadata, Mapping) else metadata and REDACTED
-        return {"invocation": {"module_args": {**self.params, "metadata": hidden}}, **result}
 
 
 def each(api: ComputeApi, items: Sequence[_Item], do: Callable[[_Item], _Result]) -> list[_Result | ComputeError]:

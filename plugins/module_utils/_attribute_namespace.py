@@ -244,8 +244,8 @@ def _text_of(key: str, value: Any) -> str:
         return "TRUE" if value else "FALSE"
     if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
         return str(value)
-    what = "null" if value is None else f"a {type(value).__name__}"
+    what = "null" if value is None else str(value) if isinstance(value, float) else f"a {type(value).__name__}"
     raise GuestAttributeError(
-        f"The value of the guest attribute {key!r} is {what}, but it has to be a text, a number or a boolean. "
+        f"The value of the guest attribute {key!r} is {what}, but it has to be a text, a finite number or a boolean. "
         "The filter to_json makes a text of anything."
     )

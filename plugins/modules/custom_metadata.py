@@ -256,6 +256,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -263,7 +264,6 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
-    DiscreetModule,
     compute_api,
     each,
     failing,
@@ -277,6 +277,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
     plan,
     texts_of,
 )
+from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
 from ansible_collections.gce.guest.plugins.module_utils._instances import select, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     InstanceStore,
@@ -336,7 +337,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         required_if=[("scope", "zonal", ["zone"]), ("scope", "instance", ["instance", "instances", "filter"], True)],
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
-    module = spec.create_module(kind=DiscreetModule)
+    module = spec.create_module(kind=partial(DiscreetModule, "metadata"))
     with failing(module):
         scope, patterns, planner = checked_scope(module), secret_patterns(module), wanted_plan(module)
         with compute_api(module, clock=clock, sleep=sleep) as api:

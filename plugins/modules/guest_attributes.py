@@ -45,7 +45,7 @@ options:
     description:
       - The attributes and their values, which are at most 256 KiB each.
       - A value is a text, or a number or a boolean, which are written as text. Booleans become V(TRUE) and V(FALSE), as
-        the metadata server writes its own. Anything else is refused.
+        the metadata server writes its own. Anything else is refused, and so is a number that is not finite.
       - With O(state=absent), the values do not matter, and can be left empty.
       - Needed unless everything is deleted with O(state=absent) and O(purge=true).
     type: dict
@@ -71,9 +71,9 @@ options:
 notes:
   - Keys that are not to be changed are never written, so that plays which write different keys of one namespace at the
     same time do not lose anything of each other. Of two plays that write the same key, the last one wins.
-  - Every process of the VM can read and write guest attributes. They are no place for secrets. In what the module
-    returns, the values of O(attributes) whose keys look like secrets are redacted. For a value that must not be logged
-    anywhere, set C(no_log=true).
+  - Every process of the VM can read and write guest attributes. They are no place for secrets. What the module returns
+    does not repeat what O(attributes) it was called with, and in its diff, values whose keys look like secrets are
+    redacted. For a value that must not be logged anywhere, set C(no_log=true).
 seealso:
   - name: Setting and querying guest attributes
     description: What Google says about guest attributes.
@@ -174,6 +174,7 @@ seconds:
 import time
 from collections.abc import Callable
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -184,6 +185,7 @@ from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace imp
     plan,
     texts_of,
 )
+from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
 from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import (
     DIRECTORY,
     GuestAttributeError,
@@ -213,7 +215,8 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         },
         required_if=[("state", "present", ["attributes"]), ("purge", False, ["attributes"])],
     )
-    module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
+    spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC)
+    module = spec.create_module(kind=partial(DiscreetModule, "attributes"))
     with failing(module, GuestAttributeError):
         result = run(module, clock, sleep)
     module.exit_json(**result)
@@ -221,11 +224,9 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
 
 def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[float], None]) -> dict[str, Any]:
     params = module.params
-    # What the module was called with is part of its result, or of its failure.
-    attributes, params["attributes"] = params["attributes"] or {}, None
+    is_present = params["state"] == "present"
+    texts = checked(params["namespace"], params["attributes"] or {}, present=is_present)
     hide = redaction(module)
-    params["attributes"] = hide(attributes)
-    texts = checked(params["namespace"], attributes, present=params["state"] == "present")
     if not params["max_wait"] >= 0:
         module.fail_json(msg=f"max_wait is {params['max_wait']:g}, but seconds to wait cannot be less than 0.")
     with closing(metadata_server(module, clock=clock, sleep=sleep, on_retry=leave_rate_alone)) as server:
@@ -237,7 +238,7 @@ def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[floa
             clock=clock,
             sleep=sleep,
         )
-        changes = plan(namespace.read(), texts, present=params["state"] == "present", purge=params["purge"])
+        changes = plan(namespace.read(), texts, present=is_present, purge=params["purge"])
         namespace.refuse_to_take_long(changes)
         overtaken = [] if module.check_mode else carried_out(module, namespace, changes)
     result = {

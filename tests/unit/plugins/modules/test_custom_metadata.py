@@ -226,6 +226,7 @@ class TestRefusedBeforeAnythingIsSent:
             ({"metadata": {"a": "b"}, "filter": ""}, "filter is empty"),
             ({"metadata": {"a": "b"}, "instance": ""}, "instance is empty"),
             ({"metadata": {"db-password": "hunter2"}, "instance": "web-1", "filter": "a"}, "mutually exclusive"),
+            ({"metadatum": {"db-password": "hunter2"}}, "Unsupported parameters"),
             ({"metadata": {"a": "b"}, "timeout": -1}, "timeout is -1"),
             ({"metadata": {"a": "b"}, "secret_patterns": ["("]}, "not a regular expression"),
             ({"metadata": {"a": "b"}, "requests_per_minute": -1}, "requests_per_minute is -1"),

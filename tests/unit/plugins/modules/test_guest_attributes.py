@@ -30,6 +30,7 @@ FLEET: dict[str, Any] = {
         {"name": "off"},
     ]
 }
+NOT_GIVEN = object()
 WRITES = ("PUT", "DELETE")
 MANY = {f"key-{number:02}": str(number) for number in range(30)}
 
@@ -44,9 +45,9 @@ class Guest:
         self._emulator = emulator
         self.before_sleeping: Callable[[], object] = lambda: None
 
-    def run(self, attributes: Any = None, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:
+    def run(self, attributes: Any = NOT_GIVEN, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:
         """The module's result for these attributes of the namespace `ns`."""
-        given = {} if attributes is None else {"attributes": attributes}
+        given = {} if attributes is NOT_GIVEN else {"attributes": attributes}
         # What does not count for a budget is not what these tests are about.
         whole = {"namespace": "ns", "metadata_host": self.host, "request_timeout": 30, **given, **parameters}
         return run_module(self.module(), whole, check=check, diff=diff)
@@ -169,9 +170,10 @@ class TestAbsent:
         assert not guest.run({"a": None}, state="absent")["changed"]
         assert guest.writes() == []
 
-    def test_with_purge_deletes_the_namespace(self, guest: Guest) -> None:
+    @pytest.mark.parametrize("attributes", [NOT_GIVEN, None, {}])
+    def test_with_purge_deletes_the_namespace(self, guest: Guest, attributes: Any) -> None:
         guest.set(a="1", b="2")
-        assert guest.run(state="absent", purge=True)["deleted"] == ["a", "b"]
+        assert guest.run(attributes, state="absent", purge=True)["deleted"] == ["a", "b"]
         assert guest.attributes == {}
 
 
@@ -382,7 +384,14 @@ class TestBadInput:
             ({"attributes": {"a": ["x"]}}, "The value of the guest attribute 'a' is a list, but it has to be a text"),
             ({"attributes": {"a": {"b": 1}}}, "The value of the guest attribute 'a' is a dict"),
             ({"attributes": {"a": None}}, "The value of the guest attribute 'a' is null"),
-            ({"attributes": {"a": float("nan")}}, "The value of the guest attribute 'a' is a float"),
+            (
+                {"attributes": {"a": float("nan")}},
+                "The value of the guest attribute 'a' is nan, but it has to be a text, a",
+            ),
+            (
+                {"attributes": {"a": float("-inf")}},
+                "'a' is -inf, but it has to be a text, a finite number or a boolean",
+            ),
             ({"attributes": {"a!": None}, "state": "absent"}, "The key of a guest attribute is 'a!'"),
             ({}, "state is present but all of the following are missing: attributes"),
             ({"state": "absent"}, "all of the following are missing: attributes"),
@@ -418,9 +427,28 @@ class TestSecrets:
         assert "hunter2" not in result.printed
         assert result["diff"]["after"] == {"db-password": "[redacted]", "user": "alice"}
 
-    @pytest.mark.parametrize("extra", [{"secret_patterns": ["("]}, {"max_wait": -1}, {"metadata_host": "a b"}])
+    @pytest.mark.parametrize(
+        "extra",
+        [
+            {"secret_patterns": ["("]},
+            {"max_wait": -1},
+            {"metadata_host": "a b"},
+            {"state": "bogus"},
+            {"bogus": 1},
+            {"attribute": {"db-password": "hunter2"}},
+            {"purge": "hunter"},
+        ],
+    )
     def test_are_in_no_error(self, guest: Guest, extra: dict[str, Any]) -> None:
         result = guest.run({"db-password": "hunter2"}, **extra)
+        assert result.failed
+        assert "hunter2" not in result.printed
+
+    @pytest.mark.parametrize(
+        "attributes", ["db-password=hunter2", '{"db-password": "hunter2"}', "hunter2", ["hunter2"]]
+    )
+    def test_are_in_no_error_however_they_are_written(self, guest: Guest, attributes: Any) -> None:
+        result = guest.run(attributes, state="bogus")
         assert result.failed
         assert "hunter2" not in result.printed
 
