@@ -47,7 +47,8 @@ options:
       - A value is a text, or a number or a boolean, which are written as text. Booleans become V(TRUE) and V(FALSE), as
         the metadata server writes its own. Anything else is refused, and so is a number that is not finite.
       - With O(state=absent), the values do not matter, and can be left empty.
-      - Needed unless everything is deleted with O(state=absent) and O(purge=true).
+      - Needed unless everything is deleted with O(state=absent) and O(purge=true). If there are to be none, this has to
+        be an empty dictionary, and not null.
     type: dict
   state:
     description: Whether the attributes are to have these values, or not to be there.
@@ -225,6 +226,12 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
 def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[float], None]) -> dict[str, Any]:
     params = module.params
     is_present = params["state"] == "present"
+    # For Ansible, an option that is null is there. Here it would empty a namespace for a variable that is not defined.
+    if params["attributes"] is None and (is_present or not params["purge"]):
+        module.fail_json(
+            msg="attributes is null, which does not say which attributes are meant. Give a dictionary of them, and {} "
+            "for none. To delete everything in the namespace, set state=absent and purge=true."
+        )
     texts = checked(params["namespace"], params["attributes"] or {}, present=is_present)
     hide = redaction(module)
     if not params["max_wait"] >= 0:
