@@ -116,6 +116,7 @@ class TestQuery:
 
     def test_that_is_none_is_refused_before_anything_is_sent(self, emulator: Emulator, worker: Worker) -> None:
         assert "'a[' is not a JMESPath expression" in refusal(worker, "instance/name", query="a[")
+        assert "calls nofunc, which is no function" in refusal(worker, "instance/name", query="nofunc(@)")
         assert emulator.control.journal() == []
 
     def test_that_does_not_fit(self, emulator: Emulator, worker: Worker) -> None:

@@ -120,10 +120,13 @@ class TestQuery:
         result = read("instance/name", "instance/zone", query="length(@) > `5`")
         assert [answer["value"] for answer in result["answers"]] == [False, True]
 
-    def test_that_is_no_expression_is_refused_before_anything_is_sent(self, emulator: EmulatorProcess) -> None:
-        result = read("instance/name", query="a[")
+    @pytest.mark.parametrize("query", ["a[", "nofunc(@)", "length(@, @)"])
+    def test_that_is_no_expression_is_refused_before_anything_is_sent(
+        self, emulator: EmulatorProcess, query: str
+    ) -> None:
+        result = read("instance/name", query=query)
         assert result.failed
-        assert "'a['" in result["msg"]
+        assert f"The query {query!r} " in result["msg"]
         assert emulator.control.journal() == []
 
     def test_that_does_not_fit(self, emulator: EmulatorProcess) -> None:
