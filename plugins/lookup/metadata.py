@@ -58,6 +58,8 @@ notes:
   - Access tokens and identity tokens are never returned, whatever the options. M(gce.guest.metadata_info) asks for an
     identity token by its option O(gce.guest.metadata_info#module:audience).
   - The values are data. Templates in them are not evaluated.
+  - The values are text. Each byte of a guest attribute that is not UTF-8 becomes U+FFFD, with a warning, so that such
+    a value is not to be written to a file.
 """
 
 EXAMPLES = r"""
@@ -107,6 +109,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
+from ansible.utils.display import Display
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import (
     MetadataError,
     MetadataServer,
@@ -121,6 +124,7 @@ from ansible_collections.gce.guest.plugins.plugin_utils._lookup_base import Term
 _RESOURCE_NAME = re.compile(r"(?:https://[^/\s]+/compute/[^/\s]+/)?projects/[^/\s]+(?:/[^/\s]+)*/([^/\s]+)")
 
 _cache = AnswerCache()
+_display = Display()
 
 
 class LookupModule(TermLookup):
@@ -149,7 +153,12 @@ class LookupModule(TermLookup):
                 raise AnsibleLookupError(f"Cannot read {path}: {_reason_to_refuse(path)}")
 
         def refine(value: Any, path: str) -> Any:
-            value = as_unicode(value)
+            unicode_value = as_unicode(value)
+            if unicode_value != value:
+                _display.warning(
+                    f"{path or 'The tree'} holds bytes that are not UTF-8. Each of them is shown as U+FFFD."
+                )
+                value = unicode_value
             if is_typed:
                 value = typed(value, path)
             # Before the query, which could move a secret to where nobody knows it.

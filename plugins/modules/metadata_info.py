@@ -91,6 +91,7 @@ seealso:
     plugin_type: lookup
 notes:
   - Access tokens are never returned, whatever the options.
+  - Values are text. Each byte of a guest attribute that is not UTF-8 becomes U+FFFD, with a warning.
 """
 
 EXAMPLES = r"""

@@ -4,10 +4,13 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
 
 from support.emulator import EmulatorProcess
 from support.playbook import examples, run_play
@@ -62,6 +65,15 @@ class TestValues:
     def test_custom_values_come_byte_for_byte(self, emulator: Emulator, worker: Worker, value: str) -> None:
         emulator.control.set("web-1", "instance/attributes/note", value)
         assert lookup(worker, "instance/attributes/note") == value
+
+    @pytest.mark.parametrize("path", ["instance/guest-attributes/app/raw", "instance/guest-attributes/"])
+    def test_bytes_that_are_no_text_are_told_of(self, emulator: Emulator, worker: Worker, path: str) -> None:
+        with closing(MetadataServer(emulator.metadata["web-1"])) as server:
+            server.put("instance/guest-attributes/app/raw", b"a\xff")
+        assert "a\N{REPLACEMENT CHARACTER}" in json.dumps(lookup(worker, path), ensure_ascii=False)
+        assert worker.warnings == [f"{path} holds bytes that are not UTF-8. Each of them is shown as U+FFFD."]
+        assert lookup(worker, "instance/name") == "web-1"
+        assert worker.warnings == []
 
     def test_proxies_of_the_environment_are_not_used(self, emulator: Emulator, collections_path: Path) -> None:
         """field: proxies of the environment used for the metadata server."""
