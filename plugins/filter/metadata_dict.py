@@ -18,7 +18,7 @@ options:
     description:
       - The list of items, or the C(metadata) of an instance or the C(commonInstanceMetadata) of a project that holds
         one. Where those hold none, as they do when there is no custom metadata, the dictionary is empty.
-      - The same key twice is refused.
+      - Any other dictionary is refused, such as a whole instance. So is the same key twice.
     type: raw
     required: true
 seealso:
@@ -54,8 +54,17 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import CustomMetadataError, as_dict
 
+# What the API's resource Metadata has.
+RESOURCE = frozenset({"fingerprint", "items", "kind"})
+
 
 def metadata_dict(value: Any) -> dict[str, str]:
+    if isinstance(value, Mapping) and "items" not in value and value.keys() - RESOURCE:
+        # Without the values, which may be secrets.
+        raise AnsibleFilterError(
+            f"The dictionary is no metadata: it has {', '.join(sorted(map(str, value)))}, and no items. "
+            "Of an instance, take its metadata, and of a project, its commonInstanceMetadata."
+        )
     items = value.get("items") or [] if isinstance(value, Mapping) else value
     if isinstance(items, (str, bytes)) or not isinstance(items, Sequence):
         raise AnsibleFilterError("metadata_dict needs a list of items, or a dictionary in which items is one.")

@@ -101,9 +101,19 @@ class TestDict:
         items = [{"key": "role", "value": "web"}, {"key": "empty"}]
         assert template("value | gce.guest.metadata_dict", value=items) == {"role": "web", "empty": ""}
 
-    @pytest.mark.parametrize("metadata", [{}, {"fingerprint": "x"}, {"items": []}, {"items": None}])
+    @pytest.mark.parametrize(
+        "metadata", [{}, {"fingerprint": "x", "kind": "compute#metadata"}, {"items": []}, {"items": None}]
+    )
     def test_of_metadata_without_items(self, template: TemplateProcess, metadata: dict[str, Any]) -> None:
         assert template("value | gce.guest.metadata_dict", value=metadata) == {}
+
+    @pytest.mark.parametrize(
+        "value", [{"role": "web"}, {"name": "web-1", "metadata": {"items": [{"key": "role", "value": "web"}]}}]
+    )
+    def test_of_a_dictionary_that_is_no_metadata(self, template: TemplateProcess, value: dict[str, Any]) -> None:
+        said = refusal(template, "metadata_dict", value)
+        assert f"has {', '.join(sorted(value))}, and no items" in said
+        assert "web" not in said
 
     def test_of_metadata_with_items(self, template: TemplateProcess) -> None:
         metadata = {"kind": "compute#metadata", "items": [{"key": "role", "value": "{{ 'we' ~ 'b' }}"}]}
