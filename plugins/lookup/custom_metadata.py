@@ -90,7 +90,6 @@ _list:
     - 1.4.2
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -163,10 +162,7 @@ class LookupModule(ComputeLookup):
         return {title: layer for key, (title, layer) in layers.items() if scope in ("effective", key)}
 
     def _refuse_secrets(self, keys: Sequence[str]) -> None:
-        try:
-            patterns = [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
-        except re.error as error:
-            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
+        patterns = self.secret_patterns()
         if self.get_option("show_secrets"):
             return
         for key in keys:

@@ -97,7 +97,7 @@ class LookupModule(ComputeLookup):
     missing = (NoSuchAttribute,)
 
     def finder(self, terms: list[str]) -> Callable[[str], Any]:
-        patterns = self._secret_patterns()
+        patterns = self.secret_patterns()
         show_secrets = self.get_option("show_secrets")
         paths = {term: named(term, patterns, show_secrets=show_secrets) for term in terms}
         search = self.query()
@@ -136,12 +136,6 @@ class LookupModule(ComputeLookup):
                 "the instance or the project."
             )
         return sentence
-
-    def _secret_patterns(self) -> list[re.Pattern[str]]:
-        try:
-            return [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
-        except re.error as error:
-            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
 
 
 def named(term: str, patterns: Sequence[re.Pattern[str]], *, show_secrets: bool) -> tuple[str, str | None]:

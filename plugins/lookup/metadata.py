@@ -145,7 +145,7 @@ class LookupModule(TermLookup):
     def _refinement(self, paths: list[str]) -> Callable[[Any, str], Any]:
         """What the options make of the server's value for a path."""
         is_typed, is_short = self.get_option("typed"), self.get_option("basename")
-        show_secrets, patterns = self.get_option("show_secrets"), self._secret_patterns()
+        show_secrets, patterns = self.get_option("show_secrets"), self.secret_patterns()
         search = self.query()
         for path in paths:
             encoded_path(path)
@@ -166,12 +166,6 @@ class LookupModule(TermLookup):
             return search(shortened(value) if is_short else value)
 
         return refine
-
-    def _secret_patterns(self) -> list[re.Pattern[str]]:
-        try:
-            return [re.compile(pattern) for pattern in self.get_option("secret_patterns")]
-        except re.error as error:
-            raise AnsibleLookupError("There is no regular expression in one of secret_patterns") from error
 
     def _server(self) -> MetadataServer:
         host, origin = self.get_option_and_origin("metadata_host")

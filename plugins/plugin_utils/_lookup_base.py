@@ -10,6 +10,7 @@ The options that are read here are described in plugins/doc_fragments/_lookup.py
 from __future__ import annotations
 
 import math
+import re
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -38,6 +39,9 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
         self.set_options(var_options=self._own_variables(variables or {}), direct=options)
         self._refuse_unknown(options)
+        terms = list(terms)
+        if not terms:
+            raise AnsibleLookupError("There is no term. Say what to look up.")
         paths = [_text(term) for term in self._flatten(terms)]
         try:
             return list(self._values(paths, self.finder(paths), has_default="default" in options))
@@ -56,6 +60,10 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
             raise AnsibleLookupError(
                 f"The option query needs the library jmespath, and {sys.executable} on the controller does not have it"
             ) from error
+
+    def secret_patterns(self) -> list[re.Pattern[str]]:
+        """The option of that name, compiled."""
+        return [_compiled(str(pattern)) for pattern in self.get_option("secret_patterns")]
 
     def seconds(self, option: str) -> float:
         """An option that is a number of seconds, not less than 0."""
@@ -87,6 +95,13 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         known = self.option_definitions.keys() - {"_terms"}
         if unknown := sorted(options.keys() - known):
             raise AnsibleLookupError(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(known))}.")
+
+
+def _compiled(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise AnsibleLookupError(f"secret_patterns: {pattern!r} is not a regular expression: {error}.") from None
 
 
 def _text(term: Any) -> str:

@@ -146,7 +146,7 @@ class TestOptions:
         assert "'a['" in refusal(worker, "x", query="a[")
         assert "retry_for is -1" in refusal(worker, "x", retry_for=-1)
         assert "api_endpoint is" in refusal(worker, "x", api_endpoint="nowhere")
-        assert "no regular expression" in refusal(worker, "x", secret_patterns=["("])
+        assert "'(' is not a regular expression" in refusal(worker, "x", secret_patterns=["("])
         assert asked(emulator) == []
 
     def test_may_be_variables(self, emulator: EmulatorProcess, worker: Worker) -> None:

@@ -190,7 +190,8 @@ class TestSecrets:
     def test_are_what_the_patterns_say(self, emulator: Emulator, worker: Worker) -> None:
         attributes = lookup(worker, "instance/attributes/", secret_patterns=["^role$"])
         assert (attributes["role"], attributes["db-password"]) == ("[redacted]", "hunter2")
-        assert "secret_patterns" in refusal(worker, "instance/name", secret_patterns=["("])
+        said = refusal(worker, "instance/name", secret_patterns=["^role$", "("])
+        assert "secret_patterns: '(' is not a regular expression: missing )" in said
 
     @pytest.mark.parametrize("show_secrets", [False, True])
     @pytest.mark.parametrize("key", ["token", "identity"])
@@ -219,6 +220,12 @@ class TestBadInput:
     ) -> None:
         assert error in refusal(worker, path, **options)
         assert emulator.control.journal() == []
+
+    def test_no_term_at_all(self, emulator: Emulator, worker: Worker) -> None:
+        with pytest.raises(TemplateFailed, match=r"There is no term. Say what to look up"):
+            worker("lookup('gce.guest.metadata', query='@')")
+        # What a list that may be empty comes to.
+        assert worker("query('gce.guest.metadata', [])") == []
 
     def test_a_term_that_is_no_text(self, emulator: Emulator, worker: Worker) -> None:
         with pytest.raises(TemplateFailed, match="has to be text"):
