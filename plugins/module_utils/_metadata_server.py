@@ -263,7 +263,8 @@ class MetadataServer:
             return kind(request.failure(clause + (f": {reason}" if reason else "")), status=status, text=text)
 
         if status == 503 and _NO_NOTIFICATIONS in response.body:
-            raise error(NoNotifications, said + "has received no notifications yet (503)")
+            # Without the status, which would make an outage of it.
+            raise error(NoNotifications, f"nothing is announced, for {said}has not heard of any maintenance yet")
         if status == 429:
             raise error(TooManyRequests, said + "gets too many requests (429)", text)
         if status == 408 or status >= 500:

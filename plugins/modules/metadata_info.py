@@ -61,7 +61,7 @@ options:
   on_missing:
     description:
       - What a key that does not exist is, an error, a warning, or nothing to speak of. With the latter two,
-        RV(answers[].found) is V(false).
+        RV(answers[].found) is V(false), and RV(identity_token) is V(null) if there is no such service account.
       - V(instance/upcoming-maintenance) is also missing as long as the server has not heard of any maintenance.
     type: str
     choices: [error, warn, skip]
@@ -72,14 +72,16 @@ options:
       - The token is a secret. The task has to set C(no_log=true), or else nothing is asked for.
     type: str
   audience_format:
-    description: Whether the identity token says more about the VM, such as its name and its project, or not.
+    description:
+      - Whether the identity token says more about the VM, such as its name and its project, or not.
+      - By default V(standard). Needs an O(audience).
     type: str
     choices: [standard, full]
-    default: standard
   service_account:
-    description: Whose identity the token is for, as the e-mail address of one of the VM's service accounts.
+    description:
+      - Whose identity the token is for, as the e-mail address of one of the VM's service accounts.
+      - By default the VM's default one. Needs an O(audience).
     type: str
-    default: default
 requirements:
   - jmespath, for O(query)
 seealso:
@@ -186,7 +188,9 @@ found:
   type: bool
   sample: true
 identity_token:
-  description: The identity token, a secret that is valid for an hour.
+  description:
+    - The identity token, a secret that is valid for an hour.
+    - V(null) if there is no such service account, and O(on_missing) lets that pass.
   returned: when O(audience) is given
   type: str
   sample: eyJhbGciOi[...]
@@ -224,9 +228,11 @@ def main() -> None:
             "typed": {"type": "bool", "default": True},
             "on_missing": {"type": "str", "choices": ["error", "warn", "skip"], "default": "error"},
             "audience": {"type": "str"},
-            "audience_format": {"type": "str", "choices": ["standard", "full"], "default": "standard"},
-            "service_account": {"type": "str", "default": "default"},
+            # Without defaults, which would be given without an audience, too.
+            "audience_format": {"type": "str", "choices": ["standard", "full"]},
+            "service_account": {"type": "str"},
         },
+        required_by={"audience_format": ["audience"], "service_account": ["audience"]},
         mutually_exclusive=[("audience", "path"), ("audience", "query"), ("audience", "recursive")],
     )
     module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
@@ -250,15 +256,19 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
         try:
             answer = server.get(canonical(path), **shape(path, module.params["recursive"], module.params["alt"]))
         except NotFound as error:
-            if module.params["on_missing"] == "error":
-                raise
-            if module.params["on_missing"] == "warn":
-                module.warn(str(error))
+            tell_missing(module, error)
             return {"path": path, **NOTHING}
         return {"path": path, "found": True, "value": refine(answer.value, path), "etag": answer.etag}
 
     with closing(metadata_server(module)) as server:
         return [read_path(server, path) for path in paths]
+
+
+def tell_missing(module: AnsibleModule, error: NotFound) -> None:
+    if module.params["on_missing"] == "error":
+        module.fail_json(msg=f"{error} Set on_missing=skip if it may be missing.")
+    if module.params["on_missing"] == "warn":
+        module.warn(str(error))
 
 
 def shape(path: str, recursive: bool | None, alt: str) -> dict[str, Any]:
@@ -300,13 +310,18 @@ def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
     return refine
 
 
-def identity_token(module: AnsibleModule) -> str:
+def identity_token(module: AnsibleModule) -> str | None:
     if not module.no_log:
         module.fail_json(msg="An identity token is a secret. Set no_log: true on this task, and ask again.")
-    path = f"instance/service-accounts/{module.params['service_account']}/identity"
-    params = {"audience": module.params["audience"], "format": module.params["audience_format"]}
+    account, form = module.params["service_account"], module.params["audience_format"]
+    path = f"instance/service-accounts/{'default' if account is None else account}/identity"
+    params = {"audience": module.params["audience"], "format": form or "standard"}
     with closing(metadata_server(module)) as server:
-        return str(server.get(path, params=params).value)
+        try:
+            return str(server.get(path, params=params).value)
+        except NotFound as error:
+            tell_missing(module, error)
+            return None
 
 
 if __name__ == "__main__":

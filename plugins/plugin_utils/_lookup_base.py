@@ -4,7 +4,7 @@
 
 Private to the collection: it may change at any time.
 
-The options that are read here are described in plugins/doc_fragments/_lookup.py.
+The options that are read here are described in plugins/doc_fragments/_lookup.py, and secret_patterns in _guest.py.
 """
 
 from __future__ import annotations
@@ -86,7 +86,9 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
                 if has_default:
                     yield self.get_option("default")
                 elif on_missing == "error":
-                    raise
+                    raise AnsibleLookupError(
+                        f"{error} Set on_missing=skip, or give a default, if it may be missing."
+                    ) from None
                 elif on_missing == "warn":
                     _display.warning(str(error))
 

@@ -153,7 +153,9 @@ class TestMissing:
     PATH = "instance/attributes/nothing"
 
     def test_is_an_error(self, emulator: Emulator, worker: Worker) -> None:
-        assert f"Cannot read {self.PATH}" in refusal(worker, self.PATH)
+        said = refusal(worker, self.PATH)
+        assert f"Cannot read {self.PATH}" in said
+        assert said.endswith(" Set on_missing=skip, or give a default, if it may be missing.")
 
     @pytest.mark.parametrize("on_missing", ["skip", "warn"])
     def test_is_left_out(self, emulator: Emulator, worker: Worker, on_missing: str) -> None:

@@ -434,6 +434,11 @@ class TestRefusals:
             client.wait("instance/upcoming-maintenance", None, 60)
         assert isinstance(caught.value, NotFound)
         assert client.retried == []
+        assert str(caught.value) == (
+            "Cannot wait for instance/upcoming-maintenance: nothing is announced, for the metadata server at "
+            f"{client.host} has not heard of any maintenance yet."
+        )
+        assert caught.value.status == 503
 
 
 def cut_short(peer: Peer) -> None:

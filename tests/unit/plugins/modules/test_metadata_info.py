@@ -222,6 +222,25 @@ class TestIdentity:
         result = read(audience="a", service_account="nobody@example.com", no_log=True)
         assert "has no such key (404)" in result["msg"]
 
+    @pytest.mark.parametrize("on_missing", ["warn", "skip"])
+    def test_of_an_account_that_may_be_missing(self, emulator: EmulatorProcess, on_missing: str) -> None:
+        nobody = f"nobody-to-{on_missing}@example.com"
+        result = read(audience="a", service_account=nobody, on_missing=on_missing, no_log=True)
+        assert result["identity_token"] is None
+        assert any(nobody in str(warning) for warning in result.get("warnings", [])) == (on_missing == "warn")
+
+    @pytest.mark.parametrize("option", [{"service_account": "default"}, {"audience_format": "full"}], ids=str)
+    def test_needs_an_audience(self, emulator: EmulatorProcess, option: dict[str, str]) -> None:
+        result = read("instance/name", **option)
+        assert "missing parameter(s) required by" in result["msg"]
+        assert emulator.control.journal() == []
+
+    def test_is_of_the_default_account_and_short_unless_told(self, emulator: EmulatorProcess) -> None:
+        read(audience="a", no_log=True)
+        (request,) = emulator.control.journal()
+        assert request["path"].endswith("/service-accounts/default/identity")
+        assert request["query"] == "audience=a&format=standard"
+
     def test_is_redacted_when_read_as_a_path(self, emulator: EmulatorProcess) -> None:
         result = read("instance/service-accounts/default/identity", show_secrets=True)
         assert result.failed
@@ -233,6 +252,7 @@ class TestMissing:
         result = read("instance/attributes/nothing")
         assert result.failed
         assert "Cannot read instance/attributes/nothing" in result["msg"]
+        assert result["msg"].endswith(" Set on_missing=skip if it may be missing.")
 
     @pytest.mark.parametrize("on_missing", ["warn", "skip"])
     def test_is_told(self, emulator: EmulatorProcess, on_missing: str) -> None:
@@ -250,6 +270,7 @@ class TestMissing:
         result = read("instance/upcoming-maintenance", on_missing="skip")
         assert result["found"] is False
         assert len(emulator.control.journal()) == 1
+        assert "nothing is announced" in read("instance/upcoming-maintenance")["msg"]
 
 
 class TestBadInput:
