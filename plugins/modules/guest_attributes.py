@@ -15,8 +15,9 @@ description:
   - Reads the namespace first, writes and deletes only what differs, and then reads it once more to see that everything
     has arrived. What was dropped is sent again.
   - Keeps within the 10 requests a minute, and 3 a second, that the metadata server allows. Up to eight changes take no
-    more than three seconds. After that it is about one minute for every ten. RV(seconds) says how long, in check mode
-    before anything is written, and what would take longer than O(max_wait) is refused.
+    more than three seconds. After that it is about one minute for every ten. If O(attributes) has so many that it can
+    take more than ten seconds, Ansible shows beforehand how long it takes at most. RV(seconds) says how long it takes,
+    in check mode before anything is written, and what would take longer than O(max_wait) is refused.
   - As long as guest attributes are denied, requests are tried again for O(retry_for) seconds, too. After they were
     enabled they are denied for some minutes, so give it as much as V(300) then.
   - Names, sizes and values are checked before anything is sent.
@@ -28,6 +29,12 @@ extends_documentation_fragment:
   - gce.guest._guest
   - gce.guest._guest.secrets
 attributes:
+  action:
+    description: Has an action plugin of the same name, which runs on the controller before the module does.
+    support: full
+    details:
+      - It only shows how long the module can take. It goes by the number of O(attributes), does not know what is there
+        already, what O(purge) deletes, or who else uses up the rate, and shows no names and values.
   check_mode:
     support: full
   diff_mode:
