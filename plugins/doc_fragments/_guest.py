@@ -79,9 +79,12 @@ options:
   secret_patterns:
     description:
       - Regular expressions. Custom metadata and guest attributes whose key has a match anywhere in it are secret, too.
+      - The default finds passwords, passphrases, tokens, credentials and private keys, such as V(DB_PASS) and
+        V(server-tls-key). What is given here comes instead of it.
       - An empty list leaves only what is secret by its well-known name.
     type: list
     elements: str
     default:
-      - (?i)passw(or)?d|secret|token|credential|(api|private|access|encryption)[-_]?key
+      - (?i)passw(or)?d|pass[-_]?phrase|(\b|_)pass$|pwd
+      - (?i)secret|token|credential|(api|private|access|encryption)[-_]?key|(tls|ssl|ssh)[-_]?key$
 """

@@ -39,8 +39,11 @@ SECRET_KEYS = frozenset(
     }
 )
 
-# What people call other secrets.
-SECRET_PATTERNS = (r"(?i)passw(or)?d|secret|token|credential|(api|private|access|encryption)[-_]?key",)
+# What people call other secrets: DB_PASS and not compass, server-tls-key and not block-project-ssh-keys.
+SECRET_PATTERNS = (
+    r"(?i)passw(or)?d|pass[-_]?phrase|(\b|_)pass$|pwd",
+    r"(?i)secret|token|credential|(api|private|access|encryption)[-_]?key|(tls|ssl|ssh)[-_]?key$",
+)
 
 _SERVICE_ACCOUNTS = ("service-accounts", "serviceAccounts")
 _TOKENS = ("token", "identity")

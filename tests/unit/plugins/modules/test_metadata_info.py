@@ -230,7 +230,7 @@ class TestIdentity:
         assert any(nobody in str(warning) for warning in result.get("warnings", [])) == (on_missing == "warn")
 
     @pytest.mark.parametrize("option", [{"service_account": "default"}, {"audience_format": "full"}], ids=str)
-    def test_needs_an_audience(self, emulator: EmulatorProcess, option: dict[str, str]) -> None:
+    def test_needs_an_audience(self, emulator: EmulatorProcess, option: dict[str, Any]) -> None:
         result = read("instance/name", **option)
         assert "missing parameter(s) required by" in result["msg"]
         assert emulator.control.journal() == []
