@@ -71,7 +71,10 @@ endpoints:
       description: What the error page says. Empty if the endpoint answers.
       type: str
       returned: success
-      sample: Legacy metadata endpoints are disabled. Please use the /v1/ endpoint.
+      sample: >-
+        Your client does not have permission to get URL /computeMetadata/v1beta1/ from this server. Legacy metadata
+        endpoint accessed: /computeMetadata/v1beta1/ Legacy metadata endpoints are disabled. Please use the /v1/
+        endpoint.
 """
 
 from contextlib import closing

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import yaml
 from ansible_collections.gce.guest.plugins.modules import legacy_endpoints_info
 
 from support.emulator import EmulatorProcess
@@ -51,6 +52,12 @@ def test_the_reason_of_a_refusal_is_told(fleet: EmulatorProcess) -> None:
     texts = [endpoint["text"] for endpoint in look(fleet, "refused")["endpoints"]]
     assert "Legacy metadata endpoint accessed: /0.1/meta-data/" in texts[0]
     assert "Legacy metadata endpoints are disabled. Please use the /v1/ endpoint." in texts[1]
+
+
+def test_the_sample_of_a_reason_is_one_that_comes(fleet: EmulatorProcess) -> None:
+    fields = yaml.safe_load(legacy_endpoints_info.RETURN)["endpoints"]["contains"]
+    sample = {name: field["sample"] for name, field in fields.items()}
+    assert sample in look(fleet, "refused")["endpoints"]
 
 
 def test_outages_are_survived(fleet: EmulatorProcess) -> None:
