@@ -8,8 +8,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from support.emulator import EmulatorProcess
 from support.playbook import CHECKOUT
@@ -27,12 +30,26 @@ FLEET: dict[str, Any] = {
 }
 
 
-def report(emulator: EmulatorProcess, folder: Path, *arguments: str) -> tuple[int, str]:
+# A host that does not let Ansible make its temporary folder is unreachable.
+UNREACHABLE = {"ansible_remote_tmp": "/dev/null/tmp"}
+
+
+def report(
+    emulator: EmulatorProcess,
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    unreachable: Sequence[str] = (),
+) -> tuple[int, str]:
     (folder / "ansible_collections/gce").mkdir(parents=True)
     (folder / "ansible_collections/gce/guest").symlink_to(CHECKOUT)
-    hosts = {**emulator.metadata, "lost": "not a host"}
     local = {"ansible_connection": "local", "ansible_python_interpreter": sys.executable}
-    inventory = {"all": {"hosts": {name: {**local, "gce_metadata_host": host} for name, host in hosts.items()}}}
+    hosts = {
+        **{name: {**local, **UNREACHABLE} for name in unreachable},
+        **{name: {**local, "gce_metadata_host": host} for name, host in emulator.metadata.items()},
+        "lost": {**local, "gce_metadata_host": "not a host"},
+    }
+    inventory = {"all": {"hosts": hosts}}
     (folder / "inventory.yml").write_text(json.dumps(inventory))
     done = subprocess.run(
         [sys.executable, "-m", "ansible", "playbook", "-i", "inventory.yml", "gce.guest.guest_report", *arguments],
@@ -43,6 +60,7 @@ def report(emulator: EmulatorProcess, folder: Path, *arguments: str) -> tuple[in
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_NOCOLOR": "1",
             "LC_ALL": "C.UTF-8",
+            **(environment or {}),
         },
         capture_output=True,
         encoding="utf-8",
@@ -97,3 +115,33 @@ def test_chosen_hosts_and_no_trace(tmp_path: Path) -> None:
     assert [line[0] for line in table(output)] == ["HOST", "web-1"]
     assert {request["instance"] for request in requests} == {"web-1"}
     assert not [request for request in requests if request["path"].endswith("maintenance-event")]
+
+
+@pytest.mark.parametrize("chosen", ["web-1", "lost"])
+def test_limited_to_some_hosts(tmp_path: Path, chosen: str) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(emulator, tmp_path, "--limit", chosen)
+        requests = emulator.control.journal()
+    assert status == 0, output
+    assert [line[0].split(":")[0] for line in table(output)] == ["HOST", chosen]
+    assert {request["instance"] for request in requests} <= {chosen}
+
+
+# What runs once runs for the first host, and with the strategy free for each.
+@pytest.mark.parametrize("strategy", ["linear", "free"])
+def test_hosts_that_are_unreachable_are_in_the_one_table(tmp_path: Path, strategy: str) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(
+            emulator, tmp_path, environment={"ANSIBLE_STRATEGY": strategy}, unreachable=["gone-1", "gone-2"]
+        )
+    assert [line[0].split(":")[0] for line in table(output)] == ["HOST", "web-1", "batch-1", "gone-1", "gone-2", "lost"]
+    assert output.count("gone-1: It is unreachable.") == 1
+    assert output.count("HOST  ") == 1
+    assert status == 0, output
+
+
+def test_a_fleet_that_is_unreachable_has_a_table_that_says_so(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(emulator, tmp_path, "--limit", "gone", unreachable=["gone"])
+    assert table(output)[1:] == [["gone: It is unreachable."]]
+    assert status == 0, output
