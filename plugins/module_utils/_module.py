@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -19,6 +20,8 @@ from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
 from ._metadata_server import MetadataError, MetadataServer
 from ._secrets import SECRET_PATTERNS
+
+LEAST_PYTHON = (3, 9)
 
 
 class ArgumentSpec:
@@ -49,12 +52,19 @@ class ArgumentSpec:
     def create_module(
         self, *, supports_check_mode: bool = True, kind: Callable[..., AnsibleModule] = AnsibleModule
     ) -> AnsibleModule:
-        return kind(
+        module = kind(
             argument_spec=self.options,
             required_by=self.required_by,
             supports_check_mode=supports_check_mode,
             **self.conditions,
         )
+        # ansible-core 2.19 still takes 3.8, on which the first call of something newer would end in a traceback.
+        if sys.version_info < LEAST_PYTHON:
+            module.fail_json(
+                msg=f"This needs Python {LEAST_PYTHON[0]}.{LEAST_PYTHON[1]} or newer where it runs, and "
+                f"{sys.executable} is Python {sys.version.split()[0]}. Set ansible_python_interpreter to a newer one."
+            )
+        return module
 
 
 GUEST_ARGSPEC: dict[str, Mapping[str, Any]] = {

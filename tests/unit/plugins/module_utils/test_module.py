@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,6 +54,17 @@ class TestArgumentSpec:
         assert result.failed
         assert said in result["msg"]
         assert not run(main, {"a": "1", "own": "1"}).failed
+
+    def test_a_python_that_is_too_old_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def main() -> None:
+            _module.ArgumentSpec().create_module().exit_json()
+
+        assert not run(main, {}).failed
+        monkeypatch.setattr(_module, "LEAST_PYTHON", (99, 1))
+        result = run(main, {})
+        assert result.failed
+        assert "needs Python 99.1 or newer" in result["msg"]
+        assert f"{sys.executable} is Python {platform.python_version()}." in result["msg"]
 
 
 class TestFailing:
