@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
@@ -14,13 +15,22 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_server import 
 from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
 
 from support.emulator import EmulatorProcess, eventually
+from support.raw_server import Peer, RawServer, answering, http_answer
 
+GUEST_ATTRIBUTES = "instance/guest-attributes/"
+APP = f"{GUEST_ATTRIBUTES}app/"
+STATE = f"{APP}state"
 PHASE = "instance/attributes/phase"
 LATE = "instance/attributes/late"
 FLEET = {
     "instances": [
         {"name": "vm", "attributes": {"phase": "one", "enable-guest-attributes": "TRUE"}},
         {"name": "silent", "attributes": {"phase": "one"}},
+        {
+            "name": "generous",
+            "attributes": {"enable-guest-attributes": "TRUE"},
+            "guest_attributes_over_budget": "allow",
+        },
     ]
 }
 
@@ -71,6 +81,16 @@ def wait(
 ) -> Outcome:
     with closing(MetadataServer(emulator.metadata[instance], retry_for=0)) as server:
         return wait_until(server, path, condition, timeout=timeout, retry_for=retry_for, **time)
+
+
+def wait_on(server: RawServer, *, clock: Clock, timeout: float) -> Outcome:
+    """For what a server does that the emulator does not; one try takes 50 ms."""
+    with closing(MetadataServer(server.host, retry_for=0, timeout=0.05)) as client:
+        return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, clock=clock.time, sleep=clock.sleep)
+
+
+def paths(emulator: EmulatorProcess) -> list[str]:
+    return [request["path"].removeprefix("/computeMetadata/v1/") for request in emulator.control.journal()]
 
 
 def is_present(seen: Seen) -> bool:
@@ -141,7 +161,7 @@ class TestAKeyThatIsMissing:
         "path, around, value",
         [
             (LATE, "instance/attributes/", "x"),
-            ("instance/guest-attributes/app/state", "instance/guest-attributes/", "x"),
+            (STATE, GUEST_ATTRIBUTES, "x"),
             ("instance/upcoming-maintenance", "instance/", {"window_start_time": "2026-12-01T03:00:00Z"}),
         ],
     )
@@ -155,8 +175,6 @@ class TestAKeyThatIsMissing:
     ) -> None:
         waiting = in_background(wait, emulator, path, is_present)
         eventually(hanging(emulator, around))
-        # Guest attributes take three queries a second.
-        assert len(emulator.control.journal()) <= 3
         emulator.control.set("vm", path, value)
         outcome = waiting.result(timeout=30)
         assert outcome.met
@@ -206,7 +224,144 @@ class TestAKeyThatIsMissing:
 
     def test_that_is_denied_is_an_error(self, emulator: EmulatorProcess) -> None:
         with pytest.raises(Forbidden, match="enable-guest-attributes"):
-            wait(emulator, "instance/guest-attributes/app/state", is_present, instance="silent")
+            wait(emulator, STATE, is_present, instance="silent")
+
+
+class TestGuestAttributes:
+    """Their queries are ten a minute, of all who read and write them on the VM."""
+
+    @pytest.mark.parametrize("there", [[], ["other/key"], ["app/key"]], ids=str)
+    def test_that_are_missing_take_two_queries_until_one_hangs(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], there: list[str]
+    ) -> None:
+        for name in there:
+            emulator.control.set("vm", GUEST_ATTRIBUTES + name, "x")
+        waiting = in_background(wait, emulator, STATE, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.set("vm", STATE, "ready")
+        outcome = waiting.result(timeout=30)
+        assert outcome.seen is not None
+        assert (outcome.seen.value, outcome.seen.etag is None) == ("ready", False)
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
+
+    def test_of_the_same_namespace_are_left_time_to_be_written(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock = Clock()
+        waiting = in_background(
+            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", f"{APP}version", "1")
+        # From now on, other namespaces are not heard of.
+        eventually(hanging(emulator, APP, instance="generous"))
+        assert clock.now >= 1003
+        emulator.control.set("generous", f"{GUEST_ATTRIBUTES}other/key", "x")
+        emulator.control.set("generous", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, APP, APP, STATE]
+
+    def test_are_waited_for_after_their_namespace_has_gone(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock = Clock()
+        emulator.control.set("generous", f"{APP}old", "x")
+        waiting = in_background(
+            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", f"{APP}new", "x")
+        eventually(hanging(emulator, APP, instance="generous"))
+        emulator.control.clear_journal()
+        emulator.control.remove("generous", APP)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
+
+    def test_that_are_there_are_hung_on(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        emulator.control.set("vm", STATE, "starting")
+        waiting = in_background(wait, emulator, STATE, lambda seen: seen.value == "ready")
+        eventually(hanging(emulator, STATE))
+        emulator.control.set("vm", f"{APP}version", "1")
+        emulator.control.set("vm", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, STATE, STATE]
+
+    def test_that_go_away_and_come_back(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock, looks = Clock(), []
+
+        def has_come_back(seen: Seen) -> bool:
+            looks.append(seen.value)
+            if len(looks) == 1:
+                emulator.control.remove("generous", STATE)
+            return looks[1:] != [] and seen.found
+
+        emulator.control.set("generous", STATE, "one")
+        waiting = in_background(
+            wait, emulator, STATE, has_come_back, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", STATE, "two")
+        assert waiting.result(timeout=30).met
+        assert looks[0] == "one"
+        assert looks[-1] == "two"
+
+    def test_are_not_asked_for_more_often_than_ten_times_a_minute(self, emulator: EmulatorProcess) -> None:
+        clock, times = Clock(), []
+
+        def change_meanwhile(seen: Seen) -> bool:
+            times.append(clock.now)
+            emulator.control.set("generous", STATE, f"{len(times)}")
+            return len(times) == 25
+
+        assert wait(
+            emulator,
+            STATE,
+            change_meanwhile,
+            instance="generous",
+            timeout=300,
+            clock=clock.time,
+            sleep=clock.sleep,
+        ).met
+        assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
+
+    def test_that_are_refused_are_asked_for_at_the_rate_that_is_allowed(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("429", instance="vm")
+        outcome = wait(emulator, STATE, is_present, timeout=60, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert outcome.seen is None
+        assert "too many requests (429)" in outcome.trouble
+        assert outcome.elapsed == pytest.approx(60)
+        # At the beginning, at the end, and every six seconds between them.
+        assert len(paths(emulator)) == 11
+
+    def test_are_no_longer_waited_for_when_only_the_etag_is_refused(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, STATE, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.fault("429", instance="vm", path=STATE)
+        emulator.control.set("vm", STATE, "ready")
+        assert waiting.result(timeout=30).seen == Seen(True, "ready", None)
+
+    def test_may_be_a_namespace(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, APP, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.set("vm", STATE, "ready")
+        outcome = waiting.result(timeout=30)
+        assert outcome.seen is not None
+        assert outcome.seen.value == {"state": "ready"}
+
+    def test_are_not_there_before_time_passes(self, emulator: EmulatorProcess) -> None:
+        assert wait(emulator, STATE, lambda seen: not seen.found, timeout=0).met
+        emulator.control.set("vm", STATE, "ready")
+        assert wait(emulator, STATE, is_present, timeout=0).met
 
 
 class TestOutages:
@@ -250,6 +405,19 @@ class TestOutages:
             wait(emulator, PHASE, never, timeout=300, retry_for=0, clock=clock.time, sleep=clock.sleep)
         assert clock.slept == []
 
+    def test_in_which_a_server_says_nothing_end_as_the_tries_do(self) -> None:
+        clock = Clock()
+        with RawServer(Peer.hang) as server, pytest.raises(Unavailable):
+            wait_on(server, clock=clock, timeout=300)
+        assert [b"wait_for_change" in request for request in server.requests] == []
+
+    def test_in_which_there_is_no_directory_either_are_survived(self) -> None:
+        clock = Clock()
+        with RawServer(answering(http_answer("404 Not Found")), Peer.hang) as server:
+            outcome = wait_on(server, clock=clock, timeout=3)
+        assert outcome.seen == Seen(False)
+        assert "instance/attributes/" in outcome.trouble
+
     def test_that_end_are_no_trouble(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("503", instance="vm", count=2)
@@ -275,8 +443,21 @@ class TestTime:
             return len(seen) == 2
 
         wait(emulator, PHASE, take_time, timeout=300, clock=clock.time, sleep=clock.sleep)
-        hangs = [request["query"].split("timeout_sec=")[1].split("&")[0] for request in emulator.control.journal()]
-        assert hangs == ["60", "12"]
+        assert ["timeout_sec=12" in request["query"] for request in emulator.control.journal()] == [False, True]
+
+    def test_that_has_no_end(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two", timeout=math.inf)
+        eventually(hanging(emulator, PHASE))
+        emulator.control.set("vm", PHASE, "two")
+        assert waiting.result(timeout=30).met
+        assert "timeout_sec=60" in emulator.control.journal()[1]["query"]
+
+    def test_is_not_wasted_on_a_server_without_etags(self) -> None:
+        clock = Clock()
+        with RawServer(answering(*[http_answer("200 OK", b'"one"')] * 100)) as server:
+            outcome = wait_on(server, clock=clock, timeout=5)
+        assert outcome.seen == Seen(True, "one")
+        assert "without an ETag" in outcome.trouble
 
     def test_passes_between_answers_without_news(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
@@ -303,5 +484,6 @@ class TestChanged:
     def test_is_what_has_another_etag_than_the_one_that_is_known(self) -> None:
         changed = Changed("a")
         assert not changed(Seen(True, "one", "a"))
+        assert not changed(Seen(True, "one"))
         assert changed(Seen(True, "one", "b"))
         assert changed(Seen(False))
