@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.action.guest_attributes import announcement
 
 from support.emulator import EmulatorProcess
 from support.playbook import run_play
@@ -59,107 +58,77 @@ def announced(output: str) -> list[str]:
     return [line for line in output.splitlines() if line.startswith("guest_attributes on ")]
 
 
-class TestAnnouncement:
-    @pytest.mark.parametrize(
-        "count, time", [(9, "1 min 0 s"), (12, "1 min 1 s"), (18, "1 min 3 s"), (30, "3 min 0 s"), (100, "10 min 0 s")]
+def test_it_comes_before_the_result(emulator: EmulatorProcess) -> None:
+    output = play(emulator, write(MANY))
+    assert announced(output) == [THIRTY]
+    assert output.index("TASK [Write]") < output.index(THIRTY) < output.index("ok: [localhost]")
+
+
+def test_little_is_not_worth_a_word_and_neither_is_check_mode(emulator: EmulatorProcess) -> None:
+    assert announced(play(emulator, write(FEW), write({**MANY, "new": "x"}, task={"check_mode": True}))) == []
+
+
+def test_each_of_a_loop_has_its_own(emulator: EmulatorProcess) -> None:
+    task = {"loop": [MANY, FEW, json.dumps(MANY)], "loop_control": {"label": "some"}}
+    output = play(emulator, write("{{ item }}", task=task))
+    assert announced(output) == [THIRTY] * 2
+    assert output.count("ok: [localhost] => (item=some)") == 3
+
+
+def test_no_attribute_is_shown_whether_or_not_the_task_may_log(emulator: EmulatorProcess) -> None:
+    output = play(emulator, write(MANY), write(MANY, task={"no_log": True}), arguments=("-vvv",))
+    assert announced(output) == [THIRTY] * 2
+    assert "hunter2" not in output
+    assert output.count("the output has been hidden") == 1
+
+
+def test_the_module_runs_in_the_background_just_as_well(emulator: EmulatorProcess) -> None:
+    tasks = (
+        write(MANY, task={"async": 30, "poll": 1}),
+        write(MANY, task={"async": 30, "poll": 0, "register": "job"}),
+        {
+            "name": "Wait",
+            "ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"},
+            "register": "job",
+            "until": "job is finished",
+            "retries": 100,
+            "delay": 0.1,
+        },
+        {"name": "See", "ansible.builtin.assert": {"that": ["job.written == []", "job.requests == 1"]}},
     )
-    def test_is_of_the_most_that_it_can_take(self, count: int, time: str) -> None:
-        attributes = {f"key-{number}": number for number in range(count)}
-        assert announcement("web-1", {"attributes": attributes}) == (
-            f"guest_attributes on web-1: {count} attributes take up to {time} {RATE}"
-        )
-
-    @pytest.mark.parametrize("purge", [True, "yes"])
-    def test_says_what_it_cannot_know(self, purge: Any) -> None:
-        said = announcement("web-1", {"attributes": MANY, "purge": purge})
-        assert (
-            said == f"guest_attributes on web-1: 30 attributes take up to 3 min 0 s {RATE}, and more for what it purges"
-        )
-
-    @pytest.mark.parametrize(
-        "attributes", [json.dumps(MANY), str(MANY), " ".join(f"{key}={text}" for key, text in MANY.items())]
-    )
-    def test_counts_attributes_in_the_forms_that_the_module_takes(self, attributes: str) -> None:
-        assert str(announcement("web-1", {"attributes": attributes})).startswith("guest_attributes on web-1: 30 attr")
-
-    @pytest.mark.parametrize(
-        "arguments",
-        [
-            {},
-            *(
-                {"attributes": value}
-                for value in (None, {}, FEW, "", "text", "{", "a=b c", "{1}", ["x"] * 30, 30, True)
-            ),
-        ],
-    )
-    def test_there_is_none_of_what_is_short_or_of_no_known_form(self, arguments: dict[str, Any]) -> None:
-        assert announcement("web-1", arguments) is None
+    assert announced(play(emulator, *tasks)) == [THIRTY] * 2
 
 
-class TestInPlays:
-    def test_it_comes_before_the_result(self, emulator: EmulatorProcess) -> None:
-        output = play(emulator, write(MANY))
-        assert announced(output) == [THIRTY]
-        assert output.index("TASK [Write]") < output.index(THIRTY) < output.index("ok: [localhost]")
+def test_the_module_s_own_defaults_count(emulator: EmulatorProcess) -> None:
+    defaults = {MODULE: {"metadata_host": emulator.metadata["web-1"], "attributes": MANY}}
+    task = {"name": "Write", MODULE: {"namespace": "ns"}}
+    assert announced(play(emulator, task, module_defaults=defaults)) == [THIRTY]
 
-    def test_little_is_not_worth_a_word_and_neither_is_check_mode(self, emulator: EmulatorProcess) -> None:
-        assert announced(play(emulator, write(FEW), write({**MANY, "new": "x"}, task={"check_mode": True}))) == []
 
-    def test_each_of_a_loop_has_its_own(self, emulator: EmulatorProcess) -> None:
-        task = {"loop": [MANY, FEW, json.dumps(MANY)], "loop_control": {"label": "some"}}
-        output = play(emulator, write("{{ item }}", task=task))
-        assert announced(output) == [THIRTY] * 2
-        assert output.count("ok: [localhost] => (item=some)") == 3
+def test_the_host_is_the_one_that_it_runs_on(emulator: EmulatorProcess) -> None:
+    task = {"delegate_to": "bastion", "vars": {"ansible_connection": "local"}}
+    (line,) = announced(play(emulator, write(MANY, task=task)))
+    assert line.startswith("guest_attributes on bastion: 30 attributes")
 
-    def test_no_attribute_is_shown_whether_or_not_the_task_may_log(self, emulator: EmulatorProcess) -> None:
-        output = play(emulator, write(MANY), write(MANY, task={"no_log": True}), arguments=("-vvv",))
-        assert announced(output) == [THIRTY] * 2
-        assert "hunter2" not in output
-        assert output.count("the output has been hidden") == 1
 
-    def test_the_module_runs_in_the_background_just_as_well(self, emulator: EmulatorProcess) -> None:
-        tasks = (
-            write(MANY, task={"async": 30, "poll": 1}),
-            write(MANY, task={"async": 30, "poll": 0, "register": "job"}),
-            {
-                "name": "Wait",
-                "ansible.builtin.async_status": {"jid": "{{ job.ansible_job_id }}"},
-                "register": "job",
-                "until": "job is finished",
-                "retries": 100,
-                "delay": 0.1,
-            },
-            {"name": "See", "ansible.builtin.assert": {"that": ["job.written == []", "job.requests == 1"]}},
-        )
-        assert announced(play(emulator, *tasks)) == [THIRTY] * 2
+@pytest.mark.parametrize(
+    "attributes, words",
+    [
+        (["a"] * 30, "unable to convert to dict"),
+        (None, "attributes is null"),
+        ("{{ nothing | default(omit) }}", "missing: attributes"),
+    ],
+)
+def test_what_the_module_does_not_take_is_left_for_it_to_refuse(
+    emulator: EmulatorProcess, attributes: Any, words: str
+) -> None:
+    output = play(emulator, write(attributes, task={"ignore_errors": True}))
+    assert announced(output) == []
+    assert words in output
+    assert "Traceback" not in output
 
-    def test_the_module_s_own_defaults_count(self, emulator: EmulatorProcess) -> None:
-        defaults = {MODULE: {"metadata_host": emulator.metadata["web-1"], "attributes": MANY}}
-        task = {"name": "Write", MODULE: {"namespace": "ns"}}
-        assert announced(play(emulator, task, module_defaults=defaults)) == [THIRTY]
 
-    def test_the_host_is_the_one_that_it_runs_on(self, emulator: EmulatorProcess) -> None:
-        task = {"delegate_to": "bastion", "vars": {"ansible_connection": "local"}}
-        (line,) = announced(play(emulator, write(MANY, task=task)))
-        assert line.startswith("guest_attributes on bastion: 30 attributes")
-
-    @pytest.mark.parametrize(
-        "attributes, words",
-        [
-            (["a"] * 30, "unable to convert to dict"),
-            (None, "attributes is null"),
-            ("{{ nothing | default(omit) }}", "missing: attributes"),
-        ],
-    )
-    def test_what_the_module_does_not_take_is_left_for_it_to_refuse(
-        self, emulator: EmulatorProcess, attributes: Any, words: str
-    ) -> None:
-        output = play(emulator, write(attributes, task={"ignore_errors": True}))
-        assert announced(output) == []
-        assert words in output
-        assert "Traceback" not in output
-
-    def test_a_check_and_a_diff_are_the_module_s(self, emulator: EmulatorProcess) -> None:
-        output = play(emulator, write({"new": "text"}), arguments=("--check", "--diff"))
-        assert "changed: [localhost]" in output
-        assert '+    "new": "text"' in output
+def test_a_check_and_a_diff_are_the_module_s(emulator: EmulatorProcess) -> None:
+    output = play(emulator, write({"new": "text"}), arguments=("--check", "--diff"))
+    assert "changed: [localhost]" in output
+    assert '+    "new": "text"' in output

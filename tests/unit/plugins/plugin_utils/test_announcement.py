@@ -1,0 +1,49 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is said of the module guest_attributes before it runs; that it is said, the tests of the action plugin try."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.plugin_utils._announcement import announcement
+
+MANY = {f"key-{number:02}": "text" for number in range(30)}
+FEW = dict(list(MANY.items())[:8])
+RATE = "at the 10 requests a minute that the metadata server allows"
+
+
+@pytest.mark.parametrize(
+    "count, time", [(9, "1 min 0 s"), (12, "1 min 1 s"), (18, "1 min 3 s"), (30, "3 min 0 s"), (100, "10 min 0 s")]
+)
+def test_it_is_of_the_most_that_it_can_take(count: int, time: str) -> None:
+    attributes = {f"key-{number}": number for number in range(count)}
+    assert announcement("web-1", {"attributes": attributes}) == (
+        f"guest_attributes on web-1: {count} attributes take up to {time} {RATE}"
+    )
+
+
+@pytest.mark.parametrize("purge", [True, "yes"])
+def test_it_says_what_it_cannot_know(purge: Any) -> None:
+    said = announcement("web-1", {"attributes": MANY, "purge": purge})
+    assert said == f"guest_attributes on web-1: 30 attributes take up to 3 min 0 s {RATE}, and more for what it purges"
+
+
+@pytest.mark.parametrize(
+    "attributes", [json.dumps(MANY), str(MANY), " ".join(f"{key}={text}" for key, text in MANY.items())]
+)
+def test_it_counts_attributes_in_the_forms_that_the_module_takes(attributes: str) -> None:
+    assert str(announcement("web-1", {"attributes": attributes})).startswith("guest_attributes on web-1: 30 attr")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {},
+        *({"attributes": value} for value in (None, {}, FEW, "", "text", "{", "a=b c", "{1}", ["x"] * 30, 30, True)),
+    ],
+)
+def test_there_is_none_of_what_is_short_or_of_no_known_form(arguments: dict[str, Any]) -> None:
+    assert announcement("web-1", arguments) is None
