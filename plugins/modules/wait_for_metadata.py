@@ -14,6 +14,8 @@ description:
   - The request hangs at the server until there is something new, so that the task goes on as soon as there is, and no
     change between two requests is missed.
   - Answers that the server is unavailable and lost connections are survived for as long as there is time.
+  - What a secret is compared with, by O(equals) or O(matches), is a secret as well, and repeated neither in the result
+    nor in an error. If it must not be in the system log of the VM either, set C(no_log=true).
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -56,23 +58,37 @@ options:
       - Waits until this JMESPath expression over the value is true, which is anything but V(false), V(null), and what
         is empty.
       - It sees the value as RV(value) has it, with secrets redacted.
+      - Where the value does not fit the expression, such as V(starts_with(phase, 'done'\)) as long as there is no
+        C(phase), the expression is not true yet. If that is how it ends, the failure says so.
       - Needs C(jmespath) where the module runs.
     type: str
   timeout:
     description:
       - After how many seconds the wait ends in a failure, on a clock that no correction of the time moves.
-      - If the server falls silent in the last of them, it takes up to 10 seconds longer.
+      - V(.inf) waits for ever.
+      - It takes up to a second longer, as the server counts whole ones, and up to 10 seconds if the server falls silent
+        in the last of them.
     type: float
     default: 300.0
   retry_for:
     description:
-      - For how many seconds to try until the server answers for the first time.
+      - For how many seconds to try until the server answers for the first time, be it that there are too many requests.
       - Once it has, outages are survived for as long as O(timeout) allows.
+  request_timeout:
+    description:
+      - After how many seconds a request is given up that the server answers at once, such as the first one.
+      - A request that hangs is given up when its answer is 10 seconds late, whatever this is.
 requirements:
   - jmespath, for O(query)
+notes:
+  - For a path below C(instance/guest-attributes/), the module keeps to 10 requests a minute, and leaves time for those
+    who write. When other attributes have just changed, it may hear of the one that it waits for some seconds late, and
+    when the VM has used up its rate, a minute late.
 seealso:
   - module: gce.guest.metadata_info
   - module: gce.guest.maintenance_info
+  - ref: ansible_collections.gce.guest.docsite.guide_guest_attributes
+    description: How many requests it takes to wait for a guest attribute.
 """
 
 EXAMPLES = r"""
@@ -124,23 +140,26 @@ value:
 etag:
   description:
     - What the server calls this content, for O(last_etag) of the next wait.
-    - V(null) if there is no such key.
+    - V(null) if there is no such key, and for a guest attribute if it took one request too many to ask for the etag.
   returned: unless nothing was heard of it
   type: str
   sample: 411261ca6c9e654e
 elapsed:
   description: How many seconds the wait took.
-  returned: unless nothing was heard of it
+  returned: when the wait is over, be it in vain
   type: float
   sample: 12.7
 """
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gce.guest.plugins.module_utils import _query
+from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import encoded_path
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._module import (
@@ -153,10 +172,12 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")
+# The conditions that name the value, or part of it.
+COMPARISONS = ("equals", "matches")
 MOST_CHARACTERS_SHOWN = 200
 
 
@@ -175,7 +196,7 @@ def main() -> None:
         required_one_of=[CONDITIONS],
         required_by={"last_etag": ["state"]},
     )
-    module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
+    module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module(kind=ComparingModule)
     params = module.params
     with failing(module):
         encoded_path(params["path"])
@@ -191,13 +212,19 @@ def main() -> None:
     if outcome.seen is not None:
         result.update(found=outcome.seen.found, value=show(outcome.seen), etag=outcome.seen.etag)
     if not outcome.met:
-        module.fail_json(msg=failure(params, outcome, result), **result)
+        module.fail_json(msg=failure(module, outcome, result, is_met), **result)
     module.exit_json(changed=False, **result)
 
 
 def check(module: AnsibleModule) -> None:
     """Refuse parameters that contradict each other, before anything is sent."""
     params = module.params
+    if all(params[name] is None for name in CONDITIONS):
+        # An option that is null is one that was given, as far as required_one_of goes.
+        module.fail_json(
+            msg="There is nothing to wait for: state, equals, matches and query are all null. "
+            "For a value that is empty, set equals to an empty text."
+        )
     if not params["timeout"] >= 0:
         module.fail_json(msg=f"timeout is {params['timeout']:g}, but seconds to wait cannot be less than 0.")
     if params["last_etag"] is not None and params["state"] != "changed":
@@ -215,15 +242,46 @@ def condition(module: AnsibleModule, show: Callable[[Seen], Any]) -> Callable[[S
         wanted = as_text(params["equals"])
         return lambda seen: seen.found and as_text(seen.value) == wanted
     if params["matches"] is not None:
-        pattern = compiled_pattern(module, params["matches"], "matches")
+        pattern = compiled_matches(module)
         return lambda seen: seen.found and pattern.search(as_text(seen.value)) is not None
     if params["query"] is not None:
-        # Over what is shown, as an error of JMESPath quotes the value.
-        search = compiled_query(module, params["query"])
-        return lambda seen: seen.found and is_true(search(show(seen)))
+        # Fails the module if no value could ever fit.
+        compiled_query(module, params["query"])
+        return Query(_query.compiled_query(params["query"]), show)
     if params["state"] == "changed":
         return Changed(params["last_etag"])
     return lambda seen: seen.found == (params["state"] == "present")
+
+
+class Query:
+    """The condition that a query finds something true; ``misfit`` says why the last value did not fit it, if so."""
+
+    def __init__(self, search: Callable[[Any], Any], show: Callable[[Seen], Any]) -> None:
+        self._search = search
+        # It sees what is shown, as an error of JMESPath quotes the value.
+        self._show = show
+        self.misfit = ""
+
+    def __call__(self, seen: Seen) -> bool:
+        self.misfit = ""
+        if not seen.found:
+            return False
+        try:
+            return is_true(self._search(self._show(seen)))
+        except _query.QueryError as error:
+            self.misfit = str(error)
+            return False
+
+
+def compiled_matches(module: AnsibleModule) -> re.Pattern[str]:
+    pattern: str = module.params["matches"]
+    if not is_redacted(module.params):
+        return compiled_pattern(module, pattern, "matches")
+    try:
+        return re.compile(pattern)
+    except re.error:
+        module.fail_json(msg="matches is not a regular expression. It is about a secret, and hence not shown.")
+        raise
 
 
 def as_text(value: Any) -> str:
@@ -238,31 +296,68 @@ def is_true(result: Any) -> bool:
     return not (result is None or result is False or result in ("", [], {}))
 
 
-def presentation(module: AnsibleModule) -> Callable[[Seen], Any]:
+def presentation(module: AnsibleModule, *, is_typed: bool = True) -> Callable[[Seen], Any]:
     """The value as it may be seen."""
     patterns = secret_patterns(module)
     path, show_secrets = module.params["path"], module.params["show_secrets"]
-    return lambda seen: redact_tree(typed(as_unicode(seen.value), path), patterns, path, show_secrets=show_secrets)
+
+    def show(seen: Seen) -> Any:
+        value = as_unicode(seen.value)
+        return redact_tree(typed(value, path) if is_typed else value, patterns, path, show_secrets=show_secrets)
+
+    return show
 
 
-def failure(params: dict[str, Any], outcome: Outcome, result: dict[str, Any]) -> str:
+def is_redacted(params: Mapping[str, Any]) -> bool:
+    """Whether the value of the path is not shown. If bad options leave that open, it is not."""
+    try:
+        shown = redact_tree("", params["secret_patterns"], params["path"], show_secrets=params["show_secrets"])
+    except (AttributeError, KeyError, TypeError, re.error):
+        return True
+    return bool(shown == REDACTED)
+
+
+def failure(module: AnsibleModule, outcome: Outcome, result: dict[str, Any], is_met: Callable[[Seen], bool]) -> str:
+    params = module.params
+    hides = is_redacted(params)
     goals = {
         "state": "change" if params["state"] == "changed" else f"be {params['state']}",
-        "equals": f"equal {as_text(params['equals'])!r}",
-        "matches": f"match {params['matches']!r}",
+        "equals": f"equal {REDACTED if hides else repr(as_text(params['equals']))}",
+        "matches": f"match {REDACTED if hides else repr(params['matches'])}",
         "query": f"make {params['query']!r} true",
     }
-    goal = next(goals[name] for name in CONDITIONS if params[name] is not None)
-    message = f"Waited {params['timeout']:g} s in vain for {params['path'] or 'the root'} to {goal}. "
+    goal = next(name for name in CONDITIONS if params[name] is not None)
+    sentences = [f"Waited {params['timeout']:g} s in vain for {params['path'] or 'the root'} to {goals[goal]}."]
     if outcome.seen is None:
-        message += "It was not seen at all"
+        sentences.append("It was not seen at all.")
     elif not outcome.seen.found:
-        message += "Last seen, there was no such key"
+        sentences.append("Last seen, there was no such key.")
     else:
-        shown = json.dumps(result["value"], ensure_ascii=False)
+        # What was compared is what the server writes, such as FALSE, and not what it is returned as.
+        value = presentation(module, is_typed=False)(outcome.seen) if goal in COMPARISONS else result["value"]
+        shown = json.dumps(value, ensure_ascii=False)
         is_long = len(shown) > MOST_CHARACTERS_SHOWN
-        message += f"Last seen, it was {shown[:MOST_CHARACTERS_SHOWN]}{'...' if is_long else ''}"
-    return f"{message}. The last try failed: {outcome.trouble}" if outcome.trouble else f"{message}."
+        sentences.append(f"Last seen, it was {shown[:MOST_CHARACTERS_SHOWN]}{'...' if is_long else ''}.")
+    if isinstance(is_met, Query) and is_met.misfit:
+        sentences.append(is_met.misfit)
+    if outcome.trouble:
+        sentences.append(f"The last try failed: {outcome.trouble}")
+    return " ".join(sentences)
+
+
+class ComparingModule(DiscreetModule):
+    """A module that does not repeat what it compares a secret with, not even when it refuses its options."""
+
+    def __init__(self, **specification: Any) -> None:
+        super().__init__("equals", **specification)
+
+    def _discreet(self, result: dict[str, Any]) -> dict[str, Any]:
+        if not is_redacted(self.params):
+            return result
+        discreet = super()._discreet(result)
+        arguments = discreet["invocation"]["module_args"]
+        arguments.update({name: REDACTED for name in COMPARISONS if arguments.get(name) is not None})
+        return discreet
 
 
 if __name__ == "__main__":

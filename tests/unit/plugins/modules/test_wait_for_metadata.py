@@ -62,6 +62,23 @@ class TestConditions:
         assert result.get("changed", False) is False
         assert "elapsed" in result
 
+    def test_a_query_is_not_true_of_what_it_does_not_fit_yet(self, emulator: EmulatorProcess) -> None:
+        parameters = {"path": "instance/attributes/", "query": "starts_with(phase, 'done')"}
+        result = wait(**parameters)
+        assert "in vain" in result["msg"]
+        assert "does not fit the data" in result["msg"]
+        emulator.control.set("web-1", "instance/attributes/phase", "starting")
+        assert "does not fit" not in wait(**parameters)["msg"]
+        emulator.control.set("web-1", "instance/attributes/phase", "done-with-it")
+        assert not wait(**parameters).failed
+
+    def test_an_empty_value_is_none_that_is_missing(self, emulator: EmulatorProcess) -> None:
+        emulator.control.set("web-1", ROLE, "")
+        assert not wait(ROLE, equals="").failed
+
+    def test_there_may_be_no_end(self, emulator: EmulatorProcess) -> None:
+        assert not wait(ROLE, equals="web", timeout=float("inf")).failed
+
     def test_changed_since_it_was_read(self, emulator: EmulatorProcess) -> None:
         etag = run_module(metadata_info, {"path": [ROLE]})["etag"]
         assert wait(ROLE, state="changed", last_etag=etag).failed
@@ -84,6 +101,12 @@ class TestInVain:
             f"Waited 0 s in vain for {ROLE} to equal 'db'. Last seen, it was \"web\"."
         )
         assert "there was no such key" in wait("instance/attributes/nothing", state="present")["msg"]
+
+    @pytest.mark.parametrize("wanted", [{"equals": "false"}, {"matches": "false"}], ids=str)
+    def test_shows_what_was_compared_as_it_was(self, emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
+        result = wait("instance/preempted", **wanted)
+        assert result["msg"].endswith('Last seen, it was "FALSE".')
+        assert result["value"] is False
 
     def test_returns_what_there_was(self, emulator: EmulatorProcess) -> None:
         result = wait("instance/attributes/", query="phase", secret_patterns=[])
@@ -118,6 +141,31 @@ class TestSecrets:
     ) -> None:
         assert "hunter2" not in wait(path, **parameters).printed
 
+    @pytest.mark.parametrize(
+        "parameters, said",
+        [
+            ({"equals": "HUNTER2"}, "to equal [redacted]"),
+            ({"equals": "hunter2"}, ""),
+            ({"matches": "HUNTER2"}, "to match [redacted]"),
+            ({"matches": "(HUNTER2"}, "matches is not a regular expression"),
+            ({"equals": "hunter2", "matches": "HUNTER2"}, "mutually exclusive"),
+            ({"state": "present", "equal": "HUNTER2"}, "Unsupported parameters"),
+            ({"equals": "HUNTER2", "secret_patterns": "("}, "secret_patterns"),
+        ],
+        ids=str,
+    )
+    def test_are_not_told_by_what_they_are_compared_with(
+        self, emulator: EmulatorProcess, parameters: dict[str, Any], said: str
+    ) -> None:
+        result = wait(**{"path": "instance/attributes/db-password", **parameters})
+        assert said in result.get("msg", "")
+        assert "hunter2" not in result.printed.lower()
+
+    def test_are_told_from_the_rest(self, emulator: EmulatorProcess) -> None:
+        assert '"equals": "db"' in wait(ROLE, equals="db").printed
+        result = wait("instance/attributes/db-password", equals="HUNTER2", show_secrets=True)
+        assert "to equal 'HUNTER2'. Last seen, it was \"hunter2\"" in result["msg"]
+
     def test_can_be_waited_for(self, emulator: EmulatorProcess) -> None:
         result = wait("instance/attributes/db-password", matches="hunter")
         assert result["value"] == "[redacted]"
@@ -131,6 +179,11 @@ class TestBadInput:
             ({}, "one of the following is required: state, equals, matches, query"),
             ({"state": "present", "equals": "a"}, "mutually exclusive"),
             ({"equals": ["a"]}, "Use query"),
+            ({"equals": None}, "There is nothing to wait for"),
+            ({"matches": None}, "There is nothing to wait for"),
+            ({"query": None}, "There is nothing to wait for"),
+            ({"state": None}, "value of state must be one of"),
+            ({"query": "nothing_like_it(@)"}, "nothing_like_it"),
             ({"matches": "("}, "matches: '(' is not a regular expression"),
             ({"query": "a["}, "is not a JMESPath expression"),
             ({"state": "present", "last_etag": "0"}, "last_etag is for state=changed"),
