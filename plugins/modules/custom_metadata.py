@@ -53,7 +53,8 @@ options:
       - Keys and values. A key has up to 128 letters, digits, V(_) and V(-). A value has up to 256 KiB, and all keys and
         values together have up to 512 KiB.
       - A value is a text, or a number or a boolean, which become text. Booleans become V(TRUE) and V(FALSE), as the
-        metadata server writes its own. Anything else is refused.
+        metadata server writes its own. Anything else is refused, and so is
+        a number that is not finite.
       - With O(state=absent), the values do not matter, and can be left empty.
     type: dict
   metadata_from_file:
@@ -69,6 +70,7 @@ options:
   purge:
     description:
       - Whether to also remove all other keys, but for those that O(keep) has.
+      - Needs O(metadata) or O(metadata_from_file), though it may be an empty dictionary, unless O(state=absent).
     type: bool
     default: false
   keep:
@@ -377,6 +379,12 @@ def wanted_plan(module: AnsibleModule) -> Planner:
         module.fail_json(msg=f"The key {key!r} is both in metadata and in metadata_from_file.")
     if not values and not files and not params["purge"]:
         module.fail_json(msg="There is nothing to do: give metadata, metadata_from_file or purge=true.")
+    # For Ansible, an option that is null is there. Here it would remove everything for a variable that is not defined.
+    if is_present and params["metadata"] is None and params["metadata_from_file"] is None:
+        module.fail_json(
+            msg="metadata and metadata_from_file are null, which does not say what purge is to leave. Give a "
+            "dictionary of it, and {} for none. To remove all keys, set state=absent and purge=true."
+        )
     if is_present:
         wanted = texts_of({**values, **{key: file_text(key, path) for key, path in files.items()}})
     else:

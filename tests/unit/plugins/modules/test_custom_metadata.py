@@ -166,6 +166,11 @@ class TestInstances:
         assert (result["written"], result["deleted"]) == (["role"], ["db-password"])
         assert sorted(metadata(emulator, "web-1")) == ["gke-cluster", "role", "ssh-keys"]
 
+    @pytest.mark.parametrize("parameters", [{"metadata": {}}, {"state": "absent"}])
+    def test_are_all_removed(self, emulator: EmulatorProcess, parameters: dict[str, Any]) -> None:
+        result = run(emulator, instance="web-1", purge=True, **parameters)
+        assert result["deleted"] == ["db-password", "role"]
+
     def test_wake_those_who_wait_in_the_guest_see_it(self, emulator: EmulatorProcess) -> None:
         run(emulator, instance="web-1", metadata={"canary": True, "port": 8443})
         assert emulator.control.get("web-1", "instance/attributes/canary") == "TRUE"
@@ -219,6 +224,8 @@ class TestRefusedBeforeAnythingIsSent:
             ({"metadata": {"a": "x" * 262_145}}, "262145 bytes"),
             ({"metadata": {"a": "b"}, "metadata_from_file": {"a": "/x"}}, "both in metadata and in metadata_from_file"),
             ({}, "There is nothing to do"),
+            ({"instance": "web-1", "metadata": None, "purge": True}, "{} for none"),
+            ({"instance": "web-1", "metadata_from_file": None, "purge": True}, "{} for none"),
             ({"metadata": {"a": "b"}, "zone": A}, "Set scope=zonal"),
             ({"metadata": {"a": "b"}, "scope": "zonal"}, "missing: zone"),
             ({"metadata": {"a": "b"}, "scope": "instance"}, "instance, instances, filter"),
