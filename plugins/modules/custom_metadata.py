@@ -53,8 +53,8 @@ options:
       - Keys and values. A key has up to 128 letters, digits, V(_) and V(-). A value has up to 256 KiB, and all keys and
         values together have up to 512 KiB.
       - A value is a text, or a number or a boolean, which become text. Booleans become V(TRUE) and V(FALSE), as the
-        metadata server writes its own. Anything else is refused, and so is
-        a number that is not finite.
+        metadata server writes its own. Anything else is refused, and so is a number that is not
+        finite.
       - With O(state=absent), the values do not matter, and can be left empty.
     type: dict
   metadata_from_file:
