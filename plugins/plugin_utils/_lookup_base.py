@@ -39,9 +39,6 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
         self.set_options(var_options=self._own_variables(variables or {}), direct=options)
         self._refuse_unknown(options)
-        terms = list(terms)
-        if not terms:
-            raise AnsibleLookupError("There is no term. Say what to look up.")
         paths = [_text(term) for term in self._flatten(terms)]
         try:
             return list(self._values(paths, self.finder(paths), has_default="default" in options))

@@ -223,11 +223,11 @@ class TestBadInput:
         assert error in refusal(worker, path, **options)
         assert emulator.control.journal() == []
 
-    def test_no_term_at_all(self, emulator: Emulator, worker: Worker) -> None:
-        with pytest.raises(TemplateFailed, match=r"There is no term. Say what to look up"):
-            worker("lookup('gce.guest.metadata', query='@')")
-        # What a list that may be empty comes to.
-        assert worker("query('gce.guest.metadata', [])") == []
+    @pytest.mark.parametrize("terms", ["", ", []"])
+    def test_no_terms_find_nothing(self, emulator: Emulator, worker: Worker, terms: str) -> None:
+        """Without any is how Ansible calls it for with_gce.guest.metadata and a list that is empty."""
+        assert worker(f"query('gce.guest.metadata'{terms})") == []
+        assert emulator.control.journal() == []
 
     def test_a_term_that_is_no_text(self, emulator: Emulator, worker: Worker) -> None:
         with pytest.raises(TemplateFailed, match="has to be text"):
