@@ -1,18 +1,19 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A controller that is an emulated VM."""
+"""A controller that is an emulated VM, unless a file describes a FLEET of its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from support.emulator import EmulatorProcess
 from support.templating import TemplateProcess
 
-FLEET = {
+FLEET: dict[str, Any] = {
     "project": "acme",
     "attributes": {"rollout": "canary"},
     "instances": [
@@ -36,16 +37,8 @@ FLEET = {
 
 
 @pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
-    running_emulator.control.reset()
-    running_emulator.control.clear_journal()
-    return running_emulator
+def fleet(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return getattr(request.module, "FLEET", FLEET)
 
 
 @pytest.fixture(scope="module")

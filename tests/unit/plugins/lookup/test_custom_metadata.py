@@ -36,30 +36,18 @@ FLEET: dict[str, Any] = {
 Worker = TemplateProcess
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
-    running.control.reset()
-    running.control.clear_journal()
-    return running
-
-
 def environment(emulator: EmulatorProcess) -> dict[str, str]:
     return {
         "GCP_PROJECT": "acme",
         "GCP_ACCESS_TOKEN": TOKEN,
         "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute,
+        "GCE_GUEST_CACHE_SECONDS": "0",
     }
 
 
 @pytest.fixture(scope="module")
-def worker(running: EmulatorProcess, collections_path: Path) -> Iterator[Worker]:
-    with TemplateProcess(collections_path, {**environment(running), "GCE_GUEST_CACHE_SECONDS": "0"}) as process:
+def worker(running_emulator: EmulatorProcess, collections_path: Path) -> Iterator[Worker]:
+    with TemplateProcess(collections_path, environment(running_emulator)) as process:
         yield process
 
 

@@ -42,18 +42,12 @@ def environment(emulator: EmulatorProcess) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
-    running_emulator.control.reset()
+def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
+    """In which an instance has written guest attributes."""
     for path, value in VALUES.items():
-        running_emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
-    return running_emulator
+        emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
+    return emulator
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,19 +50,6 @@ OPTIONS: dict[str, Any] = {
 DONE = {"name": "operation-1", "status": "DONE", "selfLink": "https://x/compute/v1/projects/acme/global/operations/o"}
 
 RUNNING = {**DONE, "status": "RUNNING"}
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
-    running.control.reset()
-    running.control.clear_journal()
-    return running
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -38,20 +38,6 @@ FLEET: dict[str, Any] = {
     "instances": [{"name": name, "attributes": {"role": "web"}} for name in ("web-1", "web-2")],
 }
 WRITERS = 20
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
-    running.control.reset()
-    running.control.clear_faults()
-    running.control.clear_journal()
-    return running
 
 
 def client(emulator: EmulatorProcess, **changes: Any) -> ComputeApi:

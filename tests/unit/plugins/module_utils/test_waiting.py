@@ -50,19 +50,6 @@ class Clock:
         self.now += seconds
 
 
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
-    running_emulator.control.reset()
-    running_emulator.control.clear_journal()
-    return running_emulator
-
-
 @pytest.fixture
 def in_background() -> Iterator[Callable[..., Future[Outcome]]]:
     with ThreadPoolExecutor() as pool:

@@ -1,16 +1,16 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An emulated VM for the modules to run on."""
+"""What the modules run on, which is an emulated VM unless a file describes a FLEET of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from support.emulator import EmulatorProcess
 
-FLEET = {
+FLEET: dict[str, Any] = {
     "project": "acme",
     "attributes": {"rollout": "canary"},
     "instances": [
@@ -32,15 +32,15 @@ FLEET = {
 
 
 @pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
+def fleet(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return getattr(request.module, "FLEET", FLEET)
 
 
 @pytest.fixture
-def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    """The emulator as FLEET says it, with the VM `web-1` as the one that the modules run on."""
-    running_emulator.control.reset()
-    running_emulator.control.clear_journal()
-    monkeypatch.setenv("GCE_METADATA_HOST", running_emulator.metadata["web-1"])
-    return running_emulator
+def emulator(emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
+    """Modules run on the first of its VMs, and find its Compute API."""
+    monkeypatch.setenv("GCE_METADATA_HOST", next(iter(emulator.metadata.values())))
+    monkeypatch.setenv("GCP_PROJECT", "acme")
+    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", emulator.compute)
+    return emulator

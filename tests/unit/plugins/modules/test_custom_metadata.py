@@ -9,7 +9,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -40,20 +39,6 @@ FLEET: dict[str, Any] = {
         {"name": "db-1", "zone": A, "attributes": {}},
     ],
 }
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
-    running.control.reset()
-    running.control.clear_faults()
-    running.control.clear_journal()
-    return running
 
 
 def run(emulator: EmulatorProcess, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -31,21 +30,13 @@ FLEET: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
+def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
     """With zonal metadata in the first zone."""
-    running.control.reset()
-    running.control.clear_faults()
     zonal = {"scope": "zonal", "zone": A, "metadata": {"mirror": "near"}}
-    assert not run_module(custom_metadata, {**options(running), **zonal}).failed
-    running.control.clear_journal()
-    return running
+    assert not run_module(custom_metadata, {**options(emulator), **zonal}).failed
+    emulator.control.clear_journal()
+    return emulator
 
 
 def options(emulator: EmulatorProcess) -> dict[str, Any]:

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import parse_qs
@@ -38,25 +37,16 @@ def window(hours: float, **more: Any) -> dict[str, Any]:
     return {"window_start_time": start.isoformat(), "can_reschedule": True, **more}
 
 
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    running_emulator.control.reset()
+def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
+    """In which maintenance is announced."""
     for name, announced in {
         "web-1": window(48, maintenance_reasons=["PLANNED_UPDATE"]),
         "web-2": window(2, can_reschedule=False),
         "db-1": window(-1, maintenance_status="ONGOING"),
     }.items():
-        running_emulator.control.set(name, "instance/upcoming-maintenance", announced)
-    monkeypatch.setenv("GCP_PROJECT", "acme")
-    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
-    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
-    return running_emulator
+        emulator.control.set(name, "instance/upcoming-maintenance", announced)
+    return emulator
 
 
 def run(*, check: bool = False, **parameters: Any) -> Result:

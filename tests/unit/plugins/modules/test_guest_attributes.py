@@ -23,7 +23,7 @@ from support.playbook import examples, run_play
 from support.shared_time import SharedTime
 
 ENABLED = {"enable-guest-attributes": "TRUE"}
-FLEET: dict[str, Any] = {
+VMS: dict[str, Any] = {
     "instances": [
         {"name": "strict", "attributes": ENABLED},
         {"name": "lossy", "attributes": ENABLED, "guest_attributes_over_budget": "drop"},
@@ -97,7 +97,7 @@ def time() -> SharedTime:
 @pytest.fixture
 def guest(time: SharedTime, request: pytest.FixtureRequest) -> Iterator[Guest]:
     """The VM `strict`, or the one that the test's parameter names."""
-    with EmulatorThread(FLEET, time.clock) as emulator:
+    with EmulatorThread(VMS, time.clock) as emulator:
         yield Guest(getattr(request, "param", "strict"), emulator, time)
 
 
@@ -259,7 +259,7 @@ class TestBudget:
 
     def test_dropped_writes_are_written_again(self, time: SharedTime) -> None:
         """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
-        with EmulatorThread(FLEET, time.clock) as emulator:
+        with EmulatorThread(VMS, time.clock) as emulator:
             guest = Guest("lossy", emulator, time)
             # Somebody else's three queries of this second.
             for _unused in range(3):
@@ -279,7 +279,7 @@ class TestTwoAtOnce:
     @pytest.mark.parametrize("name", ["strict", "lossy"])
     def test_nothing_is_lost_though_both_use_the_same_budget(self, name: str) -> None:
         time = SharedTime(parties=2)
-        with EmulatorThread(FLEET, time.clock) as emulator:
+        with EmulatorThread(VMS, time.clock) as emulator:
             guest = Guest(name, emulator, time)
             failures: list[BaseException] = []
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -32,22 +31,13 @@ VALUES = {
 }
 
 
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
 @pytest.fixture
-def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    running_emulator.control.reset()
+def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
+    """In which an instance has written guest attributes."""
     for path, value in VALUES.items():
-        running_emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
-    running_emulator.control.clear_journal()
-    monkeypatch.setenv("GCP_PROJECT", "acme")
-    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
-    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
-    return running_emulator
+        emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
+    emulator.control.clear_journal()
+    return emulator
 
 
 def run(*, check: bool = False, **parameters: Any) -> Result:

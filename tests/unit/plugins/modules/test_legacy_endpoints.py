@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -30,19 +29,6 @@ FLEET: dict[str, Any] = {
     ],
 }
 CALLS = "#!/bin/sh\nPASSWORD=hunter2 curl 'http://metadata/computeMetadata/v1beta1/instance/id?x=hunter2'\n"
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running: EmulatorProcess) -> EmulatorProcess:
-    running.control.reset()
-    running.control.clear_journal()
-    return running
 
 
 def run(emulator: EmulatorProcess, *, check: bool = False, diff: bool = False, **parameters: Any) -> Result:

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,21 +24,13 @@ FLEET = {
 }
 
 
-@pytest.fixture(scope="module")
-def fleet() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-def look(fleet: EmulatorProcess, instance: str, **parameters: Any) -> Result:
-    fleet.control.reset()
-    fleet.control.clear_journal()
-    return run_module(legacy_endpoints_info, {"metadata_host": fleet.metadata[instance], **parameters})
+def look(emulator: EmulatorProcess, instance: str, **parameters: Any) -> Result:
+    return run_module(legacy_endpoints_info, {"metadata_host": emulator.metadata[instance], **parameters})
 
 
 @pytest.mark.parametrize("state, status", [("answers", 200), ("refused", 403), ("gone", 404)])
-def test_both_endpoints_are_told(fleet: EmulatorProcess, state: str, status: int) -> None:
-    result = look(fleet, state)
+def test_both_endpoints_are_told(emulator: EmulatorProcess, state: str, status: int) -> None:
+    result = look(emulator, state)
     assert result["answers"] is (state == "answers")
     assert result["changed"] is False
     assert [(endpoint["path"], endpoint["state"], endpoint["status"]) for endpoint in result["endpoints"]] == [
@@ -48,33 +39,35 @@ def test_both_endpoints_are_told(fleet: EmulatorProcess, state: str, status: int
     ]
 
 
-def test_the_reason_of_a_refusal_is_told(fleet: EmulatorProcess) -> None:
-    texts = [endpoint["text"] for endpoint in look(fleet, "refused")["endpoints"]]
+def test_the_reason_of_a_refusal_is_told(emulator: EmulatorProcess) -> None:
+    texts = [endpoint["text"] for endpoint in look(emulator, "refused")["endpoints"]]
     assert "Legacy metadata endpoint accessed: /0.1/meta-data/" in texts[0]
     assert "Legacy metadata endpoints are disabled. Please use the /v1/ endpoint." in texts[1]
 
 
-def test_the_sample_of_a_reason_is_one_that_comes(fleet: EmulatorProcess) -> None:
+def test_the_sample_of_a_reason_is_one_that_comes(emulator: EmulatorProcess) -> None:
     fields = yaml.safe_load(legacy_endpoints_info.RETURN)["endpoints"]["contains"]
     sample = {name: field["sample"] for name, field in fields.items()}
-    assert sample in look(fleet, "refused")["endpoints"]
+    assert sample in look(emulator, "refused")["endpoints"]
 
 
-def test_outages_are_survived(fleet: EmulatorProcess) -> None:
-    fleet.control.reset()
-    fleet.control.clear_journal()
-    fleet.control.fault("503", instance="gone", path="/0.1", count=1)
-    parameters = {"metadata_host": fleet.metadata["gone"]}
+def test_outages_are_survived(emulator: EmulatorProcess) -> None:
+    emulator.control.reset()
+    emulator.control.clear_journal()
+    emulator.control.fault("503", instance="gone", path="/0.1", count=1)
+    parameters = {"metadata_host": emulator.metadata["gone"]}
     assert run_module(legacy_endpoints_info, parameters)["endpoints"][0]["state"] == "gone"
-    assert [request["status"] for request in fleet.control.journal(path="/0.1")] == [503, 404]
-    fleet.control.fault("503", instance="gone", path="/computeMetadata/v1beta1")
+    assert [request["status"] for request in emulator.control.journal(path="/0.1")] == [503, 404]
+    emulator.control.fault("503", instance="gone", path="/computeMetadata/v1beta1")
     result = run_module(legacy_endpoints_info, {**parameters, "retry_for": 0})
     assert result.failed
     assert "Cannot probe /computeMetadata/v1beta1/" in result["msg"]
 
 
-def test_what_is_not_the_metadata_server_has_no_say(fleet: EmulatorProcess) -> None:
-    result = run_module(legacy_endpoints_info, {"metadata_host": fleet.compute.removeprefix("http://"), "retry_for": 0})
+def test_what_is_not_the_metadata_server_has_no_say(emulator: EmulatorProcess) -> None:
+    result = run_module(
+        legacy_endpoints_info, {"metadata_host": emulator.compute.removeprefix("http://"), "retry_for": 0}
+    )
     assert result.failed
     assert "is not the metadata server" in result["msg"]
 
@@ -90,10 +83,10 @@ def test_the_endpoints_are_asked_as_a_program_that_knows_no_better_would() -> No
     assert [b"Metadata-Flavor: Google" in request for request in server.requests] == [True, False, False]
 
 
-def test_the_examples_run(fleet: EmulatorProcess) -> None:
+def test_the_examples_run(emulator: EmulatorProcess) -> None:
     tasks = examples("modules", "legacy_endpoints_info")
-    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": fleet.metadata["refused"]})
+    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": emulator.metadata["refused"]})
     assert status == 0, output
-    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": fleet.metadata["answers"]})
+    status, output = run_play(tasks, environment={"GCE_METADATA_HOST": emulator.metadata["answers"]})
     assert status == 2
     assert "Set disable-legacy-endpoints to TRUE" in output

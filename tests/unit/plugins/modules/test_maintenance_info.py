@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -45,19 +44,6 @@ WINDOW = {
     "can_reschedule": True,
     "maintenance_reasons": ["PLANNED_UPDATE"],
 }
-
-
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running_emulator: EmulatorProcess) -> EmulatorProcess:
-    running_emulator.control.reset()
-    running_emulator.control.clear_journal()
-    return running_emulator
 
 
 @pytest.fixture

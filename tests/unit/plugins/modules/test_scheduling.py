@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -29,21 +28,6 @@ FLEET = {
     ],
 }
 WEB = "projects/acme/zones/us-central1-a/instances/web-1"
-
-
-@pytest.fixture(scope="module")
-def running_emulator() -> Iterator[EmulatorProcess]:
-    with EmulatorProcess(FLEET) as emulator:
-        yield emulator
-
-
-@pytest.fixture
-def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> EmulatorProcess:
-    running_emulator.control.reset()
-    monkeypatch.setenv("GCP_PROJECT", "acme")
-    monkeypatch.setenv("GCP_ACCESS_TOKEN", "ya29.planted")
-    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE", running_emulator.compute)
-    return running_emulator
 
 
 def run(*, check: bool = False, diff: bool = True, **parameters: Any) -> Result:
