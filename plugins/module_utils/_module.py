@@ -119,20 +119,29 @@ def failing(module: AnsibleModule, *others: type[Exception]) -> Iterator[None]:
 
 
 def compiled_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
-    """A JMESPath expression as a function from data to what it finds; a bad expression fails the module at once."""
-    from . import _query  # here, since most runs have no query, and would only wait for it
+    """A JMESPath expression as a function from data to what it finds; what does not fit fails the module, too."""
+    from ._query import QueryError  # here, since most runs have no query, and would only wait for it
 
-    try:
-        compiled = _query.compiled_query(expression)
-    except ImportError:
-        module.fail_json(msg=missing_required_lib("jmespath", reason="for the option query"))
-    except _query.QueryError as error:
-        module.fail_json(msg=str(error))
+    search = checked_query(module, expression)
 
-    def search(data: Any) -> Any:
+    def search_or_fail(data: Any) -> Any:
         try:
-            return compiled(data)
-        except _query.QueryError as error:
+            return search(data)
+        except QueryError as error:
             return module.fail_json(msg=str(error))
 
-    return search
+    return search_or_fail
+
+
+def checked_query(module: AnsibleModule, expression: str) -> Callable[[Any], Any]:
+    """The same, raising QueryError for data that do not fit; an expression that is none fails the module at once."""
+    from . import _query
+
+    try:
+        return _query.compiled_query(expression)
+    except ImportError:
+        module.fail_json(msg=missing_required_lib("jmespath", reason="for the option query"))
+        raise
+    except _query.QueryError as error:
+        module.fail_json(msg=str(error))
+        raise

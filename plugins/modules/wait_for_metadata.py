@@ -158,7 +158,6 @@ from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils import _query
 from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import encoded_path
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, is_directory, typed
@@ -166,12 +165,13 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
     ArgumentSpec,
+    checked_query,
     compiled_pattern,
-    compiled_query,
     failing,
     metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._query import QueryError
 from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
 
@@ -245,9 +245,7 @@ def condition(module: AnsibleModule, show: Callable[[Seen], Any]) -> Callable[[S
         pattern = compiled_matches(module)
         return lambda seen: seen.found and pattern.search(as_text(seen.value)) is not None
     if params["query"] is not None:
-        # Fails the module if no value could ever fit.
-        compiled_query(module, params["query"])
-        return Query(_query.compiled_query(params["query"]), show)
+        return Query(checked_query(module, params["query"]), show)
     if params["state"] == "changed":
         return Changed(params["last_etag"])
     return lambda seen: seen.found == (params["state"] == "present")
@@ -268,7 +266,7 @@ class Query:
             return False
         try:
             return is_true(self._search(self._show(seen)))
-        except _query.QueryError as error:
+        except QueryError as error:
             self.misfit = str(error)
             return False
 
