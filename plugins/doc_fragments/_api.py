@@ -157,6 +157,9 @@ options:
     description:
       - All instances that a filter expression of the API's lists finds, such as
         V(labels.env = prod AND status = RUNNING).
+      - Neither this nor O(instance) and O(instances) may be null, so that a variable that came to nothing does not mean
+        the whole project. Leave out what does not matter, with V(default(omit\)) if need be. An empty list in
+        O(instances) is none of them.
     type: str
   concurrency:
     description:

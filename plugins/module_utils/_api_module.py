@@ -54,8 +54,16 @@ INSTANCES_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "filter": {"type": "str"},
     "concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY},
 }
-# Conditions to go with INSTANCES_ARGSPEC.
-ONE_SELECTION: dict[str, Any] = {"mutually_exclusive": [("instance", "instances", "filter")]}
+_SELECTIONS = ("instance", "instances", "filter")
+# Conditions to go with INSTANCES_ARGSPEC. Null is not the same as left out: a variable that came to nothing must not
+# mean the whole project. Once options have their defaults the two look alike, so that it is told here: one that is null
+# requires another, and of them there is to be one only.
+ONE_SELECTION: dict[str, Any] = {
+    "mutually_exclusive": [_SELECTIONS],
+    "required_if": [(name, None, [other for other in _SELECTIONS if other != name], True) for name in _SELECTIONS],
+}
+# The same where there have to be some.
+SOME_SELECTION: dict[str, Any] = {**ONE_SELECTION, "required_one_of": [_SELECTIONS]}
 
 
 @contextmanager

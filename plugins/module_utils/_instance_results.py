@@ -18,12 +18,6 @@ from ._compute_api import ComputeApi
 from ._compute_errors import ComputeError
 from ._instances import select, zone_of
 
-# Conditions to go with INSTANCES_ARGSPEC where instances have to be given.
-SOME_SELECTION: dict[str, Any] = {
-    "mutually_exclusive": [("instance", "instances", "filter")],
-    "required_one_of": [("instance", "instances", "filter")],
-}
-
 
 @dataclass
 class Target:

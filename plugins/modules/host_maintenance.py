@@ -207,6 +207,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
     INSTANCES_ARGSPEC,
+    SOME_SELECTION,
     compute_api,
     each,
     failing,
@@ -226,7 +227,6 @@ from ansible_collections.gce.guest.plugins.module_utils._host_maintenance import
     window_result,
 )
 from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
-    SOME_SELECTION,
     Target,
     finish,
     refuse_empty,

@@ -199,6 +199,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
     INSTANCES_ARGSPEC,
+    SOME_SELECTION,
     compute_api,
     each,
     failing,
@@ -206,7 +207,6 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest, ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
-    SOME_SELECTION,
     Target,
     finish,
     refuse_empty,

@@ -217,6 +217,8 @@ class TestRefusedBeforeAnythingIsSent:
             ({"metadata": {"a": "b"}, "scope": "project", "instance": "web-1"}, "the scope is project"),
             ({"metadata": {"a": "b"}, "filter": ""}, "filter is empty"),
             ({"metadata": {"a": "b"}, "instance": ""}, "instance is empty"),
+            ({"metadata": {"a": "b"}, "instances": None}, "instances is None"),
+            ({"metadata": {"a": "b"}, "filter": None}, "filter is None"),
             ({"metadata": {"db-password": "hunter2"}, "instance": "web-1", "filter": "a"}, "mutually exclusive"),
             ({"metadatum": {"db-password": "hunter2"}}, "Unsupported parameters"),
             ({"metadata": {"a": "b"}, "timeout": -1}, "timeout is -1"),

@@ -140,6 +140,7 @@ class TestDenied:
         ({"key": "version"}, "missing parameter(s) required by 'key': namespace"),
         ({"secret_patterns": ["("]}, "is not a regular expression"),
         ({"instance": ""}, "instance is empty"),
+        ({"instance": None}, "instance is None"),
     ],
 )
 def test_what_makes_no_sense_is_refused_without_a_request(

@@ -219,6 +219,9 @@ class TestErrors:
         [
             ({}, "one of the following is required: instance, instances, filter"),
             ({"filter": ""}, "filter is empty. Leave it out if it does not matter."),
+            ({"instances": None}, "instances is None"),
+            ({"instance": None}, "instance is None"),
+            ({"filter": None}, "filter is None"),
             ({"instance": "a b"}, "'a b' is not an instance"),
             ({"instance": "web-1", "timeout": -1}, "timeout is -1, but it has to be a number of seconds"),
         ],

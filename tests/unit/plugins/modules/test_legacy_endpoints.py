@@ -214,6 +214,7 @@ def test_zones_that_cannot_be_reached_are_told(emulator: EmulatorProcess) -> Non
         ({"instance": "on", "enforce": True}, "enforce is about the project."),
         ({"zone": ZONE}, "The project's metadata has no zone."),
         ({"filter": ""}, "filter is empty."),
+        ({"instances": None}, "instances is None"),
         ({"timeout": -1}, "timeout is -1"),
         ({"instance": "on", "instances": ["off"]}, "mutually exclusive"),
     ],

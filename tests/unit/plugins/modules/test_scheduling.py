@@ -183,12 +183,13 @@ class TestRefusals:
             ),
             ({"max_run_duration": 10}, "max_run_duration is 10, but the API takes 30 to 10368000 seconds"),
             ({}, "There is nothing to do: give one of on_host_maintenance, "),
+            ({"instance": None, "automatic_restart": False}, "instance is None"),
         ],
     )
     def test_values_that_cannot_be_are_refused_without_a_request(
         self, emulator: EmulatorProcess, parameters: Any, words: str
     ) -> None:
-        assert words in run(instance="web-1", **parameters)["msg"]
+        assert words in run(**{"instance": "web-1", **parameters})["msg"]
         assert emulator.control.journal(face="compute") == []
 
     @pytest.mark.parametrize(
