@@ -47,24 +47,6 @@ API_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "requests_per_minute": {"type": "float", "default": DEFAULT_REQUESTS_PER_MINUTE},
 }
 
-INSTANCES_ARGSPEC: dict[str, Mapping[str, Any]] = {
-    "zone": {"type": "str"},
-    "instance": {"type": "str"},
-    "instances": {"type": "list", "elements": "str"},
-    "filter": {"type": "str"},
-    "concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY},
-}
-_SELECTIONS = ("instance", "instances", "filter")
-# Conditions to go with INSTANCES_ARGSPEC. Null is not the same as left out: a variable that came to nothing must not
-# mean the whole project. Once options have their defaults the two look alike, so that it is told here: one that is null
-# requires another, and of them there is to be one only.
-ONE_SELECTION: dict[str, Any] = {
-    "mutually_exclusive": [_SELECTIONS],
-    "required_if": [(name, None, [other for other in _SELECTIONS if other != name], True) for name in _SELECTIONS],
-}
-# The same where there have to be some.
-SOME_SELECTION: dict[str, Any] = {**ONE_SELECTION, "required_one_of": [_SELECTIONS]}
-
 
 @contextmanager
 def failing(module: AnsibleModule) -> Iterator[None]:
@@ -89,6 +71,7 @@ def compute_api(module: AnsibleModule, **changes: Any) -> Iterator[ComputeApi]:
         ("request_timeout", params["request_timeout"] > 0, "the seconds of one try have to be more than 0"),
         ("requests_per_minute", params["requests_per_minute"] >= 0, "a rate cannot be less than 0, which is no limit"),
         ("concurrency", params.get("concurrency", 1) >= 1, "at least one request has to be under way"),
+        ("timeout", params.get("timeout", 0.0) >= 0, "seconds cannot be less than 0"),
     ):
         if not is_right:
             module.fail_json(msg=f"{name} is {params[name]:g}, but {what}.")

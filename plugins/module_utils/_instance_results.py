@@ -16,7 +16,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ._api_module import summary_of_failures
 from ._compute_api import ComputeApi
 from ._compute_errors import ComputeError
-from ._instances import select, zone_of
+from ._instances import zone_of
+from ._selection import selected
 
 
 @dataclass
@@ -34,23 +35,9 @@ class Target:
         return shown if self.error is None else {**shown, "msg": str(self.error)}
 
 
-def refuse_empty(module: AnsibleModule) -> None:
-    """A template that came to nothing must not mean all zones, or every instance."""
-    for name in ("instance", "filter", "zone"):
-        if module.params.get(name) == "":
-            module.fail_json(msg=f"{name} is empty. Leave it out if it does not matter.")
-
-
-def selected(module: AnsibleModule, api: ComputeApi, fields: str) -> list[Target]:
+def targets_of(module: AnsibleModule, api: ComputeApi, fields: str) -> list[Target]:
     """The instances that the parameters say, with these fields."""
-    params = module.params
-    selection = select(
-        api,
-        names=[params["instance"]] if params["instance"] is not None else params["instances"],
-        expression=params["filter"],
-        zone=params["zone"],
-        fields=fields,
-    )
+    selection = selected(module.params, api, fields)
     found = [Target(instance["name"], zone_of(instance), instance) for instance in selection.instances]
     return found + [Target(name, error=error) for name, error in selection.failures.items()]
 

@@ -264,8 +264,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    ONE_SELECTION,
     compute_api,
     each,
     failing,
@@ -280,7 +278,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
     texts_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
-from ansible_collections.gce.guest.plugins.module_utils._instances import select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     InstanceStore,
     ProjectStore,
@@ -293,6 +291,13 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     unverified,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    ONE_SELECTION,
+    refuse_empty,
+    selected,
+    selections,
+)
 
 Planner = Callable[[Mapping[str, str]], Plan]
 
@@ -354,19 +359,15 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
 def checked_scope(module: AnsibleModule) -> str:
     """The scope as it is meant; what could be meant otherwise is refused."""
     params = module.params
-    selections = [name for name in ("instance", "instances", "filter") if params[name] is not None]
-    scope = str(params["scope"] or ("instance" if selections else "project"))
-    if selections and scope != "instance":
-        module.fail_json(msg=f"{selections[0]} is given, but the scope is {scope}. Leave one of them out.")
-    for name in ("instance", "filter", "zone"):
-        if params[name] == "":
-            module.fail_json(msg=f"{name} is empty. Leave it out if it does not matter.")
+    given = selections(params)
+    scope = str(params["scope"] or ("instance" if given else "project"))
+    if given and scope != "instance":
+        module.fail_json(msg=f"{given[0]} is given, but the scope is {scope}. Leave one of them out.")
+    refuse_empty(module)
     if scope == "project" and params["zone"] is not None:
         module.fail_json(
             msg="The project's metadata has no zone. Set scope=zonal for the zone's metadata, or say which instances."
         )
-    if not params["timeout"] >= 0:
-        module.fail_json(msg=f"timeout is {params['timeout']:g}, but seconds cannot be less than 0.")
     return scope
 
 
@@ -426,7 +427,7 @@ def change_one(
 def change_instances(
     module: AnsibleModule, api: ComputeApi, planner: Planner, patterns: Sequence[re.Pattern[str]]
 ) -> None:
-    targets = selected(module, api)
+    targets = targets_of(module, api)
     # All of them before the first is changed: what is too large for one is not written to the others.
     for target in targets:
         if target.store and target.snapshot:
@@ -445,15 +446,8 @@ def change_instances(
     module.fail_json(msg=summary_of_failures(failures, len(targets), "instances"), **result)
 
 
-def selected(module: AnsibleModule, api: ComputeApi) -> list[Target]:
-    params = module.params
-    selection = select(
-        api,
-        names=[params["instance"]] if params["instance"] is not None else params["instances"],
-        expression=params["filter"],
-        zone=params["zone"],
-        fields="metadata(fingerprint,items)",
-    )
+def targets_of(module: AnsibleModule, api: ComputeApi) -> list[Target]:
+    selection = selected(module.params, api, "metadata(fingerprint,items)")
     targets = [
         Target(
             instance["name"],

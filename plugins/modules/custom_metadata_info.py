@@ -163,8 +163,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    ONE_SELECTION,
     compute_api,
     each,
     failing,
@@ -173,10 +171,17 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import merged
-from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
 from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
 from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    ONE_SELECTION,
+    refuse_empty,
+    selected,
+    selections,
+)
 
 Values = Mapping[str, str]
 Show = Callable[[Values], dict[str, str]]
@@ -187,6 +192,7 @@ def main() -> None:
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
     module = spec.create_module()
     with failing(module):
+        refuse_empty(module)
         show = display(module)
         with compute_api(module) as api:
             result, failures = read(module, api, show)
@@ -198,7 +204,7 @@ def main() -> None:
 def read(module: AnsibleModule, api: ComputeApi, show: Show) -> tuple[dict[str, Any], dict[str, str]]:
     """The result, and the names of instances that there are not, with the reasons."""
     params = module.params
-    selection = selected(params, api)
+    selection = selected(params, api, "metadata(items)") if selections(params) else None
     project: Values | None = None
     zonal: dict[str, Values] = {}
     if selection is None or params["effective"]:
@@ -220,19 +226,6 @@ def read(module: AnsibleModule, api: ComputeApi, show: Show) -> tuple[dict[str, 
         "unreachables": api.unreachables,
     }
     return result, {name: str(error) for name, error in selection.failures.items()}
-
-
-def selected(params: Mapping[str, Any], api: ComputeApi) -> Selection | None:
-    """The instances, or None if it is not about instances at all."""
-    if params["instance"] is None and params["instances"] is None and params["filter"] is None:
-        return None
-    return select(
-        api,
-        names=[params["instance"]] if params["instance"] is not None else params["instances"],
-        expression=params["filter"],
-        zone=params["zone"],
-        fields="metadata(items)",
-    )
 
 
 def read_zones(api: ComputeApi, zones: list[str]) -> dict[str, Values]:

@@ -150,8 +150,8 @@ from collections.abc import Callable
 
 from ansible_collections.gce.guest.plugins.module_utils._api_module import API_ARGSPEC, compute_api, failing
 from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import FIELDS, seconds_of, windows_of
-from ansible_collections.gce.guest.plugins.module_utils._instance_results import refuse_empty
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._selection import refuse_empty
 
 
 def main(now: Callable[[], float] = time.time) -> None:

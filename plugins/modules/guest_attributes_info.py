@@ -131,8 +131,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    SOME_SELECTION,
     compute_api,
     each,
     failing,
@@ -146,8 +144,7 @@ from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import
 from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
     Target,
     finish,
-    refuse_empty,
-    selected,
+    targets_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
 from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes import (
@@ -158,6 +155,11 @@ from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes i
     read,
 )
 from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    SOME_SELECTION,
+    refuse_empty,
+)
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -175,7 +177,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
             return redact_tree(attributes, patterns, DIRECTORY, show_secrets=show_secrets)
 
         with compute_api(module, clock=clock, sleep=sleep) as api:
-            targets = selected(module, api, FIELDS)
+            targets = targets_of(module, api, FIELDS)
             outcomes = each(api, targets, lambda target: read_target(target, lambda it: read(api, it, path)))
         results = [result(target, outcome, shown) for target, outcome in zip(targets, outcomes)]
         warn_of_disabled(module, results)

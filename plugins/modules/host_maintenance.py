@@ -206,8 +206,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    SOME_SELECTION,
     compute_api,
     each,
     failing,
@@ -229,10 +227,14 @@ from ansible_collections.gce.guest.plugins.module_utils._host_maintenance import
 from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
     Target,
     finish,
-    refuse_empty,
-    selected,
+    targets_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    SOME_SELECTION,
+    refuse_empty,
+)
 
 
 @dataclass
@@ -274,12 +276,10 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module()
     with failing(module):
         refuse_empty(module)
-        if not 0 <= module.params["timeout"] < math.inf:
-            module.fail_json(
-                msg=f"timeout is {module.params['timeout']:g}, but it has to be a number of seconds, not less than 0."
-            )
+        if module.params["timeout"] == math.inf:
+            module.fail_json(msg="timeout is inf, but it has to be a finite number of seconds.")
         with compute_api(module, clock=clock, sleep=sleep) as api:
-            plans = [planned(module, api, target) for target in selected(module, api, FIELDS)]
+            plans = [planned(module, api, target) for target in targets_of(module, api, FIELDS)]
             if not module.check_mode:
                 carry_out(module, api, [plan for plan in plans if plan.is_due])
             results = [plan.to_result(module.params["action"]) for plan in plans]

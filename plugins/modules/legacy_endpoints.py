@@ -256,8 +256,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    ONE_SELECTION,
     compute_api,
     each,
     failing,
@@ -285,6 +283,13 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     unverified,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    ONE_SELECTION,
+    refuse_empty,
+    selected,
+    selections,
+)
 
 Planner = Callable[[Mapping[str, str]], Plan]
 
@@ -340,30 +345,22 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         with compute_api(module, clock=clock, sleep=sleep) as api:
             store = ProjectStore(api)
             report = Report(Place(store, store.read()))
-            if is_about_instances(module):
+            if selections(module.params):
                 treat_instances(module, api, report)
             else:
                 treat_project(module, api, report)
         tell(module, api, report)
 
 
-def is_about_instances(module: AnsibleModule) -> bool:
-    return any(module.params[name] is not None for name in ("instance", "instances", "filter"))
-
-
 def check_scope(module: AnsibleModule) -> None:
     """Refuse what could be meant otherwise."""
     params = module.params
-    for name in ("instance", "filter", "zone"):
-        if params[name] == "":
-            module.fail_json(msg=f"{name} is empty. Leave it out if it does not matter.")
-    if is_about_instances(module):
+    refuse_empty(module)
+    if selections(params):
         if params["enforce"]:
             module.fail_json(msg="enforce is about the project. Leave it out, or else instance, instances and filter.")
     elif params["zone"] is not None:
         module.fail_json(msg="The project's metadata has no zone. Say which instances, or leave zone out.")
-    if not params["timeout"] >= 0:
-        module.fail_json(msg=f"timeout is {params['timeout']:g}, but seconds cannot be less than 0.")
 
 
 # What is wanted
@@ -402,13 +399,7 @@ def treat_project(module: AnsibleModule, api: ComputeApi, report: Report) -> Non
 
 def treat_instances(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
     params, project_value = module.params, report.project.own
-    selection = select(
-        api,
-        names=[params["instance"]] if params["instance"] is not None else params["instances"],
-        expression=params["filter"],
-        zone=params["zone"],
-        fields=FIELDS,
-    )
+    selection = selected(params, api, FIELDS)
     report.instances = report.treated = places(api, selection.instances)
     report.missing = selection.failures
     treat(

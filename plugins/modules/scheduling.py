@@ -198,8 +198,6 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
-    INSTANCES_ARGSPEC,
-    SOME_SELECTION,
     compute_api,
     each,
     failing,
@@ -209,12 +207,16 @@ from ansible_collections.gce.guest.plugins.module_utils._compute_errors import B
 from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
     Target,
     finish,
-    refuse_empty,
-    selected,
+    targets_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._instances import path_of
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._scheduling import FIELDS, Plan, checked, plan, refusals
+from ansible_collections.gce.guest.plugins.module_utils._selection import (
+    INSTANCES_ARGSPEC,
+    SOME_SELECTION,
+    refuse_empty,
+)
 
 VERB = "set the scheduling of"
 
@@ -261,10 +263,8 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
     with failing(module):
         refuse_empty(module)
         wanted = checked(module.params)
-        if not module.params["timeout"] >= 0:
-            module.fail_json(msg=f"timeout is {module.params['timeout']:g}, but seconds cannot be less than 0.")
         with compute_api(module, clock=clock, sleep=sleep) as api:
-            changes = [planned(api, target, wanted) for target in selected(module, api, FIELDS)]
+            changes = [planned(api, target, wanted) for target in targets_of(module, api, FIELDS)]
             if not module.check_mode:
                 carry_out(module, api, [change for change in changes if change.is_due])
             diff = {}

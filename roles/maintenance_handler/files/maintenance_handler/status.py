@@ -79,7 +79,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
             return {**said, "state": IDLE, "incident": None, "problems": ["has not said anything yet"]}
         return {**said, **_left_behind(config, now_clock, boot_id)}
     if not _is_readable(status):
-        return _of_another_version(status)
+        return _barely_readable(status)
     answers = status.pop("last_good_answer")
     ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
     known = [age for age in ages.values() if age is not None]
@@ -105,15 +105,17 @@ def _is_readable(status: Mapping[str, Any]) -> bool:
     return fits(status, _WRITTEN) and (incident is None or fits(incident, PUBLIC))
 
 
-def _of_another_version(status: Mapping[str, Any]) -> dict[str, Any]:
+def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
     """After an upgrade in the middle of a drain: what matters then is whether it is still under way."""
+    version = f"{status.get('version')!s:.40}"
+    problem = f"is of version {version}, whose status cannot be read here: restart it once nothing is drained"
     return {
         "running": True,
         "healthy": False,
         "state": status["state"] if isinstance(status.get("state"), str) else UNKNOWN,
         "incident": None,
         "last_good_answer_age": None,
-        "problems": [f"has another version, {status.get('version')!s:.40}: what more it says cannot be read here"],
+        "problems": [problem],
     }
 
 

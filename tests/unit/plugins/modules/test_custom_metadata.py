@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils import _api_module, _compute_api
+from ansible_collections.gce.guest.plugins.module_utils import _api_module, _compute_api, _selection
 from ansible_collections.gce.guest.plugins.modules import custom_metadata
 
 from support.emulator import EmulatorProcess, eventually
@@ -321,7 +321,7 @@ def test_options_are_what_their_fragment_says() -> None:
 
     for text, spec in (
         (Fragment.DOCUMENTATION, _api_module.API_ARGSPEC),
-        (Fragment.INSTANCES, _api_module.INSTANCES_ARGSPEC),
+        (Fragment.INSTANCES, _selection.INSTANCES_ARGSPEC),
     ):
         documented = yaml.safe_load(text)["options"]
         assert documented.keys() == spec.keys()

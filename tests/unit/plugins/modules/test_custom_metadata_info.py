@@ -106,6 +106,21 @@ def test_an_empty_list_is_not_the_project(emulator: EmulatorProcess) -> None:
     assert asked(emulator) == []
 
 
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"filter": ""}, "filter is empty."),
+        ({"instance": ""}, "instance is empty."),
+        ({"instances": None}, "instances is None"),
+    ],
+)
+def test_what_came_to_nothing_is_refused(emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
+    result = read(emulator, **parameters)
+    assert result.failed
+    assert words in result["msg"]
+    assert asked(emulator) == []
+
+
 def test_secrets_if_they_are_asked_for(emulator: EmulatorProcess) -> None:
     assert read(emulator, show_secrets=True)["project_metadata"]["ssh-keys"] == "alice:hunter2"
 

@@ -223,7 +223,8 @@ class TestErrors:
             ({"instance": None}, "instance is None"),
             ({"filter": None}, "filter is None"),
             ({"instance": "a b"}, "'a b' is not an instance"),
-            ({"instance": "web-1", "timeout": -1}, "timeout is -1, but it has to be a number of seconds"),
+            ({"instance": "web-1", "timeout": -1}, "timeout is -1, but seconds cannot be less than 0."),
+            ({"instance": "web-1", "timeout": float("inf")}, "timeout is inf, but it has to be a finite number"),
         ],
     )
     def test_what_makes_no_sense_is_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:

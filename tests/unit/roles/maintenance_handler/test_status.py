@@ -146,7 +146,9 @@ def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) 
     """New code does not restart a handler in the middle of a drain, and has to see that it is in one."""
     found = written(running, state="draining", **changes)
     assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
-    assert found["problems"] == ["has another version, 0.1.0: what more it says cannot be read here"]
+    assert found["problems"] == [
+        "is of version 0.1.0, whose status cannot be read here: restart it once nothing is drained"
+    ]
     assert in_flight(found)
 
 
