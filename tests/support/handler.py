@@ -31,8 +31,10 @@ atexit.register(shutil.rmtree, _BYTECODE, ignore_errors=True)
 def task(name: str, *on: str, drain: str = ":", restore: str | None = ":", **fields: Any) -> dict[str, Any]:
     """A task for these events (all, if none is named) that notes `drain NAME` in the trace, then runs shell text.
 
-    It restores likewise, or not at all if `restore` is None.
+    It restores likewise, or not at all if `restore` is None. It drains as soon as an event is announced.
     """
+    if {"terminate", "window"}.intersection(on or EVENTS):
+        fields = {"lead": "at_once", **fields}
     entry: dict[str, Any] = {
         "name": name,
         "on": list(on or EVENTS),

@@ -107,7 +107,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
     log = Log(settings.log_level)
-    for problem in preflight.problems(settings):
+    for problem in preflight.problems(settings.tasks):
         # Not a reason to leave the VM without its other tasks.
         log.error(f"{options.config}: {problem}")
     return Handler(settings, options.config, log).run()
@@ -116,6 +116,7 @@ def _run(options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     settings = preflight.load(options.config)
     print(f"{options.config}: {len(settings.tasks)} tasks, nothing is wrong")
+    _print(f"{options.config}: note: {caution}" for caution in settings.cautions)
     return EXIT_OK
 
 

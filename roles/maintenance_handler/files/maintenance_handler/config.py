@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 
-from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE
+from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
 from .plan import misfits
-from .tasks import CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
+from .tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -25,15 +25,20 @@ if TYPE_CHECKING:
     _Check = Callable[[Any], Any]
 
 LOG_LEVELS = ("debug", "info", "warning", "error")
+_DAY = 86400.0
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
 
 class ConfigError(Exception):
-    """The configuration cannot be used. `problems` has a line for each reason."""
+    """The configuration cannot be used. `problems` has a line for each reason.
 
-    def __init__(self, problems: list[str]) -> None:
+    `tasks` are those whose programs and users can be looked at all the same, as far as their fields are right.
+    """
+
+    def __init__(self, problems: list[str], tasks: tuple[Task, ...] = ()) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
+        self.tasks = tasks
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,8 @@ class Config:
     # A container has the boot id of its host: restarted, it does not see that it is a new machine.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
+    # What can be used, but is seldom meant: a line each.
+    cautions: tuple[str, ...] = ()
 
 
 def load(path: Path) -> Config:
@@ -69,28 +76,45 @@ def load(path: Path) -> Config:
     try:
         return parse(text)
     except ConfigError as exc:
-        raise ConfigError([f"{path}: {problem}" for problem in exc.problems]) from None
+        raise ConfigError([f"{path}: {problem}" for problem in exc.problems], exc.tasks) from None
 
 
 def parse(text: bytes) -> Config:
-    """The configuration in the bytes of a file. Raises `ConfigError`."""
+    """The configuration in the bytes of a file. Raises `ConfigError`, with all problems at once."""
+    problems: list[str] = []
     try:
-        raw = json.loads(text, object_pairs_hook=_object_without_duplicates)
+        raw = json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, problems))
     except (ValueError, RecursionError) as exc:
         raise ConfigError([f"does not parse as JSON: {exc}"]) from None
     if not isinstance(raw, dict):
-        raise ConfigError([f"must be one JSON object, not {_kind(raw)}"])
-    problems: list[str] = []
+        raise ConfigError([*problems, f"must be one JSON object, not {_kind(raw)}"])
     values = _checked(raw, _FIELDS, "", problems)
     problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
-    tasks = _tasks(raw.get("tasks", []), problems)
-    notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
-    if not problems:
+    drafts = _drafts(raw.get("tasks", []), problems)
+    if "notice" in values or "notice" not in raw:
+        notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
+        timed = [draft.task for draft in drafts if draft.has_times]
         for event in EVENTS:
-            problems += misfits(tasks, event, notice)
+            problems += misfits(timed, event, notice)
     if problems:
-        raise ConfigError(problems)
-    return Config(**values, tasks=tuple(tasks), notice=notice, digest=_sha256(text)[:12])
+        raise ConfigError(problems, tuple(draft.task for draft in drafts if "env" not in draft.wrong))
+    cautions = tuple(line for draft in drafts for line in _cautions(draft, notice))
+    tasks = tuple(draft.task for draft in drafts)
+    return Config(**values, tasks=tasks, notice=notice, digest=_sha256(text)[:12], cautions=cautions)
+
+
+@dataclass(frozen=True)
+class _Draft:
+    """A task as far as its entry is right, the names of the fields that are wrong, and those that are given."""
+
+    task: Task
+    wrong: frozenset[str]
+    given: frozenset[str]
+
+    @property
+    def has_times(self) -> bool:
+        """Whether it is known when the task would run, and for how long."""
+        return not self.wrong & {"on", "stage", "timeout", "lead", "drain", "playbook"}
 
 
 def _sha256(data: bytes) -> str:
@@ -102,7 +126,10 @@ def _sha256(data: bytes) -> str:
     return str(import_module("hashlib").sha256(data).hexdigest())
 
 
-def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str]) -> dict[str, Any]:
+def _checked(
+    raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str], wrong: set[str] | None = None
+) -> dict[str, Any]:
+    """The values that are right. The others are told, and their names added to `wrong`."""
     values = {}
     for key, value in raw.items():
         if key not in fields:
@@ -112,6 +139,8 @@ def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, p
             checked = fields[key](value)
         except ValueError as exc:
             problems.append(f"{where}field {key!r}: {exc}")
+            if wrong is not None:
+                wrong.add(key)
             continue
         if checked is not None:
             values[key] = checked
@@ -119,11 +148,11 @@ def _checked(raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, p
     return values
 
 
-def _tasks(raw: Any, problems: list[str]) -> list[Task]:
+def _drafts(raw: Any, problems: list[str]) -> list[_Draft]:
     if not isinstance(raw, list):
         problems.append(f"field 'tasks': must be a list, not {_kind(raw)}")
         return []
-    tasks = []
+    drafts = []
     names: set[str] = set()
     for number, entry in enumerate(raw, start=1):
         if not isinstance(entry, dict):
@@ -132,35 +161,59 @@ def _tasks(raw: Any, problems: list[str]) -> list[Task]:
         name = entry.get("name")
         name = name if isinstance(name, str) else ""
         where = f"task {name!r}, " if name else f"task {number}, "
-        before = len(problems)
-        values = _checked(entry, _TASK_FIELDS, where, problems)
-        problems += [f"{where}{problem}" for problem in _task_conflicts(entry)]
+        wrong: set[str] = set()
+        values = _checked(entry, _TASK_FIELDS, where, problems, wrong)
+        for field_name, problem in _task_conflicts(entry):
+            wrong.add(field_name)
+            problems.append(f"{where}field {field_name!r}: {problem}")
         if name and name in names:
             problems.append(f"{where}field 'name': is used by more than one task")
         names.add(name)
-        if len(problems) == before:
-            tasks.append(Task.from_dict(values))
-    return tasks
+        given = frozenset(key for key, value in entry.items() if value is not None)
+        task = Task.from_dict({"name": name or f"task {number}", "on": (), **values})
+        drafts.append(_Draft(task, frozenset(wrong), given))
+    return drafts
 
 
-def _task_conflicts(entry: Mapping[str, Any]) -> list[str]:
-    problems = [f"field {key!r}: is missing" for key in ("name", "on") if key not in entry]
+def _task_conflicts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Which fields of a task do not go together, or are missing, and why."""
+    problems = [(key, "is missing") for key in ("name", "on") if key not in entry]
     if entry.get("drain") is None and entry.get("playbook") is None:
-        problems.append("field 'drain': is missing (or give a 'playbook')")
+        problems.append(("drain", "is missing (or give a 'playbook')"))
     for one, other in (("drain", "playbook"), ("restore", "restore_playbook")):
         if entry.get(one) is not None and entry.get(other) is not None:
-            problems.append(f"field {other!r}: cannot be given together with {one!r}")
+            problems.append((other, f"cannot be given together with {one!r}"))
     on = entry.get("on")
-    if entry.get("lead") is not None and isinstance(on, list) and not set(EVENTS_WITH_LEAD).intersection(map(str, on)):
-        problems.append(f"field 'lead': is only for {' and '.join(EVENTS_WITH_LEAD)}, which are not in 'on'")
+    events = set(map(str, on)) if isinstance(on, list) else set()
+    if entry.get("lead") is None:
+        if WINDOW in events:
+            problems.append(
+                (
+                    "lead",
+                    "is missing, and a window is announced days ahead: give the seconds before the window at which to "
+                    f"drain, or {AT_ONCE} to drain as soon as it is announced",
+                )
+            )
+    elif events and not events.intersection(EVENTS_WITH_LEAD):
+        problems.append(("lead", f"is only for {' and '.join(EVENTS_WITH_LEAD)}, which are not in 'on'"))
     return problems
 
 
-def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _cautions(draft: _Draft, notice: Mapping[str, float]) -> list[str]:
+    if TERMINATE not in draft.task.on or "lead" in draft.given:
+        return []
+    return [
+        f"task {draft.task.name!r}, field 'lead': is not given, so that the task drains {notice[TERMINATE]:g} s before "
+        f"a termination, as soon as it is announced; give the seconds before it, or {AT_ONCE} if that is what you want"
+    ]
+
+
+def _object(pairs: list[tuple[str, Any]], problems: list[str]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
         keys = [key for key, _unused in pairs]
-        raise ValueError(f"key {next(key for key in keys if keys.count(key) > 1)!r} stands twice in one object")
+        twice = next(key for key in keys if keys.count(key) > 1)
+        problems.append(f"key {twice!r} stands twice in one object")
     return result
 
 
@@ -232,6 +285,14 @@ def _number(low: float, high: float) -> _Check:
         return float(value)
 
     return check
+
+
+def _lead(value: Any) -> float | None:
+    if value is None or value == AT_ONCE:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"must be a number of seconds, or {AT_ONCE}, not {_shown(value)}")
+    return float(_number(0, 90 * _DAY)(value))
 
 
 def _whole(low: int, high: int) -> _Check:
@@ -311,8 +372,6 @@ _FIELDS: dict[str, _Check] = {
     "stop_timeout": _number(1, 86400),
     "boot_id_file": _path,
 }
-
-_DAY = 86400.0
 _TASK_FIELDS: dict[str, _Check] = {
     "name": _text,
     "on": _events,
@@ -327,6 +386,6 @@ _TASK_FIELDS: dict[str, _Check] = {
     "user": _optional(_text),
     "env": _environment,
     "on_failure": _one_of(CONTINUE, STOP),
-    "lead": _optional(_number(0, 90 * _DAY)),
+    "lead": _lead,
     "when": _optional(_text),
 }

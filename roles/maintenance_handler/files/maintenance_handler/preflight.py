@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import config as configuration
@@ -15,17 +16,24 @@ from .tasks import Task
 
 
 def load(path: Path) -> Config:
-    """The configuration in a file, if this machine has all that it speaks of. Raises `ConfigError`."""
-    config = configuration.load(path)
-    missing = problems(config)
+    """The configuration in a file, if this machine has all it speaks of. Raises `ConfigError`, with all problems."""
+    try:
+        config = configuration.load(path)
+    except ConfigError as exc:
+        raise ConfigError([*exc.problems, *_told(path, problems(exc.tasks))]) from None
+    missing = _told(path, problems(config.tasks))
     if missing:
-        raise ConfigError([f"{path}: {problem}" for problem in missing])
+        raise ConfigError(missing)
     return config
 
 
-def problems(config: Config) -> list[str]:
+def problems(tasks: Iterable[Task]) -> list[str]:
     """A line for each thing that is missing here, naming the task and the field; none when all is there."""
-    return [f"task {task.name!r}, {problem}" for task in config.tasks for problem in _task_problems(task)]
+    return [f"task {task.name!r}, {problem}" for task in tasks for problem in _task_problems(task)]
+
+
+def _told(path: Path, lines: Iterable[str]) -> list[str]:
+    return [f"{path}: {line}" for line in lines]
 
 
 def _task_problems(task: Task) -> list[str]:

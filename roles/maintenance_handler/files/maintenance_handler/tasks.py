@@ -24,6 +24,8 @@ STOP = "stop"
 TASK_EVENTS = (*EVENTS, MISSED)
 # The other events come too soon after their signal for a lead to mean anything.
 EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
+# A `lead` that says: as soon as the event is announced.
+AT_ONCE = "at_once"
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ REFUSED: list[tuple[Any, str]] = [
     (b"[" * 100_000, "does not parse as JSON"),
     (b"[]", "must be one JSON object, not a list"),
     (b"{}", "field 'state_dir': is missing"),
-    (b'{"state_dir": "/a", "state_dir": "/b"}', "does not parse as JSON: key 'state_dir' stands twice in one object"),
+    (b'{"state_dir": "/a", "state_dir": "/b"}', "key 'state_dir' stands twice in one object"),
     # Its fields
     ({"taks": []}, "field 'taks': is not known; known are "),
     ({"state_dir": "var/lib"}, "field 'state_dir': must be an absolute path, not 'var/lib'"),
@@ -118,6 +118,22 @@ def test_tells_all_problems_at_once(tmp_path: Path, capsys: pytest.CaptureFixtur
     err = capsys.readouterr().err
     for place in ("task 'lb', field 'timeout'", "task 'lb', field 'on'", "task 'db', field 'stage'"):
         assert place in err
+
+
+def test_tells_what_the_machine_lacks_beside_what_the_text_gets_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, [lb(timeout="long", drain=["/no/such"]), lb(name="db", user="nobdy")])
+    assert main(["check", "--config", str(path)]) == 2
+    err = capsys.readouterr().err
+    for place in ("task 'lb', field 'timeout'", "task 'lb', field 'drain'", "task 'db', field 'user'"):
+        assert place in err
+
+
+def test_points_out_what_is_seldom_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, [lb(on=["terminate"])])
+    assert main(["check", "--config", str(path)]) == 0
+    assert f"\n{path}: note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
 
 
 def test_never_shows_what_may_be_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -173,7 +173,11 @@ class TestTask:
             ({"drain": ["/bin/true", "\ud800"]}, "drain", "must be Unicode text"),
             ({"on_failure": "ignore"}, "on_failure", "must be one of continue, stop, not 'ignore'"),
             ({"on_failure": ["stop"]}, "on_failure", "must be one of continue, stop"),
-            ({"lead": "soon", "on": ["window"]}, "lead", "must be a number, not a string"),
+            ({"lead": "soon", "on": ["window"]}, "lead", "must be a number of seconds, or at_once, not 'soon'"),
+            ({"lead": True, "on": ["window"]}, "lead", "must be a number of seconds, or at_once, not True"),
+            ({"on": ["window"]}, "lead", "is missing, and a window is announced days ahead: give the seconds before"),
+            ({"on": ["window"], "lead": None}, "lead", "is missing, and a window is announced days ahead"),
+            ({"lead": "at_once"}, "lead", "is only for terminate and window, which are not in 'on'"),
             ({"lead": 600}, "lead", "is only for terminate and window, which are not in 'on'"),
             ({"when": 1}, "when", "must be a string, not a number"),
             # what does not go together
@@ -260,8 +264,39 @@ class TestNotice:
             "task 'lb', field 'timeout': the stages for window take 20 s, more than the lead of 10 s"
         )
 
-    def test_other_problems_come_first(self) -> None:
-        assert len(problems({**TASK, "timeout": 61, "colour": 1})) == 1
+    def test_is_told_beside_other_problems(self) -> None:
+        lines = problems({**TASK, "timeout": 61, "colour": 1}, {"name": "b"}, "c", poll_timeout=0)
+        assert [line.split(": ")[0] for line in lines] == [
+            "field 'poll_timeout'",
+            "task 'lb', field 'colour'",
+            "task 'b', field 'on'",
+            "task 'b', field 'drain'",
+            "task 3",
+            "task 'lb', field 'timeout'",
+        ]
+
+    def test_is_not_computed_from_what_is_wrong(self) -> None:
+        assert len(problems({**TASK, "timeout": 61}, notice={"migrate": "long"})) == 1
+        assert len(problems({**TASK, "timeout": 61, "stage": "x"})) == 1
+
+
+class TestLead:
+    """A window is announced days ahead, and a termination an hour: who drains then must say so."""
+
+    def test_at_once_is_spelled_out(self) -> None:
+        assert config({**TASK, "on": ["window"], "lead": "at_once"}).tasks[0].lead is None
+        assert config({**TASK, "on": ["window"], "lead": 0.5, "timeout": 0.5}).tasks[0].lead == 0.5
+
+    def test_a_termination_without_one_is_pointed_out(self) -> None:
+        (line,) = config({**TASK, "on": ["migrate", "terminate"]}, {**TASK, "name": "b"}).cautions
+        assert line == (
+            "task 'lb', field 'lead': is not given, so that the task drains 3600 s before a termination, as soon as it "
+            "is announced; give the seconds before it, or at_once if that is what you want"
+        )
+
+    @pytest.mark.parametrize("lead", [600, "at_once"])
+    def test_a_termination_with_one_is_not(self, lead: Any) -> None:
+        assert config({**TASK, "on": ["terminate"], "lead": lead}).cautions == ()
 
 
 class TestWhole:
@@ -304,7 +339,6 @@ class TestWhole:
             (b"{", "does not parse as JSON: "),
             (b"{'tasks': []}", "does not parse as JSON: "),
             (b"\xff\xfe\x00", "does not parse as JSON: "),
-            (b'{"tasks": [], "tasks": []}', "does not parse as JSON: key 'tasks' stands twice in one object"),
             (b"[" * 100_000, "does not parse as JSON: "),
             (b"[]", "must be one JSON object, not a list"),
             (b'"text"', "must be one JSON object, not a string"),
@@ -316,6 +350,18 @@ class TestWhole:
             parse(text)
         (line,) = caught.value.problems
         assert line.startswith(reason)
+
+    def test_keys_that_stand_twice_are_told_with_all_else(self) -> None:
+        with pytest.raises(ConfigError) as caught:
+            parse(
+                b'{"tasks": [{"name": "a", "name": "a", "on": []}], "tasks": [], "state_dir": "/a", "poll_timeout": 0}'
+            )
+        assert [line.split(": ")[0] for line in caught.value.problems] == [
+            "key 'name' stands twice in one object",
+            "key 'tasks' stands twice in one object",
+            "field 'poll_timeout'",
+            "field 'runtime_dir'",
+        ]
 
 
 class TestFile:
