@@ -10,7 +10,9 @@ https://cloud.google.com/compute/docs/reference/rest/v1
 
 from __future__ import annotations
 
+import copy
 import json
+import math
 import random as _random
 import re
 import threading
@@ -21,17 +23,15 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 from ._compute_errors import (
-    Act,
     BadRequest,
     ComputeError,
     CredentialsError,
     OperationUnfinished,
     RateLimited,
     Unavailable,
-    operation_error,
-    refusal,
     sentence,
 )
+from ._compute_refusals import Act, operation_error, refusal
 from ._pace import Pace
 
 try:
@@ -65,6 +65,8 @@ DEFAULT_CONCURRENCY = 32
 # Pauses between tries, in seconds.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 20.0
+# The time of one try for which there is none left, in seconds.
+SHORTEST_TRY = 1.0
 # operations.wait answers "near the 2 minutes deadline" at the latest.
 LONGEST_WAIT = 120.0
 # The API gives no more at once.
@@ -116,12 +118,19 @@ class ComputeApi:
         self._credentials = credentials
         self._retry_for = retry_for
         self._timeout = request_timeout
+        self._deadline = math.inf
         self._pace = Pace(requests_per_minute, clock, sleep)
         self._lock = threading.Lock()
         self._session = _session(credentials, self._base, concurrency, can_refresh)
 
     def close(self) -> None:
         self._session.close()
+
+    def until(self, deadline: float) -> ComputeApi:
+        """The same client for what has to be over by then, on `clock`. What is begun later still has one short try."""
+        bounded = copy.copy(self)
+        bounded._deadline = min(self._deadline, deadline)
+        return bounded
 
     # Reading
 
@@ -241,17 +250,18 @@ class ComputeApi:
         data = None if body is None else json.dumps(body).encode()
         pauses = backoff(self.random)
         tries, first_failure = 0, None
+        deadline = self._deadline if deadline is None else min(self._deadline, deadline)
         while True:
             self._pace.turn()
+            try_for = min(timeout or self._timeout, max(SHORTEST_TRY, self._deadline - self.clock()))
             try:
-                return self._try(method, act, url, data, timeout or self._timeout)
+                return self._try(method, act, url, data, try_for)
             except (Unavailable, RateLimited) as failure:
                 error = failure
             tries += 1
             now = self.clock()
             first_failure = now if first_failure is None else first_failure
-            end = first_failure + self._retry_for
-            left = (end if deadline is None else min(end, deadline)) - now
+            left = min(first_failure + self._retry_for, deadline) - now
             if left <= 0:
                 raise _given_up(error, tries, now - first_failure)
             pause = min(next(pauses), left)

@@ -82,6 +82,7 @@ def nothing_to_perform(window: Window | None) -> str | None:
 
 def maintain(api: ComputeApi, instance: Mapping[str, Any], action: str, *, deadline: float, wait: bool = True) -> Done:
     """Ask for it, again if it is unavailable for the time being, and wait until it is over. Raises ComputeError."""
+    api = api.until(deadline)
     path, verb = path_of(instance), _VERBS[action]
     pauses, retries = backoff(api.random), 0
     while True:

@@ -7,6 +7,7 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
+import copy
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -38,6 +39,17 @@ class Snapshot:
     fingerprint: str
 
 
+class NotKept(ComputeError):
+    """What was written is read back with something else for these keys."""
+
+    def __init__(self, resource: str, keys: Sequence[str]) -> None:
+        super().__init__(
+            f"The metadata of {resource} was written, but is read back with something else for {', '.join(keys)}. "
+            "Somebody else writes there, too."
+        )
+        self.keys = tuple(keys)
+
+
 class Store(ABC):
     """One place for custom metadata. `path` is the resource's, below projects/PROJECT/, and empty for that itself."""
 
@@ -46,6 +58,12 @@ class Store(ABC):
     def __init__(self, api: ComputeApi, path: str) -> None:
         self.api = api
         self.path = path
+
+    def until(self, deadline: float) -> Store:
+        """The same store for what has to be over by then, on the API's clock."""
+        bounded = copy.copy(self)
+        bounded.api = self.api.until(deadline)
+        return bounded
 
     @property
     def resource(self) -> str:
@@ -131,6 +149,7 @@ def change(
     Without `snapshot` it is read first. `deadline` is on the API's clock. A plan without a change sends nothing.
     Values of keys that `patterns` find are not repeated in errors.
     """
+    store = store.until(deadline)
     api = store.api
     pauses = _pauses(api.random)
     while True:
@@ -154,43 +173,50 @@ def change(
         snapshot = None
 
 
-def unverified(done: Sequence[tuple[Store, Plan]]) -> dict[str, ComputeError]:
+def unverified(done: Sequence[tuple[Store, Plan]], *, deadline: float) -> dict[str, ComputeError]:
     """Those of what was carried out that cannot be read back as it was written, by path, and why.
 
-    All of one kind of store, and of one API. Many instances are read with a few requests.
+    All of one kind of store, and of one API. Many instances are read with a few requests. A read may be behind for a
+    moment, so that they are read again for up to SEEN_AFTER seconds, all of them together, and not after `deadline`.
     """
+    if not done:
+        return {}
+    api = done[0][0].api
+    deadline = min(deadline, api.clock() + SEEN_AFTER)
+    pending = {store.path: (store.until(deadline), plan) for store, plan in done}
     problems: dict[str, ComputeError] = {}
-    if len(done) > 1:
-        api = done[0][0].api
+    lost: dict[str, ComputeError] = {}
+    pauses = _pauses(api.random)
+    while pending:
         try:
-            names = [store.resource for store, plan in done]
-            selection = select(api, names=names, fields="metadata(fingerprint,items)")
+            seen = _snapshots([store for store, plan in pending.values()])
         except ComputeError as error:
-            return dict.fromkeys((store.path for store, plan in done), error)
-        seen = {path_of(instance): snapshot_of(instance.get("metadata", {})) for instance in selection.instances}
-        done = [(store, plan) for store, plan in done if store.path not in seen or _differing(plan, seen[store.path])]
-    for store, plan in done:
-        try:
-            _verify(store, plan)
-        except ComputeError as error:  # noqa: PERF203 - each fails by itself
-            problems[store.path] = error
-    return problems
+            return {**problems, **dict.fromkeys(pending, error), **lost}
+        lost = {}
+        for path, (store, plan) in list(pending.items()):
+            outcome = seen[path]
+            if isinstance(outcome, Snapshot) and (keys := _differing(plan, outcome)):
+                lost[path] = NotKept(store.resource, keys)
+                continue
+            del pending[path]
+            if isinstance(outcome, ComputeError):
+                problems[path] = outcome
+        left = deadline - api.clock()
+        if left <= 0:
+            break
+        if pending:
+            api.sleep(min(next(pauses), left))
+    return {**problems, **lost}
 
 
-def _verify(store: Store, plan: Plan) -> None:
-    """Read back what was written; a read may be behind for a moment."""
-    api = store.api
-    end = api.clock() + SEEN_AFTER
-    for pause in _pauses(api.random):
-        keys = _differing(plan, store.read())
-        if not keys:
-            return
-        if api.clock() >= end:
-            raise ComputeError(
-                f"The metadata of {store.resource} was written, but is read back with something else for "
-                f"{', '.join(keys)}. Somebody else writes there, too."
-            )
-        api.sleep(pause)
+def _snapshots(stores: Sequence[Store]) -> dict[str, Snapshot | ComputeError]:
+    """What each of them has now, by path."""
+    if len(stores) == 1:
+        [store] = stores
+        return {store.path: store.read()}
+    selection = select(stores[0].api, names=[store.resource for store in stores], fields="metadata(fingerprint,items)")
+    found = {path_of(instance): snapshot_of(instance.get("metadata", {})) for instance in selection.instances}
+    return {store.path: found.get(store.path) or selection.failures[store.resource] for store in stores}
 
 
 def _differing(plan: Plan, snapshot: Snapshot) -> list[str]:

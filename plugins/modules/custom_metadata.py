@@ -102,7 +102,7 @@ options:
   timeout:
     description:
       - For how many seconds the metadata of one instance, or of the zone or the project, is tried to be changed while
-        others change it, too, and its operation is waited for.
+        others change it, too, its operation is waited for, and it is read back.
     type: float
     default: 300.0
 seealso:
@@ -232,6 +232,14 @@ instances:
       elements: str
       returned: always
       sample: []
+    not_kept:
+      description:
+        - The keys that were written or removed, but had something else when they were read back, since somebody else
+          writes there, too.
+      type: list
+      elements: str
+      returned: when there are any
+      sample: [release]
 written:
   description: The keys that were written, or would be in check mode, on whichever instance.
   returned: success
@@ -281,6 +289,7 @@ from ansible_collections.gce.guest.plugins.module_utils._discreet_module import 
 from ansible_collections.gce.guest.plugins.module_utils._instances import zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     InstanceStore,
+    NotKept,
     ProjectStore,
     Snapshot,
     Store,
@@ -311,6 +320,7 @@ class Target:
     store: Store | None = None
     snapshot: Snapshot | None = None
     plan: Plan | None = None
+    deadline: float = 0.0
     error: Exception | None = None
 
     @property
@@ -327,6 +337,8 @@ class Target:
             "written": self.done.written if self.done else [],
             "deleted": self.done.deleted if self.done else [],
         }
+        if isinstance(self.error, NotKept):
+            result["not_kept"] = list(self.error.keys)
         return result if self.error is None else {**result, "msg": str(self.error)}
 
 
@@ -414,9 +426,10 @@ def change_one(
     if module.check_mode:
         done = plan_for(store, store.read(), planner)
     else:
-        done = change(store, planner, deadline=deadline(module, api), patterns=patterns)
+        end = deadline(module, api)
+        done = change(store, planner, deadline=end, patterns=patterns)
         if done.changed:
-            for error in unverified([(store, done)]).values():
+            for error in unverified([(store, done)], deadline=end).values():
                 raise error
     module.exit_json(scope=scope, instances=[], **summary(module, api, [(store, done)], patterns))
 
@@ -471,7 +484,9 @@ def carry_out(
 
     def change_it(target: Target) -> Plan:
         snapshot, target.snapshot = target.snapshot, None
-        return change(store_of(target), planner, snapshot=snapshot, deadline=deadline(module, api), patterns=patterns)
+        # Counted from when it is the instance's turn.
+        target.deadline = deadline(module, api)
+        return change(store_of(target), planner, snapshot=snapshot, deadline=target.deadline, patterns=patterns)
 
     for target, outcome in zip(targets, each(api, targets, change_it)):
         if isinstance(outcome, Plan):
@@ -481,7 +496,8 @@ def carry_out(
     # Others may have made some of them what they are to be, meanwhile.
     written = {store_of(target).path: target for target in targets if target.done and target.done.changed}
     done = [(store_of(target), target.done) for target in written.values() if target.done]
-    for path, error in unverified(done).items():
+    end = max((target.deadline for target in written.values()), default=0.0)
+    for path, error in unverified(done, deadline=end).items():
         written[path].error = error
 
 

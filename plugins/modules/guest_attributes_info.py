@@ -85,8 +85,8 @@ instances:
       description:
         - V(found) if it has some of the attributes that were asked for, and V(empty) if it has none.
         - V(disabled) if it has none since C(enable-guest-attributes) is not set for it.
-        - V(constrained) if an organization policy forbids access, V(denied) if a permission is missing, and V(failed)
-          if it was something else that failed.
+        - V(constrained) if an organization policy or a perimeter of VPC Service Controls forbids access, V(denied) if a
+          permission is missing, and V(failed) if it was something else that failed.
       type: str
       returned: success
       sample: found
@@ -138,6 +138,7 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import (
     ComputeError,
     ConstraintViolated,
+    PerimeterViolated,
     PermissionDenied,
 )
 from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import DIRECTORY
@@ -200,7 +201,7 @@ def result(target: Target, outcome: Attributes | ComputeError, shown: Callable[[
 
 
 def state_of(outcome: Attributes | ComputeError, enabled: bool | None) -> str:
-    if isinstance(outcome, ConstraintViolated):
+    if isinstance(outcome, (ConstraintViolated, PerimeterViolated)):
         return "constrained"
     if isinstance(outcome, PermissionDenied):
         return "denied"

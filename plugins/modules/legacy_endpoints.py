@@ -51,7 +51,7 @@ options:
   timeout:
     description:
       - For how many seconds the metadata of one instance, or of the project, is tried to be changed while others change
-        it, too, and its operation is waited for.
+        it, too, its operation is waited for, and it is read back.
     type: float
     default: 300.0
 notes:
@@ -305,6 +305,7 @@ class Place:
     name: str | None = None
     zone: str | None = None
     plan: Plan | None = None
+    deadline: float = 0.0
     error: Exception | None = None
 
     @property
@@ -419,8 +420,9 @@ def treat(module: AnsibleModule, api: ComputeApi, treated: Sequence[Place], plan
     due = [place for place in treated if place.changed]
 
     def carry_out(place: Place) -> Plan:
-        deadline = api.clock() + float(module.params["timeout"])
-        return change(place.store, planner, snapshot=place.found, deadline=deadline)
+        # Counted from when it is the instance's turn.
+        place.deadline = api.clock() + float(module.params["timeout"])
+        return change(place.store, planner, snapshot=place.found, deadline=place.deadline)
 
     for place, done in zip(due, each(api, due, carry_out)):
         if isinstance(done, Plan):
@@ -428,7 +430,7 @@ def treat(module: AnsibleModule, api: ComputeApi, treated: Sequence[Place], plan
         else:
             place.error = done
     written = [(place.store, place.plan) for place in due if place.plan is not None and place.changed]
-    problems = unverified(written)
+    problems = unverified(written, deadline=max((place.deadline for place in due), default=0.0))
     for place in due:
         place.error = place.error or problems.get(place.store.path)
 

@@ -289,9 +289,10 @@ def carry_out(module: AnsibleModule, api: ComputeApi, changes: Sequence[Change])
     def set_it(change: Change) -> None:
         path = path_of(change.target.instance or {})
         deadline = api.clock() + module.params["timeout"]
+        bounded = api.until(deadline)
         body = change.plan.body if change.plan else {}
-        operation = api.write("POST", f"{path}/setScheduling", VERB, body, resource=path)
-        api.finish(operation, VERB, path, deadline=deadline)
+        operation = bounded.write("POST", f"{path}/setScheduling", VERB, body, resource=path)
+        bounded.finish(operation, VERB, path, deadline=deadline)
 
     for change, outcome in zip(changes, each(api, changes, set_it)):
         if isinstance(outcome, ComputeError):

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import socket
 import struct
@@ -11,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
+from typing import Any
 
 PATIENCE = 30.0  # a test that waits longer than this for the other side has failed
 
@@ -158,6 +160,11 @@ def http_answer(status: str, body: bytes = b"", **headers: str) -> bytes:
     merged.update({name.replace("_", "-"): value for name, value in headers.items()})
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in merged.items() if value)]
     return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def json_answer(document: Any, status: str = "200 OK") -> bytes:
+    """An answer with a JSON document, as an API would give it."""
+    return http_answer(status, json.dumps(document).encode(), content_type="application/json")
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from support.emulator import EmulatorProcess
-from support.raw_server import RawServer, answering, http_answer, refusing_host
+from support.raw_server import RawServer, answering, http_answer, json_answer, refusing_host
 from support.shared_time import SharedTime
 
 ZONE = "zones/us-central1-a"
@@ -62,10 +62,6 @@ def client(endpoint: str, time: SharedTime, **options: Any) -> ComputeApi:
     chosen = {**OPTIONS, "api_endpoint": endpoint, **options}
     warn = options.pop("on_warning", None)
     return connect(chosen.__getitem__, clock=time.clock, sleep=time.sleep, random=lambda: 0.0, on_warning=warn)
-
-
-def json_answer(document: Any, status: str = "200 OK") -> bytes:
-    return http_answer(status, json.dumps(document).encode(), content_type="application/json")
 
 
 def envelope(code: int, message: str, reason: str) -> dict[str, Any]:
@@ -177,6 +173,33 @@ class TestRetries:
     def test_pause_longer_each_time_up_to_a_limit(self) -> None:
         pauses = backoff(lambda: 1.0)
         assert [next(pauses) for _turn in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
+
+
+class TestDeadline:
+    def test_ends_tries_of_all_kinds(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+        emulator.control.fault("503", face="compute")
+        api = client(emulator.compute, time).until(time.now + 5)
+        with pytest.raises(_compute_errors.Unavailable, match="in 5 s"):
+            api.get(WEB, "read")
+        with pytest.raises(_compute_errors.Unavailable):
+            api.write("POST", f"{WEB}/setMetadata", "set", {})
+        with pytest.raises(_compute_errors.Unavailable):
+            list(api.aggregated("instances", "list"))
+        assert time.now == pytest.approx(1005)
+
+    def test_ends_an_answer_that_does_not_come(self, time: SharedTime) -> None:
+        with RawServer(answering()) as server:
+            api = client(f"http://{server.host}", time, request_timeout=600).until(time.now - 60)
+            with pytest.raises(_compute_errors.Unavailable, match="timed out"):
+                api.get("", "read")
+            assert server.connections == 1
+
+    def test_is_that_of_one_only(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+        api = client(emulator.compute, time)
+        api.until(time.now + 5)
+        emulator.control.fault("503", face="compute")
+        with pytest.raises(_compute_errors.Unavailable, match="in 60 s"):
+            api.get(WEB, "read")
 
 
 class TestWrites:

@@ -15,11 +15,13 @@ from ansible_collections.gce.guest.plugins.module_utils._compute_errors import (
     BadRequest,
     ComputeError,
     Conflict,
+    ConstraintViolated,
     OperationConflict,
 )
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import LARGEST_VALUE, Plan, plan
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     InstanceStore,
+    NotKept,
     ProjectStore,
     Store,
     ZonalStore,
@@ -28,6 +30,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
 )
 
 from support.emulator import EmulatorProcess
+from support.raw_server import RawServer, answering, json_answer
 from support.shared_time import SharedTime
 
 ZONE = "us-central1-a"
@@ -82,7 +85,7 @@ class TestEachStore:
         before = store.read().values
         done = change(store, setting(a="1", b="2"), deadline=api.clock() + 60)
         assert store.read().values == {**before, "a": "1", "b": "2"} == done.after
-        assert unverified([(store, done)]) == {}
+        assert unverified([(store, done)], deadline=api.clock() + 60) == {}
         change(store, lambda current: plan(current, {"a": "", "c": ""}, present=False), deadline=api.clock() + 60)
         assert store.read().values == {**before, "b": "2"}
 
@@ -126,6 +129,33 @@ class TestEachStore:
             change(store_of(api), setting(a="1"), deadline=api.clock() + 30)
         # 0.5, 1, 2, 4, 8 and 8 s, and then 8 would be too much.
         assert passing.now == pytest.approx(1023.5)
+
+
+@pytest.mark.parametrize("is_late", [False, True], ids=["at once", "by the operation"])
+def test_a_policy_s_refusal_is_not_tried_again(passing: SharedTime, is_late: bool) -> None:
+    """field: a policy's refusal taken for a conflict and repeated (terraform-google-project-factory#827)."""
+    message = "Constraint constraints/compute.requireOsLogin violated for project 1."
+    project = {"commonInstanceMetadata": {"fingerprint": "f", "items": [{"key": "enable-oslogin", "value": "TRUE"}]}}
+    if is_late:
+        link = "https://x/compute/v1/projects/acme/global/operations/o"
+        problems = [{"code": "CONDITION_NOT_MET", "message": message}]
+        operation = {"name": "o", "status": "DONE", "selfLink": link, "httpErrorStatusCode": 412}
+        answer = json_answer({**operation, "error": {"errors": problems}})
+    else:
+        error = {"code": 412, "message": message, "errors": [{"message": message, "reason": "conditionNotMet"}]}
+        answer = json_answer({"error": error}, "412 Precondition Failed")
+    with RawServer(answering(json_answer(project), answer)) as server:
+        options = {"project": "acme", "access_token": "x", "api_endpoint": f"http://{server.host}", "retry_for": 60.0}
+        api = connect(
+            {"request_timeout": 20.0, "requests_per_minute": 0, "auth_kind": None, **options}.get,
+            clock=passing.clock,
+            sleep=passing.sleep,
+        )
+        with pytest.raises(ConstraintViolated, match=r"gcloud org-policies describe compute\.requireOsLogin") as caught:
+            change(ProjectStore(api), setting(a="1"), deadline=api.clock() + 300)
+        assert len(server.requests) == 2
+    assert caught.value.constraint == "compute.requireOsLogin"
+    assert passing.now == 1000
 
 
 class TestTwenty:
@@ -200,24 +230,57 @@ class TestReadingBack:
         one, two = web(api), web(api, "web-2")
         done = [(store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (one, two)]
         change(one, setting(a="2"), deadline=api.clock() + 60)
-        problems = unverified(done)
+        problems = unverified(done, deadline=api.clock() + 60)
         assert list(problems) == [one.path]
         assert "is read back with something else for a." in str(problems[one.path])
         # A read may be behind for a moment.
-        assert passing.now >= 1010
+        assert passing.now == pytest.approx(1010)
+
+    @pytest.mark.parametrize("count", [1, 2])
+    def test_ends_by_the_deadline_for_all_of_them_together(
+        self, api: ComputeApi, passing: SharedTime, count: int
+    ) -> None:
+        stores = [web(api), web(api, "web-2")][:count]
+        done = [(store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in stores]
+        for store in stores:
+            change(store, setting(a="2"), deadline=api.clock() + 60)
+        problems = unverified(done, deadline=api.clock() + 3)
+        assert {path: error.keys for path, error in problems.items() if isinstance(error, NotKept)} == {
+            store.path: ("a",) for store in stores
+        }
+        assert passing.now == pytest.approx(1003)
+
+    def test_asks_once_when_the_time_is_over(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+        store = web(api)
+        done = change(store, setting(a="1"), deadline=api.clock() + 60)
+        emulator.control.clear_journal()
+        assert unverified([(store, done)], deadline=api.clock() - 60) == {}
+        assert len(emulator.control.journal(face="compute")) == 1
+
+    def test_of_nothing_takes_no_request(self) -> None:
+        assert unverified([], deadline=0.0) == {}
+
+    def test_does_not_try_again_for_longer_than_there_is_time(
+        self, api: ComputeApi, emulator: EmulatorProcess, passing: SharedTime
+    ) -> None:
+        store = web(api)
+        done = change(store, setting(a="1"), deadline=api.clock() + 60)
+        emulator.control.fault("503", face="compute")
+        assert list(unverified([(store, done)], deadline=api.clock() + 5)) == [store.path]
+        assert passing.now == pytest.approx(1005)
 
     def test_leaves_others_keys_alone(self, api: ComputeApi) -> None:
         store = web(api)
         done = change(store, lambda current: plan(current, {"a": "1"}, purge=True), deadline=api.clock() + 60)
         change(store, setting(b="2"), deadline=api.clock() + 60)
-        assert unverified([(store, done)]) == {}
+        assert unverified([(store, done)], deadline=api.clock() + 60) == {}
 
     def test_of_many_takes_few_requests(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         done = [
             (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
         ]
         emulator.control.clear_journal()
-        assert unverified(done) == {}
+        assert unverified(done, deadline=api.clock() + 60) == {}
         assert len(emulator.control.journal(face="compute")) == 1
 
     def test_that_fails_is_told(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
@@ -225,4 +288,4 @@ class TestReadingBack:
             (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
         ]
         emulator.control.fault("503", face="compute")
-        assert set(unverified(done)) == {store.path for store, _plan in done}
+        assert set(unverified(done, deadline=api.clock() + 60)) == {store.path for store, _plan in done}

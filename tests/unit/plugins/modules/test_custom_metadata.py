@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from ansible_collections.gce.guest.plugins.modules import custom_metadata
 from support.emulator import EmulatorProcess, eventually
 from support.modules import Result, run_module
 from support.playbook import examples, run_play
+from support.shared_time import SharedTime
 
 A, B = "europe-west1-b", "europe-west1-c"
 TOKEN = "ya29.planted"
@@ -129,6 +131,29 @@ class TestInstances:
         emulator.control.clear_faults()
         again = run(emulator, instances=["web-1", "web-2", "db-1"], metadata={"release": "2"})
         assert [each["changed"] for each in again["instances"]] == [False, True, False]
+
+    def test_that_do_not_keep_it_are_told_within_the_time(self, emulator: EmulatorProcess) -> None:
+        passing = SharedTime()
+
+        def clock() -> float:
+            """While the module works, somebody else takes back what it wrote to one of them."""
+            if metadata(emulator, "web-2").get("release") == "2":
+                emulator.control.set("web-2", "instance/attributes/release", "1")
+            return passing.clock()
+
+        module = ModuleType("custom_metadata")
+        module.__dict__["main"] = lambda: custom_metadata.main(clock, passing.sleep)
+        options = {"project": "acme", "api_endpoint": emulator.compute, "access_token": TOKEN, "timeout": 5}
+        wanted = {"instances": ["web-1", "web-2"], "metadata": {"release": "2"}}
+        result = run_module(module, {**options, **wanted})
+        assert result.failed
+        assert [(each["name"], each["failed"], each.get("not_kept")) for each in result["instances"]] == [
+            ("web-1", False, None),
+            ("web-2", True, ["release"]),
+        ]
+        assert "is read back with something else for release" in result["msg"]
+        assert "web-2" in result["msg"]
+        assert passing.now == pytest.approx(1005)
 
     def test_by_a_filter_that_finds_none_are_nothing_to_do(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, filter="labels.env = test", metadata={"a": "b"})

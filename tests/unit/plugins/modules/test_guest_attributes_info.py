@@ -114,7 +114,7 @@ class TestDenied:
         assert result["instances"][0]["state"] == "constrained"
         assert f"Cannot read the guest attributes of {WEB}: " in result["msg"]
         assert "Constraint constraints/compute.disableGuestAttributesAccess violated" in result["msg"]
-        assert "Only who administers the organization's policies can change that." in result["msg"]
+        assert "Only an administrator of the organization's policies can change that." in result["msg"]
 
     def test_by_a_missing_permission(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute", path=f"{WEB}/getGuestAttributes")
