@@ -9,21 +9,23 @@ Here are the checks that all requests go through, and how answers are written. T
 from __future__ import annotations
 
 import asyncio
-import json
+import dataclasses
+import uuid
 from collections.abc import Awaitable, Mapping
-from typing import Any, Callable
+from typing import Callable
 
 from aiohttp import web
 
+from . import compute_batch, custom_metadata
 from . import compute_errors as errors
-from . import custom_metadata
 from .bad_query import BadQuery
-from .compute_calls import PREFIX, Calls, Method, needed_permission
+from .compute_calls import Calls, needed_permission
 from .compute_errors import ApiError
 from .compute_instances import InstanceMethods
 from .compute_maintenance import MaintenanceMethods
 from .compute_metadata import MetadataMethods
 from .compute_operations import OperationMethods
+from .compute_request import ApiRequest, Method, Reply, Router, json_reply
 from .connection import nobody, reset
 from .faults import COMPUTE_KINDS
 from .fields_mask import apply_mask, parse_fields
@@ -39,7 +41,7 @@ _REQUEST_FAULTS = COMPUTE_KINDS.keys() - {
     "unreachable",
 }
 
-_REFUSALS: Mapping[str, Callable[[web.Request, Project], ApiError]] = {
+_REFUSALS: Mapping[str, Callable[[ApiRequest, Project], ApiError]] = {
     "503": lambda request, project: ApiError(503, "backendError", "The service is currently unavailable."),
     "429": lambda request, project: ApiError(
         429, "rateLimitExceeded", "Resource has been exhausted (e.g. check quota)."
@@ -52,16 +54,23 @@ _REFUSALS: Mapping[str, Callable[[web.Request, Project], ApiError]] = {
     "constraint": lambda request, project: errors.constraint_violated(project.number),
 }
 
-_BAD_GATEWAY = "<html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1></html>\n"
+# Bytes, of all the replies of a batch.
+_LARGEST_BATCH_REPLY = 64 * 2**20
+
+_BAD_GATEWAY = b"<html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1></html>\n"
 
 
 def make_app(project: Project, *, require_auth: bool = False) -> web.Application:
     """The API as an application; `require_auth` refuses requests without an Authorization header."""
     face = _ComputeFace(project, require_auth)
-    app = web.Application(middlewares=[face.serve], client_max_size=8 * custom_metadata.LARGEST_TOTAL)
-    face.add_routes(app.router)
+    app = web.Application(client_max_size=8 * custom_metadata.LARGEST_TOTAL)
+    app.router.add_route("*", "/{path:.*}", face.handle)
     app.on_shutdown.append(face.close)
     return app
+
+
+class _Unanswered(Exception):
+    """A request that gets no answer, but the end of its connection."""
 
 
 class _ComputeFace:
@@ -69,74 +78,113 @@ class _ComputeFace:
         self._project = project
         self._require_auth = require_auth
         self._calls = Calls(project)
-
-    def add_routes(self, router: web.UrlDispatcher) -> None:
+        self._router = Router()
         for methods in (
             InstanceMethods(self._calls),
             MaintenanceMethods(self._calls),
             MetadataMethods(self._calls),
             OperationMethods(self._calls),
         ):
-            for verb, path, method in methods.routes():
-                router.add_route(verb, PREFIX + path, _handler(method))
+            self._router.add(methods.routes())
 
-    @web.middleware
-    async def serve(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
-        """Journal, faults, authorization and error envelopes, for whatever was asked."""
+    async def handle(self, request: web.Request) -> web.Response:
+        url = request.rel_url
+        call = ApiRequest(request.method, url.raw_path, url.raw_query_string, request.headers)
+
+        async def read_body() -> bytes:
+            try:
+                return await request.read()
+            except web.HTTPRequestEntityTooLarge:
+                raise ApiError(413, "uploadTooLarge", "Request payload size exceeds the limit.") from None
+            except ConnectionResetError:
+                raise _Unanswered from None
+
+        try:
+            reply = await self._serve(call, read_body, _is_closed(request))
+        except _Unanswered:
+            reset(request.transport)
+            return nobody()
+        headers = {"Content-Type": reply.content_type, "Server": "ESF"}
+        return web.Response(status=reply.status, body=reply.body, headers=headers)
+
+    async def close(self, app: web.Application) -> None:
+        await self._calls.operations.close()
+
+    async def _serve(self, request: ApiRequest, read_body: _ReadBody, is_closed: _IsClosed) -> Reply:
+        """Journal, faults, authorization and error envelopes, for whatever was asked. Raises _Unanswered."""
+        method, request = self._router.find(request)
         clock = self._project.clock
         entry = self._project.journal.record(
             clock.time(),
             "compute",
             self._calls.instance_name(request),
             request.method,
-            request.rel_url.raw_path,
-            request.rel_url.raw_query_string,
+            request.raw_path,
+            request.raw_query,
         )
+        # Of a request that is cancelled, or not answered.
+        status = 0
         try:
-            response = await self._answer(request, handler)
-            entry.status = 0 if request.transport is None or request.transport.is_closing() else response.status
-            return response
-        except asyncio.CancelledError:
-            entry.status = 0
-            raise
-        except Exception:
-            entry.status = 500
+            reply = await self._reply(request, method, read_body, is_closed)
+            status = 0 if is_closed() else reply.status
+            return reply
+        except Exception as error:
+            status = 0 if isinstance(error, _Unanswered) else 500
             raise
         finally:
-            entry.answered_at = clock.time()
+            entry.status, entry.answered_at = status, clock.time()
 
-    async def close(self, app: web.Application) -> None:
-        await self._calls.operations.close()
-
-    async def _answer(
-        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
-    ) -> web.StreamResponse:
+    async def _reply(
+        self, request: ApiRequest, method: Method | None, read_body: _ReadBody, is_closed: _IsClosed
+    ) -> Reply:
         try:
-            faulty = await self._play_fault(request)
+            faulty = await self._play_fault(request, is_closed)
             if faulty is not None:
                 return faulty
             if self._require_auth and not request.headers.get("Authorization", "").strip():
                 raise errors.unauthenticated()
-            response = await handler(request)
-            if self._calls.take_fault(request, ["lost-answer"]) is not None:
-                reset(request.transport)
-            return response
-        except ConnectionResetError:
-            return nobody()
+            request = dataclasses.replace(request, body=await read_body())
+            if method is None and request.method == "POST" and request.path in compute_batch.PATHS:
+                return await self._serve_batch(request, is_closed)
+            if method is None:
+                unknown = f"The Compute API has no method {request.method} {request.path}."
+                raise ApiError(404, "notFound", unknown)
+            mask = parse_fields(request.query["fields"]) if request.query.get("fields") else {}
+            reply = json_reply(request, apply_mask(mask, await method(request)))
         except ApiError as error:
-            return _json_response(request, error.to_api(), error.code)
+            return json_reply(request, error.to_api(), error.code)
         except BadQuery as error:
-            return _json_response(request, ApiError(400, "invalid", str(error)).to_api(), 400)
-        except web.HTTPRequestEntityTooLarge:
-            too_large = ApiError(413, "uploadTooLarge", "Request payload size exceeds the limit.")
-            return _json_response(request, too_large.to_api(), 413)
-        except (web.HTTPNotFound, web.HTTPMethodNotAllowed):
-            unknown = ApiError(404, "notFound", f"The Compute API has no method {request.method} {request.path}.")
-            return _json_response(request, unknown.to_api(), 404)
+            return json_reply(request, ApiError(400, "invalid", str(error)).to_api(), 400)
+        if self._calls.take_fault(request, ["lost-answer"]) is not None:
+            raise _Unanswered
+        return reply
 
-    async def _play_fault(self, request: web.Request) -> web.StreamResponse | None:
+    async def _serve_batch(self, batch: ApiRequest, is_closed: _IsClosed) -> Reply:
+        """The calls of a batch, side by side: each is served as if it had come by itself."""
+        parts = compute_batch.read_batch(batch)
+        room = _LARGEST_BATCH_REPLY
+
+        async def serve(part: compute_batch.Part) -> tuple[str | None, Reply]:
+            nonlocal room
+
+            async def read_body() -> bytes:
+                if room <= 0:
+                    raise ApiError(413, "responseTooLarge", "The replies of the batch are too large: ask for less.")
+                return part.request.body
+
+            reply = await self._serve(part.request, read_body, is_closed)
+            room -= len(reply.body)
+            return part.content_id, reply
+
+        tasks = [asyncio.ensure_future(serve(part)) for part in parts]
+        try:
+            replies = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+        return compute_batch.write_batch(f"batch_{uuid.uuid4().hex}", replies)
+
+    async def _play_fault(self, request: ApiRequest, is_closed: _IsClosed) -> Reply | None:
         """The answer of an injected fault that hits this request; None without one, or once its delay is over."""
         fault = self._calls.take_fault(request, _REQUEST_FAULTS)
         if fault is None:
@@ -144,33 +192,19 @@ class _ComputeFace:
         if fault.kind in _REFUSALS:
             raise _REFUSALS[fault.kind](request, self._project)
         if fault.kind == "html":
-            return web.Response(status=502, text=_BAD_GATEWAY, content_type="text/html")
+            return Reply(502, _BAD_GATEWAY, "text/html; charset=utf-8")
         if fault.kind == "delay":
             await asyncio.sleep(fault.delay)
             return None
         if fault.kind == "hang":
-            await _closed_by_peer(request)
-        reset(request.transport)
-        return web.Response()
+            while not is_closed():
+                await asyncio.sleep(0.1)
+        raise _Unanswered
 
 
-def _handler(method: Method) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def handle(request: web.Request) -> web.Response:
-        mask = parse_fields(request.query["fields"]) if request.query.get("fields") else {}
-        return _json_response(request, apply_mask(mask, await method(request)))
-
-    return handle
+_IsClosed = Callable[[], bool]
+_ReadBody = Callable[[], Awaitable[bytes]]
 
 
-def _json_response(request: web.Request, document: Any, status: int = 200) -> web.Response:
-    is_pretty = request.query.get("prettyPrint", "true").lower() != "false"
-    text = json.dumps(document, indent=2 if is_pretty else None, ensure_ascii=False) + "\n"
-    # Values that a guest wrote need not be UTF-8.
-    body = text.encode("utf-8", "replace")
-    headers = {"Content-Type": "application/json; charset=UTF-8", "Server": "ESF"}
-    return web.Response(status=status, body=body, headers=headers)
-
-
-async def _closed_by_peer(request: web.Request) -> None:
-    while request.transport is not None and not request.transport.is_closing():
-        await asyncio.sleep(0.1)
+def _is_closed(request: web.Request) -> _IsClosed:
+    return lambda: request.transport is None or request.transport.is_closing()

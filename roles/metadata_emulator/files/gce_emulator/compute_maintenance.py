@@ -7,12 +7,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-from aiohttp import web
-
 from . import compute_errors as errors
 from . import scenarios, scheduling
-from .compute_calls import INSTANCE, Answer, Calls, Routes, failing, read_body
+from .compute_calls import INSTANCE, Calls, failing
 from .compute_errors import ApiError
+from .compute_request import Answer, ApiRequest, Routes
 from .operations import OperationError
 from .resources import instance_path, scheduling_resource
 from .state import Instance
@@ -36,11 +35,11 @@ class MaintenanceMethods:
             ("POST", INSTANCE + "/setScheduling", self.set_scheduling),
         ]
 
-    async def simulate_maintenance_event(self, request: web.Request) -> Answer:
+    async def simulate_maintenance_event(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)
         return self._maintain(request, instance, "simulateMaintenanceEvent", scenarios.simulate_maintenance)
 
-    async def perform_maintenance(self, request: web.Request) -> Answer:
+    async def perform_maintenance(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)
         try:
             scenarios.performable_window(instance)
@@ -50,7 +49,7 @@ class MaintenanceMethods:
                 raise ApiError(400, "failedPrecondition", f"{what}: {refusal}.") from refusal
         return self._maintain(request, instance, "performMaintenance", scenarios.perform_maintenance)
 
-    async def set_scheduling(self, request: web.Request) -> Answer:
+    async def set_scheduling(self, request: ApiRequest) -> Answer:
         """What the body names is changed, null takes it back to its default, and all else stays."""
         instance = self._calls.instance_of(request)
         replayed = self._calls.replayed(request, "setScheduling", instance_path(instance))
@@ -58,7 +57,7 @@ class MaintenanceMethods:
             return replayed
         wanted = scheduling.merged(
             scheduling_resource(instance),
-            await read_body(request),
+            request.read_object(),
             has_accelerators=bool(instance.spec.accelerators),
             is_stopped=instance.status == "TERMINATED",
         )
@@ -71,7 +70,7 @@ class MaintenanceMethods:
 
     def _maintain(
         self,
-        request: web.Request,
+        request: ApiRequest,
         instance: Instance,
         operation_type: str,
         begin: Callable[[Instance], scenarios.Run],

@@ -4,11 +4,10 @@
 
 from __future__ import annotations
 
-from aiohttp import web
-
 from . import compute_errors as errors
 from . import custom_metadata
-from .compute_calls import INSTANCE, PROJECT, ZONE, Answer, Calls, Routes, failing, read_body
+from .compute_calls import INSTANCE, PROJECT, ZONE, Calls, failing
+from .compute_request import Answer, ApiRequest, Routes
 from .operations import GLOBAL, OperationError, Work
 from .resources import (
     instance_path,
@@ -36,18 +35,18 @@ class MetadataMethods:
             ("POST", INSTANCE + "/setMetadata", self.set_metadata),
         ]
 
-    async def get_project(self, request: web.Request) -> Answer:
+    async def get_project(self, request: ApiRequest) -> Answer:
         return project_resource(self._calls.project_of(request))
 
-    async def get_instance_settings(self, request: web.Request) -> Answer:
+    async def get_instance_settings(self, request: ApiRequest) -> Answer:
         return zonal_settings_resource(self._calls.project, self._calls.zone_of(request))
 
-    async def set_metadata(self, request: web.Request) -> Answer:
+    async def set_metadata(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)
         replayed = self._calls.replayed(request, "setMetadata", instance_path(instance))
         if replayed is not None:
             return replayed
-        wanted = custom_metadata.parse_metadata(await read_body(request))
+        wanted = custom_metadata.parse_metadata(request.read_object())
         self._refuse_conflict(request, wanted.fingerprint, metadata_fingerprint(instance))
         delay = self._delay(request)
 
@@ -60,13 +59,13 @@ class MetadataMethods:
 
         return self._calls.start_on(instance, request, "setMetadata", self._or_conflict(request, write))
 
-    async def set_common_instance_metadata(self, request: web.Request) -> Answer:
+    async def set_common_instance_metadata(self, request: ApiRequest) -> Answer:
         project = self._calls.project_of(request)
         target = f"projects/{project.name}"
         replayed = self._calls.replayed(request, "setMetadata", target)
         if replayed is not None:
             return replayed
-        wanted = custom_metadata.parse_metadata(await read_body(request))
+        wanted = custom_metadata.parse_metadata(request.read_object())
         self._refuse_conflict(request, wanted.fingerprint, project_metadata_fingerprint(project))
         delay = self._delay(request)
 
@@ -79,13 +78,13 @@ class MetadataMethods:
         work = self._or_conflict(request, write)
         return self._calls.start(request, GLOBAL, "setMetadata", target, project.number, work)
 
-    async def patch_instance_settings(self, request: web.Request) -> Answer:
+    async def patch_instance_settings(self, request: ApiRequest) -> Answer:
         project, zone = self._calls.project, self._calls.zone_of(request)
         target = f"projects/{project.name}/zones/{zone}/instanceSettings"
         replayed = self._calls.replayed(request, "patch", target)
         if replayed is not None:
             return replayed
-        patch = custom_metadata.parse_patch(await read_body(request), request.query.get("updateMask"))
+        patch = custom_metadata.parse_patch(request.read_object(), request.query.get("updateMask"))
         # Without one, the last write wins; every key is a field of its own.
         if patch.fingerprint is not None:
             self._refuse_conflict(request, patch.fingerprint, zonal_fingerprint(project, zone))
@@ -102,14 +101,14 @@ class MetadataMethods:
         work = self._or_conflict(request, write)
         return self._calls.start(request, f"zones/{zone}", "patch", target, zone_id(zone), work)
 
-    def _refuse_conflict(self, request: web.Request, wanted: str, current: str) -> None:
+    def _refuse_conflict(self, request: ApiRequest, wanted: str, current: str) -> None:
         if wanted != current or self._calls.take_fault(request, ["conflict"]) is not None:
             raise errors.conflict()
 
-    def _or_conflict(self, request: web.Request, write: Work) -> Work:
+    def _or_conflict(self, request: ApiRequest, write: Work) -> Work:
         return failing(_CONFLICT) if self._calls.take_fault(request, ["operation-conflict"]) is not None else write
 
-    def _delay(self, request: web.Request) -> float:
+    def _delay(self, request: ApiRequest) -> float:
         """Platform seconds until the guests see what is written."""
         project = self._calls.project
         fault = self._calls.take_fault(request, ["propagation-delay"])

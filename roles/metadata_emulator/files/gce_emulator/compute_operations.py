@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Methods of zoneOperations and globalOperations."""
+"""Methods of zoneOperations, regionOperations and globalOperations."""
 
 from __future__ import annotations
 
-from aiohttp import web
-
-from .compute_calls import PROJECT, ZONE, Answer, Calls, Routes
+from .aggregated_list import by_scope, scope_of
+from .compute_calls import PROJECT, REGION, ZONE, Calls
+from .compute_request import Answer, ApiRequest, Routes
 from .list_query import parse_list_query, select
 from .operations import GLOBAL
 
@@ -16,8 +16,8 @@ class OperationMethods:
         self._calls = calls
 
     def routes(self) -> Routes:
-        routes: Routes = []
-        for scope in (ZONE, f"{PROJECT}/{GLOBAL}"):
+        routes = [("GET", PROJECT + "/aggregated/operations", self.aggregated_list)]
+        for scope in (ZONE, REGION, f"{PROJECT}/{GLOBAL}"):
             routes += [
                 ("GET", scope + "/operations", self.list),
                 ("GET", scope + "/operations/{operation}", self.get),
@@ -25,15 +25,23 @@ class OperationMethods:
             ]
         return routes
 
-    async def list(self, request: web.Request) -> Answer:
+    async def list(self, request: ApiRequest) -> Answer:
         scope = self._calls.scope_of_operations(request)
         query = parse_list_query(request.query)
         operations = [each.to_api() for each in self._calls.operations.in_scope(scope)]
         page = select(operations, query, lambda resource: scope)
         return self._calls.list_of(f"{scope}/operations", "compute#operationList", page)
 
-    async def get(self, request: web.Request) -> Answer:
+    async def aggregated_list(self, request: ApiRequest) -> Answer:
+        project = self._calls.project_of(request)
+        query = parse_list_query(request.query)
+        page = select([each.to_api() for each in self._calls.operations.all()], query, scope_of)
+        zones = self._calls.zones() if query.include_all_scopes else project.zones()
+        answer = self._calls.list_of("aggregated/operations", "compute#operationAggregatedList", page)
+        return {**answer, **by_scope("operations", page.items, [GLOBAL, *(f"zones/{zone}" for zone in zones)])}
+
+    async def get(self, request: ApiRequest) -> Answer:
         return self._calls.operation_of(request).to_api()
 
-    async def wait(self, request: web.Request) -> Answer:
+    async def wait(self, request: ApiRequest) -> Answer:
         return (await self._calls.operations.wait(self._calls.operation_of(request))).to_api()

@@ -94,11 +94,7 @@ def _parse_item(item: Any, field: str) -> tuple[str, str]:
         raise invalid(f"{field}.key", str(key), f"Must be a match of regex '{KEY.pattern}'")
     if not isinstance(value, str):
         raise invalid(f"{field}.value", str(value), "Must be a string.")
-    try:
-        size = len(value.encode())
-    except UnicodeEncodeError:
-        # JSON can hold half a surrogate pair.
-        raise invalid(f"{field}.value", repr(value), "Must be valid UTF-8.") from None
+    size = len(value.encode())
     if size > LARGEST_VALUE:
         raise _too_large(f"{field}.value", LARGEST_VALUE, size)
     return key, value

@@ -81,7 +81,7 @@ class Operation:
             "kind": "compute#operation",
             "id": str(self.id),
             "name": self.name,
-            "zone": scope_url if self.scope != GLOBAL else None,
+            "zone": scope_url if self.scope.startswith("zones/") else None,
             "clientOperationId": self.request_id,
             "operationType": self.operation_type,
             "targetLink": f"{SERVICE_URL}/{self.target}",
@@ -174,6 +174,9 @@ class Operations:
         if operation is None and name_or_id.isdigit():
             operation = next((each for each in self._operations.values() if each.id == int(name_or_id)), None)
         return operation if operation is not None and operation.scope == scope else None
+
+    def all(self) -> list[Operation]:
+        return list(self._operations.values())
 
     def in_scope(self, scope: str) -> list[Operation]:
         return [operation for operation in self._operations.values() if operation.scope == scope]

@@ -183,8 +183,8 @@ async def test_request_id_makes_a_write_happen_once_though_its_fingerprint_is_ol
         (
             {"items": [{"key": "a", "value": "\ud800"}]},
             400,
-            "invalid",
-            "Invalid value for field 'metadata.items[0].value': ''\\ud800''. Must be valid UTF-8.",
+            "parseError",
+            "Invalid JSON payload received. It has half of a surrogate pair, which is no character.",
         ),
         ({"items": "all"}, 400, "invalid", "Invalid value for field 'metadata.items': 'all'. Must be a list."),
         (
@@ -217,7 +217,19 @@ async def test_largest_value_and_longest_key_are_taken(api: ComputeApi) -> None:
     assert (await metadata(api))["items"] == body["items"]
 
 
-@pytest.mark.parametrize("body", [b"{", b"[]", b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{",
+        b"[]",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"items":' * 500 + b"1" + b"}" * 500,
+        b'{"n": ' + b"9" * 5000 + b"}",
+        b'{"labels": {"\\udc00": "x"}}',
+    ],
+    ids=["cut", "list", "not UTF-8", "endless", "deep", "long number", "half a surrogate pair"],
+)
 async def test_body_that_is_no_json_object_is_refused(api: ComputeApi, body: bytes) -> None:
     async with api.client.post(f"/compute/v1/projects/{PROJECT}/{WEB}/setMetadata", data=body) as response:
         assert response.status == 400
