@@ -10,7 +10,8 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import __version__, config, preflight, status
@@ -23,7 +24,7 @@ from .handler import REHEARSAL_REQUEST, Handler
 from .history import History
 from .incident import ANNOUNCED, IDLE, Moment
 from .lock import Locked
-from .log import Log, visible
+from .log import Log, PatientStream, visible
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
 from .timeline import incident_lines, plan_lines
@@ -39,6 +40,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_IN_FLIGHT = 3
 
+# Seconds for whoever reads the log, once there is nothing else to do.
+LAST_WORDS = 1.0
 # How often a rehearsal that another process carries out is looked at.
 _LOOK_EVERY = 0.1
 # The handler takes the request before it says what it makes of it, and a disk may be slow.
@@ -106,11 +109,21 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
-    log = Log(settings.log_level)
-    for problem in preflight.problems(settings.tasks):
-        # Not a reason to leave the VM without its other tasks.
-        log.error(f"{options.config}: {problem}")
-    return Handler(settings, options.config, log).run()
+    with _log(settings) as log:
+        for problem in preflight.problems(settings.tasks):
+            # Not a reason to leave the VM without its other tasks.
+            log.error(f"{options.config}: {problem}")
+        return Handler(settings, options.config, log).run()
+
+
+@contextmanager
+def _log(settings: Config) -> Iterator[Log]:
+    """On standard error, for a loop that must not wait for whoever reads it."""
+    stream = PatientStream(sys.stderr.fileno())
+    try:
+        yield Log(settings.log_level, stream)
+    finally:
+        stream.finish(LAST_WORDS)
 
 
 def _check(options: argparse.Namespace) -> int:
@@ -137,7 +150,8 @@ def _rehearse(options: argparse.Namespace) -> int:
     if now["running"]:
         _ask_to_rehearse(settings, now, options.event, name)
     else:
-        code = Handler(settings, options.config, Log(settings.log_level)).rehearse(options.event, name)
+        with _log(settings) as log:
+            code = Handler(settings, options.config, log).rehearse(options.event, name)
         if code:
             return code
     incident = _rehearsed(settings, name)

@@ -30,7 +30,6 @@ from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
 from .narrate import narrate
-from .notify import notify
 from .observations import Announced, Finished, Observation, Reading, Reconfigured, Tick, recovered
 from .report import Reporter
 from .runner import Runner
@@ -370,7 +369,7 @@ class Handler:
     def _on_stop(self) -> None:
         self._stop_requests += 1
         self._stop_at = self._clock() + self._config.stop_timeout
-        notify("STOPPING=1")
+        self._reporter.stopping()
         if self._stop_requests == 1 and self._watchers and not self._is_in_flight():
             self._look_last()
         if self._is_in_flight():

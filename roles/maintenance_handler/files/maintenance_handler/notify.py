@@ -9,19 +9,30 @@ import socket
 from collections.abc import Mapping
 
 
-def notify(message: str, environ: Mapping[str, str] | None = None) -> None:
-    """Send a line such as `READY=1`. Does nothing outside systemd, nor when systemd does not listen."""
-    address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    if address.startswith("@"):
-        address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as channel:
-        try:
-            channel.sendto(message.encode(), address)
-        except OSError:
-            # A supervisor that is gone cannot be told; the watch goes on.
+class Supervisor:
+    """systemd, if it started us. Its socket is opened once: later there may be no descriptor left for one."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
+        self._address = f"\0{address[1:]}" if address.startswith("@") else address
+        self._socket: socket.socket | None = None
+
+    def notify(self, message: str) -> None:
+        """Send a line such as `READY=1`, if systemd is there and listens. Never blocks."""
+        if not self._address:
             return
+        try:
+            if self._socket is None:
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+            self._socket.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
+        except OSError:
+            # A supervisor that is gone, or whose queue is full, cannot be told; the watch goes on.
+            return
+
+    def close(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
 
 def watchdog_interval(environ: Mapping[str, str] | None = None) -> float | None:

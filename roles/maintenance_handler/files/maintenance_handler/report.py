@@ -16,7 +16,7 @@ from .identity import IDENTITY_KEY
 from .incident import IDLE, Incident, Moment, held, public
 from .log import Log
 from .metrics import Metrics
-from .notify import notify, watchdog_interval
+from .notify import Supervisor, watchdog_interval
 from .publish import Publisher
 from .watch import Failed, Heard
 
@@ -47,6 +47,7 @@ class Reporter:
         self._write_problem = ""
         self._published = ""
         self._ready = False
+        self._supervisor = Supervisor()
         self._life_every = watchdog_interval()
         self._last_life = 0.0
         self._shown_state: tuple[Any, ...] = ()
@@ -78,7 +79,7 @@ class Reporter:
         if heard.key == MAINTENANCE_EVENT_KEY and not self._ready:
             self._ready = True
             self._log.info("the metadata server has answered: ready")
-            notify("READY=1")
+            self._supervisor.notify("READY=1")
 
     def failed(self, failed: Failed) -> None:
         """A try to hear of a key failed."""
@@ -168,7 +169,11 @@ class Reporter:
         if self._life_every is not None and now - self._last_life >= self._life_every / 2:
             self._last_life = now
             if polls_end:
-                notify("WATCHDOG=1")
+                self._supervisor.notify("WATCHDOG=1")
+
+    def stopping(self) -> None:
+        """It was asked to stop, and may take its time."""
+        self._supervisor.notify("STOPPING=1")
 
     def next_time(self) -> float | None:
         """When on the clock to turn the loop although nothing happened."""
@@ -189,7 +194,7 @@ class Reporter:
         if shown == self._shown_state:
             return
         self._shown_state = shown
-        notify(f"STATUS={state}{', the metadata server does not answer' if self._outages else ''}")
+        self._supervisor.notify(f"STATUS={state}{', the metadata server does not answer' if self._outages else ''}")
         if self._publisher is not None:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import itertools
+import resource
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,19 @@ def make_handler(vm: Vm, tmp_path: Path) -> Iterator[Callable[..., HandlerProces
     yield make
     for handler in made:
         handler.close()
+
+
+@pytest.fixture
+def no_descriptors() -> Callable[[], AbstractContextManager[None]]:
+    """Has this process open no file any more while the context lasts."""
+
+    @contextmanager
+    def used_up() -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    return used_up

@@ -5,11 +5,15 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from maintenance_handler.log import Log, visible
+from maintenance_handler.log import MOST_WAITING, Log, PatientStream, visible
+from support.raw_server import PATIENCE
 
 
 @pytest.fixture(autouse=True)
@@ -79,3 +83,61 @@ def test_a_line_has_no_control_characters() -> None:
     stream = io.StringIO()
     Log("info", stream).info("\x1b[31mred\x1b[0m")
     assert stream.getvalue().endswith(r" info \x1b[31mred\x1b[0m" + "\n")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class TestAPipeThatNobodyReads:
+    """systemd#16456: a service that logs to a journal that does not read stands still."""
+
+    def test_keeps_nobody_waiting_and_what_is_lost_is_counted(self, pipe: tuple[int, int]) -> None:
+        stream = PatientStream(pipe[1])
+        log = Log("info", stream)
+        line = "x" * 1000
+        # More than the pipe and the queue can hold.
+        for _unused in range(2 * MOST_WAITING // len(line)):
+            log.info(line)
+        assert not stream.finish(0.0)
+        lines: list[str] = []
+        with os.fdopen(os.dup(pipe[0]), encoding="ascii") as reader:
+            reading = threading.Thread(target=lambda: lines.extend(iter(reader.readline, "the end\n")))
+            reading.start()
+            assert stream.finish(PATIENCE)
+            log.info("somebody reads again")
+            stream.write("the end\n")
+            reading.join(PATIENCE)
+        whole = [one for one in lines if one.endswith(f" info {line}\n")]
+        lost = [re.search(r"nobody read this log for a while: (\d+) lines are not in it", one) for one in lines]
+        assert len(whole) + sum(int(one[1]) for one in lost if one) == 2 * MOST_WAITING // len(line)
+        assert len(whole) < 2 * MOST_WAITING // len(line)
+        assert lines[-1].endswith(" info somebody reads again\n")
+
+    def test_its_reader_is_gone(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = PatientStream(writer)
+        Log("info", stream).error("nobody")
+        assert stream.finish(PATIENCE)
+        os.close(writer)
+
+    def test_one_that_does_not_block(self, pipe: tuple[int, int]) -> None:
+        os.set_blocking(pipe[1], False)
+        stream = PatientStream(pipe[1])
+        stream.write("x" * 200_000)
+        assert not stream.finish(0.0)
+        read = 0
+        while read < 200_000:
+            read += len(os.read(pipe[0], 65536))
+        assert stream.finish(PATIENCE)
+
+    def test_half_a_surrogate_pair(self, pipe: tuple[int, int]) -> None:
+        stream = PatientStream(pipe[1])
+        stream.write("ä → \ud800\n")
+        assert stream.finish(PATIENCE)
+        assert os.read(pipe[0], 100).decode() == "ä → \\ud800\n"
