@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .files import write_whole
+from .files import read_own, write_whole
 
 # How far apart the token's change and its announcement may be heard: they come by connections of their own.
 GRACE = 5.0
@@ -66,7 +66,7 @@ class TokenFile:
     def read(self) -> str | None:
         """The token, None when there is none of this boot."""
         try:
-            raw = json.loads(self._path.read_bytes())
+            raw = json.loads(read_own(self._path))
             return str(raw["token"]) if raw["boot_id"] == self._boot_id else None
         except (OSError, ValueError, KeyError, TypeError):
             # Without it a migration in between goes unseen; that is no reason not to watch.

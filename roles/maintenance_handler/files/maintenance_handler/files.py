@@ -1,20 +1,79 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are whole at any time."""
+"""Files that are whole at any time, in directories that may be somebody else's: no link is followed."""
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
+
+# A new file's name until it is whole: hidden, its own each time, and known to `sweep`.
+_NEW = ".new"
+_RANDOM = 8
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600, durable: bool = False) -> None:
     """Put a file in place at once, old or new and never half; `durable`: on disk before this returns.
 
-    Raises OSError; the old file is then still there.
+    Whoever else may write to the directory can neither foresee the name that the file has until it is whole, nor have
+    another file opened in its place. Raises OSError; the old file is then still there.
     """
-    temporary = path.with_name(f".{path.name}.new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+    try:
+        _put(path, data, mode, durable)
+    except OSError as exc:
+        # By the name that stays the same, also for whoever tells each problem once.
+        raise OSError(exc.errno, exc.strerror, str(path)) from None
+
+
+def sweep(path: Path) -> None:
+    """Delete what a crash left of a file that was not whole yet. Never fails."""
+    prefix = f".{path.name}."
+    with suppress(OSError):
+        for entry in os.scandir(path.parent):
+            middle = entry.name[len(prefix) : -len(_NEW)]
+            is_ours = entry.name.startswith(prefix) and entry.name.endswith(_NEW) and len(middle) == _RANDOM
+            if is_ours and entry.is_file(follow_symlinks=False):
+                os.unlink(entry.path)
+
+
+def read_own(path: Path) -> bytes:
+    """The bytes of a regular file that we or root own. Raises OSError, also for a link or another's file."""
+    # Not blocking: it may be a pipe that nobody writes to.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise OSError(errno.EINVAL, "is not a regular file", str(path))
+        if found.st_uid not in (0, os.geteuid()):
+            raise OSError(errno.EPERM, f"belongs to user {found.st_uid}, neither to root nor to us", str(path))
+        return file.read()
+
+
+def _put(path: Path, data: bytes, mode: int, durable: bool) -> None:
+    temporary = f".{path.name}.{os.urandom(_RANDOM // 2).hex()}{_NEW}"
+    access = os.O_RDONLY if durable else os.O_PATH
+    directory = os.open(path.parent, access | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode, dir_fd=directory)
+        try:
+            _fill(descriptor, data, mode, durable)
+            os.replace(temporary, path.name, src_dir_fd=directory, dst_dir_fd=directory)
+        except OSError:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=directory)
+            raise
+        if durable:
+            # Without this a power cut may take back the rename (fsync(2)).
+            os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _fill(descriptor: int, data: bytes, mode: int, durable: bool) -> None:
     try:
         os.fchmod(descriptor, mode)
         view = memoryview(data)
@@ -22,17 +81,5 @@ def write_whole(path: Path, data: bytes, mode: int = 0o600, durable: bool = Fals
             view = view[os.write(descriptor, view) :]
         if durable:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    os.replace(temporary, path)
-    if durable:
-        # Without this a power cut may take back the rename (fsync(2)).
-        sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
     finally:
         os.close(descriptor)

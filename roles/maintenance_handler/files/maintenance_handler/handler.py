@@ -21,11 +21,12 @@ from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .expressions import ExpressionError, compiled
+from .files import read_own, sweep
 from .history import History
 from .identity import Identified, start_identifying
 from .inbox import Inbox
 from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
-from .journal import Entry, Journal, JournalError
+from .journal import UNREADABLE, Entry, Journal, JournalError
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
@@ -102,6 +103,9 @@ class Handler:
         self._runner = Runner(self._selector, log)
         self._stop_requests = 0
         self._stop_at = 0.0
+        for path in (self._journal.path, self._history.path, status.status_path(config), config.metrics_textfile):
+            if path is not None:
+                sweep(path)
         self._instance_id: str | None = None
         # An incident of an earlier boot, until it is known whether it is this instance's.
         self._unclaimed: Entry | None = None
@@ -174,8 +178,10 @@ class Handler:
             entry = self._journal.read()
         except JournalError as exc:
             self._log.error(f"{exc} What it held cannot be restored by this handler.")
-            self._set_journal_aside("unreadable")
+            self._set_journal_aside(UNREADABLE)
+            self._look_for_lost_journal()
             return
+        self._look_for_lost_journal()
         if entry is None:
             return
         if entry.incident is None:
@@ -186,6 +192,11 @@ class Handler:
         else:
             self._unclaimed = entry
             self._log.info("an incident of an earlier boot is open; asking the metadata server how things are")
+
+    def _look_for_lost_journal(self) -> None:
+        """What a journal that could not be read held may still be drained, until somebody has seen to it."""
+        lost = self._journal.aside(UNREADABLE)
+        self._reporter.journal_lost(lost if lost.exists() else None)
 
     def _take_up(self, incident: Incident, same_boot: bool) -> None:
         self._log.warning(f"incident {incident.id} goes on where the last handler left it")
@@ -287,12 +298,22 @@ class Handler:
                 self._take_up(entry.incident, same_boot=False)
             else:
                 self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
-                self._set_journal_aside(f"of-{entry.instance_id}")
+                self._set_journal_aside("of-another-instance")
+        self._claim_history(identified.instance_id)
         self._instance_id = identified.instance_id
         # Known already or not: this makes room for the first entry of an incident.
         self._write_journal()
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
+
+    def _claim_history(self, instance_id: str) -> None:
+        try:
+            aside = self._history.claim(instance_id, self._instance_id)
+        except OSError as exc:
+            self._log.error(f"Looking for another instance's incidents in the history {self._history.path}: {exc}.")
+            return
+        if aside is not None:
+            self._log.warning(f"the history has another instance's incidents: they are kept as {aside}")
 
     def _observe(self, observation: Observation) -> None:
         before = self._state.incident
@@ -327,7 +348,7 @@ class Handler:
 
     def _keep(self, incident: Incident, now: Moment) -> None:
         try:
-            self._history.add(public(incident, now))
+            self._history.add({**public(incident, now), "instance_id": self._instance_id})
         except OSError as exc:
             self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is in this log only.")
 
@@ -414,13 +435,14 @@ class Handler:
         self._predicates = {}
         self._log.level = new.log_level
         self._reporter.configured(new, restart_required=bool(late))
+        self._look_for_lost_journal()
         self._observe(Reconfigured(new.tasks))
         self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
 
     def _take_rehearsal(self) -> None:
         request = self._config.runtime_dir / REHEARSAL_REQUEST
         try:
-            wanted = json.loads(request.read_bytes())
+            wanted = json.loads(read_own(request))
             request.unlink()
             event, name = str(wanted["event"]), str(wanted["name"])
             observation = signals.rehearsal(event, name, self._now(), self._config.notice)

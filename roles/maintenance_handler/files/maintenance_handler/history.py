@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 
 from .checked import fits
-from .files import write_whole
+from .files import read_own, write_whole
 from .incident import PUBLIC
 
 TYPE_CHECKING = False  # see __init__.py
@@ -31,12 +31,32 @@ class History:
     def add(self, incident: dict[str, Any]) -> None:
         """Keep an incident (as `incident.public` shows it), once however often it is added. Raises OSError."""
         earlier = [line for line in self._lines() if (_entry(line) or {}).get("id") != incident["id"]]
-        lines = [*earlier, json.dumps(incident)][-MOST:]
-        write_whole(self.path, ("\n".join(lines) + "\n").encode(), mode=0o644, durable=True)
+        self._write(self.path, [*earlier, json.dumps(incident)][-MOST:])
+
+    def claim(self, instance_id: str, written_by: str | None) -> Path | None:
+        """Leave only what is this instance's: a disk or an image brings along the incidents of another.
+
+        An entry that does not say whose it is was written by the instance `written_by`, or by this one if that is None.
+        The others are kept in the file that is answered; None if there are none. Raises OSError.
+        """
+        lines = self._lines()
+        others = [
+            line for line in lines if ((_entry(line) or {}).get("instance_id") or written_by) not in (None, instance_id)
+        ]
+        if not others:
+            return None
+        aside = self.path.with_name(f"{self.path.name}.of-another-instance")
+        self._write(aside, others)
+        self._write(self.path, [line for line in lines if line not in others])
+        return aside
+
+    @staticmethod
+    def _write(path: Path, lines: list[str]) -> None:
+        write_whole(path, "".join(f"{line}\n" for line in lines).encode(), durable=True)
 
     def _lines(self) -> list[str]:
         try:
-            return self.path.read_text(encoding="utf-8", errors="replace").splitlines()
+            return read_own(self.path).decode("utf-8", "replace").splitlines()
         except FileNotFoundError:
             return []
 

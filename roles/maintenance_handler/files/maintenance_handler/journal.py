@@ -19,7 +19,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from .files import write_whole
+from .files import read_own, write_whole
 from .incident import Incident
 
 TYPE_CHECKING = False  # see __init__.py
@@ -31,6 +31,9 @@ VERSION = 1
 # An entry begins at a multiple of this, the size of a page and of most file systems' blocks.
 BLOCK = 4096
 ROOM = 32 * BLOCK
+
+# What is behind the name of a journal that could not be read.
+UNREADABLE = "unreadable"
 
 
 class JournalError(Exception):
@@ -57,7 +60,7 @@ class Journal:
     def read(self) -> Entry | None:
         """What was written last, None when nothing ever was. Raises `JournalError`."""
         try:
-            raw = _last_json(self.path.read_bytes())
+            raw = _last_json(read_own(self.path))
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RecursionError) as exc:
@@ -88,9 +91,13 @@ class Journal:
 
     def set_aside(self, suffix: str) -> Path:
         """Keep an entry that is not ours, or not readable, under another name. Raises OSError."""
-        aside = self.path.with_name(f"{self.path.name}.{suffix}")
+        aside = self.aside(suffix)
         self.path.replace(aside)
         return aside
+
+    def aside(self, suffix: str) -> Path:
+        """Where `set_aside` keeps an entry."""
+        return self.path.with_name(f"{self.path.name}.{suffix}")
 
     def _renew(self, line: bytes) -> None:
         begin = _next_block(len(line))
@@ -104,7 +111,7 @@ class Journal:
         number, begin = self._room
         self._room = None
         try:
-            descriptor = os.open(self.path, os.O_WRONLY | os.O_CLOEXEC)
+            descriptor = os.open(self.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except OSError:
             return False
         try:

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from pathlib import Path
 
 from . import __version__, status
 from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
@@ -44,6 +45,7 @@ class Reporter:
         self._restart_required = False
         self._journal_problem = ""
         self._lock_problem = ""
+        self._lost_journal: Path | None = None
         self._write_problem = ""
         self._published = ""
         self._ready = False
@@ -127,6 +129,11 @@ class Reporter:
         self.metrics.count("journal_set_aside_total")
         self._changed = True
 
+    def journal_lost(self, kept: Path | None) -> None:
+        """A journal that could not be read is kept there; None: there is none, or somebody has seen to it."""
+        self._lost_journal = kept
+        self._changed = True
+
     def jumped(self, seconds: float) -> None:
         """Somebody set the wall clock, or the machine stood still."""
         self.metrics.count("wall_clock_jumps_total")
@@ -199,7 +206,7 @@ class Reporter:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 
     def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
-        problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
+        problems = self._problems()
         document = {
             "version": __version__,
             "pid": os.getpid(),
@@ -231,6 +238,15 @@ class Reporter:
             return
         self._write_problem = ""
 
+    def _problems(self) -> list[str]:
+        problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
+        if self._lost_journal is not None:
+            problems.append(
+                f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
+                "it by hand, delete the file, and reload the handler"
+            )
+        return problems
+
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {
             "state": state,
@@ -247,7 +263,7 @@ class Reporter:
             self.metrics.set("event", float(event in on), event=event)
         self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
         known = all(clock is not None for clock in self._last_good.values())
-        well = not self._outages and not self._journal_problem and not self._lock_problem
+        well = not self._outages and not self._problems()
         self.metrics.set("healthy", float(known and well))
 
     def _describe(self) -> None:

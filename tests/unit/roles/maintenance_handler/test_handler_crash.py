@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -165,19 +167,19 @@ def test_after_a_reboot_into_an_outage_it_waits_for_the_metadata_server(vm: Vm, 
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_an_image_of_a_drained_vm_starts_clean(vm: Vm, make_handler: MakeHandler) -> None:
+@pytest.mark.parametrize("instance_id", [4242, "../../x", "/etc/passwd", "a\0b", "x" * 300])
+def test_an_image_of_a_drained_vm_starts_clean(vm: Vm, make_handler: MakeHandler, instance_id: Any) -> None:
     handler = drained(vm, make_handler(task("lb")))
     handler.kill()
     vm.withdraw("terminate")
     # The clone: another instance, another boot, the same disk.
-    original = handler.journal()["instance_id"]
-    vm.set("id", 4242)
+    vm.set("id", instance_id)
     handler.boot("boot-of-the-clone")
     handler.start()
-    handler.until(lambda: handler.journal().get("instance_id") == "4242", "a journal of its own")
+    handler.until(lambda: handler.journal().get("instance_id") == str(instance_id), "a journal of its own")
     assert handler.trace() == ["drain lb"]
     assert handler.history() == []
-    assert (handler.state_dir / f"journal.json.of-{original}").exists()
+    assert (handler.state_dir / "journal.json.of-another-instance").exists()
     vm.announce("migrate")
     handler.until_traced("drain lb", "drain lb")
 
@@ -203,6 +205,17 @@ def test_a_journal_that_cannot_be_read_is_set_aside(vm: Vm, make_handler: MakeHa
     handler.until_state("drained")
     assert (handler.state_dir / "journal.json.unreadable").read_bytes() == b'{"version": 1, "incid'
     assert "Reading the journal" in handler.log()
+    (problem,) = handler.status()["problems"]
+    assert problem.startswith("what a journal that cannot be read held may not be restored: look at ")
+    # Nor is the next one well, until somebody has seen to it.
+    handler.kill()
+    vm.withdraw("migrate")
+    handler.start()
+    handler.until_over()
+    assert handler.status()["problems"] == [problem]
+    (handler.state_dir / "journal.json.unreadable").unlink()
+    handler.send(signal.SIGHUP)
+    handler.until(lambda: handler.status()["problems"] == [], "a clean bill")
 
 
 def test_starts_although_an_unreadable_journal_cannot_be_set_aside(vm: Vm, make_handler: MakeHandler) -> None:

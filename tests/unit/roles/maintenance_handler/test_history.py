@@ -38,6 +38,38 @@ def test_an_incident_is_kept_once_however_often_it_is_added(kept: History) -> No
     assert kept.read() == [incident("b"), incident("a", held=["lb"])]
 
 
+def test_is_for_the_handler_s_user_and_root_only(kept: History) -> None:
+    """What a task printed is in it."""
+    kept.add(incident("a"))
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+
+
+class TestClaim:
+    """A disk or an image brings along the incidents of another VM."""
+
+    def test_what_is_ours_stays(self, kept: History) -> None:
+        ours = [incident("a", instance_id="1"), incident("b", instance_id=None), incident("c")]
+        for one in ours:
+            kept.add(one)
+        assert kept.claim("1", None) is None
+        assert kept.claim("1", "1") is None
+        assert kept.read() == ours
+
+    def test_another_instance_s_is_kept_beside_it(self, kept: History) -> None:
+        ours, theirs = incident("a", instance_id="1"), incident("b", instance_id="../../x")
+        kept.add(ours)
+        kept.add(theirs)
+        aside = kept.claim("1", None)
+        assert kept.read() == [ours]
+        assert aside == kept.path.parent / "history.jsonl.of-another-instance"
+        assert json.loads(aside.read_bytes()) == theirs
+
+    def test_what_names_no_instance_is_of_the_one_that_wrote_the_journal(self, kept: History) -> None:
+        kept.add(incident("a"))
+        assert kept.claim("2", "1") is not None
+        assert kept.read() == []
+
+
 @pytest.mark.parametrize(
     "line",
     [
@@ -64,8 +96,3 @@ def test_it_does_not_grow_for_ever(kept: History) -> None:
     for number in range(history.MOST + 5):
         kept.add(incident(str(number)))
     assert [one["id"] for one in kept.read()] == [str(number) for number in range(5, history.MOST + 5)]
-
-
-def test_everybody_may_read_it(kept: History) -> None:
-    kept.add(incident("a"))
-    assert kept.path.stat().st_mode & 0o777 == 0o644

@@ -132,9 +132,9 @@ def test_every_entry_is_synced_before_write_returns(journal: Journal, monkeypatc
     for name in ("write", "pwrite", "fsync", "fdatasync", "replace"):
         real = getattr(os, name)
 
-        def noting(*arguments: object, name: str = name, real: object = real) -> object:
+        def noting(*arguments: object, name: str = name, real: object = real, **named: object) -> object:
             done.append(name)
-            return real(*arguments)  # type: ignore[operator]
+            return real(*arguments, **named)  # type: ignore[operator]
 
         monkeypatch.setattr(os, name, noting)
     journal.write(AT_REST)
