@@ -15,7 +15,7 @@ requirements:
 options:
   project:
     description:
-      - The project that this is about.
+      - The project that this is about, by its ID or its number.
       - By default the project of the credentials.
       - For modules, the environment variable E(GCP_PROJECT) can say which.
     type: str
@@ -141,12 +141,15 @@ options:
 options:
   zone:
     description:
-      - The zone of the instances.
+      - The zone of the instances, by its name, as C(projects/PROJECT/zones/ZONE), which is how the metadata server
+        gives it, or by its URL.
       - By default instances are looked up in all zones.
     type: str
   instance:
     description:
-      - One instance, by its name or id, as C(ZONE/NAME), or by its path C(projects/PROJECT/zones/ZONE/instances/NAME).
+      - One instance, by its name or id, as C(ZONE/NAME), by its path C(projects/PROJECT/zones/ZONE/instances/NAME) or a
+        part of it from C(zones/) on, by its URL, or by its name in the internal DNS.
+      - The project in it, as its ID or its number, has to be O(project). A number takes C(compute.projects.get).
     type: str
   instances:
     description:

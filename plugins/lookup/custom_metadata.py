@@ -30,12 +30,13 @@ options:
     required: true
   instance:
     description:
-      - The instance, by its name or id, as C(ZONE/NAME), or by its path C(projects/PROJECT/zones/ZONE/instances/NAME).
+      - The instance, by its name or id, as C(ZONE/NAME), by its path C(projects/PROJECT/zones/ZONE/instances/NAME) or a
+        part of it from C(zones/) on, by its URL, or by its name in the internal DNS.
       - Without it, the values are those of the O(zone), before those of the project.
     type: str
   zone:
     description:
-      - The zone of the instance. By default it is looked up in all zones.
+      - The zone of the instance, by its name, its path or its URL. By default it is looked up in all zones.
       - Without an O(instance), the zone whose metadata goes before the project's.
     type: str
   scope:
@@ -96,7 +97,7 @@ from typing import Any
 from ansible.errors import AnsibleLookupError
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._instances import parsed, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import instance_named, zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
 from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
@@ -132,9 +133,11 @@ class LookupModule(ComputeLookup):
     def _layers(self, api: ComputeApi) -> dict[str, Layer]:
         """Where to look, in this order, by what to call it."""
         scope, name, zone = self.get_option("scope"), self._plain("instance"), self._plain("zone")
+        # Names that are none are refused before anything is asked.
+        if zone is not None:
+            zone = zone_named(api, zone)
         if name is not None:
-            # A name that is none is refused before anything is asked.
-            zone = parsed(name, api.project, zone).zone
+            zone = instance_named(api, name, zone).zone
 
         def instance() -> dict[str, Any]:
             return self.instance(api, name, zone, "metadata(items)")

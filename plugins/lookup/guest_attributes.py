@@ -30,11 +30,13 @@ options:
     required: true
   instance:
     description:
-      - The instance, by its name or id, as C(ZONE/NAME), or by its path C(projects/PROJECT/zones/ZONE/instances/NAME).
+      - The instance, by its name or id, as C(ZONE/NAME), by its path C(projects/PROJECT/zones/ZONE/instances/NAME) or a
+        part of it from C(zones/) on, by its URL, or by its name in the internal DNS.
     type: str
     required: true
   zone:
-    description: The zone of the instance. By default it is looked up in all zones.
+    description:
+      - The zone of the instance, by its name, its path or its URL. By default it is looked up in all zones.
     type: str
 seealso:
   - module: gce.guest.guest_attributes_info
@@ -78,7 +80,7 @@ from ansible.errors import AnsibleLookupError
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import DIRECTORY
-from ansible_collections.gce.guest.plugins.module_utils._instances import parsed
+from ansible_collections.gce.guest.plugins.module_utils._instances import instance_named, zone_named
 from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes import (
     FIELDS,
     is_enabled,
@@ -120,7 +122,8 @@ class LookupModule(ComputeLookup):
         return f"{self._plain('zone')}/{self._plain('instance')}"
 
     def _instance(self, api: ComputeApi) -> Mapping[str, Any]:
-        name = parsed(self._plain("instance"), api.project, self._plain("zone"))
+        zone = self._plain("zone")
+        name = instance_named(api, self._plain("instance"), None if zone is None else zone_named(api, zone))
         if name.zone is not None:
             # Needs no other permission than that to read guest attributes.
             return {"name": name.name, "zone": name.zone}

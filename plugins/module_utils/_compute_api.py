@@ -26,6 +26,7 @@ from ._compute_errors import (
     BadRequest,
     ComputeError,
     CredentialsError,
+    NotFound,
     OperationUnfinished,
     RateLimited,
     Unavailable,
@@ -33,6 +34,7 @@ from ._compute_errors import (
 )
 from ._compute_refusals import Act, operation_error, refusal
 from ._pace import Pace
+from ._resource_names import parse_project
 
 try:
     import requests
@@ -112,6 +114,7 @@ class ComputeApi:
         # Sentences about results that are not complete, and the scopes, such as zones/europe-west1-b, that have none.
         self.warnings: list[str] = []
         self.unreachables: list[str] = []
+        self._project_ids: dict[str, str] = {}
         self._on_warning = on_warning
         self._base = checked_endpoint(endpoint)
         self._host = urlsplit(self._base).netloc
@@ -133,6 +136,21 @@ class ComputeApi:
         return bounded
 
     # Reading
+
+    def is_project(self, other: str) -> bool:
+        """Whether this is the project, by its ID or its number. Takes a request if `project` is the other of both."""
+        if other == self.project or other.isdigit() == self.project.isdigit():
+            return other == self.project
+        number, name = (other, self.project) if other.isdigit() else (self.project, other)
+        if number not in self._project_ids:
+            act = Act("read", f"projects/{number}", number)
+            try:
+                # The number is a path, too, and what is there has the ID for its name.
+                project = self._call("GET", act, f"projects/{number}", {"fields": "name"}, is_whole=True)
+            except NotFound:
+                project = {}
+            self._project_ids[number] = str(project.get("name", ""))
+        return self._project_ids[number] == name
 
     def get(
         self, path: str, verb: str, *, resource: str | None = None, fields: str = "", **query: str
@@ -353,7 +371,7 @@ def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
     arguments: dict[str, Any] = {name: option(name) for name in ("retry_for", "request_timeout", "requests_per_minute")}
     return ComputeApi(
         credentials,
-        str(project),
+        parse_project(str(project)),
         endpoint=endpoint,
         can_refresh=kind != "accesstoken",
         **{**arguments, **changes},

@@ -7,7 +7,6 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,17 +14,11 @@ from typing import Any
 
 from ._compute_api import ComputeApi
 from ._compute_errors import BadRequest, ComputeError, NotFound
+from ._resource_names import parse_instance, parse_zone
 
 # So many names, of up to 63 characters each, make a filter that still fits into a URL.
 NAMES_IN_A_FILTER = 250
 LONGEST_FILTER = 6000
-
-_NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?|[1-9][0-9]{0,19}")
-_WRITTEN = re.compile(
-    r"(?:(?:https://[^/\s]+/compute/[^/\s]+/)?projects/(?P<project>[^/\s]+)/zones/(?P<zone>[^/\s]+)/instances/)?"
-    r"(?P<name>[^/\s]+) | (?P<short_zone>[^/\s]+)/(?P<short_name>[^/\s]+)",
-    re.VERBOSE,
-)
 
 
 @dataclass(frozen=True)
@@ -67,26 +60,40 @@ def select(
     `zone` is where names are looked up that do not say theirs, and what limits a filter; without it, all zones.
     `fields` are further ones to read.
     """
+    zone = zone_named(api, zone) if zone is not None else None
     mask = f"id,name,zone,{fields}".rstrip(",")
     if names is None:
         found = _listed(api, zone, mask, expression)
         return Selection(sorted(found, key=lambda instance: (zone_of(instance), instance["name"])))
-    return _named(api, list(dict.fromkeys(parsed(name, api.project, zone) for name in names)), mask)
+    return _named(api, list(dict.fromkeys(instance_named(api, name, zone) for name in names)), mask)
 
 
-def parsed(written: str, project: str, zone: str | None = None) -> Name:
-    """A name, ZONE/NAME, or the instance's path or URL; a bare name is in `zone`."""
-    match = _WRITTEN.fullmatch(written)
-    name = (match["name"] or match["short_name"]) if match else ""
-    if not match or not _NAME.fullmatch(name):
+def instance_named(api: ComputeApi, written: str, zone: str | None = None) -> Name:
+    """An instance in any form; one without its zone is in `zone`. Raises BadRequest if its project is another one."""
+    instance = parse_instance(written)
+    _check_project(api, f"The instance {written!r}", instance.project)
+    return Name(written, instance.name, instance.zone or zone)
+
+
+def zone_named(api: ComputeApi, written: str) -> str:
+    """A zone in any form, as its name. Raises BadRequest if its project is another one."""
+    zone = parse_zone(written)
+    _check_project(api, f"The zone {written!r}", zone.project)
+    return zone.zone
+
+
+def _check_project(api: ComputeApi, what: str, project: str | None) -> None:
+    if project is None:
+        return
+    try:
+        is_same = api.is_project(project)
+    except ComputeError as error:
         raise BadRequest(
-            f"{written!r} is not an instance: write its name, ZONE/NAME, or projects/PROJECT/zones/ZONE/instances/NAME."
-        )
-    if match["project"] not in (None, project):
-        raise BadRequest(
-            f"The instance {written!r} is not in the project {project}. Set the option project to its project."
-        )
-    return Name(written, name, match["zone"] or match["short_zone"] or zone)
+            f"{what} has the number of a project, and whether that is {api.project} cannot be read: {error} Write it "
+            "without the project, or with the project's ID."
+        ) from None
+    if not is_same:
+        raise BadRequest(f"{what} is not in the project {api.project}. Set the option project to its project.")
 
 
 def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:

@@ -286,7 +286,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
     texts_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
-from ansible_collections.gce.guest.plugins.module_utils._instances import zone_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     InstanceStore,
     NotKept,
@@ -422,7 +422,7 @@ def file_text(key: str, path: Any) -> str:
 def change_one(
     module: AnsibleModule, api: ComputeApi, scope: str, planner: Planner, patterns: Sequence[re.Pattern[str]]
 ) -> None:
-    store = ZonalStore(api, module.params["zone"]) if scope == "zonal" else ProjectStore(api)
+    store = ZonalStore(api, zone_named(api, module.params["zone"])) if scope == "zonal" else ProjectStore(api)
     if module.check_mode:
         done = plan_for(store, store.read(), planner)
     else:

@@ -171,7 +171,7 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import merged
-from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
 from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
 from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret
@@ -210,7 +210,7 @@ def read(module: AnsibleModule, api: ComputeApi, show: Show) -> tuple[dict[str, 
     if selection is None or params["effective"]:
         project = ProjectStore(api).read().values
         zones = sorted({zone_of(instance) for instance in selection.instances}) if selection else []
-        zonal = read_zones(api, zones if selection else [zone for zone in [params["zone"]] if zone])
+        zonal = read_zones(api, zones if selection else [zone_named(api, zone) for zone in [params["zone"]] if zone])
     selection = selection or Selection()
     found = [
         described(instance, show, project if params["effective"] else None, zonal) for instance in selection.instances

@@ -150,6 +150,7 @@ from collections.abc import Callable
 
 from ansible_collections.gce.guest.plugins.module_utils._api_module import API_ARGSPEC, compute_api, failing
 from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import FIELDS, seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.module_utils._instances import zone_named
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._selection import refuse_empty
 
@@ -164,7 +165,8 @@ def main(now: Callable[[], float] = time.time) -> None:
         query = {"filter": params["filter"]} if params["filter"] is not None else {}
         with compute_api(module) as api:
             if params["zone"] is not None:
-                instances = api.items(f"zones/{params['zone']}/instances", "list", fields=FIELDS, **query)
+                zone = zone_named(api, params["zone"])
+                instances = api.items(f"zones/{zone}/instances", "list", fields=FIELDS, **query)
             else:
                 instances = api.aggregated("instances", "list", fields=FIELDS, **query)
             windows = windows_of(instances, now=now(), within=within)

@@ -59,7 +59,9 @@ def test_some_instances_have_them(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, gce_filter="labels.env = prod", gce_hosts="web-1")
         assert status == 0, output
-        status, output = enable(emulator, tmp_path, gce_instances=["europe-west1-b/web-2"], gce_hosts="web-2")
+        # In the form that the metadata server's zone has.
+        instance = f"{emulator.control.get('web-2', 'instance/zone')}/instances/web-2"
+        status, output = enable(emulator, tmp_path, gce_instances=[instance], gce_hosts="web-2")
         assert status == 0, output
         assert emulator.control.get("web-1", f"instance/attributes/{KEY}") == "TRUE"
         assert emulator.control.get("web-2", f"instance/attributes/{KEY}") == "TRUE"

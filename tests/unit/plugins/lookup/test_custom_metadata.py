@@ -79,6 +79,14 @@ class TestEffective:
         lookup(worker, "release", instance="web-1", zone=A)
         assert asked(emulator) == [f"acme/zones/{A}/instances/web-1"]
 
+    def test_in_the_forms_of_the_api(self, emulator: EmulatorProcess, worker: Worker) -> None:
+        zone = f"https://www.googleapis.com/compute/v1/{emulator.control.get('web-1', 'instance/zone')}"
+        expected = lookup(worker, "release", instance="web-1", zone=A)
+        assert lookup(worker, "release", instance=f"{zone}/instances/web-1") == expected
+        assert lookup(worker, "release", instance="web-1", zone=zone) == expected
+        assert lookup(worker, "release", zone=zone, scope="zonal", default="none") == "none"
+        assert "is not in the project acme" in refusal(worker, "x", zone="projects/other/zones/a")
+
     def test_asks_the_zone_and_then_the_project(self, emulator: EmulatorProcess, worker: Worker) -> None:
         lookup(worker, "mirror", instance=f"{A}/web-1")
         assert asked(emulator)[-2:] == [f"acme/zones/{A}/instanceSettings", "acme"]

@@ -71,7 +71,16 @@ def refusal(worker: Worker, *terms: str, **options: Any) -> str:
 
 
 class TestValues:
-    @pytest.mark.parametrize("options", [{}, {"zone": "us-central1-a"}, {"instance": "us-central1-a/web-1"}])
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"zone": "us-central1-a"},
+            {"zone": "projects/acme/zones/us-central1-a"},
+            {"instance": "us-central1-a/web-1"},
+            {"instance": "//compute.googleapis.com/projects/acme/zones/us-central1-a/instances/web-1"},
+        ],
+    )
     def test_of_one_attribute(self, emulator: Emulator, worker: Worker, options: dict[str, str]) -> None:
         assert lookup(worker, "deployment/version", **options) == "1.4.2"
 

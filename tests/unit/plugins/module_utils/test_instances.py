@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,13 @@ import pytest
 from ansible_collections.gce.guest.plugins.module_utils import _instances
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi, connect
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest, NotFound
-from ansible_collections.gce.guest.plugins.module_utils._instances import parsed, path_of, select
+from ansible_collections.gce.guest.plugins.module_utils._instances import (
+    Name,
+    instance_named,
+    path_of,
+    select,
+    zone_named,
+)
 
 from support.emulator import EmulatorProcess
 
@@ -40,7 +47,11 @@ def emulator() -> Iterator[EmulatorProcess]:
 def api(emulator: EmulatorProcess) -> ComputeApi:
     emulator.control.clear_journal()
     emulator.control.clear_faults()
-    options = {"project": "acme", "access_token": "x", "api_endpoint": emulator.compute, "retry_for": 0.0}
+    return client(emulator)
+
+
+def client(emulator: EmulatorProcess, project: str = "acme") -> ComputeApi:
+    options = {"project": project, "access_token": "x", "api_endpoint": emulator.compute, "retry_for": 0.0}
     return connect({"request_timeout": 20.0, "requests_per_minute": 0, "auth_kind": None, **options}.get)
 
 
@@ -52,34 +63,50 @@ def asked(emulator: EmulatorProcess) -> list[str]:
     return [entry["path"].split("/acme/")[1] for entry in emulator.control.journal(face="compute")]
 
 
-class TestNames:
-    @pytest.mark.parametrize(
-        "written, zone",
-        [
-            ("web-1", None),
-            ("1001", None),
-            (f"{A}/web-1", A),
-            (f"projects/acme/zones/{A}/instances/web-1", A),
-            (f"https://www.googleapis.com/compute/v1/projects/acme/zones/{A}/instances/web-1", A),
-        ],
-    )
-    def test_in_each_form(self, written: str, zone: str | None) -> None:
-        name = parsed(written, "acme")
-        assert name.name in ("web-1", "1001")
-        assert name.zone == zone
+def numbered(emulator: EmulatorProcess, name: str) -> str:
+    """The zone as the metadata server of an instance gives it."""
+    path: str = emulator.control.get(name, "instance/zone")
+    return path
 
-    def test_without_a_zone_are_in_the_one_that_is_given(self) -> None:
-        assert parsed("web-1", "acme", B).zone == B
-        assert parsed(f"{A}/web-1", "acme", B).zone == A
 
-    @pytest.mark.parametrize("written", ["", "Web", "a/b/c", "web 1", "-a", 'a" OR name = "b', "web-1 OR id > 0"])
-    def test_that_are_none(self, written: str) -> None:
-        with pytest.raises(BadRequest, match="is not an instance"):
-            parsed(written, "acme")
+class TestProject:
+    """Of a name: it is the project of the client, or refused."""
 
-    def test_in_another_project(self) -> None:
-        with pytest.raises(BadRequest, match="is not in the project acme"):
-            parsed("projects/other/zones/z/instances/web-1", "acme")
+    def test_by_its_id_takes_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+        assert instance_named(api, f"projects/acme/zones/{A}/instances/web-1").zone == A
+        assert zone_named(api, f"projects/acme/zones/{A}") == A
+        assert asked(emulator) == []
+
+    def test_by_its_number_takes_one_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+        written = numbered(emulator, "web-1")
+        assert re.fullmatch(rf"projects/\d+/zones/{A}", written)
+        assert zone_named(api, written) == A
+        assert instance_named(api, f"{written}/instances/1001") == Name(f"{written}/instances/1001", "1001", A)
+        assert len(emulator.control.journal(face="compute")) == 1
+
+    def test_by_its_id_for_a_client_with_its_number(self, emulator: EmulatorProcess) -> None:
+        number = numbered(emulator, "web-1").split("/")[1]
+        for project in (number, f"projects/{number}"):
+            api = client(emulator, project=project)
+            assert paths(select(api, names=[f"projects/acme/zones/{A}/instances/web-1"])) == [
+                f"zones/{A}/instances/web-1"
+            ]
+
+    @pytest.mark.parametrize("project", ["other", "1", "example.com:acme"])
+    def test_that_is_another_one_is_refused(self, api: ComputeApi, project: str) -> None:
+        with pytest.raises(BadRequest) as caught:
+            instance_named(api, f"projects/{project}/zones/{A}/instances/web-1")
+        assert str(caught.value) == (
+            f"The instance 'projects/{project}/zones/{A}/instances/web-1' is not in the project acme. Set the option "
+            "project to its project."
+        )
+        with pytest.raises(BadRequest, match=f"The zone 'projects/{project}/zones/{A}' is not in the project acme"):
+            select(api, expression="name = web-1", zone=f"projects/{project}/zones/{A}")
+
+    def test_whose_number_may_not_be_read_says_what_to_do(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+        emulator.control.fault("forbidden", face="compute")
+        with pytest.raises(BadRequest, match=r"cannot be read: .*compute\.projects\.get.*Write it without the project"):
+            zone_named(api, numbered(emulator, "web-1"))
 
 
 class TestOne:

@@ -196,6 +196,16 @@ class TestInstances:
         assert writes(emulator) == []
 
 
+class TestNames:
+    @pytest.mark.parametrize("before", ["https://www.googleapis.com/compute/v1/", "//compute.googleapis.com/", ""])
+    def test_are_those_that_the_api_and_the_metadata_server_give(self, emulator: EmulatorProcess, before: str) -> None:
+        zone = f"{before}{emulator.control.get('web-1', 'instance/zone')}"
+        assert run(emulator, scope="zonal", zone=zone, metadata={"a": "1"})["changed"]
+        assert not run(emulator, scope="zonal", zone=A, metadata={"a": "1"})["changed"]
+        assert run(emulator, instance=f"{zone}/instances/web-1", metadata={"a": "2"})["changed"]
+        assert run(emulator, instance="web-2", zone=zone.replace(A, B), metadata={"a": "2"})["changed"]
+
+
 class TestFiles:
     def test_have_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         script = tmp_path / "script.sh"

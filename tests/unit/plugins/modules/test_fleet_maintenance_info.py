@@ -67,6 +67,17 @@ class TestWindows:
         assert not result["changed"]
         assert [each["starts_in"] for each in result["windows"]] == [0, 7200, 172800]
 
+    def test_of_a_zone_in_the_form_of_the_metadata_server(self, emulator: EmulatorProcess) -> None:
+        assert names(run(zone=emulator.control.get("db-1", "instance/zone"))) == ["db-1"]
+
+    def test_of_a_zone_of_another_project_are_refused(self, emulator: EmulatorProcess) -> None:
+        result = run(zone="projects/other/zones/europe-west1-b")
+        assert result.failed
+        assert result["msg"] == (
+            "The zone 'projects/other/zones/europe-west1-b' is not in the project acme. Set the option project to its "
+            "project."
+        )
+
     def test_say_what_matters(self, emulator: EmulatorProcess) -> None:
         shown = run()["windows"][2]
         assert shown["zone"] == "us-central1-a"
