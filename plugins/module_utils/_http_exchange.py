@@ -8,9 +8,6 @@ Raw sockets, because http.client drags in ssl and email (5 MB of a watcher's mem
 and because its timeouts are for each ``recv`` anew: a server that sends a byte now and then holds a client for ever.
 Here the time that is left of the deadline is set before every connect, send and receive.
 
-What the deadline cannot bound is name resolution, since ``getaddrinfo`` takes no timeout (the resolver's own is 5 s for
-each try by default). On images of Compute Engine the metadata server's name is in ``/etc/hosts``.
-
 Proxies are never used: nothing here looks at the environment.
 """
 
@@ -18,11 +15,22 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+
+from ._addresses import ADDRESSES, Addresses, NotResolved
+
+TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
+if TYPE_CHECKING:
+    from ._addresses import Address
 
 # A SYN that is not answered by a host on the same link is lost, and the kernel repeats it after 1, 3, 7, 15… s: without
 # a limit of its own, connecting would go on sleeping long after an outage has ended.
 CONNECT_SECONDS = 2.0
+# A resolver that is slower than this is asked again, and its answer is then waited for again.
+RESOLVE_SECONDS = 5.0
+# The same for a host that has addresses to go on with.
+RESOLVE_SECONDS_WITH_OTHERS = 1.0
+
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 16 * 1024 * 1024
 
@@ -69,7 +77,11 @@ class DeadlinePassed(ExchangeError):
 
 
 class NotHTTP(ExchangeError):
-    """What came is not an HTTP answer, or one that is too large to be one of ours."""
+    """What came is not an HTTP answer."""
+
+
+class Oversized(NotHTTP):
+    """The answer is larger than what is taken."""
 
 
 class Deadline:
@@ -109,12 +121,24 @@ class Response:
 class Connection:
     """A connection to one host, opened when it is needed and kept until a failure or until the server wants it closed.
 
-    For one thread at a time.
+    For one thread at a time. ``others``: addresses that the host has besides those of its name. ``body_limit``: the
+    bytes that the body of an answer may have.
     """
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        others: Sequence[str] = (),
+        body_limit: int = BODY_LIMIT,
+        addresses: Addresses = ADDRESSES,
+    ) -> None:
         self._host = host
         self._port = port
+        self._others = others
+        self._body_limit = body_limit
+        self._addresses = addresses
         self._socket: socket.socket | None = None
 
     def exchange(
@@ -124,12 +148,13 @@ class Connection:
         sock, reused = self._socket, True
         if sock is None or not _is_quiet(sock):
             self.close()
-            sock, reused = connect(self._host, self._port, deadline), False
+            sock = connect(self._host, self._port, deadline, others=self._others, addresses=self._addresses)
+            reused = False
             self._socket = sock
         inflow = Inflow(_receiver(sock, deadline))
         try:
             _send(sock, _request(method, target, headers, body), deadline)
-            response = read_response(inflow)
+            response = read_response(inflow, self._body_limit)
         except ConnectionLost as error:
             self.close()
             error.while_idle = reused and not inflow.started
@@ -140,6 +165,11 @@ class Connection:
         if not response.reusable:
             self.close()
         return response
+
+    def leave(self) -> None:
+        """Close the connection, and go by the host's name again: what answered is not what was looked for."""
+        self.close()
+        self._addresses.forget(self._host, self._port)
 
     def close(self) -> None:
         """Close the connection if it is open; the next exchange opens a new one."""
@@ -162,7 +192,7 @@ class Inflow:
         searched = 0
         while (end := self._buffer.find(b"\n", searched, self._head_left)) < 0:
             if len(self._buffer) >= self._head_left:
-                raise NotHTTP(f"the head of the answer is larger than {HEAD_LIMIT} bytes")
+                raise Oversized(f"the head of the answer is larger than {HEAD_LIMIT} bytes")
             searched = len(self._buffer)
             self._fill("in the head of the answer")
         self._head_left -= end + 1
@@ -176,11 +206,11 @@ class Inflow:
             self._fill(f"{size - len(self._buffer)} bytes before the end of the answer")
         return self._take(size)
 
-    def rest(self) -> bytes:
+    def rest(self, limit: int) -> bytes:
         """Everything until the server closes the connection."""
         while self._more():
-            if len(self._buffer) > BODY_LIMIT:
-                raise _too_large()
+            if len(self._buffer) > limit:
+                raise _too_large(limit)
         return self._take(len(self._buffer))
 
     def is_empty(self) -> bool:
@@ -203,7 +233,7 @@ class Inflow:
         return bool(data)
 
 
-def read_response(inflow: Inflow) -> Response:
+def read_response(inflow: Inflow, body_limit: int = BODY_LIMIT) -> Response:
     """Parse one answer to a GET, PUT or DELETE; raises ConnectionLost, DeadlinePassed or NotHTTP, nothing else."""
     version, status = _read_status(inflow)
     headers = _read_headers(inflow)
@@ -212,7 +242,7 @@ def read_response(inflow: Inflow) -> Response:
             raise NotHTTP("the server switched to another protocol")
         version, status = _read_status(inflow)
         headers = _read_headers(inflow)
-    body, delimited = _read_body(inflow, status, headers)
+    body, delimited = _read_body(inflow, status, headers, body_limit)
     tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
     persistent = "close" not in tokens and (version >= 1 or "keep-alive" in tokens)
     return Response(status, headers, body, reusable=persistent and delimited and inflow.is_empty())
@@ -237,7 +267,7 @@ def _read_headers(inflow: Inflow) -> dict[str, str]:
     return headers
 
 
-def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str]) -> tuple[bytes, bool]:
+def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str], limit: int) -> tuple[bytes, bool]:
     """The body, and whether its end was told by other means than the end of the connection."""
     if status in (204, 304):
         return b"", True
@@ -245,17 +275,17 @@ def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str]) -> tuple
     if coding is not None:
         if coding.lower() != "chunked" or length is not None:
             raise NotHTTP("the length of the answer is ambiguous")
-        return _read_chunks(inflow), True
+        return _read_chunks(inflow, limit), True
     if length is None:
-        return inflow.rest(), False
+        return inflow.rest(limit), False
     if not _LENGTH.fullmatch(length):
         raise NotHTTP("the answer has a Content-Length that is not a number")
-    if int(length) > BODY_LIMIT:
-        raise _too_large()
+    if int(length) > limit:
+        raise _too_large(limit)
     return inflow.exactly(int(length)), True
 
 
-def _read_chunks(inflow: Inflow) -> bytes:
+def _read_chunks(inflow: Inflow, limit: int) -> bytes:
     body = bytearray()
     while True:
         match = re.fullmatch(_CHUNK_SIZE, inflow.line())
@@ -265,38 +295,71 @@ def _read_chunks(inflow: Inflow) -> bytes:
         if size == 0:
             _read_headers(inflow)
             return bytes(body)
-        if len(body) + size > BODY_LIMIT:
-            raise _too_large()
+        if len(body) + size > limit:
+            raise _too_large(limit)
         body += inflow.exactly(size)
         inflow.allow_lines(size)  # so that chunks of a byte or two run out of it, and no sensible ones
         if inflow.line():
             raise NotHTTP("the answer has a chunk that is longer than its size")
 
 
-def _too_large() -> NotHTTP:
-    return NotHTTP(f"the answer is larger than {BODY_LIMIT} bytes")
+def _too_large(limit: int) -> Oversized:
+    return Oversized(f"the answer is larger than {limit} bytes")
 
 
-def connect(host: str, port: int, deadline: Deadline) -> socket.socket:
-    try:
-        # As bytes: a str would make getaddrinfo import the IDNA codec and the Unicode database.
-        addresses = socket.getaddrinfo(host.encode("ascii"), port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise NameNotResolved(f"the name {host} could not be resolved ({_reason(error)})") from error
-    failure: CannotConnect = NameNotResolved(f"the name {host} has no address")
-    for family, kind, protocol, _name, address in addresses:
+def connect(
+    host: str, port: int, deadline: Deadline, *, others: Sequence[str] = (), addresses: Addresses = ADDRESSES
+) -> socket.socket:
+    """A connection to where the last one was, or else to an address of the host's name, or else to one of ``others``.
+
+    Raises CannotConnect, or DeadlinePassed.
+    """
+    known = addresses.kept(host, port)
+    tried: list[Address] = []
+    failure: CannotConnect | None = None
+    if known is not None:
         try:
-            return _open(family, kind, protocol, address, min(deadline.remaining(), CONNECT_SECONDS))
-        except OSError as error:  # noqa: PERF203 - each address has its own failure
-            failure = CannotConnect(f"no connection to port {port} ({_reason(error)})")
+            return _open(known, min(deadline.remaining() / 2, CONNECT_SECONDS))
+        except OSError as error:
+            tried, failure = [known], _no_connection(port, error)
+    candidates: list[Address] = []
+    try:
+        candidates += addresses.resolve(host, port, _patience(deadline, bool(others)))
+    except NotResolved as error:
+        failure = failure or NameNotResolved(f"the name {host} could not be resolved ({error})")
+    for other in others:
+        candidates += addresses.literal(other, port)
+    candidates = [address for address in dict.fromkeys(candidates) if address not in tried]
+    for number, address in enumerate(candidates):
+        try:
+            sock = _open(address, min(deadline.remaining() / (len(candidates) - number), CONNECT_SECONDS))
+        except OSError as error:
+            failure = failure or _no_connection(port, error)
+        else:
+            addresses.keep(host, port, address)
+            return sock
+    failure = failure or NameNotResolved(f"the name {host} has no address")
+    if others:
+        failure = type(failure)(f"{failure}, and no connection to {' or '.join(others)}")
     raise failure
 
 
-def _open(family: int, kind: int, protocol: int, address: object, seconds: float) -> socket.socket:
+def _patience(deadline: Deadline, has_others: bool) -> float:
+    """For how long to wait for the addresses of a name."""
+    left = deadline.remaining()
+    return min(left / 2, RESOLVE_SECONDS_WITH_OTHERS) if has_others else min(left, RESOLVE_SECONDS)
+
+
+def _no_connection(port: int, error: OSError) -> CannotConnect:
+    return CannotConnect(f"no connection to port {port} ({_reason(error)})")
+
+
+def _open(address: Address, seconds: float) -> socket.socket:
+    family, kind, protocol, where = address
     sock = socket.socket(family, kind, protocol)
     try:
         sock.settimeout(seconds)
-        sock.connect(address)  # type: ignore[arg-type]
+        sock.connect(where)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         for option, value in (

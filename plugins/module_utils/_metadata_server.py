@@ -10,7 +10,6 @@ https://cloud.google.com/compute/docs/metadata/querying-metadata
 
 from __future__ import annotations
 
-import json
 import os
 import random as _random
 import re
@@ -19,7 +18,18 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
-from ._http_exchange import Connection, ConnectionLost, Deadline, ExchangeError, NameNotResolved, Response
+from . import _bounded_json
+from ._addresses import ADDRESSES, Addresses
+from ._http_exchange import (
+    BODY_LIMIT,
+    Connection,
+    ConnectionLost,
+    Deadline,
+    ExchangeError,
+    NameNotResolved,
+    Oversized,
+    Response,
+)
 
 TYPE_CHECKING = False  # typing is not worth 0.5 MB of a watcher's memory; type checkers know this name
 if TYPE_CHECKING:
@@ -29,6 +39,9 @@ if TYPE_CHECKING:
 
 GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"
 DEFAULT_HOST = "metadata.google.internal"
+DEFAULT_ORIGIN = "whether this is a Compute Engine VM, or set GCE_METADATA_HOST"
+# Where the default host is on every VM, whatever becomes of its name; the second is for those with IPv6 only.
+DEFAULT_ADDRESSES = ("169.254.169.254", "fd20:ce::254")
 ROOT = "/computeMetadata/v1/"
 
 # What a hanging GET's deadline adds to its timeout_sec. The guest agent does the same: 60 s there, 70 s here.
@@ -43,10 +56,11 @@ _LITERAL_IN_PATH = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 _LITERAL_IN_QUERY = _LITERAL_IN_PATH - frozenset(b"!$'()*,@/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
-# Compiled when there is an error page.
-_STOCK = r"(?si)<(title|style|script|b|ins)\b.*?</\1>"
-_TAG = r"<[^<>]*>"
+# Used when there is an error page.
+_TAG = r"(<[^<>]*>)"
+_STOCK = ("title", "style", "script", "b", "ins")
 _NO_NOTIFICATIONS = b"no notifications have been received yet"
+_UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
 
 
 class MetadataError(Exception):
@@ -78,7 +92,11 @@ class NotFound(MetadataError):
 
 
 class NoNotifications(NotFound):
-    """The 503 that is an answer: upcoming-maintenance has nothing to say yet."""
+    """The 503 (or 200) that is an answer: upcoming-maintenance has nothing to say yet."""
+
+
+class TooLarge(MetadataError):
+    """The answer is larger than what is taken, or JSON of more levels. Told at once: asking again makes it no smaller."""
 
 
 class TooManyRequests(MetadataError):
@@ -107,7 +125,10 @@ class MetadataServer:
 
     ``host_origin``: what errors call the place that ``host`` comes from. ``retry_for``: how many seconds, counted from
     a call's first failure, that call tries again; None is for ever, 0 not at all. ``timeout``: seconds for one try of a
-    call that does not wait. ``on_retry`` hears of each failure that is tried again, and of the pause before it.
+    call that does not wait. ``body_limit``: the bytes that an answer may have. ``on_retry`` hears of each failure that
+    is tried again, and of the pause before it.
+
+    If no host is given, and the default one cannot be reached by its name, it is asked at its addresses.
     """
 
     def __init__(
@@ -117,17 +138,23 @@ class MetadataServer:
         host_origin: str = "the setting metadata_host",
         retry_for: float | None = 10.0,
         timeout: float = 5.0,
+        body_limit: int = BODY_LIMIT,
         environ: Mapping[str, str] | None = None,
+        addresses: Addresses = ADDRESSES,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
         random: Callable[[], float] = _random.random,
         on_retry: Callable[[MetadataError, float], None] | None = None,
     ) -> None:
-        written, self._host_origin = _chosen_host(host, host_origin, os.environ if environ is None else environ)
+        chosen = _chosen_host(host, host_origin, os.environ if environ is None else environ)
+        written, self._host_origin = chosen or (DEFAULT_HOST, DEFAULT_ORIGIN)
+        self._others = () if chosen else DEFAULT_ADDRESSES
         self._name, self._port = _parse_host(written, self._host_origin)
         self.host = _joined_host(self._name, self._port)
         self._retry_for = retry_for
         self._timeout = timeout
+        self._body_limit = body_limit
+        self._addresses = addresses
         self._clock = clock
         self._sleep = sleep
         self._random = random
@@ -245,13 +272,20 @@ class MetadataServer:
 
     def _connection(self) -> Connection:
         if not hasattr(self._local, "connection"):
-            self._local.connection = Connection(self._name, self._port)
+            self._local.connection = Connection(
+                self._name,
+                self._port,
+                others=self._others,
+                body_limit=self._body_limit,
+                addresses=self._addresses,
+            )
         connection: Connection = self._local.connection
         return connection
 
-    def _no_answer(self, request: _Request, error: ExchangeError) -> Unavailable:
+    def _no_answer(self, request: _Request, error: ExchangeError) -> MetadataError:
         hint = f". Check {self._host_origin}" if isinstance(error, NameNotResolved) else ""
-        return Unavailable(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
+        kind = TooLarge if isinstance(error, Oversized) else Unavailable
+        return kind(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
 
     def _judged(self, request: _Request, response: Response) -> Answer:
         """The answer that a response is, or raises what it is instead."""
@@ -262,7 +296,9 @@ class MetadataServer:
         def error(kind: type[MetadataError], clause: str, reason: str = "") -> MetadataError:
             return kind(request.failure(clause + (f": {reason}" if reason else "")), status=status, text=text)
 
-        if status == 503 and _NO_NOTIFICATIONS in response.body:
+        if _NO_NOTIFICATIONS in response.body and (
+            status == 503 or (status == 200 and request.path == _UPCOMING_MAINTENANCE)
+        ):
             # Without the status, which would make an outage of it.
             raise error(NoNotifications, f"nothing is announced, for {said}has not heard of any maintenance yet")
         if status == 429:
@@ -291,15 +327,18 @@ class MetadataServer:
         text = response.body.decode("utf-8", "surrogateescape")
         if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
             return Answer(text, etag)
-        with suppress(ValueError, RecursionError):
-            return Answer(json.loads(text), etag)
-        # Apart from that exception, which holds the document and with it perhaps a token.
-        raise Unavailable(
-            request.failure(f"the metadata server at {self.host} sent JSON that is cut off or broken"),
-            status=response.status,
-        )
+        kind, what = Unavailable, "that is cut off or broken"
+        try:
+            return Answer(_bounded_json.loads(text), etag)
+        except _bounded_json.TooDeep:
+            kind, what = TooLarge, f"of more than {_bounded_json.DEPTH_LIMIT} levels"
+        except ValueError:
+            pass
+        # Apart from those exceptions, which hold the document and with it perhaps a token.
+        raise kind(request.failure(f"the metadata server at {self.host} sent JSON {what}"), status=response.status)
 
     def _impostor(self, request: _Request, response: Response, why: str) -> NotMetadataServer:
+        self._connection().leave()
         server = response.headers.get("server", "")[:80]
         clause = (
             f"what answers at {self.host} is not the metadata server: {why} (status {response.status}"
@@ -387,11 +426,28 @@ def _page_text(page: bytes) -> str:
     """What an error page says, in at most 300 characters: Google's pages have one sentence between stock phrases."""
     text = page[:8192].decode("utf-8", "replace")
     if "<" in text:
-        text = re.sub(_TAG, " ", re.sub(_STOCK, " ", text))
+        text = _without_markup(text)
         for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&")):
             text = text.replace(entity, character)
     words = "".join(character if character.isprintable() else " " for character in text).split()
     return " ".join(words)[:300]
+
+
+def _without_markup(text: str) -> str:
+    """The text between the tags, but for what is in an element of stock phrases. In linear time, whatever the text."""
+    kept: list[str] = []
+    within, mark = "", 0
+    for number, piece in enumerate(re.split(_TAG, text)):
+        if number % 2 == 0:
+            kept.append(piece)
+            continue
+        name = piece[1:-1].lstrip("/").split(" ", 1)[0].lower()
+        if within and piece.startswith("</") and name == within:
+            del kept[mark:]
+            within = ""
+        elif not within and name in _STOCK and not piece.startswith("</"):
+            within, mark = name, len(kept)
+    return " ".join(kept)
 
 
 def _remedy(text: str) -> str:
@@ -400,14 +456,14 @@ def _remedy(text: str) -> str:
     return ""
 
 
-def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str]:
-    """The host as written, and who wrote it. An empty variable is an unset one, as it is for google-auth."""
+def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The host as written, and who wrote it; None if nobody did. An empty variable is an unset one, as for google-auth."""
     if host is not None:
         return host, host_origin
     for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):
         if environ.get(variable):
             return environ[variable], f"the environment variable {variable}"
-    return DEFAULT_HOST, "whether this is a Compute Engine VM, or set GCE_METADATA_HOST"
+    return None
 
 
 def _parse_host(written: str, origin: str) -> tuple[str, int]:

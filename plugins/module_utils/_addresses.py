@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The addresses of hosts: looked up by a thread that can be given up, and the one that last worked is kept.
+
+Private to the collection: it may change at any time. Standard library only.
+
+``getaddrinfo`` takes no timeout. With name servers that are silent it takes the resolver's own 5 s for each try and
+each server, and an NSS module may take for ever.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+
+TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any
+
+    # Family, kind and protocol of a socket, and what it connects to.
+    Address = tuple[int, int, int, Any]
+
+
+class NotResolved(Exception):
+    """A host has no address, or none was found in time; the text says why."""
+
+
+class Addresses:
+    """For all threads of a process, so that no more than one of them ever looks up one host."""
+
+    def __init__(self, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
+        self._lock = threading.Lock()
+        self._lookups: dict[tuple[str, int], _Lookup] = {}
+        self._kept: dict[tuple[str, int], Address] = {}
+
+    def resolve(self, host: str, port: int, seconds: float) -> list[Address]:
+        """All addresses of a host; raises NotResolved, at the latest after so many seconds.
+
+        A lookup that takes longer goes on, and the next call waits for that one.
+        """
+        if literal := self.literal(host, port):
+            return literal
+        with self._lock:
+            lookup = self._lookups.get((host, port))
+            if lookup is None:
+                lookup = self._lookups[host, port] = _Lookup()
+                self._start(lookup, host, port)
+        if not lookup.done.wait(seconds):
+            raise NotResolved(f"there was no answer within {seconds:g} s")
+        if lookup.problem:
+            raise NotResolved(lookup.problem)
+        return lookup.found
+
+    def literal(self, host: str, port: int) -> list[Address]:
+        """The address that the host is written as; none if it is a name."""
+        try:
+            return self._ask(host, port, socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            return []
+
+    def keep(self, host: str, port: int, address: Address) -> None:
+        """Remember the address that a connection was made to."""
+        self._kept[host, port] = address
+
+    def kept(self, host: str, port: int) -> Address | None:
+        """The address that the last connection was made to."""
+        return self._kept.get((host, port))
+
+    def forget(self, host: str, port: int) -> None:
+        """Keep no address of a host."""
+        self._kept.pop((host, port), None)
+
+    def _start(self, lookup: _Lookup, host: str, port: int) -> None:
+        def run() -> None:
+            try:
+                lookup.found = self._ask(host, port)
+            except (OSError, UnicodeError) as error:
+                lookup.problem = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            finally:
+                self._end(host, port)
+                lookup.done.set()
+
+        try:
+            threading.Thread(target=run, name=f"resolve {host}", daemon=True).start()
+        except RuntimeError as error:  # no more threads
+            del self._lookups[host, port]
+            raise NotResolved(str(error)) from error
+
+    def _end(self, host: str, port: int) -> None:
+        with self._lock:
+            del self._lookups[host, port]
+
+    def _ask(self, host: str, port: int, flags: int = 0) -> list[Address]:
+        # As bytes: a str would make getaddrinfo import the IDNA codec and the Unicode database.
+        found = self._look_up(host.encode("ascii"), port, type=socket.SOCK_STREAM, flags=flags)
+        return [(family, kind, protocol, address) for family, kind, protocol, _name, address in found]
+
+
+class _Lookup:
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.found: list[Address] = []
+        self.problem = ""
+
+
+ADDRESSES = Addresses()
