@@ -333,7 +333,7 @@ def connect(
     for number, address in enumerate(candidates):
         try:
             sock = _open(address, min(deadline.remaining() / (len(candidates) - number), CONNECT_SECONDS))
-        except OSError as error:
+        except OSError as error:  # noqa: PERF203 - each address has its own failure
             failure = failure or _no_connection(port, error)
         else:
             addresses.keep(host, port, address)

@@ -96,7 +96,7 @@ class NoNotifications(NotFound):
 
 
 class TooLarge(MetadataError):
-    """The answer is larger than what is taken, or JSON of more levels. Told at once: asking again makes it no smaller."""
+    """The answer is larger or deeper than what is taken. Not tried again, which would not make it smaller."""
 
 
 class TooManyRequests(MetadataError):
@@ -327,15 +327,15 @@ class MetadataServer:
         text = response.body.decode("utf-8", "surrogateescape")
         if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
             return Answer(text, etag)
-        kind, what = Unavailable, "that is cut off or broken"
+        is_deep = False
         try:
             return Answer(_bounded_json.loads(text), etag)
-        except _bounded_json.TooDeep:
-            kind, what = TooLarge, f"of more than {_bounded_json.DEPTH_LIMIT} levels"
-        except ValueError:
-            pass
-        # Apart from those exceptions, which hold the document and with it perhaps a token.
-        raise kind(request.failure(f"the metadata server at {self.host} sent JSON {what}"), status=response.status)
+        except ValueError as error:
+            is_deep = isinstance(error, _bounded_json.TooDeep)
+        # Apart from that exception, which holds the document and with it perhaps a token.
+        what = f"of more than {_bounded_json.DEPTH_LIMIT} levels" if is_deep else "that is cut off or broken"
+        clause = request.failure(f"the metadata server at {self.host} sent JSON {what}")
+        raise (TooLarge if is_deep else Unavailable)(clause, status=response.status)
 
     def _impostor(self, request: _Request, response: Response, why: str) -> NotMetadataServer:
         self._connection().leave()
@@ -457,7 +457,7 @@ def _remedy(text: str) -> str:
 
 
 def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The host as written, and who wrote it; None if nobody did. An empty variable is an unset one, as for google-auth."""
+    """The host as written, and who wrote it, or None. An empty variable is an unset one, as it is for google-auth."""
     if host is not None:
         return host, host_origin
     for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):

@@ -20,7 +20,8 @@ from maintenance_handler.cli import main
 from maintenance_handler.incident import Incident, public
 from maintenance_handler.lock import Lock
 from maintenance_handler.machine import State, step
-from maintenance_handler.signals import read
+from maintenance_handler.observations import Reading
+from maintenance_handler.signals import essence, read
 from maintenance_handler.watch import Failed, Heard, Watcher
 from support import documents
 from support.incidents import always, task
@@ -84,19 +85,17 @@ def test_answers_of_the_metadata_server(table: Table) -> None:
             watcher._server.close()
         (one,) = said
         if isinstance(one, Heard):
-            react(one.key, one.value)
+            react(read(one.key, one.value, NOW, DEFAULT_NOTICE, "terminate"))
 
     any_answer()
     survived(table, name)
 
 
-def react(key: str, value: Any) -> None:
+def react(reading: Reading) -> None:
     """Have the state machine hear of a value."""
-    with contextlib.suppress(UnreadableWindow):
-        reading = read(key, value, NOW, DEFAULT_NOTICE, "terminate")
-        state, _unused = step(State((task("lb"), task("db", "window", lead=600.0))), reading, NOW, always)
-        if state.incident is not None:
-            assert Incident.from_dict(json.loads(json.dumps(state.incident.to_dict()))) == state.incident
+    state, _unused = step(State((task("lb"), task("db", "window", lead=600.0))), reading, NOW, always)
+    if state.incident is not None:
+        assert Incident.from_dict(json.loads(json.dumps(state.incident.to_dict()))) == state.incident
 
 
 FIELDS = ("window_start_time", "windowStartTime", "window_end_time", "maintenance_status", "can_reschedule", "type")
@@ -113,7 +112,9 @@ def test_upcoming_maintenance(table: Table) -> None:
     @same
     @given(WINDOWS)
     def any_window(value: Any) -> None:
-        react(UPCOMING_MAINTENANCE_KEY, value)
+        key = UPCOMING_MAINTENANCE_KEY
+        with contextlib.suppress(UnreadableWindow):
+            react(read(key, essence(key, value), NOW, DEFAULT_NOTICE, "terminate"))
 
     any_window()
     survived(table, name)

@@ -85,7 +85,7 @@ class Drive:
 
     def hear(self, key: str, value: Any) -> list[str]:
         self.last_heard = value
-        return self.see(signals.read(key, value, self.now, self._notice, TERMINATE))
+        return self.see(signals.read(key, signals.essence(key, value), self.now, self._notice, TERMINATE))
 
     def rehearse(self, event: str) -> list[str]:
         return self.see(signals.rehearsal(event, "rehearsal 1", self.now, self._notice))

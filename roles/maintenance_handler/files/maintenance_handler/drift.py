@@ -68,7 +68,7 @@ class TokenFile:
         try:
             raw = json.loads(read_own(self._path))
             return str(raw["token"]) if raw["boot_id"] == self._boot_id else None
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # Without it a migration in between goes unseen; that is no reason not to watch.
             return None
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import preflight, signals, status
-from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, UnreadableWindow
+from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, SIGNAL_LIMIT
 from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
@@ -248,11 +248,7 @@ class Handler:
             self._on_token(heard)
             return
         notice, unknown = self._config.notice, self._config.unknown_event
-        try:
-            reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
-        except UnreadableWindow as exc:
-            self._reporter.failed(Failed(heard.key, str(exc), heard.clock))
-            return
+        reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
         self._take(heard.key, reading)
         if heard.key == MAINTENANCE_EVENT_KEY:
             self._drift = heard_announcement(self._drift, isinstance(reading, Announced), heard.clock)
@@ -398,12 +394,12 @@ class Handler:
 
     def _look_last(self) -> None:
         """A preemption shuts the system down while its signal is still on the way to us: ask once more."""
-        server = MetadataServer(self._config.metadata_host, retry_for=0, timeout=LAST_LOOK)
+        server = MetadataServer(self._config.metadata_host, retry_for=0, timeout=LAST_LOOK, body_limit=SIGNAL_LIMIT)
         try:
             value = server.get(PREEMPTED_KEY).value
         except MetadataError:
             return
-        self._on_heard(Heard(PREEMPTED_KEY, value, self._clock()))
+        self._on_heard(Heard(PREEMPTED_KEY, signals.essence(PREEMPTED_KEY, value), self._clock()))
 
     def _is_in_flight(self) -> bool:
         return self._state.incident is not None and self._state.incident.phase in (DRAINING, RESTORING)

@@ -8,6 +8,7 @@ import threading
 import time
 
 from ._guest_attributes import QueryBudget, attribute_path
+from ._maintenance import SIGNAL_LIMIT
 from ._metadata_server import Forbidden, MetadataError, MetadataServer
 
 TYPE_CHECKING = False  # see __init__.py
@@ -41,7 +42,7 @@ class Publisher:
         self._on_result = on_result
         self._clock = clock
         self._sleep = sleep
-        self._server = MetadataServer(host, retry_for=0, clock=clock, sleep=sleep)
+        self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
         self._budget = QueryBudget()
         self._changed = threading.Condition()
         self._offered: str | None = None

@@ -8,16 +8,17 @@ from collections.abc import Mapping
 
 from ._maintenance import (
     DRIFT_TOKEN_KEY,
-    MAINTENANCE_EVENT_KEY,
     MISSED,
     PREEMPT,
     PREEMPTED_KEY,
+    UPCOMING_MAINTENANCE_KEY,
     WINDOW,
     Window,
     event_of,
     format_time,
     is_preempted,
     parse_window,
+    plain_word,
 )
 from .incident import REHEARSAL, Moment, Signal
 from .observations import Announced, Reading, Withdrawn
@@ -26,22 +27,32 @@ TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
     from typing import Any
 
+# What is kept of a value.
+LONGEST_VALUE = 100
 TOKEN_CHANGED = "drift-token changed"
 
 
-def read(key: str, value: Any, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
-    """What a value of one of the signal keys says; `value` is None where the key is not there.
+def essence(key: str, value: Any) -> str | Window | None:
+    """What is passed on of a value that the metadata server has, and kept: little, however much it is.
 
     Raises `UnreadableWindow`.
     """
     if value is None:
+        return None
+    if key == UPCOMING_MAINTENANCE_KEY:
+        return parse_window(value)
+    return str(value).strip()[:LONGEST_VALUE]
+
+
+def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
+    """What the essence of a value of one of the signal keys says; None is that of a key that is not there."""
+    if value is None:
         return Withdrawn(key)
-    if key == MAINTENANCE_EVENT_KEY:
-        return _announced(key, event_of(str(value), unknown_event), str(value), now, notice)
+    if isinstance(value, Window):
+        return Announced(_window_signal(key, value, now, notice))
     if key == PREEMPTED_KEY:
-        return _announced(key, PREEMPT if is_preempted(str(value)) else None, str(value), now, notice)
-    window = parse_window(value)
-    return Withdrawn(key) if window is None else Announced(_window_signal(key, window, now, notice))
+        return _announced(key, PREEMPT if is_preempted(value) else None, value, now, notice)
+    return _announced(key, event_of(value, unknown_event), value, now, notice)
 
 
 def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -> Announced:
@@ -60,7 +71,7 @@ def missed(now: Moment) -> Announced:
 def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:
     if event is None:
         return Withdrawn(key)
-    word = value.strip()[:100]
+    word = plain_word(value, event)
     document = _document(event, key, word, notice[event])
     return Announced(Signal(key, event, word, now, now.clock + notice[event], document))
 
@@ -72,7 +83,7 @@ def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, f
         left = notice[WINDOW]
     document = _document(WINDOW, key, window.status, None, window=window)
     deadline = None if left is None else now.clock + left
-    return Signal(key, WINDOW, window.status, now, deadline, document, begun=begun)
+    return Signal(key, WINDOW, window.status, now, deadline, document, begun=begun, ends_at=window.end)
 
 
 def _document(

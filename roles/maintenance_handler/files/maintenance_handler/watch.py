@@ -9,15 +9,22 @@ import threading
 import time
 from dataclasses import dataclass
 
-from ._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY
-from ._metadata_server import MetadataError, MetadataServer, NotFound, TooManyRequests, Unavailable, backoff
+from ._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_LIMIT, UnreadableWindow
+from ._metadata_server import MetadataError, MetadataServer, NotFound, TooLarge, TooManyRequests, Unavailable, backoff
+from .signals import essence
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Union
+    from typing import Callable, Union
 
-# A key that is not there is asked for again, not waited for; these two soon, as their events leave little time.
+    from ._maintenance import Window
+
+# Their events leave little time. The others are asked for again after a poll's time if they cannot be waited for.
+_URGENT_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY)
+# A key that is not there is asked for again, not waited for.
 ABSENT_PAUSE = 5.0
+# A value that is too large for an answer is one of another program's, and read again in vain as long as it is there.
+TOO_LARGE_PAUSE = 2.0
 # An answer without news before its time (an etag that changes while the value does not) must not become a busy loop.
 LEAST_TURN = 1.0
 # After news the watcher is quiet for a moment, so that the loop, which has a task to start, need not share the
@@ -27,10 +34,10 @@ NEWS_PAUSE = 0.05
 
 @dataclass(frozen=True)
 class Heard:
-    """The metadata server answered; `value` is None where it has no such key (yet)."""
+    """The metadata server answered; `value` is what is kept of it, None where it has no such key (yet)."""
 
     key: str
-    value: Any
+    value: str | Window | None
     clock: float
 
 
@@ -67,10 +74,11 @@ class Watcher:
         self._poll_timeout = poll_timeout
         self._clock = clock
         self._sleep = sleep
-        self._last_value: Any = None
+        # What the last answer came to, or what is wrong with it.
+        self._last: str | Window | None = None
         self._etag: str | None = None
         # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
-        self._server = MetadataServer(host, retry_for=0, clock=clock, sleep=sleep)
+        self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
         self._random = random
         self._pauses = backoff(random)
 
@@ -85,23 +93,38 @@ class Watcher:
         except NotFound:
             self._etag = None
             self._heard(None)
-            return ABSENT_PAUSE if self.key in (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY) else float(self._poll_timeout)
+            return self._pause_of_absence(ABSENT_PAUSE)
         except MetadataError as exc:
             self._etag = None
             self._failed(exc)
-            if isinstance(exc, (Unavailable, TooManyRequests)):
-                # From start to start: a try that hung has been pause enough.
-                return max(0.0, next(self._pauses) - (self._clock() - began))
-            # 400 or 403: nothing that a retry changes soon, but we are here to stay.
-            return ABSENT_PAUSE
+            return self._pause_after(exc, self._clock() - began)
         first = self._etag is None
         if not first:
             # A wait has worked: an answer without one does not end an outage in which only waits fail.
             self._pauses = backoff(self._random)
         self._etag = answer.etag
-        is_news = first or answer.value != self._last_value
-        self._heard(answer.value)
-        return NEWS_PAUSE if is_news else max(0.0, LEAST_TURN - (self._clock() - began))
+        before = self._last
+        # Here, not in the loop: a long value costs only this thread its time.
+        try:
+            self._last = essence(self.key, answer.value)
+        except UnreadableWindow as exc:
+            self._last = str(exc)
+            self._failed(exc)
+        else:
+            self._heard(self._last)
+        return NEWS_PAUSE if first or self._last != before else max(0.0, LEAST_TURN - (self._clock() - began))
+
+    def _pause_after(self, error: MetadataError, took: float) -> float:
+        if isinstance(error, (Unavailable, TooManyRequests)):
+            # From start to start: a try that hung has been pause enough.
+            return max(0.0, next(self._pauses) - took)
+        if isinstance(error, TooLarge):
+            return self._pause_of_absence(TOO_LARGE_PAUSE)
+        # 400 or 403: nothing that a retry changes soon, but we are here to stay.
+        return ABSENT_PAUSE
+
+    def _pause_of_absence(self, urgent: float) -> float:
+        return urgent if self.key in _URGENT_KEYS else float(self._poll_timeout)
 
     def _run(self) -> None:
         while True:
@@ -109,11 +132,11 @@ class Watcher:
             if pause > 0:
                 self._sleep(pause)
 
-    def _heard(self, value: Any) -> None:
-        self._last_value = value
+    def _heard(self, value: str | Window | None) -> None:
+        self._last = value
         self.last_turn = self._clock()
         self._post(Heard(self.key, value, self.last_turn))
 
-    def _failed(self, error: MetadataError) -> None:
+    def _failed(self, error: Exception) -> None:
         self.last_turn = self._clock()
         self._post(Failed(self.key, str(error), self.last_turn))

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -431,15 +430,23 @@ class TestRefusals:
         assert caught.value.text.isprintable()
         assert len(caught.value.text) <= 300
 
-    @pytest.mark.parametrize("page", [b"<b" * 4096, b"<" * 8192, b"<b>" * 2730, b"<b>x</b" * 1170, b"</ins>" * 1365])
-    def test_a_page_of_tags_takes_no_time(self, play: Play, page: bytes) -> None:
-        """What the watchers' interpreter spends on a page, the loop that drains does not get."""
+    @pytest.mark.parametrize(
+        "page, text",
+        [
+            (b"<b" * 4096, "<b" * 150),
+            (b"<b>so</b> no <INS class=x>all</INS >we<p>say", "no we say"),
+            (b"<title>a <b>no", "a no"),
+            (b"</b>a<", "a<"),
+            (b"a &lt;b&gt; c<br/>d", "a <b> c d"),
+            (b"<script>if (1 < 2) alert()</script>no", "no"),
+        ],
+    )
+    def test_a_page_is_read_whatever_its_tags(self, play: Play, page: bytes, text: str) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", page)))
 
-        began = time.process_time()
         with pytest.raises(Forbidden) as caught:
             client.get("instance/x")
-        assert (time.process_time() - began, caught.value.text[:2]) < (0.1, "~")
+        assert caught.value.text == text
 
     @pytest.mark.parametrize("status", ["503 Service Unavailable", "200 OK"])
     def test_no_notifications_is_an_answer(self, play: Play, status: str) -> None:

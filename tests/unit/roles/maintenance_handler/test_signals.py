@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from maintenance_handler._maintenance import (
     DEFAULT_NOTICE,
+    DRIFT_TOKEN_KEY,
     EVENTS,
     MAINTENANCE_EVENT_KEY,
     MIGRATE,
@@ -23,17 +24,18 @@ from maintenance_handler._maintenance import (
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
     UnreadableWindow,
+    Window,
     format_time,
 )
 from maintenance_handler.incident import Moment, Signal
 from maintenance_handler.observations import Announced, Reading, Withdrawn
-from maintenance_handler.signals import read, rehearsal
+from maintenance_handler.signals import LONGEST_VALUE, essence, read, rehearsal
 
 NOW = Moment(500.0, 1_780_000_000.0)
 
 
 def reading(key: str, value: Any) -> Reading:
-    return read(key, value, NOW, DEFAULT_NOTICE, TERMINATE)
+    return read(key, essence(key, value), NOW, DEFAULT_NOTICE, TERMINATE)
 
 
 def signal(key: str, value: Any) -> Signal:
@@ -56,6 +58,7 @@ def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
         (UPCOMING_MAINTENANCE_KEY, "NONE"),
         (UPCOMING_MAINTENANCE_KEY, "{ }"),
         (UPCOMING_MAINTENANCE_KEY, {}),
+        (UPCOMING_MAINTENANCE_KEY, {"type": "NONE"}),
         (UPCOMING_MAINTENANCE_KEY, "maintenance_status COMPLETE"),
     ],
 )
@@ -115,8 +118,37 @@ def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
         reading(UPCOMING_MAINTENANCE_KEY, '{"window_start_time": "20')
 
 
-def test_an_endless_value_is_not_carried_along() -> None:
-    assert len(signal(MAINTENANCE_EVENT_KEY, "X" * 10_000).value) == 100
+@pytest.mark.parametrize("key", [MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, DRIFT_TOKEN_KEY])
+@pytest.mark.parametrize("value", ["X" * 60_000, {"a": ["b"] * 10_000}, 10**900])
+def test_of_a_long_value_little_is_kept(key: str, value: Any) -> None:
+    kept = essence(key, value)
+    assert isinstance(kept, str)
+    assert len(kept) <= LONGEST_VALUE
+
+
+@pytest.mark.parametrize(
+    "value", ["{{ lookup('pipe', 'id') }}", "X" * 10_000, "a b", {"a": "b"}, "\x1b[2J", "<html>", "../../x"]
+)
+def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value: Any) -> None:
+    """field: words from the network taken for a template, a path, a file name."""
+    seen = signal(MAINTENANCE_EVENT_KEY, value)
+    assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, "terminate", "terminate")
+    assert signal(PREEMPTED_KEY, value).value == "preempt"
+
+
+def test_a_window_says_when_it_ends() -> None:
+    value = {"maintenance_status": "PENDING", "window_start_time": _in(-7200), "window_end_time": _in(-3600)}
+    assert signal(UPCOMING_MAINTENANCE_KEY, value).ends_at == NOW.at - 3600
+    assert signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").ends_at is None
+
+
+def test_the_signal_of_the_longest_window_is_small() -> None:
+    """field: a window's status has no bound, and history grew 8 MB an incident."""
+    lines = ["window_start_time " + _in(60), "maintenance_status " + "x" * 9000, "type " + "y" * 9000]
+    lines += [f"maintenance_reasons/{number} REASON_{number:056}" for number in range(400)]
+    window = essence(UPCOMING_MAINTENANCE_KEY, "\n".join(lines))
+    assert isinstance(window, Window)
+    assert len(json.dumps(signal(UPCOMING_MAINTENANCE_KEY, "\n".join(lines)).document)) < 4000
 
 
 @pytest.mark.parametrize("event", EVENTS)

@@ -11,8 +11,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from maintenance_handler._maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, UPCOMING_MAINTENANCE_KEY
-from maintenance_handler.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, Failed, Heard, Watcher
+from maintenance_handler._maintenance import (
+    DRIFT_TOKEN_KEY,
+    MAINTENANCE_EVENT_KEY,
+    PREEMPTED_KEY,
+    UPCOMING_MAINTENANCE_KEY,
+    Window,
+)
+from maintenance_handler.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
 from support.raw_server import RawServer, Script, answering, http_answer
 
 MIGRATE = http_answer("200 OK", b"MIGRATE_ON_HOST_MAINTENANCE", etag="etag-migrate")
@@ -111,7 +117,7 @@ def test_a_key_that_is_not_there_is_asked_for_again(key: str, pause: float) -> N
     with watching(answering(ABSENT, NONE), key=key) as watch:
         assert watch.turn() == pause
         watch.turn()
-        assert watch.heard() == [None, "NONE"]
+        assert watch.heard() == [None, None if key == UPCOMING_MAINTENANCE_KEY else "NONE"]
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "NONE"]
 
 
@@ -195,6 +201,49 @@ def test_a_refusal_is_told_and_asked_again_later() -> None:
         assert watch.heard() == ["MIGRATE_ON_HOST_MAINTENANCE", "failed", "NONE"]
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-migrate", "NONE"]
         assert "403" in watch.posted[1].reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "key, pause",
+    [
+        (MAINTENANCE_EVENT_KEY, TOO_LARGE_PAUSE),
+        (PREEMPTED_KEY, TOO_LARGE_PAUSE),
+        (UPCOMING_MAINTENANCE_KEY, 60.0),
+        (DRIFT_TOKEN_KEY, 60.0),
+    ],
+)
+@pytest.mark.parametrize(
+    "large",
+    [
+        http_answer("200 OK", b"reasons/0 X\n" * 6000, etag="x"),
+        http_answer("503 Service Unavailable", b"x" * 70_000),
+        http_answer("200 OK", b"[" * 6000, content_type="application/json", etag="x"),
+    ],
+)
+def test_what_is_too_large_is_no_answer_and_asked_again_at_a_calm_pace(key: str, pause: float, large: bytes) -> None:
+    """field: one loop in which a long value can hang; four endless bodies, and 328 MB resident."""
+    with watching(answering(large, large), answering(large), key=key) as watch:
+        assert watch.turn() == pause
+        watch.sleep(pause)
+        assert watch.turn() == pause
+        assert watch.heard() == ["failed", "failed"]
+        assert ("larger than 65536" in str(watch.posted[0])) != ("more than 64 levels" in str(watch.posted[0]))
+
+
+def test_what_is_passed_on_of_a_window_is_read_here() -> None:
+    lines = b"maintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
+    with watching(answering(http_answer("200 OK", lines, etag="a")), key=UPCOMING_MAINTENANCE_KEY) as watch:
+        watch.turn()
+        assert watch.heard() == [Window(1796090400.0, status="PENDING")]
+
+
+def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
+    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    odd = [http_answer("200 OK", b"odd", etag=f"etag-{number}") for number in range(3)]
+    with watching(answering(*odd, NONE), key=UPCOMING_MAINTENANCE_KEY) as watch:
+        assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
+        assert watch.heard() == ["failed", "failed", "failed", None]
+        assert watch.asked()[1]["last_etag"] == "etag-0"
 
 
 def test_one_connection_for_all_its_questions() -> None:
