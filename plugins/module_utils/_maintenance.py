@@ -44,7 +44,8 @@ DRIFT_TOKEN_KEY = "instance/virtual-clock/drift-token"
 # figure here is what is assumed to be left once a window is found to have begun.
 DEFAULT_NOTICE: Mapping[str, float] = {MIGRATE: 60.0, TERMINATE: 3600.0, PREEMPT: 30.0, WINDOW: 60.0}
 
-_EVENT_OF_VALUE = {
+# Values of `instance/maintenance-event`, and what they announce.
+EVENT_OF_VALUE: Mapping[str, str] = {
     "MIGRATE_ON_HOST_MAINTENANCE": MIGRATE,
     "TERMINATE_ON_HOST_MAINTENANCE": TERMINATE,
     # Only in old material; the VM is stopped all the same.
@@ -87,7 +88,7 @@ def event_of(value: str, unknown_event: str = TERMINATE) -> str | None:
     word = value.strip().upper()
     if word in ("", "NONE"):
         return None
-    return _EVENT_OF_VALUE.get(word, unknown_event)
+    return EVENT_OF_VALUE.get(word, unknown_event)
 
 
 def is_preempted(value: str) -> bool:

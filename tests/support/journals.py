@@ -13,7 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from maintenance_handler._maintenance import MAINTENANCE_EVENT_KEY, UPCOMING_MAINTENANCE_KEY, Window
 from maintenance_handler.config import Config
+from maintenance_handler.event import document
 from maintenance_handler.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
 from maintenance_handler.journal import Entry, Journal, JournalError
 from maintenance_handler.machine import Start, State, step
@@ -32,6 +34,10 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_
 VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner))
 
 
+MIGRATION = document("migrate", MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE", 60.0)
+WINDOW_TOLD = document("window", UPCOMING_MAINTENANCE_KEY, "PENDING", None, Window(1_780_000_000.0, status="PENDING"))
+
+
 def entry(name: str, *, size: int = 0) -> Entry:
     """An entry with something in every field, as large as wanted."""
     noticed = Moment(1.5, 1_780_000_000.25)
@@ -42,8 +48,8 @@ def entry(name: str, *, size: int = 0) -> Entry:
             id=name,
             opened=noticed,
             tasks=(Task("lb", ("migrate",), drain=("/drain", "x" * size), env={"TOKEN": "ä"}, when="rehearsal"),),
-            signals=(Signal("instance/maintenance-event", "migrate", "MIGRATE", noticed, 61.5, {"name": "migrate"}),),
-            past=(PastSignal("window", "PENDING", False, 1.0, 2.0, {"name": "window"}),),
+            signals=(Signal(MAINTENANCE_EVENT_KEY, "migrate", "MIGRATE", noticed, 61.5, MIGRATION),),
+            past=(PastSignal("window", "PENDING", False, 1.0, 2.0, WINDOW_TOLD),),
             steps=(
                 Step(1, "lb", "drain", "migrate", 1, noticed, 21.5, 60.0, 61.5),
                 Step(2, "db", "drain", "migrate", 1, noticed, 21.5, None, None, Moment(2.0, 3.0), "failed", "why"),
@@ -115,10 +121,10 @@ def take_up(content: bytes) -> Entry | None:
                 state, actions = step(state, observation, NOW, always)
                 for action in actions:
                     if isinstance(action, Start):
-                        document = task_document(action, "1", NOW.clock, NOW.at)
-                        if not action.task.command(action.step.phase, document["event"]):
+                        told = task_document(action, "1", NOW.clock, NOW.at)
+                        if not action.task.command(action.step.phase, told["event"]):
                             raise AssertionError("nothing to start")
-                        json.dumps(document)
+                        json.dumps(told)
                 if state.incident is not None:
                     narrate(before, state.incident, NOW)
                     incident_lines(json.loads(json.dumps(public(state.incident, NOW))))

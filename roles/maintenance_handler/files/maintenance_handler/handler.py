@@ -110,6 +110,7 @@ class Handler:
         # An incident of an earlier boot, until it is known whether it is this instance's.
         self._unclaimed: Entry | None = None
         self._early: dict[str, Observation] = {}
+        self._unknown_values: dict[str, str] = {}
         self._predicates: dict[str, Predicate] = {}
         self._state = State(config.tasks)
         self._token_file = TokenFile(config.state_dir, self._boot_id)
@@ -249,10 +250,20 @@ class Handler:
             return
         notice, unknown = self._config.notice, self._config.unknown_event
         reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
+        self._log_unknown(heard, reading)
         self._take(heard.key, reading)
         if heard.key == MAINTENANCE_EVENT_KEY:
             self._drift = heard_announcement(self._drift, isinstance(reading, Announced), heard.clock)
         self._reporter.heard(heard)
+
+    def _log_unknown(self, heard: Heard, reading: Reading) -> None:
+        """Tasks are told of the event only: what the platform said stands in the log, once for each announcement."""
+        told = str(heard.value)[:100]
+        if not isinstance(reading, Announced) or reading.signal.value != reading.signal.event:
+            self._unknown_values.pop(heard.key, None)
+        elif self._unknown_values.get(heard.key) != told:
+            self._unknown_values[heard.key] = told
+            self._log.warning(f"{heard.key} is {told!r}, which is not known: taken for {reading.signal.event}")
 
     def _take(self, source: str, reading: Reading) -> None:
         if self._unclaimed is not None:

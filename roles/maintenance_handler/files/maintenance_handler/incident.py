@@ -14,13 +14,12 @@ from dataclasses import dataclass, replace
 
 from ._maintenance import DRIFT_TOKEN_KEY
 from .checked import checked
+from .event import REHEARSAL, reduced
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
     from typing import Any
-
-REHEARSAL = "rehearsal"
 
 # How a step ended. An open step has the outcome "".
 OK = "ok"
@@ -159,7 +158,7 @@ class Incident:
             opened=_moment(raw["opened"]),
             tasks=tuple(Task.from_dict(checked(Task, task)) for task in raw["tasks"]),
             signals=tuple(_signal_from_dict(signal) for signal in raw["signals"]),
-            past=tuple(PastSignal(**checked(PastSignal, past)) for past in raw["past"]),
+            past=tuple(_past_from_dict(past) for past in raw["past"]),
             steps=tuple(_step_from_dict(step) for step in raw["steps"]),
             skips=tuple(Skip(**checked(Skip, skip)) for skip in raw["skips"]),
             phase=raw["phase"],
@@ -279,10 +278,16 @@ def _moment(raw: Any) -> Moment:
 
 
 def _signal_from_dict(raw: Any) -> Signal:
-    signal = Signal(**{**checked(Signal, raw), "noticed": _moment(raw["noticed"])})
+    read = checked(Signal, raw)
+    signal = Signal(**{**read, "noticed": _moment(raw["noticed"]), "document": reduced(read["document"])})
     if signal.event not in TASK_EVENTS:
         raise ValueError(f"no such event: {signal.event!r}")
     return signal
+
+
+def _past_from_dict(raw: Any) -> PastSignal:
+    read = checked(PastSignal, raw)
+    return PastSignal(**{**read, "document": reduced(read["document"])})
 
 
 def _step_from_dict(raw: Any) -> Step:

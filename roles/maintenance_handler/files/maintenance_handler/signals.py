@@ -15,12 +15,11 @@ from ._maintenance import (
     WINDOW,
     Window,
     event_of,
-    format_time,
     is_preempted,
     parse_window,
-    plain_word,
 )
-from .incident import REHEARSAL, Moment, Signal
+from .event import REHEARSAL, TOKEN_CHANGED, document
+from .incident import Moment, Signal
 from .observations import Announced, Reading, Withdrawn
 
 TYPE_CHECKING = False  # see __init__.py
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 # What is kept of a value.
 LONGEST_VALUE = 100
-TOKEN_CHANGED = "drift-token changed"
 
 
 def essence(key: str, value: Any) -> str | Window | None:
@@ -58,22 +56,21 @@ def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str,
 def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -> Announced:
     """An event that nobody announced, to see what the tasks do about it."""
     deadline = now.clock + notice[event]
-    document = _document(event, REHEARSAL, name, notice[event], rehearsal=True)
-    return Announced(Signal(REHEARSAL, event, name, now, deadline, document))
+    told = document(event, REHEARSAL, name, notice[event])
+    return Announced(Signal(REHEARSAL, event, told["value"], now, deadline, told))
 
 
 def missed(now: Moment) -> Announced:
     """A migration that nobody announced is found out."""
-    document = _document(MISSED, DRIFT_TOKEN_KEY, TOKEN_CHANGED, None)
-    return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, document))
+    told = document(MISSED, DRIFT_TOKEN_KEY, TOKEN_CHANGED, None)
+    return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, told))
 
 
 def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:
     if event is None:
         return Withdrawn(key)
-    word = plain_word(value, event)
-    document = _document(event, key, word, notice[event])
-    return Announced(Signal(key, event, word, now, now.clock + notice[event], document))
+    told = document(event, key, value, notice[event])
+    return Announced(Signal(key, event, told["value"], now, now.clock + notice[event], told))
 
 
 def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, float]) -> Signal:
@@ -81,33 +78,6 @@ def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, f
     begun = window.has_begun(now.at)
     if begun:
         left = notice[WINDOW]
-    document = _document(WINDOW, key, window.status, None, window=window)
+    told = document(WINDOW, key, window.status, None, window)
     deadline = None if left is None else now.clock + left
-    return Signal(key, WINDOW, window.status, now, deadline, document, begun=begun, ends_at=window.end)
-
-
-def _document(
-    event: str,
-    source: str,
-    value: str,
-    notice_seconds: float | None,
-    *,
-    rehearsal: bool = False,
-    window: Window | None = None,
-) -> dict[str, Any]:
-    """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
-    known = window or Window(start=None)
-    return {
-        "name": event,
-        "source": source,
-        "value": value,
-        "rehearsal": rehearsal,
-        "notice_seconds": notice_seconds,
-        "can_reschedule": known.can_reschedule,
-        "maintenance_status": known.status if window else None,
-        "maintenance_type": known.type if window else None,
-        "maintenance_reasons": list(known.reasons),
-        "window_start_time": format_time(known.start),
-        "window_end_time": format_time(known.end),
-        "latest_window_start_time": format_time(known.latest_start),
-    }
+    return Signal(key, WINDOW, told["value"], now, deadline, told, begun=begun, ends_at=window.end)

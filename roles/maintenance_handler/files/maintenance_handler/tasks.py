@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from . import playbook as playbooks
 from ._maintenance import EVENTS, MISSED, TERMINATE, WINDOW
 
 TYPE_CHECKING = False  # see __init__.py
@@ -76,6 +76,4 @@ class Task:
         playbook = self.playbook if phase == DRAIN else self.restore_playbook
         if playbook is None:
             return self.drain if phase == DRAIN else self.restore
-        variables = json.dumps({"gce_event": event, "gce_event_phase": phase})
-        # The trailing comma makes it a list of hosts, not the path of an inventory.
-        return ("ansible-playbook", "-i", "localhost,", "-c", "local", "-e", variables, playbook)
+        return playbooks.command(playbook, event, phase)

@@ -292,7 +292,9 @@ def test_an_unknown_value_is_taken_for_the_configured_event(
     vm.set("maintenance-event", "TELEPORT_ON_HOST_MAINTENANCE")
     handler.until_state("drained")
     (signal,) = handler.signals()
-    assert (signal["event"], signal["value"]) == (event, "TELEPORT_ON_HOST_MAINTENANCE")
+    assert (signal["event"], signal["value"]) == (event, event)
+    line = f"instance/maintenance-event is 'TELEPORT_ON_HOST_MAINTENANCE', which is not known: taken for {event}"
+    assert handler.log().count(line) == 1
 
 
 def test_a_task_runs_only_when_its_condition_holds(vm: Vm, make_handler: MakeHandler) -> None:

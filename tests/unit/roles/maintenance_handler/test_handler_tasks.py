@@ -174,7 +174,7 @@ def test_runs_a_playbook_on_this_machine_with_the_event(vm: Vm, make_handler: Ma
         *options, variables, playbook = json.loads((handler.folder / phase).read_text())
         assert options == ["-i", "localhost,", "-c", "local", "-e"]
         assert playbook == str(tmp_path / f"{phase}.yml")
-        told = json.loads(variables)
+        told = json.loads(variables.replace("!unsafe ", ""))
         assert told["gce_event_phase"] == phase
         assert (told["gce_event"]["name"], told["gce_event"]["phase"]) == ("migrate", phase)
 
@@ -194,7 +194,8 @@ def test_runs_a_playbook_with_the_ansible_there_is(vm: Vm, make_handler: MakeHan
                         {
                             "ansible.builtin.copy": {
                                 "dest": str(tmp_path / "told"),
-                                "content": "{{ gce_event.name }} {{ gce_event_phase }} {{ gce_event.rehearsal }}",
+                                "content": "{{ gce_event.name }} {{ gce_event_phase }} {{ gce_event.rehearsal }} "
+                                "{{ gce_event.value }} {{ gce_event.maintenance_reasons }}",
                             }
                         }
                     ],
@@ -204,6 +205,7 @@ def test_runs_a_playbook_with_the_ansible_there_is(vm: Vm, make_handler: MakeHan
     )
     handler = make_handler(
         {"name": "database", "on": ["migrate"], "playbook": str(playbook), "timeout": 50},
+        unknown_event="migrate",
         environ={
             "PATH": f"{Path(ansible).parent}:{os.environ['PATH']}",
             "ANSIBLE_PYTHON_INTERPRETER": sys.executable,
@@ -211,7 +213,8 @@ def test_runs_a_playbook_with_the_ansible_there_is(vm: Vm, make_handler: MakeHan
         },
     )
     handler.start()
-    vm.announce("migrate")
+    vm.set("maintenance-event", f"{{{{ lookup('pipe', 'touch {tmp_path}/executed') }}}}")
     handler.until(lambda: handler.state() == "drained", "the end of the playbook", within=50)
     assert steps(handler.status()["incident"]) == [("drain", "database", "ok")], handler.log()
-    assert (tmp_path / "told").read_text() == "migrate drain False"
+    assert (tmp_path / "told").read_text() == "migrate drain False migrate []"
+    assert not (tmp_path / "executed").exists()

@@ -71,7 +71,6 @@ def test_nothing_is_announced(key: str, value: Any) -> None:
     [
         (MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE", MIGRATE, 60.0),
         (MAINTENANCE_EVENT_KEY, "TERMINATE_ON_HOST_MAINTENANCE", TERMINATE, 3600.0),
-        (MAINTENANCE_EVENT_KEY, "SOMETHING_NEW", TERMINATE, 3600.0),
         (PREEMPTED_KEY, "TRUE", PREEMPT, 30.0),
     ],
 )
@@ -81,6 +80,11 @@ def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notic
     assert (seen.source, seen.event, seen.value, seen.noticed) == (key, event, value, NOW)
     assert seen.deadline == NOW.clock + notice
     assert seen.document["notice_seconds"] == notice
+
+
+def test_an_unknown_word_is_the_event_that_is_configured_for_it() -> None:
+    seen = signal(MAINTENANCE_EVENT_KEY, "SOMETHING_NEW")
+    assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, TERMINATE, TERMINATE)
 
 
 def test_the_notice_is_configured() -> None:

@@ -21,11 +21,9 @@ def test_a_program_is_run_as_it_is_written() -> None:
 
 
 @pytest.mark.parametrize("phase, playbook", [(DRAIN, "/etc/drain.yml"), (RESTORE, "/etc/restore.yml")])
-def test_a_playbook_is_run_on_localhost_and_knows_the_event(phase: str, playbook: str) -> None:
-    *command, extra, variables, last = PLAYBOOKS.command(phase, {"name": "migrate"})
-    assert command == ["ansible-playbook", "-i", "localhost,", "-c", "local"]
-    assert (extra, last) == ("-e", playbook)
-    assert json.loads(variables) == {"gce_event": {"name": "migrate"}, "gce_event_phase": phase}
+def test_each_phase_has_its_playbook(phase: str, playbook: str) -> None:
+    command = PLAYBOOKS.command(phase, {"name": "migrate"})
+    assert (command[0], command[-1]) == ("ansible-playbook", playbook)
 
 
 def test_a_program_may_be_taken_back_by_a_playbook() -> None:
