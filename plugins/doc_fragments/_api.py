@@ -16,18 +16,21 @@ options:
   project:
     description:
       - The project that this is about, by its ID or its number.
-      - By default the project of the credentials.
+      - By default the project of the credentials. For federated credentials, it takes a request to the API
+        C(cloudresourcemanager.googleapis.com) to find out.
       - For modules, the environment variable E(GCP_PROJECT) can say which.
     type: str
   auth_kind:
     description:
       - The kind of credentials.
       - With V(application), application default credentials, such as C(gcloud auth application-default login) leaves
-        behind, or those that E(GOOGLE_APPLICATION_CREDENTIALS) names.
+        behind, or those that E(GOOGLE_APPLICATION_CREDENTIALS) names, which may be a configuration of workload identity
+        federation.
       - With V(machineaccount), the service account of the VM that this runs on.
       - With V(serviceaccount), the key in O(service_account_file) or O(service_account_contents).
       - With V(accesstoken), the O(access_token).
-      - By default V(accesstoken) or V(serviceaccount) if one of their options is given, and else V(application).
+      - By default V(accesstoken) or V(serviceaccount) if one of their options is given, in this order, and else
+        V(application).
       - For modules, the environment variable E(GCP_AUTH_KIND) can say which.
     type: str
     choices: [application, machineaccount, serviceaccount, accesstoken]
@@ -49,8 +52,17 @@ options:
   access_token:
     description:
       - An OAuth 2 access token, such as C(gcloud auth print-access-token) prints.
-      - For modules, the environment variable E(GCP_ACCESS_TOKEN) can hold it.
+      - For modules, the environment variable E(GCP_ACCESS_TOKEN) can hold it, or, as for gcloud,
+        E(CLOUDSDK_AUTH_ACCESS_TOKEN).
     type: str
+  impersonate_service_account:
+    description:
+      - The email address of a service account to act as. The credentials need the role
+        C(roles/iam.serviceAccountTokenCreator) on it.
+      - If there are several, the credentials act as the first one, which acts as the second one, and so on.
+      - For modules, the environment variable E(CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT) can say which, as for gcloud.
+    type: list
+    elements: str
   scopes:
     description:
       - The OAuth 2 scopes to ask for.
@@ -62,8 +74,16 @@ options:
     description:
       - Where the Compute API is, such as an emulator at V(http://127.0.0.1:8080). Without a path, it is below
         C(/compute/v1/) there.
-      - By default V(https://compute.googleapis.com/compute/v1/).
+      - By default V(https://compute.googleapis.com/compute/v1/), or the same in the O(universe_domain).
       - For modules, the environment variable E(CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE) can say where, as for gcloud.
+    type: str
+  universe_domain:
+    description:
+      - The domain of a cloud other than Google's public one, such as one of Google Cloud Dedicated.
+      - By default what the credentials say, or V(googleapis.com) for an O(access_token). Other credentials have to be
+        of this domain.
+      - For modules, the environment variables E(CLOUDSDK_CORE_UNIVERSE_DOMAIN), as for gcloud, or
+        E(GOOGLE_CLOUD_UNIVERSE_DOMAIN) can say which.
     type: str
   retry_for:
     description:
@@ -117,11 +137,24 @@ options:
       - name: gce_guest_service_account_contents
     secret: true
   access_token:
+    # The last one goes first.
     env:
+      - name: CLOUDSDK_AUTH_ACCESS_TOKEN
       - name: GCP_ACCESS_TOKEN
     vars:
       - name: gce_guest_access_token
     secret: true
+  impersonate_service_account:
+    env:
+      - name: CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT
+    vars:
+      - name: gce_guest_impersonate_service_account
+  universe_domain:
+    env:
+      - name: GOOGLE_CLOUD_UNIVERSE_DOMAIN
+      - name: CLOUDSDK_CORE_UNIVERSE_DOMAIN
+    vars:
+      - name: gce_guest_universe_domain
   scopes:
     env:
       - name: GCP_SCOPES

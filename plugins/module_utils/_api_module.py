@@ -10,12 +10,13 @@ The options are described in plugins/doc_fragments/_api.py.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from ansible.module_utils.basic import AnsibleModule, env_fallback, missing_required_lib
+from ansible.module_utils.basic import AnsibleFallbackNotFound, AnsibleModule, env_fallback, missing_required_lib
 
 from ._compute_api import DEFAULT_CONCURRENCY, DEFAULT_REQUESTS_PER_MINUTE, ComputeApi, MissingLibrary, connect
 from ._compute_errors import ComputeError
@@ -25,8 +26,16 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
+def _first_set(*names: str) -> str:
+    """The first of these environment variables that is not empty: an empty one is how a CI job has an unset one."""
+    for name in names:
+        if os.environ.get(name):
+            return env_fallback(name)  # type: ignore[no-any-return] # Ansible has no types
+    raise AnsibleFallbackNotFound
+
+
 def _from(*names: str) -> tuple[Callable[..., Any], list[str]]:
-    return (env_fallback, list(names))
+    return (_first_set, list(names))
 
 
 API_ARGSPEC: dict[str, Mapping[str, Any]] = {
@@ -39,9 +48,22 @@ API_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "service_account_email": {"type": "str", "fallback": _from("GCP_SERVICE_ACCOUNT_EMAIL")},
     "service_account_file": {"type": "path", "fallback": _from("GCP_SERVICE_ACCOUNT_FILE")},
     "service_account_contents": {"type": "jsonarg", "no_log": True, "fallback": _from("GCP_SERVICE_ACCOUNT_CONTENTS")},
-    "access_token": {"type": "str", "no_log": True, "fallback": _from("GCP_ACCESS_TOKEN")},
+    "access_token": {
+        "type": "str",
+        "no_log": True,
+        "fallback": _from("GCP_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"),
+    },
+    "impersonate_service_account": {
+        "type": "list",
+        "elements": "str",
+        "fallback": _from("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"),
+    },
     "scopes": {"type": "list", "elements": "str", "fallback": _from("GCP_SCOPES")},
     "api_endpoint": {"type": "str", "fallback": _from("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")},
+    "universe_domain": {
+        "type": "str",
+        "fallback": _from("CLOUDSDK_CORE_UNIVERSE_DOMAIN", "GOOGLE_CLOUD_UNIVERSE_DOMAIN"),
+    },
     "retry_for": {"type": "float", "default": 120.0},
     "request_timeout": {"type": "float", "default": 30.0},
     "requests_per_minute": {"type": "float", "default": DEFAULT_REQUESTS_PER_MINUTE},

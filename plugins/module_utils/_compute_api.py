@@ -14,7 +14,6 @@ import copy
 import json
 import math
 import random as _random
-import re
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
+from ._compute_credentials import DEFAULT_UNIVERSE, login, unusable
 from ._compute_errors import (
     BadRequest,
     ComputeError,
@@ -30,7 +30,7 @@ from ._compute_errors import (
     OperationUnfinished,
     RateLimited,
     Unavailable,
-    sentence,
+    reason_of,
 )
 from ._compute_refusals import Act, operation_error, refusal
 from ._pace import Pace
@@ -47,18 +47,14 @@ else:
 
 try:
     import google.auth
-    import google.auth.compute_engine
     import google.auth.exceptions
     import google.auth.transport.requests
-    import google.oauth2.credentials
-    import google.oauth2.service_account
 except ImportError:
     _HAS_GOOGLE_AUTH = False
 else:
     _HAS_GOOGLE_AUTH = True
 
 DEFAULT_ENDPOINT = "https://compute.googleapis.com/compute/v1/"
-DEFAULT_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 # The API's quota is 1,500 a minute for most projects. Others use it, too.
 # https://cloud.google.com/compute/api-quota
 DEFAULT_REQUESTS_PER_MINUTE = 1200.0
@@ -74,8 +70,6 @@ LONGEST_WAIT = 120.0
 # The API gives no more at once.
 PAGE_SIZE = 500
 
-_TOKEN = re.compile(r"[\x21-\x7e]+")
-_OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 _HARMLESS_WARNINGS = {"NO_RESULTS_ON_PAGE"}
 
 
@@ -297,17 +291,19 @@ class ComputeApi:
             status, content = response.status_code, response.content
         except requests.exceptions.SSLError as error:
             raise BadRequest(
-                act.failure(f"the certificate of {self._host} is not accepted: {_reason(error)}.")
+                act.failure(f"the certificate of {self._host} is not accepted: {reason_of(error)}.")
             ) from None
         except requests.exceptions.InvalidHeader:
             # Its text has the header, and the header has the token.
             raise CredentialsError(act.failure("the access token is not one that can be sent.")) from None
         except requests.exceptions.RequestException as error:
-            raise Unavailable(act.failure(f"no answer from {self._host}: {_reason(error)}.")) from None
+            raise Unavailable(act.failure(f"no answer from {self._host}: {reason_of(error)}.")) from None
         except google.auth.exceptions.TransportError as error:
-            raise Unavailable(act.failure(f"no answer from where credentials are renewed: {_reason(error)}.")) from None
+            raise Unavailable(
+                act.failure(f"no answer from where credentials are renewed: {reason_of(error)}.")
+            ) from None
         except google.auth.exceptions.GoogleAuthError as error:
-            raise _unusable(act, error) from None
+            raise unusable(error, act.failure("the credentials cannot be used"), self._credentials) from None
         if status >= 400:
             raise refusal(act, status, content)
         try:
@@ -362,29 +358,20 @@ def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
         raise MissingLibrary("requests")
     if not _HAS_GOOGLE_AUTH:
         raise MissingLibrary("google-auth")
-    endpoint = checked_endpoint(option("api_endpoint") or DEFAULT_ENDPOINT)
-    kind = auth_kind(option)
-    credentials, default_project = _credentials(kind, option)
-    project = option("project") or default_project
+    given = option("api_endpoint")
+    endpoint = checked_endpoint(given) if given else None
+    found = login(option, with_universe=endpoint is None)
+    project = option("project") or found.project
     if not project:
         raise BadRequest("There is no project: set the option project, or the environment variable GCP_PROJECT.")
     arguments: dict[str, Any] = {name: option(name) for name in ("retry_for", "request_timeout", "requests_per_minute")}
     return ComputeApi(
-        credentials,
+        found.credentials,
         parse_project(str(project)),
-        endpoint=endpoint,
-        can_refresh=kind != "accesstoken",
+        endpoint=endpoint or DEFAULT_ENDPOINT.replace(DEFAULT_UNIVERSE, found.universe),
+        can_refresh=found.can_refresh,
         **{**arguments, **changes},
     )
-
-
-def auth_kind(option: Callable[[str], Any]) -> str:
-    """The kind of credentials: as it is set, or else as the other options let it be seen."""
-    if option("auth_kind"):
-        return str(option("auth_kind"))
-    if option("access_token"):
-        return "accesstoken"
-    return "serviceaccount" if option("service_account_file") or option("service_account_contents") else "application"
 
 
 def checked_endpoint(endpoint: str) -> str:
@@ -428,94 +415,7 @@ def _session(credentials: Any, base: str, concurrency: int, can_refresh: bool) -
     return session
 
 
-def _credentials(kind: str, option: Callable[[str], Any]) -> tuple[Any, str | None]:
-    """Credentials, and the project that they are of, where they say so."""
-    scopes = list(option("scopes") or [DEFAULT_SCOPE])
-    if kind == "accesstoken":
-        # As commands print it, with the end of the line.
-        token = str(option("access_token") or "").strip()
-        if not token:
-            raise CredentialsError("auth_kind is accesstoken, which needs access_token, and there is none.")
-        if not _TOKEN.fullmatch(token):
-            raise CredentialsError("access_token is not one that can be sent: it has blanks, or is not ASCII.")
-        return google.oauth2.credentials.Credentials(token), None
-    if kind == "machineaccount":
-        return (
-            google.auth.compute_engine.Credentials(option("service_account_email") or "default", scopes=scopes),
-            None,
-        )
-    if kind == "serviceaccount":
-        information, origin = _service_account(option)
-        try:
-            found = google.oauth2.service_account.Credentials.from_service_account_info(information, scopes=scopes)
-        # cryptography's own errors are ValueErrors; what they say could quote the key.
-        except (ValueError, google.auth.exceptions.GoogleAuthError):
-            raise CredentialsError(f"{origin} is not the key of a service account.") from None
-        return found, found.project_id
-    try:
-        credentials, project = google.auth.default(scopes=scopes)
-    except google.auth.exceptions.GoogleAuthError as error:
-        raise CredentialsError(
-            f"There are no application default credentials: {sentence(_reason(error))} Create them with gcloud auth "
-            "application-default login, or choose another auth_kind."
-        ) from None
-    return credentials, project
-
-
-def _service_account(option: Callable[[str], Any]) -> tuple[dict[str, Any], str]:
-    """The key that a file or a text has, and what to call it in errors."""
-    path, contents = option("service_account_file"), option("service_account_contents")
-    if path:
-        origin = f"service_account_file {path}"
-        try:
-            with open(path, encoding="utf-8") as file:
-                contents = file.read()
-        except (OSError, UnicodeDecodeError) as error:
-            raise CredentialsError(
-                f"{origin} cannot be read: {getattr(error, 'strerror', None) or 'not text'}."
-            ) from None
-    elif contents:
-        origin = "service_account_contents"
-    else:
-        raise CredentialsError(
-            "auth_kind is serviceaccount, which needs service_account_file or service_account_contents."
-        )
-    if isinstance(contents, Mapping):
-        return dict(contents), origin
-    try:
-        information = json.loads(contents)
-    except ValueError:
-        information = None
-    if not isinstance(information, dict):
-        raise CredentialsError(f"{origin} is not the key of a service account: it is not a JSON object.")
-    return information, origin
-
-
 def _given_up(error: ComputeError, tries: int, seconds: float) -> ComputeError:
     if tries > 1:
         error.args = (f"{error} Gave up after {tries} tries in {seconds:.0f} s.",)
     return error
-
-
-def _unusable(act: Act, error: Exception) -> CredentialsError:
-    return CredentialsError(
-        act.failure(
-            f"the credentials cannot be used: {sentence(_reason(error))} Renew them, or choose another auth_kind."
-        )
-    )
-
-
-def _reason(error: BaseException) -> str:
-    """What an exception of a library comes to, without the chain of objects that its text shows."""
-    while True:
-        inner = getattr(error, "reason", None) or next(
-            (each for each in error.args if isinstance(each, BaseException)), None
-        )
-        if not isinstance(inner, BaseException):
-            break
-        error = inner
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    # google-auth has the answer as a whole for a second argument; urllib3 begins with the object that failed.
-    text = _OBJECT.sub("", " ".join(str(error.args[0] if error.args else error).split()))
-    return text[:300] or type(error).__name__

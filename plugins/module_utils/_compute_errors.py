@@ -7,7 +7,10 @@ Private to the collection: it may change at any time. Standard library only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
+
+_OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 class ComputeError(Exception):
@@ -110,3 +113,19 @@ class OperationUnfinished(ComputeError):
 def sentence(text: str) -> str:
     """With the full stop that is missing."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception of a library comes to, without the chain of objects that its text shows."""
+    while True:
+        inner = getattr(error, "reason", None) or next(
+            (each for each in error.args if isinstance(each, BaseException)), None
+        )
+        if not isinstance(inner, BaseException):
+            break
+        error = inner
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    # google-auth has the answer as a whole for a second argument; urllib3 begins with the object that failed.
+    text = _OBJECT.sub("", " ".join(str(error.args[0] if error.args else error).split()))
+    return text[:300] or type(error).__name__

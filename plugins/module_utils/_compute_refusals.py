@@ -72,6 +72,7 @@ class Act:
     project: str
     # What must not be repeated, should the API quote it.
     secrets: Collection[str] = ()
+    api: str = "the Compute API"
 
     def failure(self, why: str) -> str:
         return f"Cannot {self.verb} {self.resource}: {why}"
@@ -90,7 +91,7 @@ class Act:
 def refusal(act: Act, status: int, body: bytes) -> ComputeError:
     """The error that an answer with a status of 400 or more is."""
     problem = _envelope(body)
-    said = f"the Compute API answers {' '.join([str(status), *problem.codes[:1]])}"
+    said = f"{act.api} answers {' '.join([str(status), *problem.codes[:1]])}"
     said += f": {act.quoted(problem.message)}" if problem.message else ""
     return _error(_kind(status, problem), act, problem, said, status)
 
@@ -264,7 +265,8 @@ def _permission_remedy(act: Act, problem: _Problem) -> str:
         )
     permission = _permission(problem)
     what = f"the permission {permission}" if permission else "the permission for it"
-    return f"Have {what} granted to the account that this runs as, in a role on the project {act.project}."
+    where = f", in a role on the project {act.project}" if act.project else ""
+    return f"Have {what} granted to the account that this runs as{where}."
 
 
 def _permission(problem: _Problem) -> str | None:

@@ -10,10 +10,12 @@ The options that are read here are described in plugins/doc_fragments/_lookup.py
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from ansible.errors import AnsibleLookupError
@@ -37,7 +39,8 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         """The function from a term to its value. What is wrong with options or terms is found before that is called."""
 
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
-        self.set_options(var_options=self._own_variables(variables or {}), direct=options)
+        with _without_empty(self._environment()):
+            self.set_options(var_options=self._own_variables(variables or {}), direct=options)
         self._refuse_unknown(options)
         paths = [_text(term) for term in self._flatten(terms)]
         try:
@@ -69,6 +72,10 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
             raise AnsibleLookupError(f"{option} is {seconds:g}, but has to be a number of seconds, not less than 0.")
         return seconds
 
+    def _environment(self) -> list[str]:
+        """The environment variables that are options here."""
+        return [variable["name"] for option in self.option_definitions.values() for variable in option.get("env", ())]
+
     def _own_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
         """The variables that are options here, evaluated: Ansible itself would take a template in one as it is."""
         names = [variable["name"] for option in self.option_definitions.values() for variable in option.get("vars", ())]
@@ -94,6 +101,21 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         known = self.option_definitions.keys() - {"_terms"}
         if unknown := sorted(options.keys() - known):
             raise AnsibleLookupError(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(known))}.")
+
+
+@contextmanager
+def _without_empty(names: Iterable[str]) -> Iterator[None]:
+    """Without those of these environment variables that are empty, which Ansible would take for values.
+
+    A CI job has a variable that is not set as an empty one.
+    """
+    empty = [name for name in names if os.environ.get(name) == ""]
+    for name in empty:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(dict.fromkeys(empty, ""))
 
 
 def _compiled(pattern: str) -> re.Pattern[str]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import queue
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -55,6 +56,12 @@ class Peer:
     def half_close(self) -> None:
         """Send FIN and go on listening."""
         self._socket.shutdown(socket.SHUT_WR)
+
+    @contextmanager
+    def secured(self, context: ssl.SSLContext) -> Iterator[Peer]:
+        """The same connection from here on inside of TLS, as the client starts it."""
+        with context.wrap_socket(self._socket, server_side=True) as sock:
+            yield Peer(sock, self._server)
 
     def hang(self) -> None:
         """Say nothing until the client closes, and tell the server's ``ends`` how it did."""

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from ansible_collections.gce.guest.plugins.doc_fragments import _api, _lookup
 
 from support.emulator import EmulatorProcess
 from support.playbook import examples, run_play
@@ -161,6 +163,19 @@ class TestOptions:
         emulator.control.fault("503", face="compute")
         words = "Cannot read the metadata of projects/acme: the Compute API answers 503 backendError"
         assert words in refusal(worker, "x", retry_for=0)
+
+
+def test_an_environment_variable_that_is_empty_is_not_set(emulator: EmulatorProcess, collections_path: Path) -> None:
+    """As a CI job has variables for which there is no value; and the token is gcloud's."""
+    options = [
+        *yaml.safe_load(_api.ModuleDocFragment.PLUGINS)["options"].values(),
+        *yaml.safe_load(_lookup.ModuleDocFragment.DOCUMENTATION)["options"].values(),
+    ]
+    names = [variable["name"] for option in options for variable in option.get("env", [])]
+    assert {"GCP_AUTH_KIND", "GCE_GUEST_ON_MISSING"} <= set(names)
+    chosen = {**dict.fromkeys(names, ""), **environment(emulator), "GCP_ACCESS_TOKEN": ""}
+    with TemplateProcess(collections_path, {**chosen, "CLOUDSDK_AUTH_ACCESS_TOKEN": TOKEN}) as worker:
+        assert lookup(worker, "release", instance="web-1") == "1.5.0"
 
 
 def test_the_examples_run(emulator: EmulatorProcess) -> None:

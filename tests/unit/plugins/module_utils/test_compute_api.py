@@ -16,11 +16,11 @@ from ansible_collections.gce.guest.plugins.module_utils import _compute_api, _co
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import (
     ComputeApi,
     MissingLibrary,
-    auth_kind,
     backoff,
     checked_endpoint,
     connect,
 )
+from ansible_collections.gce.guest.plugins.module_utils._compute_credentials import auth_kind
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -39,7 +39,16 @@ FLEET: dict[str, Any] = {
 }
 OPTIONS: dict[str, Any] = {
     **dict.fromkeys(
-        ("auth_kind", "service_account_email", "service_account_file", "service_account_contents", "scopes"), None
+        (
+            "auth_kind",
+            "service_account_email",
+            "service_account_file",
+            "service_account_contents",
+            "impersonate_service_account",
+            "universe_domain",
+            "scopes",
+        ),
+        None,
     ),
     "project": "acme",
     "access_token": TOKEN,

@@ -310,6 +310,23 @@ class TestEnvironment:
         result = run_module(custom_metadata, {"metadata": {"a": "b"}})
         assert result["changed"]
 
+    def test_that_is_empty_is_not_set(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As a CI job has variables for which there is no value."""
+        for option in _api_module.API_ARGSPEC.values():
+            for name in option.get("fallback", (None, []))[1]:
+                monkeypatch.setenv(name, "")
+        result = run(emulator, metadata={"a": "b"})
+        assert not result.failed, result["msg"]
+
+    def test_has_the_token_of_gcloud(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("GCP_ACCESS_TOKEN", "")
+        monkeypatch.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", TOKEN)
+        result = run_module(
+            custom_metadata, {"project": "acme", "api_endpoint": emulator.compute, "metadata": {"a": "b"}}
+        )
+        assert result["changed"]
+        assert TOKEN not in result.printed
+
 
 class TestSecrets:
     def test_are_in_nothing_that_a_play_prints(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
