@@ -49,6 +49,12 @@ LARGEST_VALUE = 256 * 1024
 LARGEST_TOTAL = 512 * 1024
 
 
+# Keys of scripts, and of what cloud-init takes for one if it begins as one does. Those of Windows have other keys.
+# https://cloud.google.com/compute/docs/instances/startup-scripts/linux
+_LINUX_SCRIPTS = {"startup-script", "shutdown-script", "configure-sh"}
+_MAYBE_SCRIPTS = {"user-data"}
+_BYTE_ORDER_MARK = "\ufeff"
+
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#boolean
 _BOOLEANS = {**dict.fromkeys(("true", "y", "yes", "1"), True), **dict.fromkeys(("false", "n", "no", "0"), False)}
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
@@ -91,6 +97,25 @@ def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
                 f"The value of {key!r} has {size} bytes, and a value of custom metadata at most {LARGEST_VALUE}."
             )
     return texts
+
+
+def script_warnings(values: Mapping[str, str]) -> list[str]:
+    """What keeps scripts for Linux from running there, although the API takes them: what editors on Windows leave."""
+    warnings = []
+    for key, value in values.items():
+        text = value.lstrip(_BYTE_ORDER_MARK)
+        if key not in _LINUX_SCRIPTS and not (key in _MAYBE_SCRIPTS and text.startswith("#!")):
+            continue
+        if "\r\n" in text:
+            warnings.append(
+                f"{key} has line ends of Windows (CRLF), with which Linux does not find the script's interpreter, nor "
+                "its commands. Convert it, such as with dos2unix, or with the filter replace('\\r\\n', '\\n')."
+            )
+        if text != value:
+            warnings.append(
+                f"{key} begins with a byte order mark, and Linux does not see that it is a script. Remove it."
+            )
+    return warnings
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ description:
   - What differs only is written, and is read back afterwards.
   - Many instances are seen to at the same time. If some of them fail, the others are done, and the module fails at the
     end, with one result for each in RV(instances). When it is run again, it does what is left to do.
-  - Keys, values and sizes are checked before anything is sent.
+  - Keys, values and sizes are checked before anything is sent. There is a warning if a script for Linux has line ends
+    of Windows, since it would not run.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -283,6 +284,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
     CustomMetadataError,
     Plan,
     plan,
+    script_warnings,
     texts_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
@@ -400,6 +402,8 @@ def wanted_plan(module: AnsibleModule) -> Planner:
         )
     if is_present:
         wanted = texts_of({**values, **{key: file_text(key, path) for key, path in files.items()}})
+        for warning in script_warnings(wanted):
+            module.warn(warning)
     else:
         wanted = texts_of(dict.fromkeys([*values, *files], ""))
     return lambda current: plan(current, wanted, present=is_present, purge=params["purge"], keep=params["keep"])

@@ -13,6 +13,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
     CustomMetadataError,
     merged,
     plan,
+    script_warnings,
     texts_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._secrets import SECRET_PATTERNS
@@ -145,3 +146,41 @@ class TestDiff:
 def test_of_several_layers_the_first_wins() -> None:
     layers = {"instance": {"b": "i"}, "zonal": {"a": "z", "b": "z"}, "project": {"a": "p", "b": "p", "c": "p"}}
     assert merged(layers) == {"a": ("z", "zonal"), "b": ("i", "instance"), "c": ("p", "project")}
+
+
+class TestScripts:
+    @pytest.mark.parametrize(
+        "key, value",
+        [
+            ("startup-script", "#!/bin/bash\r\necho hello\r\n"),
+            ("startup-script", "#!/bin/bash\necho hello\r\n"),
+            ("shutdown-script", "#!/bin/sh\r\n"),
+            ("user-data", "#!/bin/sh\r\n"),
+        ],
+    )
+    def test_with_line_ends_of_windows_are_told(self, key: str, value: str) -> None:
+        [warning] = script_warnings({"role": "web", key: value})
+        assert warning == (
+            f"{key} has line ends of Windows (CRLF), with which Linux does not find the script's interpreter, nor "
+            "its commands. Convert it, such as with dos2unix, or with the filter replace('\\r\\n', '\\n')."
+        )
+
+    def test_with_a_byte_order_mark_are_told(self) -> None:
+        assert script_warnings({"startup-script": "\ufeff#!/bin/sh\n"}) == [
+            "startup-script begins with a byte order mark, and Linux does not see that it is a script. Remove it."
+        ]
+
+    @pytest.mark.parametrize(
+        "key, value",
+        [
+            ("startup-script", "#!/bin/bash\n"),
+            ("startup-script", "tr -d '\r'\n"),
+            ("windows-startup-script-ps1", "Get-Date\r\n"),
+            ("sysprep-specialize-script-cmd", "dir\r\n"),
+            ("user-data", "MIME-Version: 1.0\r\n\r\n"),
+            ("user-data", "#cloud-config\r\n{}\r\n"),
+            ("motd", "#!/bin/sh\r\n"),
+        ],
+    )
+    def test_that_run_are_not(self, key: str, value: str) -> None:
+        assert script_warnings({key: value}) == []

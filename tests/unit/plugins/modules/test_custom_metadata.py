@@ -207,6 +207,18 @@ class TestNames:
 
 
 class TestFiles:
+    @pytest.mark.parametrize("check", [True, False])
+    def test_with_line_ends_of_windows_are_warned_of(
+        self, emulator: EmulatorProcess, tmp_path: Path, check: bool
+    ) -> None:
+        script = tmp_path / "script"
+        script.write_bytes(b"#!/bin/sh\r\necho hello\r\n")
+        chosen = {"startup-script": str(script)}
+        result = run(emulator, check=check, instance="web-1", metadata_from_file=chosen)
+        assert "startup-script has line ends of Windows (CRLF)" in json.dumps(result["warnings"])
+        removed = run(emulator, check=check, instance="web-1", metadata={"startup-script": None}, state="absent")
+        assert "warnings" not in removed
+
     def test_have_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         script = tmp_path / "script.sh"
         script.write_bytes("#!/bin/sh\r\necho Grüße hunter2\n".encode())
