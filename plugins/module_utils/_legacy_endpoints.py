@@ -9,13 +9,12 @@ https://cloud.google.com/compute/docs/metadata/transition-to-v1
 
 from __future__ import annotations
 
-import base64
 import re
-import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ._custom_metadata import as_bool
+from ._encoded_documents import Lines, decoded, documents
 
 KEY = "disable-legacy-endpoints"
 
@@ -23,7 +22,12 @@ ENABLED, DISABLED, UNCLEAR = "enabled", "disabled", "unclear"
 
 # In JSON, a slash may be written as two characters.
 _SLASH = r"(?:\\?/)+"
-_SERVER = r"(?:metadata(?:\.google\.internal)?|169\.254\.169\.254|\[fd20:ce::254\])(?::\d+)?"
+# Without a scheme, "metadata" is also a folder, a package and a product in a User-Agent.
+_SERVER = (
+    rf"(?:https?:{_SLASH}metadata"
+    r"|(?:(?<![\w./\\-])|(?<=//)|(?<=\\/\\/))(?:metadata\.google\.internal|169\.254\.169\.254|\[fd20:ce::254\]))"
+    r"(?::\d+)?"
+)
 _CALLS = {
     # A script may have /computeMetadata in a variable. Others' APIs have a v1beta1, too, with projects and instances.
     "/computeMetadata/v1beta1/": re.compile(
@@ -33,14 +37,13 @@ _CALLS = {
 }
 _SCRIPT_ELSEWHERE = re.compile(r"(?:\A|-)script-url\Z")
 
-# gzip, told from zlib's own format.
-_GZIP = 16 + zlib.MAX_WBITS
-_LARGEST_DOCUMENT = 16 * 1024 * 1024
-
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """Where a value of custom metadata calls a legacy endpoint. The text of the line is not in it: it may be secret."""
+    """Where a value of custom metadata calls a legacy endpoint. The text of the line is not in it: it may be secret.
+
+    In what is encoded inside a value, `line` is where that begins.
+    """
 
     key: str
     line: int
@@ -66,7 +69,7 @@ def overrides(own: str | None, project: str | None) -> bool:
 
 def calls(metadata: Mapping[str, str]) -> list[Call]:
     """All calls of legacy endpoints in custom metadata, comments included, one for each line and endpoint."""
-    return sorted({call for key in metadata for call in _calls_in(key, _document(key, metadata))})
+    return sorted({call for key in metadata for call in _calls_of(key, _document(key, metadata))})
 
 
 def scripts_elsewhere(metadata: Mapping[str, str]) -> list[str]:
@@ -74,10 +77,15 @@ def scripts_elsewhere(metadata: Mapping[str, str]) -> list[str]:
     return sorted(key for key in metadata if _SCRIPT_ELSEWHERE.search(key))
 
 
-def _calls_in(key: str, text: str) -> Iterator[Call]:
+def _calls_of(key: str, value: str) -> Iterator[Call]:
     for endpoint, pattern in _CALLS.items():
-        for match in pattern.finditer(text):
-            yield Call(key, text.count("\n", 0, match.start()) + 1, endpoint)
+        lines = Lines(value)
+        for match in pattern.finditer(value):
+            yield Call(key, lines.at(match.start()), endpoint)
+    for inner in documents(value):
+        for endpoint, pattern in _CALLS.items():
+            if pattern.search(inner.text):
+                yield Call(key, inner.line, endpoint)
 
 
 def _document(key: str, metadata: Mapping[str, str]) -> str:
@@ -86,12 +94,6 @@ def _document(key: str, metadata: Mapping[str, str]) -> str:
     https://cloudinit.readthedocs.io/en/latest/reference/datasources/gce.html
     """
     value = metadata[key]
-    if key != "user-data" or metadata.get("user-data-encoding") != "base64":
-        return value
-    try:
-        document = base64.b64decode(value)
-        if document.startswith(b"\x1f\x8b"):
-            document = zlib.decompressobj(_GZIP).decompress(document, _LARGEST_DOCUMENT)
-    except (ValueError, zlib.error):
-        return value
-    return document.decode("utf-8", "replace")
+    if key == "user-data" and metadata.get("user-data-encoding") == "base64":
+        return decoded(value) or value
+    return value

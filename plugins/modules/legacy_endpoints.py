@@ -44,7 +44,8 @@ options:
     description:
       - Whether to look for calls of legacy endpoints in all metadata of the project, and of its instances or of those
         selected. With check mode, that is all that happens.
-      - All values are looked at, C(user-data) also in base64 and compressed, if C(user-data-encoding) says so.
+      - All values are looked at, and so is what cloud-init and Ignition decode in them, which are MIME parts,
+        C(write_files) in base64 and gzip, and data URLs, and C(user-data) as a whole if C(user-data-encoding) says so.
       - It finds what is written out. It does not run scripts, nor fetch those that are kept elsewhere.
     type: bool
     default: false
@@ -208,7 +209,9 @@ legacy_calls:
       returned: success
       sample: startup-script
     line:
-      description: The number of the line in the value. The first one is V(1).
+      description:
+        - The number of the line in the value. The first one is V(1).
+        - If it is encoded there, such as in base64, this is the line on which the encoded text begins.
       type: int
       returned: success
       sample: 12
