@@ -73,18 +73,33 @@ options:
       - Whether to return secrets as they are, instead of V([redacted]).
       - Secrets are SSH keys, startup and shutdown scripts, user data, container declarations, the keys and certificates
         that the server hands out to workloads, and whatever O(secret_patterns) finds.
+      - So is a value that is or holds a private key, the key of a service account, a well-known kind of token, a
+        password in a URL, or a variable, option or field whose name is found by O(secret_patterns), also in base64. And
+        so is a file of variables under a key such as V(env).
       - The tokens of service accounts are redacted in any case.
     type: bool
     default: false
   secret_patterns:
     description:
       - Regular expressions. Custom metadata and guest attributes whose key has a match anywhere in it are secret, too.
-      - The default finds passwords, passphrases, tokens, credentials and private keys, such as V(DB_PASS) and
-        V(server-tls-key). What is given here comes instead of it.
-      - An empty list leaves only what is secret by its well-known name.
+      - The default finds passwords, passphrases, tokens, credentials, private keys, licenses and the URLs of databases,
+        such as V(DB_PASS), V(server-tls-key) and V(DATABASE_URL), and passes over what only sounds like one, such as
+        V(token-ttl). What is given here comes instead of it.
+      - An empty list leaves what is secret by its well-known name, or by what it looks like.
     type: list
     elements: str
     default:
-      - (?i)passw(or)?d|pass[-_]?phrase|(\b|_)pass$|pwd
-      - (?i)secret|token|credential|(api|private|access|encryption)[-_]?key|(tls|ssl|ssh)[-_]?key$
+      - "(?i)^(?!((en|dis)able|allow|require|use|max|min)[-_]).*(passw(or)?d(?!less)|pass[-_]?phrase|pwd|secret(?!ary)|\
+        token(?!i[sz])|(?<!load)credential)(?!.*(age|algorithm|audience|auth(entication)?|count|dir(ectory)?|\
+        duration|enabled|endpoint|expir\\w*|file(name)?|helper|host|interval|issuer|length|lifetime|limit|manager([-_]\\w+)?|\
+        mode|name(space)?|path|per[-_]\\w+|policy|prefix|project|provider|region|required|rotation([-_]\\w+)?|\
+        scopes?|size|store|ttl|type|ur[il]|version)$)"
+      - '(?i)(\b|_)(pass|creds?|psk|jwt|netrc|pgpass|htpasswd|kubeconfig|auth[-_]?key|docker[-_]?config([-_]?json)?)$'
+      - "(?i)(api|private|access|encryption|licen[cs]e)[-_]?key(?!.*(dir|enabled|file(name)?|name|path|project|\
+        ring|rotation([-_]\\w+)?|type|ur[il]|version)$)|(tls|ssl|ssh)[-_]?key$"
+      - "(?i)^(?!.*(any|apt|cache|config|feature|foreign|group|hash|host|index|kms|label|lookup|object|partition|\
+        primary|pub(lic)?|range|registry|repo|routing|row|search|shard|sort|tag|taint|topology)[-_]key$).*[-_]key$"
+      - '(?i)(\b|_)(database|db|jdbc|mongo(db)?|postgres(ql)?|mysql|amqp)[-_]ur[il]$|dsn$|conn(ection)?[-_]?str(ing)?$'
+      - '(?i)jwt[-_]service[-_]?account|(consul|new[-_]?relic|nomad|splunk|vault)[-_]licen[cs]e$'
+      - '(?i)(bootstrap|shutdown|startup)[-_]script(?!.*(enabled|name|path|timeout|ur[il]|version)$)'
 """

@@ -24,7 +24,8 @@ options:
   _terms:
     description:
       - Keys of custom metadata.
-      - A key that is secret is refused unless O(show_secrets=true), so that no V([redacted]) gets into a file.
+      - A key that is secret, or has a value that is, is refused unless O(show_secrets=true), so that no V([redacted])
+        gets into a file.
     type: list
     elements: str
     required: true
@@ -99,7 +100,7 @@ from ansible_collections.gce.guest.plugins.module_utils._compute_api import Comp
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._instances import instance_named, zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
-from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret
+from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, is_secret_item
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
 
 Layer = Callable[[], Mapping[str, str]]
@@ -113,7 +114,7 @@ class LookupModule(ComputeLookup):
     missing = (NoSuchKey,)
 
     def finder(self, terms: list[str]) -> Callable[[str], Any]:
-        self._refuse_secrets(terms)
+        refuse = self._refusal(terms)
         search = self.query()
         api = self.api()
         layers = self._layers(api)
@@ -123,6 +124,7 @@ class LookupModule(ComputeLookup):
             for layer in layers.values():
                 values = layer()
                 if key in values:
+                    refuse(key, values[key])
                     return search(values[key])
             raise NoSuchKey(
                 f"There is no custom metadata {key} of {_listing(list(layers))} in the project {api.project}."
@@ -164,15 +166,23 @@ class LookupModule(ComputeLookup):
             )
         return {title: layer for key, (title, layer) in layers.items() if scope in ("effective", key)}
 
-    def _refuse_secrets(self, keys: Sequence[str]) -> None:
-        patterns = self.secret_patterns()
-        if self.get_option("show_secrets"):
-            return
+    def _refusal(self, keys: Sequence[str]) -> Callable[[str, str], None]:
+        """What refuses a value that is secret; a key that names a secret is refused at once."""
+        patterns, show_secrets = self.secret_patterns(), self.get_option("show_secrets")
+
+        def refuse(key: str, value: str) -> None:
+            if not show_secrets and is_secret_item(key, value, patterns):
+                raise AnsibleLookupError(
+                    f"Cannot read {key}: its value is or holds a secret. If it is wanted all the same, set "
+                    "show_secrets=true."
+                )
+
         for key in keys:
-            if is_secret(key, patterns):
+            if not show_secrets and is_secret(key, patterns):
                 raise AnsibleLookupError(
                     f"Cannot read {key}: it is secret. If it is wanted all the same, set show_secrets=true."
                 )
+        return refuse
 
 
 def _listing(names: Sequence[str]) -> str:

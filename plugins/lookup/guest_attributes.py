@@ -23,7 +23,8 @@ options:
   _terms:
     description:
       - C(NAMESPACE/KEY) for the value of an attribute, or C(NAMESPACE/) for all of a namespace as a dictionary.
-      - An attribute that is secret is refused unless O(show_secrets=true), so that no V([redacted]) gets into a file.
+      - An attribute that is secret, by its key or by its value, is refused unless O(show_secrets=true), so that no
+        V([redacted]) gets into a file.
         In dictionaries, secrets are redacted.
     type: list
     elements: str
@@ -87,7 +88,7 @@ from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes i
     query_path,
     read,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, is_secret_item, redact_tree
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
 
 
@@ -113,6 +114,11 @@ class LookupModule(ComputeLookup):
             if not values:
                 raise NoSuchAttribute(self._nothing(api, term))
             if key is not None:
+                if not show_secrets and is_secret_item(key, values[key], patterns):
+                    raise AnsibleLookupError(
+                        f"Cannot read {term}: its value is or holds a secret. If it is wanted all the same, set "
+                        "show_secrets=true."
+                    )
                 return search(values[key])
             return search(redact_tree(values, patterns, f"{DIRECTORY}/{namespace}", show_secrets=show_secrets))
 

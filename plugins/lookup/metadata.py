@@ -26,8 +26,8 @@ options:
         is the whole tree.
       - Directories are read with all that is below them. The well-known ones are told from keys by their names, others
         need a slash at the end.
-      - A key that is secret by itself is refused unless O(show_secrets=true), so that no V([redacted]) gets into a
-        file. In trees, secrets are redacted.
+      - A key that is secret by itself, or has a value that is, is refused unless O(show_secrets=true), so that no
+        V([redacted]) gets into a file. In trees, secrets are redacted.
     type: list
     elements: str
     required: true
@@ -163,6 +163,11 @@ class LookupModule(TermLookup):
                 value = typed(value, path)
             # Before the query, which could move a secret to where nobody knows it.
             value = redact_tree(value, patterns, path, show_secrets=show_secrets)
+            if value == REDACTED:
+                raise AnsibleLookupError(
+                    f"Cannot read {path}: its value is or holds a secret. If it is wanted all the same, set "
+                    "show_secrets=true."
+                )
             return search(shortened(value) if is_short else value)
 
         return refine

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ._secrets import REDACTED, is_secret
+from ._secrets import REDACTED, is_secret_item
 
 # In a diff, the new one of two secrets that differ.
 REDACTED_CHANGE = "[redacted, another value]"
@@ -142,7 +142,8 @@ class Plan:
         """Both, with secrets redacted, and such that it shows whether these change."""
 
         def shown(key: str, value: str, old: str | None) -> str:
-            if show_secrets or not is_secret(key, patterns):
+            # What has replaced a secret, or is replaced by one, is shown only if it is none itself.
+            if show_secrets or not is_secret_item(key, value, patterns):
                 return value
             return REDACTED if old in (None, value) else REDACTED_CHANGE
 

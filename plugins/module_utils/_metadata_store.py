@@ -18,7 +18,7 @@ from ._compute_api import ComputeApi
 from ._compute_errors import BadRequest, ComputeError, Conflict
 from ._custom_metadata import CustomMetadataError, Plan
 from ._instances import path_of, select
-from ._secrets import SECRET_PATTERNS, is_secret
+from ._secrets import SECRET_PATTERNS, is_secret_item
 
 # Pauses after a conflict, in seconds. Whoever was faster has an operation under way, which takes about so long.
 FIRST_PAUSE = 0.5
@@ -147,7 +147,7 @@ def change(
     """Change metadata as `planned` says, and again from the start while others are faster; the plan that came true.
 
     Without `snapshot` it is read first. `deadline` is on the API's clock. A plan without a change sends nothing.
-    Values of keys that `patterns` find are not repeated in errors.
+    Secrets, by their keys or `patterns` or by themselves, are not repeated in errors.
     """
     store = store.until(deadline)
     api = store.api
@@ -157,7 +157,7 @@ def change(
         plan = plan_for(store, snapshot, planned)
         if not plan.changed:
             return plan
-        secrets = [value for key, value in plan.after.items() if is_secret(key, patterns)]
+        secrets = [value for key, value in plan.after.items() if is_secret_item(key, value, patterns)]
         try:
             store.write(snapshot, plan, deadline=deadline, secrets=secrets)
         except ComputeError as error:

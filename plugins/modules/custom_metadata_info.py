@@ -174,7 +174,7 @@ from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import 
 from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
 from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
-from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret
+from ansible_collections.gce.guest.plugins.module_utils._secrets import redacted
 from ansible_collections.gce.guest.plugins.module_utils._selection import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
@@ -262,11 +262,12 @@ def display(module: AnsibleModule) -> Show:
     only, patterns, show_secrets = module.params["only"], secret_patterns(module), module.params["show_secrets"]
 
     def show(values: Values) -> dict[str, str]:
-        return {
-            key: value if show_secrets or not is_secret(key, patterns) else REDACTED
+        chosen = {
+            key: value
             for key, value in values.items()
             if only is None or any(fnmatchcase(key, pattern) for pattern in only)
         }
+        return redacted(chosen, patterns, show_secrets=show_secrets)
 
     return show
 

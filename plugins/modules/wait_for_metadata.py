@@ -172,7 +172,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     secret_patterns,
 )
 from ansible_collections.gce.guest.plugins.module_utils._query import QueryError
-from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret_item, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")
@@ -307,8 +307,14 @@ def presentation(module: AnsibleModule, *, is_typed: bool = True) -> Callable[[S
 
 
 def is_redacted(params: Mapping[str, Any]) -> bool:
-    """Whether the value of the path is not shown. If bad options leave that open, it is not."""
+    """Whether the value of the path is not shown, nor what it is compared with. If bad options leave that open, so."""
     try:
+        if not params["show_secrets"] and any(
+            is_secret_item("", as_text(params[name]), params["secret_patterns"])
+            for name in COMPARISONS
+            if params.get(name) is not None
+        ):
+            return True
         shown = redact_tree("", params["secret_patterns"], params["path"], show_secrets=params["show_secrets"])
     except (AttributeError, KeyError, TypeError, re.error):
         return True

@@ -182,3 +182,10 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
     status, output = run_play(examples("lookup", "custom_metadata"), environment=environment(emulator))
     assert status == 0, output
     assert '"msg": "1.5.0"' in output
+
+
+def test_values_that_are_secret_are_refused_too(emulator: EmulatorProcess, worker: Worker) -> None:
+    emulator.control.set("web-1", "instance/attributes/settings", "url: redis://:hunter2@10.0.0.1/")
+    assert "its value is or holds a secret" in (text := refusal(worker, "settings", instance="web-1"))
+    assert "hunter2" not in text
+    assert "hunter2" in lookup(worker, "settings", instance="web-1", show_secrets=True)

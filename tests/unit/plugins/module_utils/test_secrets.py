@@ -4,12 +4,73 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret, redact_tree
+import yaml
+from ansible_collections.gce.guest.plugins.module_utils._secrets import (
+    REDACTED,
+    is_secret,
+    is_secret_item,
+    redact_tree,
+    redacted,
+)
 from hypothesis import given
 from hypothesis import strategies as st
+
+HERE = Path(__file__).parent
+ORDINARY: dict[str, str] = yaml.safe_load((HERE / "ordinary_metadata.yml").read_text(encoding="utf-8"))
+SECRETS: dict[str, Any] = yaml.safe_load((HERE / "secret_metadata.yml").read_text(encoding="utf-8"))
+
+
+def test_there_are_no_false_alarms() -> None:
+    alarms = [key for key, value in ORDINARY.items() if is_secret_item(key, value)]
+    assert len(ORDINARY) > 300
+    assert alarms == []
+
+
+@pytest.mark.parametrize("key", SECRETS["by_key"])
+def test_keys_name_secrets(key: str) -> None:
+    assert is_secret(key)
+    assert redacted({key: "x", "role": "web"}) == {key: REDACTED, "role": "web"}
+
+
+@pytest.mark.parametrize("value", SECRETS["by_content"])
+def test_values_show_secrets(value: str) -> None:
+    assert redacted({"notes": value}) == {"notes": REDACTED}
+    assert redacted({"notes": f"# first\n{value}\n# last"}) == {"notes": REDACTED}
+    assert redacted({"notes": value}, show_secrets=True) == {"notes": value}
+    assert redact_tree({"instance": {"attributes": {"notes": value}}}) == {
+        "instance": {"attributes": {"notes": REDACTED}}
+    }
+    assert redact_tree(value, path="instance/guest-attributes/app/notes") == REDACTED
+
+
+@pytest.mark.parametrize("key, value", SECRETS["environments"].items())
+def test_files_of_variables_are_secret_by_their_key(key: str, value: str) -> None:
+    assert is_secret_item(key, value)
+    assert not is_secret_item("notes", value)
+
+
+def test_patterns_are_also_for_what_is_in_a_document() -> None:
+    assert is_secret_item("config", "role: web-role\n", ["^role$"])
+    assert not is_secret_item("config", "db_password: hunter2\n", ["^role$"])
+    # A private key is one whatever it is called.
+    assert is_secret_item("config", "-----BEGIN PRIVATE KEY-----", [])
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a=b ", "a: b\n", "--a b ", "name: a\nvalue: b\n", "http://a:", "x", "curl ", '"a": ', "env\n", "-" * 7, "token"],
+)
+def test_large_values_take_no_time_to_speak_of(unit: str) -> None:
+    value = (unit * (262_144 // len(unit) + 1))[:262_144]
+    begin = time.process_time()
+    is_secret_item("notes", value)
+    # Quadratic behaviour takes minutes.
+    assert time.process_time() - begin < 30
 
 
 @pytest.mark.parametrize(

@@ -372,6 +372,23 @@ class TestSecrets:
         for secret in ("password", "keys", "script", "token", "other", "key"):
             assert f"planted-{secret}" not in told
 
+    def test_are_known_by_their_values_too(self, emulator: EmulatorProcess) -> None:
+        values = {
+            "notes": "postgres://app:hunter2@10.0.0.12/orders",
+            "tls": "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
+            "env": "DB_PASSWORD=hunter2\n",
+            "port": "8080",
+        }
+        result = run(emulator, diff=True, instance="db-1", metadata=values)
+        assert result["diff"][0]["after"] == {**dict.fromkeys(values, "[redacted]"), "port": "8080"}
+        result = run(emulator, diff=True, instance="db-1", metadata={**values, "notes": "postgres://10.0.0.12/orders"})
+        assert result["diff"][0]["before"]["notes"] == "[redacted]"
+        assert result["diff"][0]["after"]["notes"] == "postgres://10.0.0.12/orders"
+        emulator.control.fault(
+            "503", face="compute", instance="db-1", path=f"projects/acme/zones/{A}/instances/db-1/setMetadata"
+        )
+        assert run(emulator, instance="db-1", metadata={"notes": "redis://:hunter2@10.0.0.1/"}).failed
+
     def test_are_shown_if_they_are_asked_for(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("db-1", "instance/attributes/api-key", "visible")
         result = run(emulator, check=True, diff=True, instance="db-1", metadata={"api-key": "new"}, show_secrets=True)
