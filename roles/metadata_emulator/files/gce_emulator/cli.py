@@ -90,8 +90,8 @@ class Emulator:
             await runner.cleanup()
 
     def ready(self) -> dict[str, Any]:
-        """Where everything listens."""
-        return {**self._urls, "metadata": {name: face.address for name, face in self.metadata.items()}}
+        """Where everything listens; a VM that was deleted listens no more."""
+        return {**self._urls, "metadata": {name: self.metadata[name].address for name in self.project.instances}}
 
     def _hanging(self, name: str) -> int:
         return self.metadata[name].held

@@ -3,7 +3,8 @@
 """The Compute API, v1, of the emulated project: https://cloud.google.com/compute/docs/reference/rest/v1.
 
 Here are the checks that all requests go through, and how answers are written. The methods are in
-`compute_instances.py`, `compute_metadata.py`, `compute_maintenance.py` and `compute_operations.py`.
+`compute_instances.py`, `compute_power.py`, `compute_marks.py`, `compute_metadata.py`, `compute_maintenance.py`,
+`compute_operations.py` and `compute_places.py`.
 """
 
 from __future__ import annotations
@@ -23,8 +24,11 @@ from .compute_calls import Calls, needed_permission
 from .compute_errors import ApiError
 from .compute_instances import InstanceMethods
 from .compute_maintenance import MaintenanceMethods
+from .compute_marks import MarkMethods
 from .compute_metadata import MetadataMethods
 from .compute_operations import OperationMethods
+from .compute_places import PlaceMethods
+from .compute_power import PowerMethods
 from .compute_request import ApiRequest, Method, Reply, Router, json_reply
 from .connection import nobody, reset
 from .faults import COMPUTE_KINDS
@@ -84,6 +88,9 @@ class _ComputeFace:
             MaintenanceMethods(self._calls),
             MetadataMethods(self._calls),
             OperationMethods(self._calls),
+            PowerMethods(self._calls),
+            MarkMethods(self._calls),
+            PlaceMethods(self._calls),
         ):
             self._router.add(methods.routes())
 

@@ -14,9 +14,9 @@ from .resources import (
     metadata_fingerprint,
     project_metadata_fingerprint,
     project_resource,
+    resource_id,
     zonal_fingerprint,
     zonal_settings_resource,
-    zone_id,
 )
 
 _CONFLICT = OperationError("CONDITION_NOT_MET", errors.CONFLICT, 412, "PRECONDITION FAILED")
@@ -99,7 +99,7 @@ class MetadataMethods:
             return None
 
         work = self._or_conflict(request, write)
-        return self._calls.start(request, f"zones/{zone}", "patch", target, zone_id(zone), work)
+        return self._calls.start(request, f"zones/{zone}", "patch", target, resource_id(zone), work)
 
     def _refuse_conflict(self, request: ApiRequest, wanted: str, current: str) -> None:
         if wanted != current or self._calls.take_fault(request, ["conflict"]) is not None:

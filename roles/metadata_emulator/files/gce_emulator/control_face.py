@@ -11,6 +11,7 @@ from aiohttp import web
 
 from . import faults, scenarios, tree
 from .connection import nobody
+from .serial_console import PORTS
 from .state import UPCOMING_MAINTENANCE, BadValue, Instance, Project
 
 
@@ -37,6 +38,7 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Cal
     app.router.add_delete("/instances/{name}/scenarios/{id}", face.cancel_scenarios)
     app.router.add_post("/instances/{name}/stop", face.stop)
     app.router.add_post("/instances/{name}/start", face.start)
+    app.router.add_post("/instances/{name}/serial", face.write_serial)
     app.router.add_post("/reset", face.reset)
     app.router.add_put("/clock", face.set_clock)
     app.router.add_get("/clock", face.clock)
@@ -157,6 +159,17 @@ class ControlFace:
             run.end()
         instance.start()
         return await self.instance(request)
+
+    async def write_serial(self, request: web.Request) -> web.Response:
+        instance = self._named(request)
+        body = await _object(request, "text", "port")
+        text, port = body.get("text"), body.get("port", 1)
+        if not isinstance(text, str):
+            raise Problem(400, f"text is {text!r}; it is what is written to the serial port, a string")
+        if isinstance(port, bool) or port not in PORTS:
+            raise Problem(400, f"port is {port!r}; it can be {PORTS[0]} to {PORTS[-1]}")
+        instance.serial(port).write(text)
+        return _json({"instance": instance.name, "port": port, "end": instance.serial(port).end})
 
     async def reset(self, request: web.Request) -> web.Response:
         self._project.reset()

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from .fleet import Fleet, InstanceSpec, NetworkInterface, ServiceAccount
 from .tree import (
@@ -40,8 +40,10 @@ def place_zonal(view: Directory, project_tree: Directory, attributes: Mapping[st
     view.entries = {**project_tree.entries, "attributes": Directory({**entries, **zonal.entries}, VERBATIM)}
 
 
-def instance(spec: InstanceSpec, fleet: Fleet, project_tree: Directory) -> Directory:
-    """Everything below `/computeMetadata/v1/`."""
+def instance(
+    spec: InstanceSpec, fleet: Fleet, project_tree: Directory, external_ips: Sequence[str | None]
+) -> Directory:
+    """Everything below `/computeMetadata/v1/`. `external_ips` are those that the interfaces have now."""
     number = fleet.numeric_project_id
     own = directory(
         {
@@ -72,7 +74,9 @@ def instance(spec: InstanceSpec, fleet: Fleet, project_tree: Directory) -> Direc
             "machine-type": f"projects/{number}/machineTypes/{spec.machine_type}",
             "maintenance-event": "NONE",
             "name": spec.name,
-            "network-interfaces": numbered([_interface(each, number) for each in spec.network_interfaces]),
+            "network-interfaces": numbered(
+                [_interface(each, ip, number) for each, ip in zip(spec.network_interfaces, external_ips)]
+            ),
             "partner-attributes": Directory(keys=VERBATIM),
             "preempted": "FALSE",
             "remaining-cpu-time": -1,
@@ -126,10 +130,8 @@ def _instance_entries(root: Directory) -> dict[str, Leaf | Directory]:
     return own.entries
 
 
-def _interface(interface: NetworkInterface, number: int) -> Directory:
-    access_configs = (
-        [directory({"external-ip": interface.external_ip, "type": "ONE_TO_ONE_NAT"})] if interface.external_ip else []
-    )
+def _interface(interface: NetworkInterface, external_ip: str | None, number: int) -> Directory:
+    access_configs = [directory({"external-ip": external_ip, "type": "ONE_TO_ONE_NAT"})] if external_ip else []
     entries: dict[str, Value | Leaf | Directory] = {
         "access-configs": numbered(access_configs),
         "dns-servers": list(interface.dns_servers),

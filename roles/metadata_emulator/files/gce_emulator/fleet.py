@@ -11,13 +11,15 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
 
 import yaml
 
+from .addresses import EPHEMERAL, InternalAddresses, gateway_of, mac_of
 from .fleet_section import NAME, FleetError, Section
+from .geography import region_of
 from .upcoming import NONE_ANSWERS, STYLES
 
 PROJECT = re.compile(
@@ -52,6 +54,7 @@ class Durations:
     migration: float = 20.0
     blackout: float = 0.0
     down: float = 60.0
+    shutdown: float = 20.0
     window_starts_in: float = 7 * 86400.0
     window_length: float = 4 * 3600.0
     operation: float = 2.0
@@ -81,16 +84,23 @@ class Disk:
     size_gb: int = 10
     boot: bool = False
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a part of the host, and no resource of its own."""
+        return self.type.startswith("LOCAL-SSD")
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkInterface:
+    """`external_ip` is a reserved address, EPHEMERAL, or None."""
+
     ip: str
-    gateway: str = "10.128.0.1"
-    subnetmask: str = "255.255.240.0"
+    gateway: str
+    subnetmask: str
+    mac: str
     network: str = "default"
     subnetwork: str = "default"
     external_ip: str | None = None
-    mac: str = "42:01:0a:80:00:02"
     mtu: int = 1460
     dns_servers: tuple[str, ...] = ("169.254.169.254",)
 
@@ -168,6 +178,7 @@ def parse(document: Any) -> Fleet:
     entries = section.sections("instances", _INSTANCE_KEYS)
     if not entries:
         raise FleetError("instances", "has no instance; instances: [{name: web-1}] is enough")
+    addresses = _internal_addresses(entries)
     notice = section.section("notice", tuple(_names(Notice)))
     durations = section.section("durations", tuple(_names(Durations)))
     fleet = Fleet(
@@ -184,8 +195,7 @@ def parse(document: Any) -> Fleet:
         notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in _names(Notice)}),
         durations=Durations(**{name: durations.seconds(name, getattr(Durations, name)) for name in _names(Durations)}),
         instances=tuple(
-            _instance(entry, number, project=project, numeric=numeric, listen=listen)
-            for number, entry in enumerate(entries)
+            _instance(entry, addresses, project=project, numeric=numeric, listen=listen) for entry in entries
         ),
     )
     _refuse_twins(fleet)
@@ -198,11 +208,12 @@ def _names(kind: type[Any]) -> list[str]:
 
 _FLEET_KEYS = tuple(_names(Fleet))
 _INSTANCE_KEYS = tuple(_names(InstanceSpec))
+_INTERFACE_KEYS = tuple(_names(NetworkInterface))
 
 
-def _instance(entry: Section, number: int, *, project: str, numeric: int, listen: str) -> InstanceSpec:
+def _instance(entry: Section, addresses: InternalAddresses, *, project: str, numeric: int, listen: str) -> InstanceSpec:
     name = entry.text("name", None, NAME)
-    zone = entry.text("zone", "us-central1-a", NAME)
+    zone = _zone(entry)
     accelerators = tuple(
         Accelerator(type=each.text("type", None), count=each.integer("count", 1, 1, 64))
         for each in entry.sections("accelerators", tuple(_names(Accelerator)))
@@ -216,7 +227,7 @@ def _instance(entry: Section, number: int, *, project: str, numeric: int, listen
         accelerators=accelerators,
         scheduling=_scheduling(entry.section("scheduling", tuple(_names(Scheduling))), bool(accelerators)),
         disks=_disks(entry, name),
-        network_interfaces=_network_interfaces(entry, number),
+        network_interfaces=_network_interfaces(entry, addresses, region_of(zone)),
         service_accounts=_service_accounts(entry, numeric),
         attributes=entry.attributes("attributes"),
         labels=entry.strings_by_name("labels"),
@@ -266,24 +277,51 @@ def _disks(entry: Section, name: str) -> tuple[Disk, ...]:
     )
 
 
-def _network_interfaces(entry: Section, number: int) -> tuple[NetworkInterface, ...]:
-    low, high = (number + 2) % 256, (number + 2) // 256 % 16
-    ip, mac = f"10.128.{high}.{low}", f"42:01:0a:80:{high:02x}:{low:02x}"
+def _zone(entry: Section) -> str:
+    return entry.text("zone", "us-central1-a", NAME)
+
+
+def _internal_addresses(entries: Sequence[Section]) -> InternalAddresses:
+    named, wanted = [], []
+    for entry in entries:
+        for interface in _interface_sections(entry):
+            if interface.has("ip"):
+                named.append(interface.text("ip", None))
+            else:
+                wanted.append(region_of(_zone(entry)))
+    return InternalAddresses(wanted, named)
+
+
+def _interface_sections(entry: Section) -> list[Section]:
     if not entry.has("network_interfaces"):
-        return (NetworkInterface(ip=ip, mac=mac, external_ip=f"203.0.113.{low}"),)
-    return tuple(
-        NetworkInterface(
-            ip=each.text("ip", ip),
-            gateway=each.text("gateway", NetworkInterface.gateway),
-            subnetmask=each.text("subnetmask", NetworkInterface.subnetmask),
-            network=each.text("network", NetworkInterface.network),
-            subnetwork=each.text("subnetwork", NetworkInterface.subnetwork),
-            external_ip=each.text("external_ip", "", empty=True) or None,
-            mac=each.text("mac", mac),
-            mtu=each.integer("mtu", NetworkInterface.mtu, 1280, 8896),
-            dns_servers=each.strings("dns_servers", NetworkInterface.dns_servers),
-        )
-        for each in entry.sections("network_interfaces", tuple(_names(NetworkInterface)))
+        return [Section({"external_ip": EPHEMERAL}, entry.at("network_interfaces"), _INTERFACE_KEYS)]
+    return entry.sections("network_interfaces", _INTERFACE_KEYS)
+
+
+def _network_interfaces(entry: Section, addresses: InternalAddresses, region: str) -> tuple[NetworkInterface, ...]:
+    return tuple(_network_interface(each, addresses, region) for each in _interface_sections(entry))
+
+
+def _network_interface(section: Section, addresses: InternalAddresses, region: str) -> NetworkInterface:
+    subnet = addresses.subnet(region)
+    ip = section.text("ip", None) if section.has("ip") else addresses.take(region)
+    if ip is None:
+        raise FleetError(section.at("ip"), f"is needed: {region} has no address left in {subnet}")
+    subnetmask = section.text("subnetmask", str(subnet.netmask))
+    try:
+        gateway, mac = gateway_of(ip, subnetmask), mac_of(ip)
+    except ValueError:
+        raise FleetError(section.at("ip"), f"is {ip!r} with the subnetmask {subnetmask!r}; they are of IPv4") from None
+    return NetworkInterface(
+        ip=ip,
+        gateway=section.text("gateway", gateway),
+        subnetmask=subnetmask,
+        network=section.text("network", NetworkInterface.network),
+        subnetwork=section.text("subnetwork", NetworkInterface.subnetwork),
+        external_ip=section.text("external_ip", "", empty=True) or None,
+        mac=section.text("mac", mac),
+        mtu=section.integer("mtu", NetworkInterface.mtu, 1280, 8896),
+        dns_servers=section.strings("dns_servers", NetworkInterface.dns_servers),
     )
 
 

@@ -142,15 +142,21 @@ class MetadataAnswers:
         parameters = exchange.parameters
         email = str(self._instance.get(path.rpartition("/")[0] + "/email"))
         if name == "token":
-            body = tree.to_json(self._tokens.access_token(email, parameters.get("scopes", "")))
-            return Answer(200, body.encode(), JSON, tree.etag_of(path, name, body))
+            alt = parameters.get("alt", "json")
+            if alt not in ("json", "text"):
+                return bad_request("alt can be json or text.")
+            token = self._tokens.access_token(email, parameters.get("scopes", ""))
+            etag = tree.etag_of(path, name, token)
+            if alt == "text":
+                return Answer(200, "".join(f"{key} {value}\n" for key, value in token.items()).encode(), TEXT, etag)
+            return Answer(200, tree.to_json(token).encode(), JSON, etag)
         audience = parameters.get("audience")
         if not audience:
             return Answer(400, b"non-empty audience parameter required", PLAIN)
-        token = self._tokens.identity(
+        identity = self._tokens.identity(
             email, audience, full=parameters.get("format") == "full", licenses=exchange.is_on("licenses")
         )
-        return Answer(200, token.encode(), TEXT, tree.etag_of(path, name, token))
+        return Answer(200, identity.encode(), TEXT, tree.etag_of(path, name, identity))
 
     async def _guest_attributes(self, exchange: Exchange, names: list[str]) -> Answer | None:
         """Do a PUT or a DELETE. None for a GET that may be answered as any other."""

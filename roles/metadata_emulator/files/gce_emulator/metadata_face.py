@@ -32,6 +32,7 @@ class MetadataFace:
         # Kept, or the task might be collected before it is done.
         self._reopening: asyncio.Task[None] | None = None
         self._answers = MetadataAnswers(instance)
+        self._was_up = True
         instance.on_power(self._power_changed)
         self._faults.listen(self._open_or_close)
 
@@ -73,7 +74,8 @@ class MetadataFace:
             self._http.abort_connections()
 
     def _is_refusing(self) -> bool:
-        down = not self._instance.is_up and self._instance.spec.while_down == "refuse"
+        instance = self._instance
+        down = not instance.is_up and (instance.spec.while_down == "refuse" or not instance.exists)
         return down or self._faults.active("refuse", "metadata", self._instance.name)
 
     def _open_or_close(self) -> None:
@@ -86,8 +88,12 @@ class MetadataFace:
     def _power_changed(self) -> None:
         # First the door: behind one that is closed there is nobody to answer.
         self._open_or_close()
-        if not self._instance.is_up:
+        was_up, self._was_up = self._was_up, self._instance.is_up
+        if not self._was_up:
             self._answers.waiting.tell_all(unavailable())
+        elif was_up and self._http is not None:
+            # A reset: the guest's end of every connection is gone.
+            self._http.abort_connections()
 
     # Requests
 

@@ -7,17 +7,19 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from .fleet import Disk, InstanceSpec, NetworkInterface
+from .geography import region_of
+from .state import SHUTDOWN_DETAILS, AttachedDisk, Instance, Project, disk_name
 from .timestamps import pacific_time
-
-if TYPE_CHECKING:
-    from .fleet import Disk, InstanceSpec, NetworkInterface
-    from .state import Instance, Project
 
 SERVICE_URL = "https://www.googleapis.com/compute/v1"
 """Where resources say that they are; not where they are served (https://compute.googleapis.com/compute/v1)."""
+
+# When zones and regions came into being.
+_LONG_AGO = "1969-12-31T16:00:00.000-08:00"
 
 # Google's interpretation of these keys of the metadata is shown as booleans.
 _EFFECTIVE_KEYS = {
@@ -61,8 +63,8 @@ def instance_resource(instance: Instance) -> dict[str, Any]:
         "selfLink": f"{SERVICE_URL}/{instance_path(instance)}",
         "scheduling": scheduling_resource(instance),
         "cpuPlatform": spec.cpu_platform,
-        "labels": dict(spec.labels),
-        "labelFingerprint": fingerprint(dict(spec.labels)),
+        "labels": dict(instance.labels),
+        "labelFingerprint": labels_fingerprint(instance),
         "guestAccelerators": [
             {"acceleratorType": f"{zone}/acceleratorTypes/{each.type}", "acceleratorCount": each.count}
             for each in spec.accelerators
@@ -112,8 +114,75 @@ def zonal_settings_resource(project: Project, zone: str) -> dict[str, Any]:
     return {
         "kind": "compute#instanceSettings",
         "fingerprint": zonal_fingerprint(project, zone),
-        "metadata": {"kind": "compute#metadata", **({"items": attributes} if attributes else {})},
+        # Where there is none, gcloud takes a `metadata` without `items` apart and fails.
+        **({"metadata": {"kind": "compute#metadata", "items": attributes}} if attributes else {}),
         "zone": f"{SERVICE_URL}/projects/{project.name}/zones/{zone}",
+    }
+
+
+def disk_resource(attached: AttachedDisk) -> dict[str, Any]:
+    """The Disk resource."""
+    instance, disk = attached.instance, attached.disk
+    zone = f"{SERVICE_URL}/projects/{instance.project.name}/zones/{instance.zone}"
+    shown: dict[str, Any] = {
+        "kind": "compute#disk",
+        "id": str(resource_id(f"disk {instance.id} {attached.name}")),
+        "creationTimestamp": pacific_time(instance.created),
+        "name": attached.name,
+        "sizeGb": str(disk.size_gb),
+        "zone": zone,
+        "status": "READY",
+        "sourceImage": f"{SERVICE_URL}/{instance.spec.image}" if disk.boot else None,
+        "selfLink": f"{zone}/disks/{attached.name}",
+        "type": f"{zone}/diskTypes/{_disk_type(disk)}",
+        "lastAttachTimestamp": pacific_time(instance.created),
+        "users": [f"{SERVICE_URL}/{instance_path(instance)}"] if instance.exists else None,
+        "labelFingerprint": fingerprint({}),
+        "physicalBlockSizeBytes": "4096",
+    }
+    return {key: value for key, value in shown.items() if value is not None}
+
+
+def zone_resource(project: Project, zone: str) -> dict[str, Any]:
+    """The Zone resource."""
+    project_url = f"{SERVICE_URL}/projects/{project.name}"
+    return {
+        "kind": "compute#zone",
+        "id": str(resource_id(zone)),
+        "creationTimestamp": _LONG_AGO,
+        "name": zone,
+        "description": zone,
+        "status": "UP",
+        "region": f"{project_url}/regions/{region_of(zone)}",
+        "selfLink": f"{project_url}/zones/{zone}",
+    }
+
+
+def region_resource(project: Project, region: str, zones: Sequence[str]) -> dict[str, Any]:
+    """The Region resource, with the quotas that can be told from the fleet."""
+    project_url = f"{SERVICE_URL}/projects/{project.name}"
+    instances = [each for each in project.instances.values() if region_of(each.zone) == region]
+    disks = [each.disk for each in project.disks() if region_of(each.instance.zone) == region]
+    addresses = [
+        each.external_ip(number) for each in instances for number, _unused in enumerate(each.spec.network_interfaces)
+    ]
+    usage = {
+        "DISKS_TOTAL_GB": (40960, sum(disk.size_gb for disk in disks)),
+        "INSTANCES": (6000, len(instances)),
+        "IN_USE_ADDRESSES": (2300, sum(address is not None for address in addresses)),
+    }
+    return {
+        "kind": "compute#region",
+        "id": str(resource_id(region)),
+        "creationTimestamp": _LONG_AGO,
+        "name": region,
+        "description": region,
+        "status": "UP",
+        "zones": [f"{project_url}/zones/{zone}" for zone in zones if region_of(zone) == region],
+        "quotas": [
+            {"metric": metric, "limit": float(limit), "usage": float(used)} for metric, (limit, used) in usage.items()
+        ],
+        "selfLink": f"{project_url}/regions/{region}",
     }
 
 
@@ -140,9 +209,17 @@ def zonal_fingerprint(project: Project, zone: str) -> str:
     return fingerprint([zone, own.attributes, own.writes])
 
 
-def zone_id(zone: str) -> int:
-    """What operations on a zone's settings have for a targetId."""
-    return int.from_bytes(base64.urlsafe_b64decode(fingerprint(zone)), "big") >> 1
+def labels_fingerprint(instance: Instance) -> str:
+    return fingerprint(instance.labels)
+
+
+def tags_fingerprint(instance: Instance) -> str:
+    return fingerprint(instance.tags)
+
+
+def resource_id(name: str) -> int:
+    """A number for what has none of its own; the same at each start."""
+    return int.from_bytes(base64.urlsafe_b64decode(fingerprint(name)), "big") >> 1
 
 
 def fingerprint(content: Any) -> str:
@@ -151,31 +228,38 @@ def fingerprint(content: Any) -> str:
     return base64.urlsafe_b64encode(digest.digest()).decode()
 
 
+def _disk_type(disk: Disk) -> str:
+    """`pd-balanced` for what the metadata server calls PERSISTENT-BALANCED."""
+    if disk.type == "PERSISTENT":
+        return "pd-standard"
+    return disk.type.lower().replace("persistent-", "pd-")
+
+
 def _tags(instance: Instance) -> dict[str, Any]:
-    tags = instance.get("instance/tags") or []
-    shown: dict[str, Any] = {"fingerprint": fingerprint(tags)}
-    return {"items": list(tags), **shown} if tags else shown
+    tags = instance.tags
+    return {**({"items": tags} if tags else {}), "fingerprint": tags_fingerprint(instance)}
 
 
 def _network_interface(instance: Instance, number: int, interface: NetworkInterface) -> dict[str, Any]:
     project_url = f"{SERVICE_URL}/projects/{instance.project.name}"
-    region = instance.zone.rpartition("-")[0]
+    external_ip = instance.external_ip(number)
     shown: dict[str, Any] = {
         "kind": "compute#networkInterface",
         "network": f"{project_url}/global/networks/{interface.network}",
-        "subnetwork": f"{project_url}/regions/{region}/subnetworks/{interface.subnetwork}",
+        "subnetwork": f"{project_url}/regions/{region_of(instance.zone)}/subnetworks/{interface.subnetwork}",
         "networkIP": interface.ip,
         "name": f"nic{number}",
-        "fingerprint": fingerprint([interface.ip, interface.external_ip]),
+        "fingerprint": fingerprint([interface.ip, external_ip]),
         "stackType": "IPV4_ONLY",
     }
     if interface.external_ip:
+        # The configuration stays when a stopped VM has lost its ephemeral address.
         shown["accessConfigs"] = [
             {
                 "kind": "compute#accessConfig",
                 "type": "ONE_TO_ONE_NAT",
                 "name": "External NAT",
-                "natIP": interface.external_ip,
+                **({"natIP": external_ip} if external_ip else {}),
                 "networkTier": "PREMIUM",
             }
         ]
@@ -183,20 +267,19 @@ def _network_interface(instance: Instance, number: int, interface: NetworkInterf
 
 
 def _disk(zone: str, spec: InstanceSpec, index: int, disk: Disk) -> dict[str, Any]:
-    is_local = disk.type.startswith("LOCAL-SSD")
     shown: dict[str, Any] = {
         "kind": "compute#attachedDisk",
-        "type": "SCRATCH" if is_local else "PERSISTENT",
+        "type": "SCRATCH" if disk.is_local else "PERSISTENT",
         "mode": disk.mode,
         "deviceName": disk.device_name,
         "index": index,
         "boot": disk.boot,
-        "autoDelete": disk.boot or is_local,
+        "autoDelete": disk.boot or disk.is_local,
         "interface": disk.interface,
         "diskSizeGb": str(disk.size_gb),
     }
-    if not is_local:
-        shown["source"] = f"{zone}/disks/{spec.name if disk.boot else disk.device_name}"
+    if not disk.is_local:
+        shown["source"] = f"{zone}/disks/{disk_name(spec, disk)}"
     return shown
 
 
@@ -209,6 +292,14 @@ def _resource_status(instance: Instance) -> dict[str, Any]:
     dns = instance.effective_attribute("vmdnssetting") or instance.effective_attribute("VmDnsSetting")
     effective["vmDnsSettingMetadataValue"] = dns or "ZonalOnly"
     shown: dict[str, Any] = {"scheduling": {}, "effectiveInstanceMetadata": effective}
+    stop_state = instance.get(f"{SHUTDOWN_DETAILS}/stop-state")
+    if stop_state in ("PENDING_STOP", "STOPPING"):
+        shown["shutdownDetails"] = {
+            "maxDuration": {"seconds": str(instance.get(f"{SHUTDOWN_DETAILS}/max-duration"))},
+            "requestTimestamp": instance.get(f"{SHUTDOWN_DETAILS}/request-timestamp"),
+            "stopState": stop_state,
+            "targetState": instance.get(f"{SHUTDOWN_DETAILS}/target-state"),
+        }
     window = instance.upcoming_maintenance
     if window is not None:
         shown["upcomingMaintenance"] = window.to_api()

@@ -19,6 +19,7 @@ import itertools
 from collections.abc import Mapping
 from typing import Any, Callable, Union
 
+from . import scheduling
 from .clock import Timer
 from .state import MIGRATE, NO_EVENT, TERMINATE, Instance, Playing
 from .upcoming import UpcomingMaintenance
@@ -149,6 +150,23 @@ def simulate_maintenance(instance: Instance) -> Run:
     return start(instance, name, {"restart": instance.scheduling.automatic_restart})
 
 
+def stop(instance: Instance, *, graceful: bool = True, target: str = "STOPPED") -> Run:
+    """What `instances.stop` does, and `delete` (`target` DELETED) before the VM is gone.
+
+    A stop that is under way goes on; without `graceful` it does not wait for the guest any longer.
+    """
+    for run in list(instance.runs.values()):
+        if run.signal == "stop" and isinstance(run, Run):
+            if graceful or instance.status != "PENDING_STOP":
+                return run
+            run.end()
+    options = SCENARIOS["stop"].options(instance)
+    if not graceful:
+        options["graceful"] = 0.0
+    steps = SCENARIOS["stop"].steps(instance, options)
+    return _play(instance, "stop" if target == "STOPPED" else "delete", "stop", steps, options)
+
+
 def perform_maintenance(instance: Instance) -> Run:
     """What `instances.performMaintenance` does: begin the announced maintenance now instead of in its window."""
     window = performable_window(instance)
@@ -184,9 +202,12 @@ def cancel(run: Playing) -> None:
         instance.start()
         return
     with instance.changing():
+        if run.signal in ("preempted", "stop"):
+            instance.status = "RUNNING"
         if run.signal == "preempted":
             instance.preempted = False
-            instance.status = "RUNNING"
+        if run.signal == "stop":
+            instance.show_shutdown("UNSPECIFIED")
         if run.signal == "window":
             instance.upcoming_maintenance = None
         if run.signal in ("event", "window"):
@@ -296,6 +317,20 @@ def _preempt(run: Run) -> None:
     run.instance.project.system_event(run.instance, "preempted")
 
 
+def _target(run: Run) -> str:
+    return "DELETED" if run.name == "delete" else "STOPPED"
+
+
+def _announce_stop(run: Run) -> None:
+    run.instance.status = "PENDING_STOP"
+    run.instance.show_shutdown("PENDING_STOP", target=_target(run), seconds=run.seconds("graceful"))
+
+
+def _shut_down(run: Run) -> None:
+    run.instance.status = "STOPPING"
+    run.instance.show_shutdown("STOPPING", target=_target(run), seconds=run.seconds("graceful"))
+
+
 def _announce_window(run: Run) -> None:
     clock = run.instance.clock
     # Whole seconds, as they are shown to the guest, and never earlier than was said.
@@ -374,6 +409,11 @@ def _outage(options: Mapping[str, Option], last_moment: Callable[[Run], None]) -
     return (Step("power off", act, "down"), Step("boot", _boot))
 
 
+def _stop(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
+    announcement = (Step("announce the stop", _announce_stop, "graceful"),) if options["graceful"] else ()
+    return (*announcement, Step("shut down", _shut_down, "shutdown"), Step("power off", _power_off))
+
+
 def _event_in_window(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
     if instance.scheduling.on_host_maintenance == "MIGRATE":
         _unused, *rest = _migration(instance, options)
@@ -416,6 +456,13 @@ def _preemption_options(instance: Instance) -> dict[str, Option]:
     return {**_termination_options(instance), "notice": instance.project.fleet.notice.preempt}
 
 
+def _stop_options(instance: Instance) -> dict[str, Option]:
+    return {
+        "graceful": scheduling.graceful_shutdown(instance.more_scheduling),
+        "shutdown": instance.project.fleet.durations.shutdown,
+    }
+
+
 def _window_options(instance: Instance) -> dict[str, Option]:
     durations = instance.project.fleet.durations
     migrates = instance.scheduling.on_host_maintenance == "MIGRATE"
@@ -451,6 +498,12 @@ SCENARIOS: Mapping[str, Scenario] = {
         "preempted",
         _preemption_options,
         _preemption,
+    ),
+    "stop": Scenario(
+        "stop-state is PENDING_STOP for `graceful` seconds, STOPPING for `shutdown` seconds, then the VM is off",
+        "stop",
+        _stop_options,
+        _stop,
     ),
     "window-announced": Scenario(
         "upcoming-maintenance names a window; in it the VM migrates or stops, by its policy",

@@ -7,6 +7,7 @@ https://cloud.google.com/compute/docs/reference/rest/v1/instances/setScheduling
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,6 +28,8 @@ _DEFAULTS: Mapping[str, Any] = {
     "onHostMaintenance": "MIGRATE",
     "provisioningModel": "STANDARD",
 }
+# Seconds: https://cloud.google.com/compute/docs/instances/graceful-shutdown-overview
+_GRACEFUL_DEFAULT, _GRACEFUL_MOST = 600, 3600
 _OTHERS = {
     "availabilityDomain",
     "gracefulShutdown",
@@ -75,10 +78,30 @@ def merged(
     return wanted
 
 
+def graceful_shutdown(current: Mapping[str, Any]) -> float:
+    """Seconds that a guest is left running when its stop is asked for; 0 where that is not enabled."""
+    wanted = current.get("gracefulShutdown")
+    if not isinstance(wanted, Mapping) or wanted.get("enabled") is not True:
+        return 0.0
+    return float((wanted.get("maxDuration") or {}).get("seconds", _GRACEFUL_DEFAULT))
+
+
+def _check_graceful_shutdown(value: Any) -> None:
+    field = "scheduling.gracefulShutdown"
+    if not isinstance(value, Mapping) or not isinstance(value.get("enabled", False), bool):
+        raise invalid(field, str(value), "Must be an object with enabled and maxDuration.")
+    duration = value.get("maxDuration") or {}
+    seconds = duration.get("seconds", _GRACEFUL_DEFAULT) if isinstance(duration, Mapping) else duration
+    if not re.fullmatch(r"[0-9]{1,4}", str(seconds)) or not 1 <= int(seconds) <= _GRACEFUL_MOST:
+        raise invalid(f"{field}.maxDuration", str(duration), "Must be 1 second to 1 hour.")
+
+
 def _check(field: str, value: Any) -> None:
     if field not in _CHOICES and field not in _OTHERS:
         why = f"Invalid JSON payload received. Unknown name '{field}' at 'scheduling': Cannot find field."
         raise ApiError(400, "invalid", why)
+    if field == "gracefulShutdown" and value is not None:
+        _check_graceful_shutdown(value)
     choices = _CHOICES.get(field)
     # 1 == True, but is no boolean of JSON.
     if choices and value is not None and not any(value == each and type(value) is type(each) for each in choices):

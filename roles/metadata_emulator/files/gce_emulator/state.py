@@ -16,7 +16,9 @@ What the platform does by itself over time (a maintenance event, a preemption) i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import math
 import secrets
 import time
 import uuid
@@ -24,12 +26,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Callable, Protocol
 
 from . import default_tree, tree
+from .addresses import EPHEMERAL, ExternalAddresses
 from .clock import Clock
 from .faults import Faults
-from .fleet import Fleet, InstanceSpec, Scheduling
+from .fleet import Disk, Fleet, InstanceSpec, Scheduling
 from .guest_attributes import Budget
 from .journal import Journal
 from .propagation import CustomMetadata
+from .serial_console import SerialOutput
 from .upcoming import UpcomingMaintenance
 
 MAINTENANCE_EVENT = "instance/maintenance-event"
@@ -39,6 +43,8 @@ DRIFT_TOKEN = "instance/virtual-clock/drift-token"
 ATTRIBUTES = "instance/attributes"
 GUEST_ATTRIBUTES = "instance/guest-attributes"
 PROJECT_ATTRIBUTES = "project/attributes"
+SHUTDOWN_DETAILS = "instance/shutdown-details"
+TAGS = "instance/tags"
 
 MIGRATE, TERMINATE, NO_EVENT = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"
 
@@ -48,7 +54,7 @@ class BadValue(Exception):
 
 
 class Project:
-    """`Project(fleet, clock)`; `instances` by name, in the order of the fleet file."""
+    """`Project(fleet, clock)`; `instances` by name, in the order of the fleet file, without those that were deleted."""
 
     def __init__(self, fleet: Fleet, clock: Clock) -> None:
         self.fleet = fleet
@@ -67,7 +73,15 @@ class Project:
         self._zonal_attributes: dict[str, Mapping[str, str]] = dict(fleet.zonal_attributes)
         self._zonal_metadata: dict[str, CustomMetadata] = {}
         self._views: dict[str, tree.Directory] = {}
-        self.instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
+        self.external_addresses = ExternalAddresses(
+            interface.external_ip
+            for spec in fleet.instances
+            for interface in spec.network_interfaces
+            if interface.external_ip not in (None, EPHEMERAL)
+        )
+        # Those of the fleet file, and those of them that are not deleted.
+        self._all_instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
+        self.instances = dict(self._all_instances)
         self._zones = sorted({spec.zone for spec in fleet.instances})
 
     def on_system_event(self, listener: Callable[[Instance, str], None]) -> None:
@@ -79,7 +93,7 @@ class Project:
             listener(instance, event)
 
     def zones(self) -> list[str]:
-        """Zones that have an instance, sorted."""
+        """Zones of the fleet file's instances, sorted."""
         return list(self._zones)
 
     def in_zone(self, zone: str) -> list[Instance]:
@@ -92,6 +106,22 @@ class Project:
         if instance is None and name_or_id.isdigit():
             instance = next((each for each in self.instances.values() if str(each.id) == name_or_id), None)
         return instance if instance is not None and instance.zone == zone else None
+
+    def delete(self, instance: Instance) -> None:
+        """Have it go, and its metadata server with it, until everything is reset."""
+        for run in list(instance.runs.values()):
+            run.end()
+        self.instances.pop(instance.name, None)
+        instance.vanish()
+
+    def disks(self) -> list[AttachedDisk]:
+        """The persistent disks, in the order of the fleet file. Only the boot disk goes with a deleted VM."""
+        return [
+            AttachedDisk(instance, disk)
+            for instance in self._all_instances.values()
+            for disk in instance.spec.disks
+            if not disk.is_local and (instance.exists or not disk.boot)
+        ]
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -132,6 +162,8 @@ class Project:
         self.tree.entries = default_tree.project(self.fleet).entries
         self._zonal_attributes = dict(self.fleet.zonal_attributes)
         self._refresh_views()
+        self.external_addresses.reset()
+        self.instances = dict(self._all_instances)
         for instance in self.instances.values():
             instance.reset()
 
@@ -184,6 +216,25 @@ class Project:
             instance._changed(path)
 
 
+@dataclasses.dataclass(frozen=True)
+class AttachedDisk:
+    """A persistent disk, and the instance that it was made with."""
+
+    instance: Instance
+    disk: Disk
+
+    @property
+    def name(self) -> str:
+        return disk_name(self.instance.spec, self.disk)
+
+
+def disk_name(spec: InstanceSpec, disk: Disk) -> str:
+    """Unique in its zone, where a device name is so on its VM only."""
+    if disk.boot:
+        return spec.name
+    return disk.device_name if disk.device_name.startswith(f"{spec.name}-") else f"{spec.name}-{disk.device_name}"
+
+
 class Playing(Protocol):
     """What the platform is doing to an instance: a scenario that runs, as far as the state has to know it."""
 
@@ -203,9 +254,9 @@ class Playing(Protocol):
 class Instance:
     """One VM.
 
-    `status` is RUNNING, STOPPING or TERMINATED (a subset of the API's). `asked_directly` says whether the
+    `status` is RUNNING, PENDING_STOP, STOPPING or TERMINATED (a subset of the API's). `asked_directly` says whether the
     guest has queried `instance/maintenance-event` itself since its last event; only then is it given the notice of a
-    migration.
+    migration. `exists` is False once it is deleted.
     """
 
     def __init__(self, project: Project, spec: InstanceSpec) -> None:
@@ -218,8 +269,10 @@ class Instance:
         self.status = "RUNNING"
         self.boot_count = 1
         self.boot_id = str(uuid.uuid4())
+        self.exists = True
         self.asked_directly = False
-        self.root = default_tree.instance(spec, project.fleet, project.view(spec.zone))
+        self.labels = dict(spec.labels)
+        self.root = default_tree.instance(spec, project.fleet, project.view(spec.zone), self._external_ips())
         self.metadata = CustomMetadata(project.clock, self._seen_attributes, self._show_attributes)
         # Fields of the API's Scheduling that a guest does not see.
         self.more_scheduling = _more_scheduling(spec)
@@ -230,6 +283,7 @@ class Instance:
         # What the platform is doing to it, by the run's id.
         self.runs: dict[str, Playing] = {}
         self._batch: dict[str, None] | None = None
+        self._serial: dict[int, SerialOutput] = {}
 
     # What it is
 
@@ -263,6 +317,29 @@ class Instance:
             self.set("instance/scheduling/on-host-maintenance", more.pop("onHostMaintenance"))
             self.set("instance/scheduling/preemptible", more.pop("preemptible"))
         self.more_scheduling = more
+
+    @property
+    def tags(self) -> list[str]:
+        """A copy of its network tags."""
+        tags = self.get(TAGS)
+        return list(tags) if isinstance(tags, list) else []
+
+    @tags.setter
+    def tags(self, tags: list[str]) -> None:
+        self.set(TAGS, tags)
+
+    def external_ip(self, interface: int) -> str | None:
+        """The external address that an interface has now."""
+        address = self.get(_external_ip_path(interface))
+        return None if address is None else str(address)
+
+    def serial(self, port: int) -> SerialOutput:
+        """The output of a serial port; what the emulator has to say is in that of the first."""
+        if port not in self._serial:
+            self._serial[port] = SerialOutput()
+            if port == 1:
+                self._log(f"boot 1 at {self.created:%Y-%m-%dT%H:%M:%SZ}")
+        return self._serial[port]
 
     @property
     def attributes(self) -> dict[str, str]:
@@ -329,12 +406,18 @@ class Instance:
     @property
     def is_up(self) -> bool:
         """Whether its metadata server answers."""
-        return self.status in ("RUNNING", "STOPPING")
+        return self.status in ("RUNNING", "PENDING_STOP", "STOPPING")
 
     def stop(self) -> None:
-        """Power off at once: TERMINATED, and the metadata server is gone."""
+        """Power off at once: TERMINATED, the metadata server is gone, and so are ephemeral addresses."""
         self.status = "TERMINATED"
         self.stopped = self.clock.now()
+        self._log(f"power off at {self.stopped:%Y-%m-%dT%H:%M:%SZ}")
+        for number in self._ephemeral_interfaces():
+            address = self.external_ip(number)
+            if address is not None:
+                self.project.external_addresses.give_back(address)
+                self.remove(_external_ip_path(number))
         self._power_changed()
 
     def start(self) -> None:
@@ -342,26 +425,80 @@ class Instance:
         with self.changing():
             self.status = "RUNNING"
             self.started = self.clock.now()
-            self.boot_count += 1
-            self.boot_id = str(uuid.uuid4())
+            self._boot()
             self.maintenance_event = NO_EVENT
             self.preempted = False
             self.upcoming_maintenance = None
+            self.show_shutdown("UNSPECIFIED")
             self.asked_directly = False
+            for number in self._ephemeral_interfaces():
+                if self.external_ip(number) is None:
+                    self.set(_external_ip_path(number), self.project.external_addresses.take())
         self._power_changed()
+
+    def reboot(self) -> None:
+        """Press the reset button: the guest boots at once, and what is announced stays announced."""
+        self._boot()
+        self._power_changed()
+
+    def vanish(self) -> None:
+        """Be deleted."""
+        if self.is_up:
+            self.stop()
+        self.exists = False
+        self._power_changed()
+
+    def _boot(self) -> None:
+        self.boot_count += 1
+        self.boot_id = str(uuid.uuid4())
+        self._log(f"boot {self.boot_count} at {self.clock.now():%Y-%m-%dT%H:%M:%SZ}")
+
+    def _log(self, event: str) -> None:
+        self.serial(1).write(f"{self.name}: {event}\n")
+
+    def _ephemeral_interfaces(self) -> list[int]:
+        interfaces = self.spec.network_interfaces
+        return [number for number, each in enumerate(interfaces) if each.external_ip == EPHEMERAL]
+
+    def _external_ips(self) -> list[str | None]:
+        """With new ephemeral addresses."""
+        take = self.project.external_addresses.take
+        return [take() if each.external_ip == EPHEMERAL else each.external_ip for each in self.spec.network_interfaces]
+
+    def show_shutdown(self, state: str, *, target: str = "", seconds: float = 0.0) -> None:
+        """Tell the guest of a stop that was asked for, or that there is none (UNSPECIFIED), where it can be told.
+
+        `seconds` are platform seconds that the guest has until it is shut down.
+        """
+        if tree.find(self.root, SHUTDOWN_DETAILS) is None:
+            return
+        is_idle = state == "UNSPECIFIED"
+        real_seconds = math.ceil(self.clock.real_seconds(seconds))
+        details = {
+            "max-duration": str(real_seconds),
+            "request-timestamp": "" if is_idle else f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}",
+            "stop-state": state,
+            "target-state": target,
+        }
+        with self.changing():
+            for name, value in details.items():
+                self.set(f"{SHUTDOWN_DETAILS}/{name}", value)
 
     def reset(self) -> None:
         """As the fleet file says it; whoever waits for what changes by that hears of it."""
         for run in list(self.runs.values()):
             run.end()
-        was_up = self.is_up
+        was_up = self.is_up and self.exists
+        self.exists = True
+        self.labels = dict(self.spec.labels)
+        self._serial.clear()
         self.status, self.boot_count, self.boot_id = "RUNNING", 1, str(uuid.uuid4())
         self.asked_directly = False
         self.guest_attribute_queries = Budget(time.monotonic)
         self.metadata.settle()
         self.more_scheduling = _more_scheduling(self.spec)
         view = self.project.view(self.zone)
-        self.root.entries = default_tree.instance(self.spec, self.project.fleet, view).entries
+        self.root.entries = default_tree.instance(self.spec, self.project.fleet, view, self._external_ips()).entries
         if not was_up:
             self._power_changed()
         self._changed("")
@@ -446,6 +583,10 @@ class Instance:
     def _power_changed(self) -> None:
         for listener in self._power_listeners:
             listener()
+
+
+def _external_ip_path(interface: int) -> str:
+    return f"instance/network-interfaces/{interface}/access-configs/0/external-ip"
 
 
 def _more_scheduling(spec: InstanceSpec) -> dict[str, Any]:

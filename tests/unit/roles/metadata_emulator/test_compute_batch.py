@@ -61,7 +61,7 @@ async def batch(api: ComputeApi, *parts: str, **options: Any) -> list[tuple[str 
     replies = []
     for each in message.iter_parts():
         assert each.get_content_type() == "application/http"
-        head, _unused, document = each.get_payload().partition("\r\n\r\n")
+        head, _unused, document = str(each.get_payload()).partition("\r\n\r\n")
         replies.append((each["Content-ID"], int(head.split()[1]), json.loads(document)))
     return replies
 

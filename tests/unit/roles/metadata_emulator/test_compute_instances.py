@@ -58,7 +58,7 @@ async def test_instance_has_the_shape_of_the_real_one(api: ComputeApi) -> None:
     assert web["labels"] == {"owner": "ops"}
     assert web["metadata"]["items"] == [{"key": "enable-oslogin", "value": "no"}]
     assert re.fullmatch(r"[\w-]{11}=", web["metadata"]["fingerprint"])
-    assert web["networkInterfaces"][0]["networkIP"] == "10.128.0.2"
+    assert web["networkInterfaces"][0]["networkIP"] == "10.142.0.2"
     assert web["disks"][0]["source"] == f"{zone}/disks/web-1"
     assert web["scheduling"] == {
         "onHostMaintenance": "MIGRATE",

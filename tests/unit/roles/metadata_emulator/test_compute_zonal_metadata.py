@@ -40,7 +40,7 @@ async def patch(api: ComputeApi, body: Any, **query: str) -> tuple[int, Any]:
 async def items(api: ComputeApi) -> Any:
     status, settings = await api.get(SETTINGS)
     assert status == 200
-    return settings["metadata"].get("items")
+    return settings.get("metadata", {}).get("items")
 
 
 def items_body(**values: str) -> dict[str, Any]:
@@ -55,10 +55,12 @@ async def test_the_fleet_file_sets_it(api: ComputeApi) -> None:
     assert settings["zone"] == f"{SERVICE}projects/emulated-project/zones/us-central1-a"
 
 
-async def test_a_zone_without_any_has_no_items(api: ComputeApi) -> None:
+async def test_a_zone_without_any_has_no_metadata(api: ComputeApi) -> None:
+    """gcloud fails on `metadata` that has no `items`."""
     status, settings = await api.get("zones/europe-west1-b/instanceSettings")
     assert status == 200
-    assert "items" not in settings["metadata"]
+    assert "metadata" not in settings
+    assert settings["fingerprint"]
 
 
 async def test_guests_see_it_before_the_projects(api: ComputeApi) -> None:

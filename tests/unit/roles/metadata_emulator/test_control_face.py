@@ -17,6 +17,7 @@ SCENARIOS = [
     "host-termination",
     "gpu-termination",
     "preemption",
+    "stop",
     "window-announced",
     "window-moved",
     "window-cancelled",

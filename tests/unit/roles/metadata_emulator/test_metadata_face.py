@@ -270,6 +270,18 @@ def test_tokens(web: str) -> None:
     assert ask(web, f"{path}?scopes=https://a").json["access_token"] != token["access_token"]
 
 
+def test_a_token_as_text_has_a_line_for_each_field(web: str) -> None:
+    path = "instance/service-accounts/default/token"
+    token = ask(web, path).json["access_token"]
+    reply = ask(web, f"{path}?alt=text")
+    assert reply.header("Content-Type") == "application/text"
+    first, second, third = reply.text.splitlines()
+    assert (first, second.split()[0], third) == (f"access_token {token}", "expires_in", "token_type Bearer")
+    assert reply.text.endswith("\n")
+    assert ask(web, f"{path}?alt=json").json["access_token"] == token
+    assert ask(web, f"{path}?alt=xml").status == 400
+
+
 def test_identity_is_a_shaped_jwt(emulator: EmulatorProcess, web: str) -> None:
     path = "instance/service-accounts/default/identity"
     assert ask(web, path).status == 400

@@ -403,3 +403,76 @@ async def test_a_termination_leaves_the_drift_token(one: Callable[..., Instance]
     scenarios.start(instance, "host-termination")
     manual_time.advance(DAY)
     assert instance.get(DRIFT_TOKEN) == "0"
+
+
+def stop_state(instance: Instance) -> Any:
+    return instance.get("instance/shutdown-details/stop-state")
+
+
+async def test_a_stop_shuts_the_guest_down_and_powers_off(
+    one: Callable[..., Instance], manual_time: ManualTime
+) -> None:
+    instance = one()
+    run = scenarios.stop(instance)
+    assert (instance.status, stop_state(instance), instance.is_up) == ("STOPPING", "STOPPING", True)
+    manual_time.advance(19.9)
+    assert instance.status == "STOPPING"
+    manual_time.advance(0.2)
+    assert (instance.status, instance.is_up, run.done.done()) == ("TERMINATED", False, True)
+    instance.start()
+    assert (instance.status, instance.boot_count, stop_state(instance)) == ("RUNNING", 2, "UNSPECIFIED")
+
+
+async def test_a_graceful_stop_leaves_the_guest_running_for_as_long(
+    one: Callable[..., Instance], manual_time: ManualTime
+) -> None:
+    instance = one(speed=10)
+    instance.more_scheduling["gracefulShutdown"] = {"enabled": True, "maxDuration": {"seconds": "300"}}
+    scenarios.stop(instance)
+    details = "instance/shutdown-details"
+    assert (instance.status, stop_state(instance)) == ("PENDING_STOP", "PENDING_STOP")
+    assert instance.get(f"{details}/max-duration") == "30"
+    assert instance.get(f"{details}/target-state") == "STOPPED"
+    assert instance.get(f"{details}/request-timestamp").endswith("Z")
+    manual_time.advance(29.9)
+    assert instance.status == "PENDING_STOP"
+    manual_time.advance(0.2)
+    assert (instance.status, stop_state(instance)) == ("STOPPING", "STOPPING")
+    manual_time.advance(2.1)
+    assert instance.status == "TERMINATED"
+
+
+async def test_a_second_stop_can_end_the_waiting_for_the_guest(
+    one: Callable[..., Instance], manual_time: ManualTime
+) -> None:
+    instance = one()
+    instance.more_scheduling["gracefulShutdown"] = {"enabled": True}
+    first = scenarios.stop(instance)
+    assert scenarios.stop(instance) is first
+    scenarios.stop(instance, graceful=False)
+    assert (instance.status, first.done.done()) == ("STOPPING", True)
+    manual_time.advance(20.1)
+    assert instance.status == "TERMINATED"
+
+
+async def test_a_stop_that_is_taken_back_leaves_the_vm_running(one: Callable[..., Instance]) -> None:
+    instance = one()
+    scenarios.cancel(scenarios.start(instance, "stop", {"graceful": 60}))
+    assert (instance.status, stop_state(instance), instance.boot_count) == ("RUNNING", "UNSPECIFIED", 1)
+
+
+async def test_a_vm_without_shutdown_details_is_not_given_them(one: Callable[..., Instance]) -> None:
+    instance = one()
+    instance.remove("instance/shutdown-details")
+    scenarios.start(instance, "stop", {"graceful": 60})
+    assert stop_state(instance) is None
+
+
+async def test_a_stop_ends_what_else_is_going_on(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+    instance = one(GPU)
+    scenarios.start(instance, "host-termination")
+    scenarios.stop(instance)
+    manual_time.advance(20.1)
+    assert (instance.status, instance.runs) == ("TERMINATED", {})
+    instance.start()
+    assert instance.maintenance_event == "NONE"
