@@ -11,29 +11,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ._machine_families import DISPLAY_CLASS, GOOGLE, NVIDIA, TPU_DEVICES
+
 _PCI_DEVICES = "sys/bus/pci/devices"
-_NVIDIA = "0x10de"
-_DISPLAY_CLASS = "0x03"
-_GOOGLE = "0x1ae0"
-# TPU v2 and v3, v4 lite, v4, v5p, v5e, v6e: https://github.com/jax-ml/jax/blob/main/jax/_src/hardware_utils.py
-_TPUS = ("0x0027", "0x0056", "0x005e", "0x0062", "0x0063", "0x006f")
 
 # Made by the kernel's drivers for attestation, in guests only.
 _CONFIDENTIAL_DEVICES = ("dev/sev-guest", "dev/tdx_guest")
+
+
+def seen(root: Path = Path("/")) -> dict[str, bool | None]:
+    """All of it, as `traits_of` takes it."""
+    return {"gpu": has_gpu(root), "tpu": has_tpu(root), "confidential_vm": is_confidential(root)}
 
 
 def has_gpu(root: Path) -> bool | None:
     devices = _pci_devices(root)
     if devices is None:
         return None
-    return any(vendor == _NVIDIA and kind.startswith(_DISPLAY_CLASS) for vendor, device, kind in devices)
+    return any(vendor == NVIDIA and kind.startswith(DISPLAY_CLASS) for vendor, device, kind in devices)
 
 
 def has_tpu(root: Path) -> bool | None:
     devices = _pci_devices(root)
     if devices is None:
         return None
-    return any(vendor == _GOOGLE and device in _TPUS for vendor, device, kind in devices)
+    return any(vendor == GOOGLE and device in TPU_DEVICES for vendor, device, kind in devices)
 
 
 def is_confidential(root: Path) -> bool | None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM's maintenance signals mean: events, notice, windows, and which events can ever reach this VM.
+"""What a VM's maintenance signals mean: events, notice, and windows.
 
 Pure functions and dataclasses over values that somebody else fetched. Standard library only.
 
@@ -51,13 +51,6 @@ EVENT_OF_VALUE: Mapping[str, str] = {
     # Only in old material; the VM is stopped all the same.
     "SHUTDOWN_ON_HOST_MAINTENANCE": TERMINATE,
 }
-
-# https://cloud.google.com/compute/docs/instances/live-migration-process#limitations
-_GPU_FAMILIES = ("a2", "a3", "a4", "a4x", "g2", "g4")
-_TPU_FAMILIES = ("ct3", "ct3p", "ct4p", "ct5l", "ct5lp", "ct6e")
-_STORAGE_FAMILIES = ("z3",)
-# https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
-_FAMILIES_WITH_WINDOWS = ("c3", "c3d", "z3", "x4", "a3", "a4", "a4x", *_TPU_FAMILIES)
 
 # RFC 3339 and its relatives: a blank for the T, no seconds, a fraction of any length, an offset without its colon or
 # its minutes, or none at all, which is UTC like all times of Compute Engine's.
@@ -176,118 +169,6 @@ def format_time(epoch: float | None) -> str | None:
     if epoch is None:
         return None
     return datetime.fromtimestamp(epoch, timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class Applicability:
-    """Whether an event can ever reach this VM (None: cannot be known from inside), and why."""
-
-    possible: bool | None
-    reason: str
-
-
-@dataclass(frozen=True)
-class Traits:
-    """What else a VM is that bears on its maintenance; None is what cannot be known from inside."""
-
-    gpu: bool | None = None
-    tpu: bool | None = None
-    bare_metal: bool | None = None
-    z3: bool | None = None
-    spot: bool | None = None
-    confidential_vm: bool | None = None
-    # Nothing inside a VM tells that it has its host to itself.
-    sole_tenant: bool | None = None
-
-
-def traits_of(
-    machine_type: str,
-    preemptible: str,
-    *,
-    gpu: bool | None = None,
-    tpu: bool | None = None,
-    confidential_vm: bool | None = None,
-) -> Traits:
-    """The traits of a VM by its machine type, and by what somebody saw of its hardware."""
-    name = _machine_type_name(machine_type)
-    family = name.split("-", 1)[0]
-    return Traits(
-        gpu=True if family in _GPU_FAMILIES else gpu,
-        tpu=True if family in _TPU_FAMILIES else tpu,
-        bare_metal=name.endswith("-metal") if name else None,
-        z3=family in _STORAGE_FAMILIES if name else None,
-        spot=preemptible.strip().upper() == "TRUE",
-        confidential_vm=confidential_vm,
-    )
-
-
-def applicability(
-    machine_type: str, on_host_maintenance: str, preemptible: str, traits: Traits | None = None
-) -> dict[str, Applicability]:
-    """For each event, whether it can reach a VM with these values of the metadata server, and why.
-
-    `machine_type` may be the full resource name. What is not visible from inside (GPUs attached to an N1 where nobody
-    looked at the hardware, Confidential VM) makes an answer None rather than a guess.
-    """
-    name = _machine_type_name(machine_type)
-    traits = traits or traits_of(machine_type, preemptible)
-    policy = on_host_maintenance.strip().upper()
-    return {
-        MIGRATE: _migrate_applicability(name, policy, traits),
-        TERMINATE: _terminate_applicability(name, policy, traits),
-        PREEMPT: Applicability(traits.spot, f"preemptible is {'TRUE' if traits.spot else 'FALSE'}"),
-        WINDOW: _window_applicability(name, traits),
-    }
-
-
-def _migrate_applicability(name: str, policy: str, traits: Traits) -> Applicability:
-    if traits.spot:
-        return Applicability(False, "preemptible and Spot VMs are not migrated")
-    obstacle = _obstacle(name, traits)
-    if obstacle:
-        return Applicability(False, f"{obstacle} cannot be migrated")
-    if policy == "MIGRATE":
-        # Also for a Confidential VM: those that cannot be migrated are not given this policy.
-        return Applicability(True, "on-host-maintenance is MIGRATE; on a sole-tenant node it is not announced")
-    return Applicability(False, f"on-host-maintenance is {policy or 'not set'}")
-
-
-def _terminate_applicability(name: str, policy: str, traits: Traits) -> Applicability:
-    obstacle = _obstacle(name, traits)
-    if obstacle:
-        return Applicability(True, f"{obstacle} is stopped for host maintenance")
-    if policy == "MIGRATE" and not traits.spot:
-        return Applicability(False, "on-host-maintenance is MIGRATE")
-    if traits.confidential_vm:
-        # https://cloud.google.com/confidential-computing/confidential-vm/docs/troubleshoot-live-migration
-        return Applicability(None, "a Confidential VM is stopped; its technology decides whether there is a notice")
-    # Documented: the key is populated if the policy is MIGRATE or GPUs are attached.
-    if traits.gpu is None:
-        return Applicability(None, "the notice is given if GPUs are attached, which cannot be seen from inside")
-    return Applicability(None, "it is stopped for host maintenance, but without GPUs no notice is documented")
-
-
-def _window_applicability(name: str, traits: Traits) -> Applicability:
-    if traits.tpu or name.split("-", 1)[0] in _FAMILIES_WITH_WINDOWS:
-        return Applicability(True, f"windows are announced for {'TPUs' if traits.tpu else f'machine type {name}'}")
-    return Applicability(None, f"no windows are documented for machine type {name}")
-
-
-def _obstacle(name: str, traits: Traits) -> str:
-    """Why a VM cannot be migrated whatever its policy, as the beginning of a sentence; else empty."""
-    if traits.bare_metal:
-        return f"bare metal machine type {name}"
-    if traits.z3:
-        return f"Z3 machine type {name}"
-    if traits.tpu:
-        return f"machine type {name} with TPUs"
-    if traits.gpu:
-        return f"machine type {name} with GPUs"
-    return ""
-
-
-def _machine_type_name(machine_type: str) -> str:
-    return machine_type.rsplit("/", 1)[-1].strip().lower()
 
 
 def _window_fields(value: Any) -> dict[str, Any]:

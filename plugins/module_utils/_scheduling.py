@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._compute_errors import BadRequest
-from ._maintenance import MIGRATE, applicability, traits_of
+from ._reach import obstacle_to_migration, traits_of
 
 # The names of the options, and the API's for them.
 _FIELDS = {
@@ -104,8 +104,8 @@ def refusals(instance: Mapping[str, Any], plan: Plan) -> list[str]:
     after, found = plan.after, []
     if after["provisioning_model"] == "SPOT" and after["automatic_restart"]:
         found.append("A Spot VM is not restarted automatically. Set automatic_restart=false.")
-    reason = _obstacle_to_migration(instance, is_spot=after["provisioning_model"] == "SPOT")
-    if after["on_host_maintenance"] == "MIGRATE" and reason:
+    reason = _obstacle_to_migration(instance, plan)
+    if reason:
         found.append(f"{reason[:1].upper()}{reason[1:]}. Set on_host_maintenance=TERMINATE.")
     if after["instance_termination_action"] and not _takes_termination_action(after):
         found.append(
@@ -121,11 +121,17 @@ def refusals(instance: Mapping[str, Any], plan: Plan) -> list[str]:
     return found
 
 
-def _obstacle_to_migration(instance: Mapping[str, Any], *, is_spot: bool) -> str:
-    machine_type, preemptible = str(instance.get("machineType", "")), "TRUE" if is_spot else "FALSE"
+def _obstacle_to_migration(instance: Mapping[str, Any], plan: Plan) -> str:
+    """Why the instance is documented never to be migrated. What is not documented, the API decides."""
+    if plan.after["on_host_maintenance"] != "MIGRATE":
+        return ""
+    if not {"on_host_maintenance", "provisioning_model"}.intersection(plan.changed):
+        # It has this policy, whatever tables say.
+        return ""
+    machine_type = str(instance.get("machineType", ""))
+    preemptible = "TRUE" if plan.after["provisioning_model"] == "SPOT" else "FALSE"
     traits = traits_of(machine_type, preemptible, gpu=bool(instance.get("guestAccelerators")))
-    migration = applicability(machine_type, "MIGRATE", preemptible, traits)[MIGRATE]
-    return migration.reason if migration.possible is False else ""
+    return obstacle_to_migration(machine_type, traits)
 
 
 def _takes_termination_action(scheduling: Mapping[str, Any]) -> bool:

@@ -12,7 +12,8 @@ version_added: 0.1.0
 description:
   - Tells what the metadata server announces to the VM that this runs on, which are host maintenance, a preemption, or a
     maintenance window.
-  - Tells which of these events can ever reach the VM, and why not, or that it cannot be known from inside.
+  - Tells which of these events can ever reach the VM, and why not, or that it is not known. The VM's own policy comes
+    first, then what is documented of its machine type. What is announced can reach it.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -62,7 +63,7 @@ EXAMPLES = r"""
 
 - name: Say whether this VM has to be ready for live migrations
   ansible.builtin.debug:
-    msg: "{{ maintenance.reach.migrate.possible }}: {{ maintenance.reach.migrate.reason }}"
+    msg: "{{ 'no' if maintenance.reach.migrate.possible is false else 'yes' }}: {{ maintenance.reach.migrate.reason }}"
 
 - name: Look, without asking for a notice on behalf of somebody else
   gce.guest.maintenance_info:
@@ -71,19 +72,19 @@ EXAMPLES = r"""
 
 RETURN = r"""
 maintenance_event:
-  description: The value of V(instance/maintenance-event), as it is.
+  description: The value of V(instance/maintenance-event), as it is. V(null) if the server has none.
   returned: success
   type: str
   sample: NONE
 event:
   description:
     - What that value announces, which is V(migrate), V(terminate), or V(unknown) for a value that is not known.
-    - V(null) if it announces nothing.
+    - V(null) if it announces nothing, or if there is no value.
   returned: success
   type: str
   sample: migrate
 preempted:
-  description: Whether the VM is being preempted.
+  description: Whether the VM is being preempted. V(null) if the server does not say.
   returned: success
   type: bool
   sample: false
@@ -136,7 +137,9 @@ upcoming_maintenance:
   type: raw
   sample: "can_reschedule true\nmaintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
 scheduling:
-  description: The VM's availability policy, as far as the metadata server knows it.
+  description:
+    - The VM's availability policy. What the metadata server does not say is V(null), which is all of it in a pod on GKE
+      with Workload Identity Federation.
   returned: success
   type: dict
   contains:
@@ -156,12 +159,12 @@ scheduling:
       returned: success
       sample: false
 machine_type:
-  description: The name of the VM's machine type.
+  description: The name of the VM's machine type. V(null) if the metadata server does not say.
   returned: success
   type: str
   sample: n2-standard-4
 reach:
-  description: For each event, whether it can reach this VM at all.
+  description: For each event, whether it can reach this VM at all. The handler's status has the same.
   returned: success
   type: dict
   contains:
@@ -171,10 +174,11 @@ reach:
       returned: success
       contains: &reach
         possible:
-          description: V(yes), V(no), or V(unknown) if that cannot be known from inside.
-          type: str
+          description:
+            - Whether it can. V(null) if that is not known, so that C(possible is not false) is what to be ready for.
+          type: bool
           returned: success
-          sample: "yes"
+          sample: true
         reason:
           description: Why, in words.
           type: str
@@ -197,48 +201,44 @@ reach:
       contains: *reach
 traits:
   description:
-    - What RV(reach) was told by, next to the policy. Each is V(yes), V(no) or V(unknown).
+    - What RV(reach) was told by, next to the policy. Each is V(true), V(false), or V(null) if it is not known.
   returned: success
   type: dict
   contains:
     gpu:
       description: Whether it has GPUs.
-      type: str
+      type: bool
       returned: success
-      sample: "no"
+      sample: false
     tpu:
       description: Whether it has TPUs.
-      type: str
+      type: bool
       returned: success
-      sample: "no"
+      sample: false
     bare_metal:
       description: Whether it is a bare metal instance.
-      type: str
+      type: bool
       returned: success
-      sample: "no"
-    z3:
-      description: Whether its machine type is of the family Z3.
-      type: str
-      returned: success
-      sample: "no"
+      sample: false
     spot:
       description: Whether it is a Spot or preemptible VM.
-      type: str
+      type: bool
       returned: success
-      sample: "no"
+      sample: false
     confidential_vm:
       description: Whether it is a Confidential VM. What does not show that it is one may still be one.
-      type: str
+      type: bool
       returned: success
-      sample: unknown
+      sample: null
     sole_tenant:
-      description: Whether it is on a sole-tenant node, which is always V(unknown).
-      type: str
+      description: Whether it is on a sole-tenant node, which is always V(null).
+      type: bool
       returned: success
-      sample: unknown
+      sample: null
 """
 
 import dataclasses
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -247,15 +247,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils import _hardware
 from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
     MAINTENANCE_EVENT_KEY,
+    PREEMPT,
     UPCOMING_MAINTENANCE_KEY,
-    Traits,
+    WINDOW,
     UnreadableWindow,
-    applicability,
     event_of,
     format_time,
     is_preempted,
     parse_window,
-    traits_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound
 from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import typed
@@ -265,8 +264,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     failing,
     metadata_server,
 )
-
-WORDS = {True: "yes", False: "no", None: "unknown"}
+from ansible_collections.gce.guest.plugins.module_utils._reach import applicability, traits_of
 
 
 def main(root: Path = Path("/")) -> None:
@@ -278,30 +276,35 @@ def main(root: Path = Path("/")) -> None:
 
 
 def read(module: AnsibleModule, server: MetadataServer, root: Path) -> dict[str, Any]:
-    instance = server.get("instance/", recursive=True).value
-    event = str(instance.get("maintenanceEvent", "NONE"))
+    instance = mapping(server.get("instance/", recursive=True).value)
+    told = instance.get("maintenanceEvent")
     if module.params["arm_notice"]:
-        event = str(server.get(MAINTENANCE_EVENT_KEY).value)
-    upcoming = announcement(server)
-    window = None
+        told = value_of(server, MAINTENANCE_EVENT_KEY)
+    event = None if told is None else event_of(str(told), "unknown")
+    preempted = is_preempted(str(instance["preempted"])) if "preempted" in instance else None
+    upcoming, window, announced = value_of(server, UPCOMING_MAINTENANCE_KEY), None, {event}
     try:
         window = window_fields(upcoming)
+        announced |= {WINDOW} if window else set()
     except UnreadableWindow as error:
         module.warn(str(error))
+        announced.add(WINDOW)
+    if preempted:
+        announced.add(PREEMPT)
     return {
-        "maintenance_event": event,
-        "event": event_of(event, "unknown"),
-        "preempted": is_preempted(str(instance.get("preempted", ""))),
+        "maintenance_event": None if told is None else str(told),
+        "event": event,
+        "preempted": preempted,
         "window": window,
         "upcoming_maintenance": upcoming,
-        **policy(instance, root),
+        **policy(instance, root, {str(one) for one in announced}),
     }
 
 
-def announcement(server: MetadataServer) -> Any:
-    """What is said of a window, from the key itself: not every VM has it in its tree."""
+def value_of(server: MetadataServer, key: str) -> Any:
+    """The value of a key itself: not every VM has it in its tree. None where there is none."""
     try:
-        return server.get(UPCOMING_MAINTENANCE_KEY).value
+        return server.get(key).value
     except NotFound:
         return None
 
@@ -321,34 +324,28 @@ def window_fields(upcoming: Any) -> dict[str, Any] | None:
     }
 
 
-def policy(instance: dict[str, Any], root: Path) -> dict[str, Any]:
-    """What does not change while the VM runs."""
-    scheduling = instance.get("scheduling", {})
+def policy(instance: Mapping[str, Any], root: Path, announced: set[str]) -> dict[str, Any]:
+    """What does not change while the VM runs, but for what is learned of it by what is announced."""
+    scheduling = mapping(instance.get("scheduling"))
     machine_type = str(instance.get("machineType", "")).rpartition("/")[2]
-    preemptible = str(scheduling.get("preemptible", ""))
-    traits = traits_of(
-        machine_type,
-        preemptible,
-        gpu=_hardware.has_gpu(root),
-        tpu=_hardware.has_tpu(root),
-        confidential_vm=_hardware.is_confidential(root),
-    )
-    reach = applicability(machine_type, str(scheduling.get("onHostMaintenance", "")), preemptible, traits)
+    traits = traits_of(machine_type, str(scheduling.get("preemptible", "")), **_hardware.seen(root))
+    reach = applicability(machine_type, str(scheduling.get("onHostMaintenance", "")), traits, announced)
     known = typed(scheduling, "instance/scheduling")
     return {
-        "machine_type": machine_type,
+        "machine_type": machine_type or None,
         "scheduling": {
             "on_host_maintenance": known.get("onHostMaintenance"),
             "automatic_restart": known.get("automaticRestart"),
             "preemptible": known.get("preemptible"),
         },
-        "reach": {event: {"possible": WORDS[one.possible], "reason": one.reason} for event, one in reach.items()},
-        "traits": in_words(traits),
+        "reach": {event: dataclasses.asdict(one) for event, one in reach.items()},
+        "traits": dataclasses.asdict(traits),
     }
 
 
-def in_words(traits: Traits) -> dict[str, str]:
-    return {name: WORDS[value] for name, value in dataclasses.asdict(traits).items()}
+def mapping(value: Any) -> dict[str, Any]:
+    """A directory of the tree; an empty one where there is none, as on GKE's metadata server."""
+    return value if isinstance(value, dict) else {}
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ options:
   on_host_maintenance:
     description:
       - Whether the instance is migrated while it runs, or stopped, when its host is maintained.
-      - Spot VMs, and machine types with GPUs or TPUs, Z3 and bare metal ones, cannot be migrated.
+      - Spot VMs, machine types with GPUs or TPUs, bare metal ones and H4D cannot be migrated, which is told before
+        anything is sent. Of others, such as Z3 with more than 18,000 GiB of Titanium SSD, the API decides.
     type: str
     choices: [MIGRATE, TERMINATE]
   automatic_restart:

@@ -246,7 +246,7 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
         lines.append(f"  migrations without a notice since the handler started: {now['missed_migrations']}")
     lines.append(f"  guest attribute: {now['guest_attribute'] or 'not written yet'}")
     for event, reach in now["reach"].items():
-        verdict = {True: "yes", False: "no", None: "maybe"}[reach["possible"]]
+        verdict = {True: "yes", False: "no", None: "unknown"}[reach["possible"]]
         lines.append(f"  can {event} reach this VM: {verdict}, {reach['reason']}")
     if now["incident"]:
         lines += incident_lines(now["incident"])

@@ -4,13 +4,16 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
-from ._maintenance import applicability
+from ._hardware import seen
+from ._maintenance import SIGNAL_LIMIT
 from ._metadata_server import MetadataError, MetadataServer, NotFound
+from ._reach import applicability, traits_of
 from .watch import Failed
 
 TYPE_CHECKING = False  # see __init__.py
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Union
 
 IDENTITY_KEY = "instance/id"
+
+# An id is a number of up to 20 digits. It becomes part of file names.
+_UNLIKE_ID = re.compile(r"[^0-9A-Za-z-]")
+LONGEST_ID = 64
 
 # After a refusal, or a redirect. An outage is nothing to wait for here: the client itself tries until it is over.
 PAUSE = 20.0
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
 
 def start_identifying(host: str | None, post: Post) -> None:
     """Post `Identified` as soon as the server answers. Only an incident of an earlier boot waits for that."""
-    server = MetadataServer(host, retry_for=None)
+    server = MetadataServer(host, retry_for=None, body_limit=SIGNAL_LIMIT)
     threading.Thread(target=_identify, args=(server, post), name="identity", daemon=True).start()
 
 
@@ -54,14 +61,13 @@ def _identify(server: MetadataServer, post: Post) -> None:
 
 
 def _identified(server: MetadataServer) -> Identified:
-    instance_id = str(server.get(IDENTITY_KEY).value)
-    reach = applicability(
-        _value(server, "instance/machine-type"),
-        _value(server, "instance/scheduling/on-host-maintenance"),
-        _value(server, "instance/scheduling/preemptible"),
-    )
-    described = {event: {"possible": one.possible, "reason": one.reason} for event, one in reach.items()}
-    return Identified(instance_id, described)
+    instance_id = _UNLIKE_ID.sub("", str(server.get(IDENTITY_KEY).value))[:LONGEST_ID]
+    if not instance_id:
+        raise MetadataError(f"The metadata server has an {IDENTITY_KEY} with neither a digit nor a letter in it.")
+    machine_type = _value(server, "instance/machine-type")
+    traits = traits_of(machine_type, _value(server, "instance/scheduling/preemptible"), **seen())
+    reach = applicability(machine_type, _value(server, "instance/scheduling/on-host-maintenance"), traits)
+    return Identified(instance_id, {event: asdict(one) for event, one in reach.items()})
 
 
 def _value(server: MetadataServer, path: str) -> str:

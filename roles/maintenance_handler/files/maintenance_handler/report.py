@@ -8,10 +8,12 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 from . import __version__, status
 from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
+from ._reach import was_announced
 from .config import Config
 from .identity import IDENTITY_KEY
 from .incident import IDLE, Incident, Moment, held, public
@@ -35,6 +37,7 @@ class Reporter:
     def __init__(self, config: Config, log: Log, boot_id: str, on_published: Callable[[str], None]) -> None:
         self._instance_id: str | None = None
         self._reach: Mapping[str, Any] = {}
+        self._announced: set[str] = set()
         self._config = config
         self._log = log
         self._boot_id = boot_id
@@ -169,6 +172,7 @@ class Reporter:
             self.metrics.count("steps_total", phase=one.phase, outcome=one.outcome)
         if closed is not None:
             self.metrics.count("incidents_total")
+        self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
         self._changed = True
 
     def alive(self, now: float, polls_end: bool) -> None:
@@ -225,7 +229,7 @@ class Reporter:
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "guest_attribute": self._published if self._publisher else "off",
-            "reach": self._reach,
+            "reach": {**self._reach, **dict.fromkeys(self._announced, asdict(was_announced()))},
         }
         try:
             status.write(self._config, document)

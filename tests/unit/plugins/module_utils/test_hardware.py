@@ -12,6 +12,7 @@ from ansible_collections.gce.guest.plugins.module_utils._hardware import has_gpu
 GVNIC = ("0x1ae0", "0x0042", "0x020000")
 T4 = ("0x10de", "0x1eb8", "0x030200")
 NVSWITCH = ("0x10de", "0x22a3", "0x068000")
+TPU7X = ("0x1ae0", "0x0076", "0x088000")
 TPU_V4 = ("0x1ae0", "0x005e", "0x088000")
 
 
@@ -32,6 +33,7 @@ def add_devices(root: Path, *devices: tuple[str, str, str]) -> None:
         ((GVNIC, T4), True, False),
         ((NVSWITCH,), False, False),
         ((GVNIC, TPU_V4), False, True),
+        ((GVNIC, TPU7X), False, True),
     ],
 )
 def test_accelerators(tmp_path: Path, devices: tuple[tuple[str, str, str], ...], gpu: bool, tpu: bool) -> None:

@@ -10,19 +10,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
-    EVENTS,
     MIGRATE,
-    PREEMPT,
     TERMINATE,
-    WINDOW,
     UnreadableWindow,
     Window,
-    applicability,
     event_of,
     format_time,
     is_preempted,
     parse_window,
-    traits_of,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -397,67 +392,3 @@ def test_a_window_is_read_or_refused_and_nothing_else(value: Any) -> None:
 )
 def test_format_time(epoch: float | None, text: str | None) -> None:
     assert format_time(epoch) == text
-
-
-class TestApplicability:
-    @pytest.mark.parametrize(
-        "machine_type, policy, preemptible, possible",
-        [
-            # migrate, terminate, preempt, window
-            ("n2-standard-4", "MIGRATE", "FALSE", (True, False, False, None)),
-            ("n2-standard-4", "TERMINATE", "FALSE", (False, None, False, None)),
-            ("n2-standard-4", "TERMINATE", "TRUE", (False, None, True, None)),
-            ("n2-standard-4", "MIGRATE", "TRUE", (False, None, True, None)),
-            ("custom-2-4096", "MIGRATE", "FALSE", (True, False, False, None)),
-            ("c3-standard-8", "MIGRATE", "FALSE", (True, False, False, True)),
-            ("c3-standard-192-metal", "TERMINATE", "FALSE", (False, True, False, True)),
-            ("z3-highmem-88", "TERMINATE", "FALSE", (False, True, False, True)),
-            ("g2-standard-4", "TERMINATE", "FALSE", (False, True, False, None)),
-            ("a3-highgpu-8g", "TERMINATE", "FALSE", (False, True, False, True)),
-            ("projects/1/machineTypes/E2-MEDIUM", "migrate\n", "false", (True, False, False, None)),
-            ("", "", "", (False, None, False, None)),
-        ],
-    )
-    def test_which_events_can_reach_a_vm(
-        self, machine_type: str, policy: str, preemptible: str, possible: tuple[bool | None, ...]
-    ) -> None:
-        reach = applicability(machine_type, policy, preemptible)
-        assert tuple(reach) == EVENTS
-        assert tuple(reach[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW)) == possible
-        assert all(one.reason for one in reach.values())
-
-    @pytest.mark.parametrize(
-        "machine_type, policy, seen, possible",
-        [
-            # migrate, terminate, preempt, window
-            ("n1-standard-4", "TERMINATE", {"gpu": True}, (False, True, False, None)),
-            ("n1-standard-4", "TERMINATE", {"gpu": False}, (False, None, False, None)),
-            ("n1-standard-4", "TERMINATE", {"tpu": True}, (False, True, False, True)),
-            ("n2d-standard-4", "TERMINATE", {"confidential_vm": True}, (False, None, False, None)),
-            # N2D with AMD SEV on Milan can be migrated, and no other Confidential VM may have this policy.
-            ("n2d-standard-4", "MIGRATE", {"confidential_vm": True}, (True, False, False, None)),
-            ("g2-standard-4", "TERMINATE", {"gpu": False}, (False, True, False, None)),
-            ("ct5lp-hightpu-4t", "TERMINATE", {"tpu": None}, (False, True, False, True)),
-        ],
-    )
-    def test_what_was_seen_of_the_hardware_says_more(
-        self, machine_type: str, policy: str, seen: dict[str, Any], possible: tuple[bool | None, ...]
-    ) -> None:
-        reach = applicability(machine_type, policy, "FALSE", traits_of(machine_type, "FALSE", **seen))
-        assert tuple(reach[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW)) == possible
-
-    @pytest.mark.parametrize(
-        "machine_type, traits",
-        [
-            ("n2-standard-4", {"bare_metal": False, "z3": False, "gpu": None, "tpu": None}),
-            ("projects/1/machineTypes/c3-standard-192-metal", {"bare_metal": True, "z3": False}),
-            ("z3-highmem-192-highlssd-metal", {"bare_metal": True, "z3": True}),
-            ("a2-highgpu-1g", {"gpu": True, "tpu": None}),
-            ("ct6e-standard-4t", {"tpu": True, "gpu": None}),
-            ("", {"bare_metal": None, "z3": None}),
-        ],
-    )
-    def test_traits(self, machine_type: str, traits: dict[str, bool | None]) -> None:
-        found = traits_of(machine_type, "TRUE")
-        assert {name: getattr(found, name) for name in traits} == traits
-        assert (found.spot, found.sole_tenant) == (True, None)

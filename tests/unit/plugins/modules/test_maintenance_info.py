@@ -128,10 +128,13 @@ class TestWindow:
         assert result["window"] is None
 
     def test_that_cannot_be_read_is_a_warning(self, look: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(maintenance_info, "announcement", lambda server: {"something": "new"})
+        value_of = maintenance_info.value_of
+        odd = {"instance/upcoming-maintenance": {"something": "new"}}
+        monkeypatch.setattr(maintenance_info, "value_of", lambda server, key: odd.get(key) or value_of(server, key))
         result = look("plain")
         assert (result["window"], result["upcoming_maintenance"]) == (None, {"something": "new"})
         assert "no start and no status in {'something': 'new'}" in result.printed
+        assert result["reach"]["window"]["possible"] is True
 
 
 class TestReach:
@@ -144,10 +147,10 @@ class TestReach:
             "preemptible": False,
         }
         assert {event: one["possible"] for event, one in result["reach"].items()} == {
-            "migrate": "yes",
-            "terminate": "no",
-            "preempt": "no",
-            "window": "unknown",
+            "migrate": True,
+            "terminate": False,
+            "preempt": False,
+            "window": None,
         }
         assert all(one["reason"] for one in result["reach"].values())
 
@@ -157,28 +160,49 @@ class TestReach:
         for name, value in {"vendor": "0x10de", "device": "0x1eb8", "class": "0x030200"}.items():
             (device / name).write_text(value)
         result = look("terminated")
-        assert result["traits"]["gpu"] == "yes"
+        assert result["traits"]["gpu"] is True
         assert result["reach"]["terminate"] == {
-            "possible": "yes",
+            "possible": True,
             "reason": "machine type n1-standard-4 with GPUs is stopped for host maintenance",
         }
 
     def test_of_a_vm_that_shows_nothing(self, look: Any) -> None:
         result = look("terminated")
         assert set(result["traits"].items()) == {
-            ("gpu", "unknown"),
-            ("tpu", "unknown"),
-            ("bare_metal", "no"),
-            ("z3", "no"),
-            ("spot", "no"),
-            ("confidential_vm", "unknown"),
-            ("sole_tenant", "unknown"),
+            ("gpu", None),
+            ("tpu", None),
+            ("bare_metal", False),
+            ("spot", False),
+            ("confidential_vm", None),
+            ("sole_tenant", None),
         }
-        assert result["reach"]["terminate"]["possible"] == "unknown"
+        assert result["reach"]["terminate"]["possible"] is None
 
     def test_of_a_spot_vm(self, look: Any) -> None:
         reach = look("spot")["reach"]
-        assert (reach["preempt"]["possible"], reach["migrate"]["possible"]) == ("yes", "no")
+        assert (reach["preempt"]["possible"], reach["migrate"]["possible"]) == (True, False)
+
+    def test_what_is_announced_can_reach(self, emulator: EmulatorProcess, look: Any) -> None:
+        emulator.control.set("plain", "instance/upcoming-maintenance", WINDOW)
+        emulator.control.set("plain", "instance/maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE")
+        emulator.control.set("plain", "instance/preempted", "TRUE")
+        reach = look("plain")["reach"]
+        assert [event for event, one in reach.items() if one == {"possible": True, "reason": "it was announced"}] == [
+            "terminate",
+            "preempt",
+            "window",
+        ]
+
+    def test_of_a_server_that_says_little(self, emulator: EmulatorProcess, look: Any) -> None:
+        """GKE's has neither a policy nor events: that is not told as "no", nor as values that nobody has said."""
+        for key in ("scheduling", "maintenance-event", "preempted", "upcoming-maintenance", "machine-type"):
+            emulator.control.remove("plain", f"instance/{key}")
+        result = look("plain", retry_for=0)
+        assert not result.failed
+        assert result["scheduling"] == dict.fromkeys(("on_host_maintenance", "automatic_restart", "preemptible"))
+        told = ("maintenance_event", "event", "preempted", "window", "upcoming_maintenance", "machine_type")
+        assert [result[name] for name in told] == [None] * len(told)
+        assert {one["possible"] for one in result["reach"].values()} == {None}
 
 
 def test_secrets_of_the_tree_are_not_returned(look: Any) -> None:

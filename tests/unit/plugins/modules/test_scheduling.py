@@ -193,12 +193,23 @@ class TestRefusals:
         assert emulator.control.journal(face="compute") == []
 
     @pytest.mark.parametrize(
-        "machine_type", ["a3-highgpu-8g", "z3-highmem-88", "c3-standard-192-metal", "ct5lp-hightpu-1t"]
+        "machine_type", ["a3-highgpu-8g", "h4d-standard-192", "c3-standard-192-metal", "ct5p-hightpu-4t"]
     )
     def test_machine_types_that_cannot_be_migrated_are_known(self, machine_type: str) -> None:
         instance = {"status": "RUNNING", "machineType": machine_type, "scheduling": {"onHostMaintenance": "TERMINATE"}}
         [reason] = refusals(instance, plan(instance, {"on_host_maintenance": "MIGRATE"}))
         assert "cannot be migrated. Set on_host_maintenance=TERMINATE." in reason
+
+    @pytest.mark.parametrize("machine_type", ["z3-highmem-14-standardlssd", "z3-highmem-88", "z4d-x-1", "new-1"])
+    def test_what_is_not_known_is_not_refused(self, machine_type: str) -> None:
+        """field: a table told as fact: Z3 up to 18,000 GiB migrates. The API knows the size."""
+        instance = {"status": "RUNNING", "machineType": machine_type, "scheduling": {"onHostMaintenance": "TERMINATE"}}
+        assert refusals(instance, plan(instance, {"on_host_maintenance": "MIGRATE"})) == []
+
+    def test_the_policy_that_an_instance_has_outranks_what_is_known(self) -> None:
+        scheduling = {"onHostMaintenance": "MIGRATE", "automaticRestart": True}
+        instance = {"status": "RUNNING", "machineType": "h4d-standard-192", "scheduling": scheduling}
+        assert refusals(instance, plan(instance, {"automatic_restart": False})) == []
 
     def test_nothing_wanted_is_nothing_to_do(self) -> None:
         with pytest.raises(BadRequest):

@@ -188,6 +188,21 @@ def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) 
     handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
     assert handler.status()["reach"]["preempt"] == {"possible": False, "reason": "preemptible is FALSE"}
     assert handler.status()["instance_id"] == str(vm.control.get(vm.name, "instance/id"))
+    assert handler.status()["reach"]["window"]["possible"] is None
+    # What was announced can reach it, from then on.
+    vm.announce("window")
+    handler.until_state("drained")
+    vm.withdraw("window")
+    handler.until_over()
+    assert handler.status()["reach"]["window"] == {"possible": True, "reason": "it was announced"}
+
+
+def test_an_instance_id_is_made_harmless(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: an id of `../../x` in the metadata: nothing from outside is a path."""
+    vm.control.set(vm.name, "instance/id", "../../x{{ 1 }}" + "7" * 100)
+    handler = make_handler(task("lb")).start()
+    handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
+    assert handler.status()["instance_id"] == "x1" + "7" * 62
 
 
 # Metrics
