@@ -17,7 +17,7 @@ from typing import Callable
 
 from aiohttp import web
 
-from . import compute_batch, custom_metadata
+from . import compute_batch, custom_metadata, web_pages
 from . import compute_errors as errors
 from .bad_query import BadQuery
 from .compute_calls import Calls, needed_permission
@@ -106,8 +106,12 @@ class _ComputeFace:
             except ConnectionResetError:
                 raise _Unanswered from None
 
+        why = web_pages.refusal(request.headers, (self._project.fleet.listen, *self._project.fleet.hosts))
         try:
-            reply = await self._serve(call, read_body, _is_closed(request))
+            if why is not None:
+                reply = json_reply(call, ApiError(403, "forbidden", f"{why}.").to_api(), 403)
+            else:
+                reply = await self._serve(call, read_body, _is_closed(request))
         except _Unanswered:
             reset(request.transport)
             return nobody()

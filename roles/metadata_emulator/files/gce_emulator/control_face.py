@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Awaitable
 from typing import Any, Callable
 
 from aiohttp import web
 
-from . import faults, scenarios, tree
+from . import faults, scenarios, tree, web_pages
 from .connection import nobody
+from .json_text import parse_json
 from .serial_console import PORTS
 from .state import UPCOMING_MAINTENANCE, BadValue, Instance, Project
 
@@ -26,7 +27,7 @@ class Problem(Exception):
 def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> web.Application:
     """`ready` gives the addresses of all faces, `hanging` the number of hanging GETs of an instance."""
     face = ControlFace(project, ready, hanging)
-    app = web.Application(middlewares=[_tell_problems], client_max_size=2**24)
+    app = web.Application(middlewares=[face.serve], client_max_size=2**24)
     app.router.add_get("/", face.overview)
     app.router.add_get("/instances/{name}", face.instance)
     app.router.add_get("/instances/{name}/values/{path:.*}", face.get_value)
@@ -56,6 +57,30 @@ class ControlFace:
         self._project = project
         self._ready = ready
         self._hanging = hanging
+
+    @web.middleware
+    async def serve(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            self._refuse_web_pages(request)
+            return await handler(request)
+        except ConnectionResetError:
+            return nobody()
+        except Problem as problem:
+            return _json({"error": str(problem)}, problem.status)
+        except web.HTTPException as error:
+            return _json({"error": f"{request.method} {request.path}: {error.reason}"}, error.status)
+
+    def _refuse_web_pages(self, request: web.Request) -> None:
+        fleet = self._project.fleet
+        why = web_pages.refusal(request.headers, (fleet.listen, *fleet.hosts))
+        if why is not None:
+            raise Problem(403, why)
+        # What a form can send without asking first is not taken.
+        is_told = "Content-Type" in request.headers or request.body_exists
+        if request.method not in ("GET", "HEAD") and is_told and request.content_type != "application/json":
+            raise Problem(415, f"the Content-Type is {request.content_type}; it has to be application/json")
 
     async def overview(self, request: web.Request) -> web.Response:
         return _json({**self._ready(), "project": self._project.name, "clock": self._clock()})
@@ -250,19 +275,6 @@ class ControlFace:
                 raise Problem(400, f"{key} is {value!r}; it is a number of seconds")
 
 
-@web.middleware
-async def _tell_problems(request: web.Request, handler: Callable[[web.Request], Any]) -> web.StreamResponse:
-    try:
-        response: web.StreamResponse = await handler(request)
-    except ConnectionResetError:
-        return nobody()
-    except Problem as problem:
-        return _json({"error": str(problem)}, problem.status)
-    except web.HTTPException as error:
-        return _json({"error": f"{request.method} {request.path}: {error.reason}"}, error.status)
-    return response
-
-
 def _path(request: web.Request) -> str:
     return "/".join(tree.split(request.match_info["path"]))
 
@@ -270,9 +282,9 @@ def _path(request: web.Request) -> str:
 async def _object(request: web.Request, *known: str) -> dict[str, Any]:
     """The body, a JSON object with no keys but `known` (any, when none are named)."""
     try:
-        body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise Problem(400, f"the body is not JSON: {error}") from None
+        body = parse_json(await request.read() or b"{}")
+    except ValueError as error:
+        raise Problem(400, f"the body cannot be used: {error}") from None
     if not isinstance(body, dict):
         raise Problem(400, "the body has to be a JSON object")
     for key in body:

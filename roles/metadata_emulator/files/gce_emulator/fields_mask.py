@@ -36,6 +36,7 @@ def apply_mask(mask: Mask, document: Any) -> Any:
 
 
 _MASK_TOKEN = re.compile(r"\s*(?:(?P<name>[\w*-]+)|(?P<mark>[(),/.]))\s*")
+_DEEPEST = 50
 
 
 class _FieldsParser:
@@ -44,7 +45,7 @@ class _FieldsParser:
         self._tokens = self._split(text)
 
     def parse(self) -> Mask:
-        mask = self._selection()
+        mask = self._selection(0)
         if self._tokens:
             self._refuse()
         return mask
@@ -60,26 +61,26 @@ class _FieldsParser:
             position = match.end()
         return tokens
 
-    def _selection(self) -> Mask:
+    def _selection(self, depth: int) -> Mask:
         mask: Mask = {}
         while True:
-            self._path(mask)
+            self._path(mask, depth)
             if not self._tokens or self._tokens[0] != ",":
                 return mask
             self._tokens.pop(0)
 
-    def _path(self, mask: Mask) -> None:
-        if not self._tokens or self._tokens[0] in "(),/.":
+    def _path(self, mask: Mask, depth: int) -> None:
+        if depth > _DEEPEST or not self._tokens or self._tokens[0] in "(),/.":
             self._refuse()
         name = self._tokens.pop(0)
         following = self._tokens[0] if self._tokens else ""
         below: Mask = {}
         if following in ("/", "."):
             self._tokens.pop(0)
-            self._path(below)
+            self._path(below, depth + 1)
         elif following == "(":
             self._tokens.pop(0)
-            below = self._selection()
+            below = self._selection(depth + 1)
             if not self._tokens or self._tokens.pop(0) != ")":
                 self._refuse()
         _merge(mask, name, below)

@@ -8,8 +8,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -146,6 +148,7 @@ class Fleet:
     attributes: Mapping[str, str]
     zonal_attributes: Mapping[str, Mapping[str, str]]
     listen: str
+    hosts: tuple[str, ...]
     compute_port: int
     control_port: int
     require_auth: bool
@@ -159,14 +162,30 @@ class Fleet:
 def load(path: str | Path) -> Fleet:
     """Read a fleet file. Raises FleetError; its text does not name the file."""
     try:
-        document = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
     except OSError as error:
         raise FleetError("", f"cannot be read: {error.strerror or error}") from None
     except UnicodeDecodeError as error:
         raise FleetError("", f"is not UTF-8: {error}") from None
+    return parse(_document(text))
+
+
+def _document(text: str) -> Any:
+    if text.lstrip().startswith("{"):
+        # Far faster than as YAML, which besides does not put two escapes together to one character.
+        with contextlib.suppress(ValueError, RecursionError):
+            return json.loads(text)
+    try:
+        try:
+            # libyaml, where PyYAML is built with it, is ten times as fast.
+            return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+        except yaml.YAMLError:
+            # PyYAML itself tells better what is wrong.
+            return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FleetError("", f"is not YAML: {_on_one_line(error)}") from None
-    return parse(document)
+    except RecursionError:
+        raise FleetError("", "is nested too deeply") from None
 
 
 def parse(document: Any) -> Fleet:
@@ -187,6 +206,7 @@ def parse(document: Any) -> Fleet:
         attributes=section.attributes("attributes"),
         zonal_attributes=section.attributes_by_name("zonal_attributes"),
         listen=listen,
+        hosts=section.strings("hosts", ()),
         compute_port=section.port("compute_port"),
         control_port=section.port("control_port"),
         require_auth=section.flag("require_auth", False),

@@ -51,6 +51,7 @@ class Section:
             return default
         if not isinstance(value, str):
             raise self._wrong(key, "a string")
+        _refuse_half_characters(value, self.at(key))
         if not value and not empty:
             raise FleetError(self.at(key), "is empty")
         if pattern is not None and not pattern.fullmatch(value):
@@ -108,6 +109,7 @@ class Section:
         for number, item in enumerate(value):
             if not isinstance(item, str):
                 raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it has to be a string")
+            _refuse_half_characters(item, f"{self.at(key)}[{number}]")
         return tuple(value)
 
     def strings_by_name(self, key: str) -> dict[str, str]:
@@ -122,6 +124,7 @@ class Section:
                 raise FleetError(
                     f"{self.at(key)}.{name}", f"is {_kind(item)}; it has to be a string, so put it in quotes"
                 )
+            _refuse_half_characters(name + item, self.at(key))
         return dict(value)
 
     def attributes(self, key: str) -> dict[str, str]:
@@ -162,6 +165,13 @@ class Section:
 
     def _wrong(self, key: str, wanted: str) -> FleetError:
         return FleetError(self.at(key), f"is {_kind(self._given[key])}; it has to be {wanted}")
+
+
+def _refuse_half_characters(text: str, place: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise FleetError(place, "has half of a surrogate pair, which is no character") from None
 
 
 def _kind(value: Any) -> str:

@@ -41,10 +41,14 @@ _BARE_VALUE = re.compile(r"[^\s()\"'=<>!][^\s()\"']*")
 _FIELD = re.compile(r"[A-Za-z_][\w-]*(?:\.[\w-]+)*")
 
 
+_DEEPEST = 50
+
+
 class _AipParser:
     def __init__(self, text: str) -> None:
         self._text = text
         self._position = 0
+        self._depth = 0
 
     def parse(self) -> Predicate:
         predicate = self._expression()
@@ -70,6 +74,15 @@ class _AipParser:
         return _any_of(parts)
 
     def _term(self) -> Predicate:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise _bad_filter(self._text, "It is nested too deeply.")
+        try:
+            return self._term_at_depth()
+        finally:
+            self._depth -= 1
+
+    def _term_at_depth(self) -> Predicate:
         kind, token = self._peek()
         if (kind, token) == ("word", "NOT") or (kind == "word" and token == "-"):
             self._take()
@@ -252,7 +265,7 @@ def _regex_test(text: str, path: tuple[str, ...], operator: str, literal: str) -
     pattern = literal[1:-1] if len(literal) > 1 and literal[0] == literal[-1] and literal[0] in "'\"" else literal
     try:
         compiled = re.compile(pattern)
-    except re.error as error:
+    except (re.error, RecursionError, OverflowError) as error:
         raise _bad_filter(text, f"Invalid regular expression: {error}.") from error
 
     def matches(resource: Resource) -> bool:

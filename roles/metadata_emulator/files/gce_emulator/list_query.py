@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable
 
 from .bad_query import BadQuery
+from .json_text import parse_json
 from .list_filter import Predicate, Resource, parse_filter
 from .timestamps import instant
 
@@ -100,7 +101,7 @@ def _encode_token(place: tuple[Any, ...], newest_first: bool) -> str:
 
 def _decode_token(token: str, newest_first: bool) -> tuple[Any, ...]:
     try:
-        parts = json.loads(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+        parts = parse_json(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):
         parts = None
     if not isinstance(parts, list) or [type(part) for part in parts] != [bool, str, float, str]:
