@@ -4,20 +4,21 @@
 
 from __future__ import annotations
 
-from .incident import CANCELLED, FAILED, INTERRUPTED, TIMEOUT, Incident, Step
-from .tasks import DRAIN, Task
+from .incident import CANCELLED, FAILURES, INTERRUPTED, NOT_STARTED, OK, Incident, Step
+from .tasks import DRAIN, RESTORE, Task
 
 # A program that failed at once gets a moment before it is tried again.
 RETRY_PAUSE = 1.0
 
 # Conditions.
-REST = "at rest"  # never started, or restored (or given up restoring)
+REST = "at rest"  # never started, or restored, or acknowledged
 RUNS_DRAIN = "drain runs"
 RUNS_RESTORE = "restore runs"
 HOLDS = "holds"  # drained, or failed to for good
 AGAIN = "again"  # neither: was ended or interrupted half way
 RETRY_DRAIN = "drain retries"
 RETRY_RESTORE = "restore retries"
+UNRESTORED = "unrestored"  # restoring failed, with no retries left
 
 
 def own_steps(incident: Incident, task: Task) -> tuple[Step, ...]:
@@ -32,11 +33,15 @@ def condition_of(task: Task, steps: tuple[Step, ...]) -> str:
     last = steps[-1]
     if last.open:
         return RUNS_DRAIN if last.phase == DRAIN else RUNS_RESTORE
+    if last.acknowledged_by:
+        return REST
     if last.outcome in (INTERRUPTED, CANCELLED):
         return AGAIN
-    if last.outcome in (FAILED, TIMEOUT) and time_to_retry(task, steps) > 0:
+    if last.outcome in FAILURES and not last.failing and time_to_retry(task, last) > 0:
         return retrying(last.phase)
-    return HOLDS if last.phase == DRAIN else REST
+    if last.phase == DRAIN:
+        return HOLDS
+    return REST if last.outcome == OK else UNRESTORED
 
 
 def retrying(phase: str) -> str:
@@ -44,21 +49,19 @@ def retrying(phase: str) -> str:
     return RETRY_DRAIN if phase == DRAIN else RETRY_RESTORE
 
 
-def time_to_retry(task: Task, steps: tuple[Step, ...]) -> float:
-    """Seconds that another attempt would have; 0 when there is to be none."""
-    run = _failed_run(steps)
-    last = steps[-1]
+def time_to_retry(task: Task, last: Step) -> float:
+    """Seconds that another attempt at the newest step would have; 0 when there is to be none."""
     if last.attempt > task.retries or last.finished is None:
         return 0.0
-    spent = last.finished.clock + RETRY_PAUSE - run[0].started.clock
+    spent = last.finished.clock + RETRY_PAUSE - last.attempts_began
     return max(0.0, task.limit(last.phase) - spent)
 
 
-def _failed_run(steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The newest attempts in a row of one phase that failed."""
-    run: list[Step] = []
-    for one in reversed(steps):
-        if one.outcome not in (FAILED, TIMEOUT) or one.phase != steps[-1].phase or (run and run[-1].attempt == 1):
-            break
-        run.append(one)
-    return tuple(reversed(run))
+def is_still_drained(condition: str, last: Step) -> bool:
+    """Whether a task is as its drain left it, so that another event finds it drained.
+
+    A restore that could not be started has changed nothing. One that ran, and failed, may have done its work in part.
+    """
+    if condition in (RETRY_RESTORE, UNRESTORED):
+        return last.phase == RESTORE and last.outcome == NOT_STARTED and not last.partial
+    return condition == HOLDS

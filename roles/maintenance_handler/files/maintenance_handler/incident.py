@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What an incident consists of, and how it is written down.
 
-An incident opens with the first signal and closes when no signal is left and all that was started is restored. What
-the handler decides by is in here, derived from two lists: the signals that are on, and the steps that were started.
+An incident opens with the first signal. It closes when no signal is left and every task that was started is restored,
+or somebody has acknowledged that it is not. What the handler decides by is in here, derived from two lists: the signals
+that are on, and the steps that were started.
  Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
 """
 
@@ -25,8 +26,12 @@ if TYPE_CHECKING:
 OK = "ok"
 FAILED = "failed"
 TIMEOUT = "timeout"
+NOT_STARTED = "not started"  # its program could not be run at all, so nothing was changed
 CANCELLED = "cancelled"  # ended by us because its event was over (or, a restore, because a new event came)
 INTERRUPTED = "interrupted"  # the handler or the machine went down while it ran
+
+# A step that ended like this did not do its work.
+FAILURES = (FAILED, TIMEOUT, NOT_STARTED)
 
 # The phases of an incident, in the order of a person's reading.
 IDLE = "idle"
@@ -34,7 +39,9 @@ ANNOUNCED = "announced"
 DRAINING = "draining"
 DRAINED = "drained"
 RESTORING = "restoring"
-PHASES = (IDLE, ANNOUNCED, DRAINING, DRAINED, RESTORING)
+NOT_RESTORED = "not restored"
+CLOSED = "closed"
+PHASES = (IDLE, ANNOUNCED, DRAINING, DRAINED, RESTORING, NOT_RESTORED, CLOSED)
 
 
 @dataclass(frozen=True)
@@ -84,11 +91,13 @@ class PastSignal:
     noticed_at: float
     ended_at: float
     document: Mapping[str, Any]
+    # It was withdrawn before its time.
+    cancelled: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """One start of one task in one phase."""
+    """One start of one task in one phase. Times are on the clock, but for `acknowledged_at`."""
 
     number: int
     task: str
@@ -96,21 +105,36 @@ class Step:
     event: str
     attempt: int
     started: Moment
-    # On the clock: when the task is ended at the latest.
+    # When the task is ended at the latest.
     until: float
     # Seconds that were left until the event, None where nobody said when it comes.
     left: float | None
-    # On the clock: the deadline that its time was measured by.
+    # The deadline that its time was measured by.
     deadline: float | None = None
     finished: Moment | None = None
     outcome: str = ""
     detail: str = ""
     # Asked to end before its time.
     ending: bool = False
+    # When the first of these attempts began.
+    began: float | None = None
+    # The rest is for restores. This one, or one before it, failed with no retries left: the task is not restored.
+    failing: bool = False
+    # When to try again.
+    again_at: float | None = None
+    # An attempt before this one ran, so part of the task may be restored.
+    partial: bool = False
+    # Who said that the task may stay as it is, and when (epoch seconds).
+    acknowledged_by: str = ""
+    acknowledged_at: float | None = None
 
     @property
     def open(self) -> bool:
         return self.finished is None
+
+    @property
+    def attempts_began(self) -> float:
+        return self.started.clock if self.began is None else self.began
 
 
 @dataclass(frozen=True)
@@ -136,6 +160,9 @@ class Incident:
     steps: tuple[Step, ...] = ()
     skips: tuple[Skip, ...] = ()
     phase: str = ANNOUNCED
+    # How many of the oldest are not kept (`trimming`).
+    past_dropped: int = 0
+    steps_dropped: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON can hold it, for the journal. Has the tasks' environments in it: not for anybody's eyes."""
@@ -162,6 +189,8 @@ class Incident:
             steps=tuple(_step_from_dict(step) for step in raw["steps"]),
             skips=tuple(Skip(**checked(Skip, skip)) for skip in raw["skips"]),
             phase=raw["phase"],
+            past_dropped=raw.get("past_dropped", 0),
+            steps_dropped=raw.get("steps_dropped", 0),
         )
         if incident.phase not in PHASES:
             raise ValueError(f"no such phase of an incident: {incident.phase!r}")
@@ -189,7 +218,12 @@ class Incident:
 
 def held(incident: Incident) -> tuple[str, ...]:
     """The names of the tasks that were started and not restored: what keeps the VM drained."""
-    return tuple(name for name, step in last_steps(incident.steps).items() if step.phase == DRAIN or not _done(step))
+    return tuple(name for name, step in last_steps(incident.steps).items() if not _is_over(step))
+
+
+def not_restored(incident: Incident) -> tuple[Step, ...]:
+    """Of each task whose restore failed with no retries left, the newest step, which may be another try."""
+    return tuple(step for step in last_steps(incident.steps).values() if step.failing and not _is_over(step))
 
 
 def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
@@ -245,11 +279,13 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "rehearsal": past.rehearsal,
                 "noticed_at": past.noticed_at,
                 "ended_at": past.ended_at,
+                "cancelled": past.cancelled,
             }
             for past in incident.past
         ],
         "steps": [
             {
+                "number": step.number,
                 "task": step.task,
                 "phase": step.phase,
                 "event": step.event,
@@ -265,6 +301,22 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
         ],
         "skips": [dict(vars(skip)) for skip in incident.skips],
         "held": list(held(incident)),
+        "not_restored": [
+            {
+                "task": step.task,
+                "detail": step.detail,
+                "attempts": step.attempt,
+                "next_attempt_at": None if step.again_at is None else now.at + step.again_at - now.clock,
+            }
+            for step in not_restored(incident)
+        ],
+        "acknowledged": [
+            {"task": step.task, "by": step.acknowledged_by, "at": step.acknowledged_at}
+            for step in incident.steps
+            if step.acknowledged_by
+        ],
+        "past_dropped": incident.past_dropped,
+        "steps_dropped": incident.steps_dropped,
     }
 
 
@@ -299,5 +351,6 @@ def _step_from_dict(raw: Any) -> Step:
     return step
 
 
-def _done(step: Step) -> bool:
-    return step.outcome in (OK, FAILED, TIMEOUT)
+def _is_over(last: Step) -> bool:
+    """Whether a task with this newest step is restored, or somebody has taken it off the handler's hands."""
+    return (last.phase == RESTORE and last.outcome == OK) or (bool(last.acknowledged_by) and not last.open)

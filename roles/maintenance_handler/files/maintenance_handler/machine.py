@@ -7,7 +7,10 @@ The rules, each once:
 - A task is wanted while an event it is for is on and due. What is wanted and was not started is drained, lowest stage
   first. What was started and is no longer wanted is restored, highest stage first, once nothing is left to drain.
 - A step that was interrupted, or ended early, is run again if the task is still wanted; else the task is restored. So
-  is a restore that was interrupted. A finished step is never run again.
+  is a restore that was interrupted. A step that finished well is never run again.
+- A restore that failed is tried again, with growing pauses, until it succeeds or somebody acknowledges that it does
+  not. Meanwhile a task that is wanted again is drained again, unless its restore could not even be started.
+- A task that is drained again and again stays drained for a while after its event.
 - The nearest deadline of all events that are on holds for everything that drains. If what is left does not suffice for
   all stages, each gets its part.
 """
@@ -15,7 +18,7 @@ The rules, each once:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from .condition import (
     HOLDS,
@@ -23,15 +26,33 @@ from .condition import (
     RETRY_PAUSE,
     RUNS_DRAIN,
     RUNS_RESTORE,
+    UNRESTORED,
     condition_of,
+    is_still_drained,
     own_steps,
     retrying,
     time_to_retry,
 )
-from .incident import ANNOUNCED, DRAINED, DRAINING, OK, RESTORING, Incident, Moment, Signal, Skip, Step
+from .incident import (
+    ANNOUNCED,
+    CLOSED,
+    DRAINED,
+    DRAINING,
+    NOT_RESTORED,
+    NOT_STARTED,
+    OK,
+    RESTORING,
+    Incident,
+    Moment,
+    Signal,
+    Skip,
+    Step,
+)
 from .observations import Observation, Reconfigured, observed, without_signal
+from .patience import Drains, Patience, calm_until, with_drain
 from .plan import fraction
 from .tasks import DRAIN, RESTORE, STOP, Task
+from .trimming import trimmed
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -90,18 +111,23 @@ class State:
     tasks: tuple[Task, ...]
     incident: Incident | None = None
     wake_at: float | None = None
+    patience: Patience = field(default_factory=Patience)
+    # By task. Outlives an incident: events may come and go faster than that.
+    drains: Mapping[str, Drains] = field(default_factory=dict)
 
 
 def step(state: State, observation: Observation, now: Moment, applies: Applies) -> tuple[State, list[Action]]:
     """What an observation makes of the state, and what is to be done about it."""
     tasks = observation.tasks if isinstance(observation, Reconfigured) else state.tasks
-    incident = observed(state.incident, tasks, observation, now)
+    state = replace(state, tasks=tasks, wake_at=None)
+    incident = observed(state.incident, tasks, observation, now, state.patience)
     if incident is None:
-        return State(tasks), []
-    incident, wake_at, actions = _advanced(incident, now, applies)
+        return state, []
+    calm_at = {task.name: calm_until(state.patience, state.drains.get(task.name)) for task in incident.tasks}
+    incident, wake_at, actions = _advanced(trimmed(incident), now, applies, calm_at)
     if actions and isinstance(actions[-1], Close):
-        return State(tasks), actions
-    return State(tasks, incident, wake_at), actions
+        return replace(state, incident=None), actions
+    return replace(state, incident=incident, wake_at=wake_at, drains=_counted(state.drains, actions, now)), actions
 
 
 @dataclass
@@ -115,30 +141,51 @@ class _Survey:
     wake_at: list[float]
 
 
-def _advanced(incident: Incident, now: Moment, applies: Applies) -> tuple[Incident, float | None, list[Action]]:
+def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
+    for action in actions:
+        # A rehearsal may be repeated as often as somebody likes.
+        if isinstance(action, Start) and action.step.phase == DRAIN and not action.event.get("rehearsal"):
+            drains = with_drain(drains, action.task.name, now.clock) if action.step.attempt == 1 else drains
+    return drains
+
+
+def _advanced(
+    incident: Incident, now: Moment, applies: Applies, calm_at: Mapping[str, float]
+) -> tuple[Incident, float | None, list[Action]]:
     survey = _surveyed(incident, now, applies)
     incident = replace(incident, skips=(*incident.skips, *survey.skips))
     actions: list[Action] = []
-    incident = _end_unwanted(incident, survey, actions)
+    restless_until = max((calm_at[task.name] for task in incident.tasks if _is_unwanted(task, survey)), default=0.0)
+    is_restless = restless_until > now.clock
+    if is_restless:
+        survey.wake_at.append(restless_until)
+    incident = _end_unwanted(incident, survey, actions, spare_drains=is_restless)
     to_drain = [task for task in incident.tasks if _is_to_drain(task, survey)]
     if to_drain:
         incident = _drain(incident, to_drain, survey, now, actions)
         return replace(incident, phase=DRAINING), min(survey.wake_at, default=None), actions
     for signal in incident.signals:
         if signal.ends_by_itself:
-            incident, wake_at, more = _advanced(without_signal(incident, signal, now), now, applies)
+            incident, wake_at, more = _advanced(without_signal(incident, signal, now), now, applies, calm_at)
             return incident, wake_at, actions + more
-    holds = any(condition != REST for condition in survey.condition.values())
-    at_rest = DRAINED if holds else ANNOUNCED
+    conditions = survey.condition.values()
+    at_rest = DRAINED if any(condition != REST for condition in conditions) else ANNOUNCED
     if any(not signal.confirmed for signal in incident.signals):
         # After a reboot: whether it goes on, or is to be put back, only the metadata server can say.
         return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
+    if is_restless:
+        runs = {RUNS_DRAIN: DRAINING, RUNS_RESTORE: RESTORING}
+        phase = next((runs[condition] for condition in conditions if condition in runs), DRAINED)
+        return replace(incident, phase=phase), min(survey.wake_at, default=None), actions
     to_restore = [task for task in incident.tasks if _is_to_restore(task, survey)]
-    if to_restore:
-        incident = _restore(incident, to_restore, survey, now, actions)
+    due = [task for task in to_restore if not _waits_to_restore(task, survey, now)]
+    if due:
+        incident = _restore(incident, due, survey, now, actions)
         return replace(incident, phase=RESTORING), min(survey.wake_at, default=None), actions
+    if to_restore:
+        return replace(incident, phase=NOT_RESTORED), min(survey.wake_at, default=None), actions
     if not incident.signals:
-        actions.append(Close(incident))
+        actions.append(Close(replace(incident, phase=CLOSED)))
     return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
 
 
@@ -189,7 +236,27 @@ def _reason_to_skip(task: Task, signal: Signal, incident: Incident, survey: _Sur
 
 
 def _is_to_drain(task: Task, survey: _Survey) -> bool:
-    return task.name in survey.trigger and survey.condition[task.name] != HOLDS
+    if task.name not in survey.trigger:
+        return False
+    condition = survey.condition[task.name]
+    return condition == REST or not is_still_drained(condition, survey.own[task.name][-1])
+
+
+def _is_unwanted(task: Task, survey: _Survey) -> bool:
+    """Whether a task was drained, as far as that came, for events that are over, and nothing was restored yet."""
+    last = survey.own[task.name][-1:]
+    if not last or last[0].phase != DRAIN or task.name in survey.trigger:
+        return False
+    return last[0].open or task.has(RESTORE)
+
+
+def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
+    """Whether a task that could not be restored is not to be tried again yet."""
+    again_at = survey.own[task.name][-1].again_at
+    if survey.condition[task.name] != UNRESTORED or again_at is None or again_at <= now.clock:
+        return False
+    survey.wake_at.append(again_at)
+    return True
 
 
 def _is_to_restore(task: Task, survey: _Survey) -> bool:
@@ -199,13 +266,19 @@ def _is_to_restore(task: Task, survey: _Survey) -> bool:
     return task.has(RESTORE) or condition in (RUNS_DRAIN, RUNS_RESTORE)
 
 
-def _end_unwanted(incident: Incident, survey: _Survey, actions: list[Action]) -> Incident:
-    """End drains of events that are over, and restores of tasks that are wanted again."""
+def _end_unwanted(incident: Incident, survey: _Survey, actions: list[Action], *, spare_drains: bool) -> Incident:
+    """End drains of events that are over, and restores of tasks that are wanted again, or not to be restored."""
     for task in incident.tasks:
-        wanted = task.name in survey.trigger
         condition = survey.condition[task.name]
-        if condition == (RUNS_RESTORE if wanted else RUNS_DRAIN) and not survey.own[task.name][-1].ending:
-            last = survey.own[task.name][-1]
+        if condition not in (RUNS_DRAIN, RUNS_RESTORE):
+            continue
+        wanted = task.name in survey.trigger
+        last = survey.own[task.name][-1]
+        if condition == RUNS_DRAIN:
+            is_unwanted = not wanted and not spare_drains
+        else:
+            is_unwanted = wanted or bool(last.acknowledged_by)
+        if is_unwanted and not last.ending:
             incident = incident.with_step(replace(last, ending=True))
             actions.append(End(last.number))
     return incident
@@ -260,7 +333,7 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
     if condition == RUNS_DRAIN and phase == DRAIN:
         return max(0.0, own[-1].until - now.clock)
     if condition == retrying(phase):
-        return time_to_retry(task, own)
+        return time_to_retry(task, own[-1])
     return task.limit(phase)
 
 
@@ -305,17 +378,21 @@ def _started(
 ) -> Incident:
     now, until, deadline = times
     own = survey.own[task.name]
-    again = survey.condition[task.name] == retrying(phase)
+    last = own[-1] if own and own[-1].phase == phase else None
+    again = survey.condition[task.name] in (retrying(phase), UNRESTORED)
     new = Step(
         number=1 + max((one.number for one in incident.steps), default=0),
         task=task.name,
         phase=phase,
         event=event,
-        attempt=own[-1].attempt + 1 if again else 1,
+        attempt=last.attempt + 1 if last is not None and again else 1,
         started=now,
         until=until,
         left=None if deadline is None else deadline - now.clock,
         deadline=deadline,
+        began=last.attempts_began if last is not None and again else now.clock,
+        failing=last is not None and last.failing,
+        partial=last is not None and phase == RESTORE and (last.partial or last.outcome != NOT_STARTED),
     )
     actions.append(Start(new, task, document))
     return replace(incident, steps=(*incident.steps, new))

@@ -15,11 +15,15 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
     lines: list[Line] = []
     known = set() if before is None else {(one.source, one.serial) for one in before.signals}
     lines += [_signal_line(one, now) for one in after.signals if (one.source, one.serial) not in known]
-    for past in after.past[len(before.past) if before else 0 :]:
-        lines.append(("info", f"{past.event} is over ({past.value})"))
+    past_before = len(before.past) + before.past_dropped if before else 0
+    for past in after.past[max(0, past_before - after.past_dropped) :]:
+        lines.append(("info", f"{past.event} is {'cancelled' if past.cancelled else 'over'} ({past.value})"))
     earlier = {} if before is None else {one.number: one for one in before.steps}
     ended = [step for step in after.steps if step.number in earlier and earlier[step.number].open and not step.open]
     lines += [_end_line(step) for step in ended]
+    for step in after.steps:
+        if step.acknowledged_by and not (step.number in earlier and earlier[step.number].acknowledged_by):
+            lines.append(("warning", f"{step.acknowledged_by} acknowledges that {step.task!r} is not restored"))
     decided = () if before is None else before.skips
     for skip in after.skips:
         if skip not in decided:
@@ -49,5 +53,8 @@ def _start_line(step: Step) -> Line:
 def _end_line(step: Step) -> Line:
     seconds = "" if step.finished is None else f" after {step.finished.clock - step.started.clock:.1f} s"
     detail = f" ({step.detail})" if step.detail else ""
+    again = ""
+    if step.finished is not None and step.again_at is not None:
+        again = f"; not restored, tried again in {step.again_at - step.finished.clock:.0f} s"
     level = "info" if step.outcome == OK else "warning" if step.phase == DRAIN else "error"
-    return level, f"{step.phase} {step.task!r}: {step.outcome}{seconds}{detail}"
+    return level, f"{step.phase} {step.task!r}: {step.outcome}{seconds}{detail}{again}"

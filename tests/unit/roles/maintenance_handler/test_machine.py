@@ -23,9 +23,9 @@ from maintenance_handler._maintenance import (
     format_time,
 )
 from maintenance_handler.condition import RETRY_PAUSE
-from maintenance_handler.incident import FAILED, OK, TIMEOUT, held
+from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
 from maintenance_handler.machine import RESERVE_MOST, Limit, Start
-from maintenance_handler.observations import Finished, Tick
+from maintenance_handler.observations import Acknowledged, Finished, RetryWanted, Tick
 from maintenance_handler.tasks import STOP, Task
 from support.incidents import Drive, drained, task
 
@@ -120,11 +120,12 @@ class TestPair:
         assert drive.ends("lb") == ["close"]
         assert drive.off(MIGRATE) == []
 
-    def test_a_restore_that_fails_for_good_does_not_keep_the_incident_open(self) -> None:
+    def test_a_restore_that_fails_does_not_keep_the_others_from_theirs(self) -> None:
         drive = drained(LB, APP)
         drive.off(MIGRATE)
         assert drive.ends("app", FAILED) == ["restore lb"]
-        assert drive.ends("lb") == ["close"]
+        assert drive.ends("lb") == []
+        assert drive.phase == "not restored"
 
     def test_an_event_without_any_task_opens_and_closes(self) -> None:
         drive = Drive(task("spot", PREEMPT))
@@ -1075,3 +1076,257 @@ class TestReconfigured:
         drive.ends("a")
         assert drive.configure(same) == []
         assert drive.no_window() == ["restore a"]
+
+
+def unrestored(*tasks: Task, outcome: str = FAILED) -> Drive:
+    """An incident whose event is over, and in which the first restore has failed."""
+    drive = drained(*tasks)
+    (started,) = drive.off(MIGRATE)
+    drive.ends(started.partition(" ")[2], outcome, detail="exit status 1")
+    return drive
+
+
+class TestNotRestored:
+    """field: a VM that is out of service, and says that all is well."""
+
+    def test_an_incident_stays_open_until_the_restore_succeeds(self) -> None:
+        drive = unrestored(LB)
+        assert drive.phase == "not restored"
+        assert held(drive.incident) == ("lb",)
+        assert drive.wait(4.9) == []
+        assert drive.wait(0.2) == ["restore lb (attempt 2)"]
+        assert drive.phase == "restoring"
+        assert [one.task for one in not_restored(drive.incident)] == ["lb"]
+        assert drive.ends("lb") == ["close"]
+        assert drive.closed[0].phase == "closed"
+
+    def test_a_task_of_a_later_stage_is_restored_meanwhile(self) -> None:
+        drive = unrestored(LB, APP)
+        assert drive.running("lb").phase == "restore"
+        assert drive.ends("lb") == []
+        assert drive.phase == "not restored"
+        assert held(drive.incident) == ("app",)
+
+    def test_retries_come_first(self) -> None:
+        drive = unrestored(task("lb", retries=1))
+        assert drive.phase == "restoring"
+        assert not_restored(drive.incident) == ()
+        assert drive.wait(RETRY_PAUSE) == ["restore lb (attempt 2)"]
+        drive.ends("lb", FAILED)
+        assert drive.phase == "not restored"
+        assert drive.wait(5.0) == ["restore lb (attempt 3)"]
+
+    @pytest.mark.parametrize("outcome", [FAILED, TIMEOUT, NOT_STARTED])
+    def test_pauses_grow_for_an_hour_and_stay_at_ten_minutes(self, outcome: str) -> None:
+        drive = unrestored(LB, outcome=outcome)
+        pauses = []
+        while sum(pauses) < 3 * HOUR:
+            pauses.append((drive.state.wake_at or 0.0) - drive.now.clock)
+            assert drive.wait(pauses[-1])[0].startswith("restore lb (attempt ")
+            drive.ends("lb", outcome)
+        assert pauses[0] == 5.0
+        assert pauses == sorted(pauses)
+        in_first_hour = next(index for index in range(len(pauses)) if sum(pauses[:index]) >= HOUR)
+        assert in_first_hour < 45
+        assert set(pauses[in_first_hour + 1 :]) == {600.0}
+        assert pauses[in_first_hour - 2] < 600.0
+
+    def test_somebody_has_it_tried_at_once(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(2 * HOUR)
+        drive.ends("lb", FAILED)
+        assert drive.see(RetryWanted(("other",))) == []
+        assert drive.see(RetryWanted(("lb",)))[0].startswith("restore lb")
+        assert drive.see(RetryWanted(("lb",))) == []
+        # The pauses grow anew.
+        drive.ends("lb", FAILED)
+        assert drive.wait(4.9) == []
+        assert len(drive.wait(0.2)) == 1
+
+    def test_somebody_acknowledges_it(self) -> None:
+        drive = unrestored(LB)
+        assert drive.see(Acknowledged(("other",), "ann")) == []
+        assert drive.see(Acknowledged(("lb",), "ann")) == ["close"]
+        (last,) = [one for one in drive.closed[0].steps if one.phase == "restore"]
+        assert (last.acknowledged_by, last.acknowledged_at) == ("ann", drive.now.at)
+        assert held(drive.closed[0]) == not_restored(drive.closed[0]) == ()
+
+    def test_a_try_that_runs_ends_when_it_is_acknowledged(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(5.0)
+        assert drive.see(Acknowledged(("lb",), "ann")) == ["end restore lb"]
+        assert drive.ends("lb", FAILED) == ["close"]
+
+    def test_only_what_is_not_restored_can_be_acknowledged(self) -> None:
+        drive = drained(LB)
+        assert drive.see(Acknowledged(("lb",), "ann")) == []
+        assert drive.off(MIGRATE) == ["restore lb"]
+        assert drive.see(Acknowledged(("lb",), "ann")) == []
+        assert drive.ends("lb") == ["close"]
+        assert not any(one.acknowledged_by for one in drive.closed[0].steps)
+
+    def test_survives_a_restart_and_is_tried_at_once(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(HOUR)
+        drive.ends("lb", FAILED)
+        assert drive.restart()[0].startswith("restore lb")
+        drive.ends("lb", FAILED)
+        assert drive.phase == "not restored"
+
+    def test_survives_a_reboot_and_is_tried_at_once(self) -> None:
+        drive = unrestored(LB)
+        assert drive.reboot() == ["restore lb (attempt 2)"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_a_try_that_was_interrupted_is_not_well_either(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(5.0)
+        assert drive.restart() == ["restore lb"]
+        assert [one.task for one in not_restored(drive.incident)] == ["lb"]
+
+    def test_a_new_configuration_can_mend_it(self) -> None:
+        drive = unrestored(LB)
+        mended = replace(LB, restore=("/mended",), timeout=7.0)
+        assert drive.configure(mended) == ["restore lb (attempt 2)"]
+        (start,) = [action for action in drive.actions if isinstance(action, Start)]
+        assert start.task == mended
+        assert drive.seconds("lb") >= 7.0
+        assert drive.ends("lb") == ["close"]
+
+    def test_a_new_configuration_that_cannot_restore_it_does_not_end_it(self) -> None:
+        drive = unrestored(LB)
+        assert drive.configure(replace(LB, restore=())) == []
+        assert drive.configure() == []
+        assert drive.wait(5.0) == ["restore lb (attempt 2)"]
+
+    def test_the_same_configuration_again_does_not_hurry_it(self) -> None:
+        drive = unrestored(LB)
+        assert drive.configure(LB) == []
+
+    def test_a_new_event_drains_it_again_as_part_of_it_may_be_restored(self) -> None:
+        drive = unrestored(LB)
+        assert drive.on(MIGRATE) == ["drain lb"]
+        assert not_restored(drive.incident) == ()
+        drive.ends("lb")
+        assert drive.off(MIGRATE) == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_a_new_event_finds_it_drained_when_its_restore_could_not_be_started(self) -> None:
+        drive = unrestored(LB, outcome=NOT_STARTED)
+        assert drive.on(MIGRATE) == []
+        assert drive.phase == "drained"
+        assert [one.task for one in not_restored(drive.incident)] == ["lb"]
+        assert drive.wait(50.0) == []
+        assert drive.off(MIGRATE) == ["restore lb (attempt 2)"]
+
+    def test_one_restore_that_ran_is_enough_to_drain_again(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(5.0)
+        drive.ends("lb", NOT_STARTED)
+        assert drive.on(MIGRATE) == ["drain lb"]
+
+    def test_a_new_event_ends_a_try_that_runs(self) -> None:
+        drive = unrestored(LB)
+        drive.wait(5.0)
+        assert drive.on(MIGRATE) == ["end restore lb"]
+        assert drive.ends("lb", FAILED) == ["drain lb"]
+
+    def test_a_drain_of_another_task_comes_before_the_next_try(self) -> None:
+        drive = unrestored(LB, task("spot", PREEMPT))
+        assert drive.on(PREEMPT) == ["drain spot", "drain lb"] or drive.phase == "draining"
+
+    def test_what_was_acknowledged_is_drained_again_for_the_next_event(self) -> None:
+        drive = unrestored(LB, task("other", PREEMPT, restore=True))
+        drive.on(PREEMPT)
+        for name in ("lb", "other"):
+            if any(one.task == name and one.open for one in drive.incident.steps):
+                drive.ends(name)
+        assert held(drive.incident) == ("lb", "other")
+
+
+class TestFlapping:
+    """field: signals that come and go made one incident of 1,126 steps."""
+
+    def flap(self, drive: Drive, times: int, *, ends: bool) -> int:
+        """Events that come and go every 60 ms. Answers how many drains they have started."""
+        drains = 0
+        for index in range(times):
+            words = drive.on(MIGRATE) if index % 2 == 0 else drive.off(MIGRATE)
+            words += drive.wait(0.06)
+            drains += words.count("drain lb")
+            if drive.state.incident is not None:
+                for one in drive.state.incident.steps:
+                    if one.open and (ends or one.ending):
+                        words = drive.ends(one.task, OK if ends else FAILED)
+                        drains += words.count("drain lb")
+        return drains
+
+    @pytest.mark.parametrize("ends", [True, False], ids=["quick tasks", "slow tasks"])
+    def test_drains_become_rare_and_the_task_stays_drained(self, ends: bool) -> None:
+        drive = Drive(LB)
+        assert self.flap(drive, 1501, ends=ends) < 15
+        assert len(drive.incident.steps) < 30
+        assert len(drive.incident.past) <= 30
+        assert drive.incident.past_dropped > 50
+
+    def test_once_it_is_calm_the_task_is_restored(self) -> None:
+        drive = Drive(LB)
+        self.flap(drive, 200, ends=True)
+        drive.off(MIGRATE)
+        assert drive.phase == "drained"
+        assert drive.wait(301.0) == ["restore lb"]
+        assert drive.ends("lb") == ["close"]
+
+    def test_events_on_different_days_are_no_flapping(self) -> None:
+        drive = Drive(LB)
+        for _unused in range(20):
+            drive.on(MIGRATE)
+            drive.ends("lb")
+            assert drive.off(MIGRATE) == ["restore lb"]
+            assert drive.ends("lb") == ["close"]
+            drive.wait(DAY)
+
+    def test_rehearsals_are_no_flapping(self) -> None:
+        drive = Drive(LB)
+        for _unused in range(20):
+            drive.rehearse(MIGRATE)
+            assert drive.ends("lb") == ["restore lb"]
+            assert drive.ends("lb") == ["close"]
+
+
+class TestCancelled:
+    """An event that was taken back reads differently from one that came."""
+
+    def last(self, drive: Drive) -> bool:
+        incident = drive.state.incident or drive.closed[-1]
+        return incident.past[-1].cancelled
+
+    def test_before_its_time(self) -> None:
+        drive = drained(LB)
+        drive.off(MIGRATE)
+        assert self.last(drive)
+
+    def test_after_its_time(self) -> None:
+        drive = drained(LB)
+        drive.wait(70.0)
+        drive.off(MIGRATE)
+        assert not self.last(drive)
+
+    def test_a_reboot_may_have_been_the_event(self) -> None:
+        drive = drained(LB, event=TERMINATE)
+        drive.reboot()
+        drive.off(TERMINATE)
+        assert not self.last(drive)
+
+    def test_a_window_that_is_still_to_come_is_cancelled_whatever_happened_meanwhile(self) -> None:
+        drive = Drive(task("db", WINDOW, lead=600.0))
+        drive.window(3 * DAY)
+        drive.reboot()
+        drive.no_window()
+        assert self.last(drive)
+
+    def test_a_rehearsal_is_not(self) -> None:
+        drive = Drive(LB)
+        drive.rehearse(MIGRATE)
+        drive.ends("lb")
+        assert not self.last(drive)

@@ -11,10 +11,23 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from maintenance_handler._maintenance import EVENTS, MIGRATE, PREEMPT, TERMINATE, UPCOMING_MAINTENANCE_KEY
-from maintenance_handler.incident import CANCELLED, FAILED, INTERRUPTED, OK, TIMEOUT, Incident, Step, held
+from maintenance_handler.incident import (
+    CLOSED,
+    FAILED,
+    NOT_STARTED,
+    OK,
+    TIMEOUT,
+    Incident,
+    Step,
+    held,
+    last_steps,
+    not_restored,
+)
 from maintenance_handler.machine import RESERVE_MOST, RESERVE_SHARE, Action, Close, End, Limit, Start
-from maintenance_handler.observations import Finished, Observation
+from maintenance_handler.observations import Acknowledged, Finished, Observation, RetryWanted
+from maintenance_handler.patience import Patience
 from maintenance_handler.tasks import CONTINUE, DRAIN, RESTORE, STOP, Task
+from maintenance_handler.trimming import MOST_PAST, MOST_STEPS
 from support.incidents import SIGNALS, Drive, task
 
 SLACK = 1e-6
@@ -103,7 +116,7 @@ class AnyCourse(RuleBasedStateMachine):
         self._act(self.drive.rehearse(event))
 
     @precondition(lambda self: self.processes)
-    @rule(data=st.data(), outcome=st.sampled_from([OK, OK, FAILED]))
+    @rule(data=st.data(), outcome=st.sampled_from([OK, OK, FAILED, NOT_STARTED]))
     def end(self, data: st.DataObject, outcome: str) -> None:
         self._end(data.draw(st.sampled_from(sorted(self.processes))), outcome)
 
@@ -124,6 +137,12 @@ class AnyCourse(RuleBasedStateMachine):
     def hear_the_same_again(self) -> None:
         for key, value in self.world.items():
             self._act(self.drive.hear(key, value))
+
+    @precondition(lambda self: self.drive.state.incident is not None)
+    @rule(tasks=st.lists(st.sampled_from("abcd"), unique=True).map(tuple), by=st.sampled_from(["", "ann"]))
+    def end_by_hand(self, tasks: tuple[str, ...], by: str) -> None:
+        """Somebody has tasks tried again, or (by a name) acknowledges them, whether they are not restored or not."""
+        self._act(self.drive.see(Acknowledged(tasks, by) if by else RetryWanted(tasks)))
 
     @rule(seconds=st.sampled_from([-4000, -5, 5, 4000]))
     def set_wall_clock(self, seconds: float) -> None:
@@ -156,6 +175,27 @@ class AnyCourse(RuleBasedStateMachine):
         if self.drive.state.incident is not None:
             assert self.drive.incident == self.drive.state.incident
 
+    @invariant()
+    def an_incident_is_bounded(self) -> None:
+        incident = self.drive.state.incident
+        if incident is not None:
+            assert len(incident.steps) <= max(MOST_STEPS, 4 * len(incident.tasks)) + len(incident.tasks)
+            assert len(incident.past) <= MOST_PAST + len(EVENTS)
+
+    @invariant()
+    def what_is_not_restored_is_tried_again(self) -> None:
+        """Never forgotten, and not less often than each ten minutes."""
+        incident = self.drive.state.incident
+        for step in not_restored(incident) if incident is not None else ():
+            assert step.task in held(incident)
+            if step.open or step.outcome not in (FAILED, TIMEOUT, NOT_STARTED):
+                continue
+            assert step.again_at is not None
+            assert step.again_at <= self.drive.now.clock + Patience().retry_every + SLACK
+            if incident.phase == "not restored":
+                assert self.drive.state.wake_at is not None
+                assert self.drive.state.wake_at <= step.again_at + SLACK
+
     def teardown(self) -> None:
         """Whatever happened, the end of all signals is the end of the incident."""
         if not hasattr(self, "drive") or self.failed:
@@ -166,7 +206,9 @@ class AnyCourse(RuleBasedStateMachine):
         for _unused in range(200):
             if self.drive.state.incident is None:
                 return
-            self.wait(30.0)
+            wake_at = self.drive.state.wake_at
+            is_tried_later = self.drive.phase == "not restored" and wake_at is not None
+            self.wait(max(0.0, wake_at - self.drive.now.clock) if is_tried_later and wake_at is not None else 30.0)
             for number in sorted(self.processes):
                 self._end(number, OK)
         raise AssertionError(f"the incident does not close: {self.drive.incident}")
@@ -212,8 +254,11 @@ class AnyCourse(RuleBasedStateMachine):
         on = [signal for signal in incident.signals if signal.event == start.step.event]
         assert any(signal.confirmed for signal in on), "a drain without its event"
         assert start.step.event in start.task.on
-        if earlier and earlier[-1].phase == DRAIN:
-            finished_well = earlier[-1].outcome == OK
+        if earlier and not earlier[-1].acknowledged_by:
+            since = [one for one in earlier if one.number >= max(_drains(earlier), default=0)]
+            # A restore that could not be started has undone nothing.
+            changed = [one for one in since if one.outcome != NOT_STARTED]
+            finished_well = len(changed) == 1 and changed[0].phase == DRAIN and changed[0].outcome == OK
             assert not finished_well, "drained twice"
         known = [one for one in incident.signals if one.deadline is not None and one.confirmed]
         if known:
@@ -232,6 +277,9 @@ class AnyCourse(RuleBasedStateMachine):
         assert start.task.has(RESTORE)
         if earlier[-1].phase == RESTORE:
             assert earlier[-1].outcome != OK, "restored twice"
+        assert not earlier[-1].acknowledged_by, "restored after somebody said to leave it"
+        again_at = earlier[-1].again_at
+        assert again_at is None or again_at <= self.drive.now.clock + SLACK, "tried again too soon"
         assert not any(one.open and one.phase == DRAIN for one in incident.steps), "restored beside a drain"
         skipped = {skip.serial for skip in incident.skips if skip.task == start.task.name}
         wanting = [signal for signal in incident.signals if signal.event in start.task.on]
@@ -240,18 +288,26 @@ class AnyCourse(RuleBasedStateMachine):
         assert all(signal.confirmed for signal in incident.signals), "restored while blind"
         on = {signal.event for signal in incident.signals}
         above = [each for each in incident.tasks if each.stage > start.task.stage and each.has(RESTORE)]
-        due = [each.name for each in above if each.name in held(incident) and not on.intersection(each.on)]
+        failed = {step.task for step in not_restored(incident)}
+        to_restore = set(held(incident)) - failed
+        due = [each.name for each in above if each.name in to_restore and not on.intersection(each.on)]
         assert not due, "a stage is restored before the one above it"
 
     def _may_close(self, incident: Incident) -> None:
+        assert incident.phase == CLOSED
         assert not incident.signals
         assert not any(one.open for one in incident.steps)
         names = {task.name for task in incident.tasks if task.has(RESTORE)}
         assert not names.intersection(held(incident)), "closed, but not restored"
-        for name in names:
-            own = [one for one in incident.steps if one.task == name]
-            assert not own or own[-1].phase == RESTORE
-            assert not own or own[-1].outcome not in (CANCELLED, INTERRUPTED)
+        for name, last in last_steps(incident.steps).items():
+            if name in names:
+                is_restored = last.phase == RESTORE and last.outcome == OK
+                assert is_restored or last.acknowledged_by, "closed, but neither restored nor acknowledged"
+        assert not not_restored(incident)
+
+
+def _drains(steps: list[Step]) -> list[int]:
+    return [one.number for one in steps if one.phase == DRAIN]
 
 
 AnyCourse.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)

@@ -48,14 +48,14 @@ def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
     ]
     drive.ends("app")
     assert drive.tell(lambda: drive.off(MIGRATE)) == [
-        ("info", "migrate is over (MIGRATE_ON_HOST_MAINTENANCE)"),
+        ("info", "migrate is cancelled (MIGRATE_ON_HOST_MAINTENANCE)"),
         ("info", "nothing is left to drain: restoring"),
         ("info", "restore 'app' starts, may take 20.0 s"),
     ]
     drive.wait(1.0)
     drive.ends("app")
     assert drive.tell(lambda: drive.ends("lb", TIMEOUT, detail="did not end in time")) == [
-        ("error", "restore 'lb': timeout after 0.0 s (did not end in time)"),
+        ("error", "restore 'lb': timeout after 0.0 s (did not end in time); not restored, tried again in 5 s"),
     ]
 
 

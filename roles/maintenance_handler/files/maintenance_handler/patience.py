@@ -1,0 +1,57 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How often the handler tries: restores that fail, and events that come and go. Pure. Times in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+# The shortest pause before a failed restore is tried again, and before a task that is drained often is restored.
+LEAST_PAUSE = 5.0
+MOST_CALM = 300.0
+# Drains of a task that are further apart than this have nothing to do with each other.
+FLAP_SPAN = 3600.0
+
+
+@dataclass(frozen=True)
+class Patience:
+    """The settings. A failed restore is tried again with growing pauses for `retry_for`, then every `retry_every`."""
+
+    retry_for: float = 3600.0
+    retry_every: float = 600.0
+    # After so many drains in a row a task is restored only once things have been calm for a while.
+    flap_limit: int = 5
+
+
+@dataclass(frozen=True)
+class Drains:
+    """How often in a row a task was drained, and when the last of these drains began."""
+
+    count: int
+    last: float
+
+
+def retry_pause(patience: Patience, failing_for: float) -> float:
+    """How long to wait before a restore that has been failing for so long is tried again.
+
+    The pause is a fixed part of that time, so that it has grown to `retry_every` after `retry_for`.
+    """
+    share = patience.retry_every / max(patience.retry_for, patience.retry_every)
+    return min(patience.retry_every, max(LEAST_PAUSE, failing_for * share))
+
+
+def calm_until(patience: Patience, drains: Drains | None) -> float:
+    """Until when on the clock a task stays drained although its event is over, because its events come and go."""
+    if drains is None or drains.count <= patience.flap_limit:
+        return 0.0
+    # Doubled each time. The exponent is bounded: a float is not.
+    doublings = min(10, drains.count - patience.flap_limit - 1)
+    return float(drains.last + min(MOST_CALM, LEAST_PAUSE * 2**doublings))
+
+
+def with_drain(drains: Mapping[str, Drains], task: str, now: float) -> Mapping[str, Drains]:
+    """The counts once a drain of a task has begun."""
+    before = drains.get(task)
+    count = before.count + 1 if before is not None and now - before.last <= FLAP_SPAN else 1
+    return {**drains, task: Drains(count, now)}
