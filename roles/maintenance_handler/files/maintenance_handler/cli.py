@@ -7,27 +7,27 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
+import pwd
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import __version__, config, preflight, status
+from . import __version__, config, preflight, request, status
 from ._maintenance import EVENTS, format_time
 from ._metadata_server import MetadataError
 from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
-from .files import write_whole
-from .handler import REHEARSAL_REQUEST, Handler
+from .handler import Handler
 from .history import History
-from .incident import ANNOUNCED, IDLE, Moment
+from .incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
 from .lock import Locked
 from .log import Log, PatientStream, visible
+from .request import ACKNOWLEDGE, REHEARSE, RESTORE, Request
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
-from .timeline import incident_lines, plan_lines
+from .timeline import incident_lines, plan_lines, step_end
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -42,10 +42,10 @@ EXIT_IN_FLIGHT = 3
 
 # Seconds for whoever reads the log, once there is nothing else to do.
 LAST_WORDS = 1.0
-# How often a rehearsal that another process carries out is looked at.
+# How often what another process carries out is looked at.
 _LOOK_EVERY = 0.1
-# The handler takes the request before it says what it makes of it, and a disk may be slow.
-_MOST_LOOKS_IN_VAIN = 20
+# How long the handler may take to say what it makes of a request: a disk may be slow.
+_MOST_LOOKS_IN_VAIN = 100
 
 
 class CommandError(Exception):
@@ -97,6 +97,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
     sub = command("status", _status, "Say how the handler is. Exit status 0: well, 1: not, 3: draining or restoring.")
     sub.add_argument("--json", action="store_true", help="as JSON")
+    sub = command("restore", _restore, "Try now to restore what could not be restored, and say what came of it.")
+    sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
+    sub = command("acknowledge", _acknowledge, "Leave what could not be restored as it is, and end the incident.")
+    sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("history", _history, "Show the incidents that are over.")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return parser
@@ -145,7 +149,7 @@ def _rehearse(options: argparse.Namespace) -> int:
     settings = preflight.load(options.config)
     if not options.execute:
         return _show_rehearsal(settings, options.event)
-    name = f"rehearsal {os.urandom(4).hex()}"
+    name = _name("rehearsal")
     now = _read_status(settings)
     if now["running"]:
         _ask_to_rehearse(settings, now, options.event, name)
@@ -158,7 +162,9 @@ def _rehearse(options: argparse.Namespace) -> int:
     if incident is None:
         raise CommandError("the rehearsal was interrupted; the next handler restores what it drained")
     _print(incident_lines(incident))
-    return EXIT_OK if all(step["outcome"] == "ok" for step in incident["steps"]) else EXIT_FAILED
+    for one in incident.get("not_restored", ()):
+        _print([f"{one['task']} is NOT RESTORED: the handler goes on trying; see restore and acknowledge"])
+    return EXIT_OK if all(step["outcome"] == OK for step in incident["steps"]) else EXIT_FAILED
 
 
 def _show_rehearsal(settings: Config, event: str) -> int:
@@ -183,31 +189,113 @@ def _show_rehearsal(settings: Config, event: str) -> int:
 
 def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
     """Have the running handler do it, so that a real event in the middle is the same incident, and wait for its end."""
-    if "pid" not in now:
-        raise CommandError("the handler has not said anything yet: rehearse when it has")
-    if now["state"] not in (IDLE, ANNOUNCED):
+    if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
         raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
-    request = settings.runtime_dir / REHEARSAL_REQUEST
-    write_whole(request, json.dumps({"event": event, "name": name}).encode())
-    os.kill(now["pid"], signal.SIGUSR1)
-    looks_in_vain = 0
+    _ask(settings, now, Request(REHEARSE, name, _user(), event=event))
     while _rehearsed(settings, name) is None:
         time.sleep(_LOOK_EVERY)
-        now = _read_status(settings)
-        if not now["running"]:
+        if not _read_status(settings)["running"]:
             raise CommandError("the handler ended during the rehearsal; started again, it restores what was drained")
-        incident = now["incident"] or {"signals": [], "past": []}
-        here = any(one["value"] == name for one in (*incident["signals"], *incident["past"]))
-        looks_in_vain = 0 if here or request.exists() else looks_in_vain + 1
-        if looks_in_vain > _MOST_LOOKS_IN_VAIN and _rehearsed(settings, name) is None:
-            raise CommandError("the handler did not carry out the rehearsal: its log says why")
+
+
+def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
+    """Have the running handler take a request. Raises `CommandError` when it does not."""
+    if not now["running"]:
+        raise CommandError("no handler is running: start it, it restores what its journal says is drained")
+    if "pid" not in now:
+        raise CommandError(f"the handler has not said anything yet: {wish.command} when it has")
+    path = request.send(settings.runtime_dir, now["pid"], wish)
+    for _unused in range(_MOST_LOOKS_IN_VAIN):
+        time.sleep(_LOOK_EVERY)
+        now = _read_status(settings)
+        refusal = now.get("answers", {}).get(wish.name)
+        if refusal:
+            raise CommandError(f"the handler refuses to {wish.command}: {refusal}")
+        if refusal is not None:
+            return
+        if not now["running"]:
+            raise CommandError("the handler ended before it answered")
+    path.unlink(missing_ok=True)
+    raise CommandError(f"the handler did not answer the request to {wish.command}: its log may say why")
+
+
+def _user() -> str:
+    """Whoever asks, as a log should have it."""
+    name = os.environ.get("SUDO_USER", "")
+    if name:
+        return name
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return f"user {os.getuid()}"
+
+
+def _restore(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    now = _read_status(settings)
+    tasks = _unrestored(now, options.task)
+    incident = now["incident"]
+    before = max((step.get("number", 0) for step in incident["steps"]), default=0)
+    _ask(settings, now, Request(RESTORE, _name(RESTORE), _user(), tasks=tasks))
+    code = EXIT_OK
+    for task in tasks:
+        step = _next_step(settings, incident["id"], task, before)
+        _print([f"{step['phase']} {task!r}: {step_end(step)}"])
+        code = code if step["phase"] == RESTORE and step["outcome"] == OK else EXIT_FAILED
+    return code
+
+
+def _acknowledge(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    now = _read_status(settings)
+    tasks = _unrestored(now, options.task)
+    _ask(settings, now, Request(ACKNOWLEDGE, _name(ACKNOWLEDGE), _user(), tasks=tasks))
+    _print([f"acknowledged: {', '.join(tasks)}"])
+    return EXIT_OK
+
+
+def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
+    """The tasks that are not restored, or the one of them that was asked for."""
+    names = tuple(one["task"] for one in (now["incident"] or {}).get("not_restored", ()))
+    if not names:
+        raise CommandError("no task is not restored: there is nothing to do")
+    if task is None:
+        return names
+    if task not in names:
+        raise CommandError(f"{task!r} is not among what is not restored: {', '.join(map(repr, names))}")
+    return (task,)
+
+
+def _next_step(settings: Config, incident_id: str, task: str, before: int) -> dict[str, Any]:
+    """What a task's next step came to. Waits for its end."""
+    looks_in_vain = 0
+    while True:
+        now = _read_status(settings)
+        here = now["incident"] and now["incident"]["id"] == incident_id
+        known = [now["incident"]] if here else History(settings.state_dir).read()
+        steps = [step for one in known if one["id"] == incident_id for step in one["steps"]]
+        for step in steps:
+            if step["task"] == task and step.get("number", 0) > before and step["outcome"]:
+                return dict(step)
+        if not now["running"]:
+            raise CommandError("the handler ended meanwhile; started again, it tries to restore")
+        is_idle = not here or now["state"] in (NOT_RESTORED, DRAINED, ANNOUNCED)
+        looks_in_vain = looks_in_vain + 1 if is_idle else 0
+        if looks_in_vain > _MOST_LOOKS_IN_VAIN // 5:
+            raise CommandError(f"{task!r} is not tried now: the handler is {now['state']}, see its status")
+        time.sleep(_LOOK_EVERY)
+
+
+def _name(command: str) -> str:
+    """A name that no other request has."""
+    return f"{command} {os.urandom(4).hex()}"
 
 
 def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
     """The incident of a rehearsal that is over, with the steps since it began."""
     now = _read_status(settings)
     # A window that is announced days ahead keeps its incident open.
-    goes_on = now["running"] and not status.in_flight(now)
+    goes_on = not status.in_flight(now) if now["running"] else now["state"] == NOT_RESTORED
     still_open = [now["incident"]] if now["incident"] and goes_on else []
     for incident in (*History(settings.state_dir).read(), *still_open):
         for past in incident["past"]:
@@ -232,8 +320,10 @@ def _status(options: argparse.Namespace) -> int:
 def _status_lines(now: dict[str, Any]) -> list[str]:
     lines = [f"{'well' if now['healthy'] else 'NOT WELL'}, {now['state']}"]
     lines += [f"  problem: {problem}" for problem in now["problems"]]
+    if now["incident"]:
+        lines += incident_lines(now["incident"])
     if not now.get("pid"):
-        return lines + (incident_lines(now["incident"]) if now["incident"] else [])
+        return lines
     lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")
     for key, age in now["last_good_answer_ages"].items():
         heard = "never" if age is None else f"{age:.1f} s ago"
@@ -248,8 +338,6 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     for event, reach in now["reach"].items():
         verdict = {True: "yes", False: "no", None: "unknown"}[reach["possible"]]
         lines.append(f"  can {event} reach this VM: {verdict}, {reach['reason']}")
-    if now["incident"]:
-        lines += incident_lines(now["incident"])
     return lines
 
 

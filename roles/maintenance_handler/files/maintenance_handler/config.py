@@ -15,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
+from .patience import Patience
 from .plan import misfits
 from .tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
 
@@ -57,11 +58,20 @@ class Config:
     metrics_textfile: Path | None = None
     log_level: str = "info"
     stop_timeout: float = 90.0
+    # How long a failed restore is tried again with growing pauses, and how often from then on.
+    restore_retry_for: float = 3600.0
+    restore_retry_every: float = 600.0
+    # After so many drains in a row, each within an hour of the last, a task stays drained for a while after its event.
+    flap_limit: int = 5
     # A container has the boot id of its host: restarted, it does not see that it is a new machine.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
     # What can be used, but is seldom meant: a line each.
     cautions: tuple[str, ...] = ()
+
+    @property
+    def patience(self) -> Patience:
+        return Patience(self.restore_retry_for, self.restore_retry_every, self.flap_limit)
 
 
 def load(path: Path) -> Config:
@@ -370,6 +380,9 @@ _FIELDS: dict[str, _Check] = {
     "metrics_textfile": _optional(_path),
     "log_level": _one_of(*LOG_LEVELS),
     "stop_timeout": _number(1, 86400),
+    "restore_retry_for": _number(0, 30 * 86400),
+    "restore_retry_every": _number(1, 86400),
+    "flap_limit": _whole(1, 1_000_000),
     "boot_id_file": _path,
 }
 _TASK_FIELDS: dict[str, _Check] = {

@@ -7,7 +7,6 @@ Threads watch the metadata server and write the guest attribute; everything that
 
 from __future__ import annotations
 
-import json
 import selectors
 import signal
 import time
@@ -15,24 +14,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import preflight, signals, status
+from . import preflight, request, signals, status
 from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, SIGNAL_LIMIT
 from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .expressions import ExpressionError, compiled
-from .files import read_own, sweep
+from .files import sweep
 from .history import History
 from .identity import Identified, start_identifying
 from .inbox import Inbox
-from .incident import ANNOUNCED, DRAINING, RESTORING, Incident, Moment, public
+from .incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, public
 from .journal import UNREADABLE, Entry, Journal, JournalError
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
 from .narrate import narrate
-from .observations import Announced, Finished, Observation, Reading, Reconfigured, Tick, recovered
+from .observations import (
+    Acknowledged,
+    Announced,
+    Finished,
+    Observation,
+    Reading,
+    Reconfigured,
+    RetryWanted,
+    Tick,
+    recovered,
+)
 from .report import Reporter
+from .request import REHEARSE, Request, UnreadableRequest
 from .runner import Runner
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
@@ -42,8 +52,6 @@ if TYPE_CHECKING:
     from typing import Any, Callable, Union
 
     from .expressions import Predicate
-
-REHEARSAL_REQUEST = "rehearse.json"
 
 # A watcher that ended no try for this much longer than a poll may take is stuck.
 STUCK_AFTER = 20.0
@@ -112,7 +120,7 @@ class Handler:
         self._early: dict[str, Observation] = {}
         self._unknown_values: dict[str, str] = {}
         self._predicates: dict[str, Predicate] = {}
-        self._state = State(config.tasks)
+        self._state = State(config.tasks, patience=config.patience)
         self._token_file = TokenFile(config.state_dir, self._boot_id)
         self._drift = Drift(self._token_file.read())
         self._watchers: list[Watcher] = []
@@ -151,9 +159,13 @@ class Handler:
             self._instance_id = entry.instance_id
         self._prepare()
         self._observe(signals.rehearsal(event, name, self._now(), self._config.notice))
-        while self._state.incident is not None and not self._is_done():
+        while self._is_to_go_on_rehearsing() and not self._is_done():
             self._turn()
         return self._stopped()
+
+    def _is_to_go_on_rehearsing(self) -> bool:
+        """What is not restored is left to the next handler, which may try for hours."""
+        return self._state.incident is not None and self._state.incident.phase != NOT_RESTORED
 
     def _take_lock(self) -> Lock | None:
         """Raises `Locked`. Without a lock a VM is drained all the same."""
@@ -172,7 +184,7 @@ class Handler:
 
     def _prepare(self) -> None:
         self._selector.register(self._inbox, selectors.EVENT_READ)
-        self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, request.SIGNAL)
 
     def _recover(self) -> None:
         try:
@@ -202,7 +214,7 @@ class Handler:
     def _take_up(self, incident: Incident, same_boot: bool) -> None:
         self._log.warning(f"incident {incident.id} goes on where the last handler left it")
         self._runner.end_leftovers(incident)
-        self._state = State(self._config.tasks, recovered(incident, self._now(), same_boot))
+        self._state = replace(self._state, incident=recovered(incident, self._now(), same_boot))
         self._observe(Reconfigured(self._config.tasks))
 
     def _turn(self) -> None:
@@ -389,8 +401,8 @@ class Handler:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._reload()
-        elif number == signal.SIGUSR1:
-            self._take_rehearsal()
+        elif number == request.SIGNAL:
+            self._take_requests()
         else:
             self._on_stop()
 
@@ -440,27 +452,49 @@ class Handler:
             new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
         self._predicates = {}
+        self._state = replace(self._state, patience=new.patience)
         self._log.level = new.log_level
         self._reporter.configured(new, restart_required=bool(late))
         self._look_for_lost_journal()
         self._observe(Reconfigured(new.tasks))
         self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
 
-    def _take_rehearsal(self) -> None:
-        request = self._config.runtime_dir / REHEARSAL_REQUEST
-        try:
-            wanted = json.loads(read_own(request))
-            request.unlink()
-            event, name = str(wanted["event"]), str(wanted["name"])
-            observation = signals.rehearsal(event, name, self._now(), self._config.notice)
-        except (OSError, ValueError, KeyError, TypeError) as exc:
-            self._log.error(f"Reading what to rehearse from {request}: {exc!r}.")
-            return
+    def _take_requests(self) -> None:
+        for wanted in request.take(self._config.runtime_dir):
+            if isinstance(wanted, UnreadableRequest):
+                self._log.error(str(wanted))
+                continue
+            refusal = self._rehearse(wanted) if wanted.command == REHEARSE else self._end_by_hand(wanted)
+            if refusal:
+                self._log.error(f"{wanted.command}, asked for by {wanted.by}, is refused: {refusal}")
+            self._reporter.answered(wanted.name, refusal)
+
+    def _rehearse(self, wanted: Request) -> str:
+        """Begin a rehearsal. Answers why not."""
         incident = self._state.incident
         if self._unclaimed is not None or (incident is not None and incident.phase != ANNOUNCED):
-            self._log.error("a rehearsal is refused: an event is being handled")
-            return
-        self._observe(observation)
+            return "an event is being handled"
+        try:
+            self._observe(signals.rehearsal(wanted.event, wanted.name, self._now(), self._config.notice))
+        except KeyError:
+            return f"there is no event {wanted.event!r}"
+        return ""
+
+    def _end_by_hand(self, wanted: Request) -> str:
+        """Try tasks that are not restored again, or leave them as they are. Answers why not."""
+        if self._unclaimed is not None:
+            return "what an earlier boot left drained is looked into once the metadata server has answered"
+        incident = self._state.incident
+        names = [step.task for step in not_restored(incident)] if incident is not None else []
+        if not names:
+            return "no task is not restored"
+        unknown = [name for name in wanted.tasks if name not in names]
+        if unknown:
+            return f"{', '.join(map(repr, unknown))} is not among what is not restored: {', '.join(map(repr, names))}"
+        tasks = wanted.tasks or tuple(names)
+        self._log.warning(f"{wanted.by} asks to {wanted.command} {', '.join(map(repr, tasks))}")
+        self._observe(RetryWanted(tasks) if wanted.command == request.RESTORE else Acknowledged(tasks, wanted.by))
+        return ""
 
     def _show_life(self) -> None:
         now = self._clock()

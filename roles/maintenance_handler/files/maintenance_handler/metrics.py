@@ -17,6 +17,7 @@ _HELP = {
     "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
     "event": ("gauge", "1 while an event is announced."),
     "held_tasks": ("gauge", "Tasks that were drained and not restored."),
+    "not_restored_tasks": ("gauge", "Tasks whose restore failed, and that nobody has acknowledged."),
     "polls_total": ("counter", "Questions to the metadata server, by key and result."),
     "incidents_total": ("counter", "Incidents that were closed."),
     "steps_total": ("counter", "Steps that ended, by phase and outcome."),

@@ -37,6 +37,8 @@ def retry_pause(patience: Patience, failing_for: float) -> float:
 
     The pause is a fixed part of that time, so that it has grown to `retry_every` after `retry_for`.
     """
+    if failing_for >= patience.retry_for:
+        return patience.retry_every
     share = patience.retry_every / max(patience.retry_for, patience.retry_every)
     return min(patience.retry_every, max(LEAST_PAUSE, failing_for * share))
 

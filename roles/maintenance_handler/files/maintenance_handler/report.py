@@ -16,7 +16,7 @@ from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL
 from ._reach import was_announced
 from .config import Config
 from .identity import IDENTITY_KEY
-from .incident import IDLE, Incident, Moment, held, public
+from .incident import IDLE, Incident, Moment, held, not_restored, public
 from .log import Log
 from .metrics import Metrics
 from .notify import Supervisor, watchdog_interval
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0
+# To so many requests the status has the answers.
+ANSWERS = 10
 
 
 class Reporter:
@@ -45,6 +47,7 @@ class Reporter:
         self._last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
         self._outages: dict[str, tuple[float, float]] = {}
         self._config_problems: list[str] = []
+        self._answers: dict[str, str] = {}
         self._restart_required = False
         self._journal_problem = ""
         self._lock_problem = ""
@@ -161,6 +164,11 @@ class Reporter:
         self._describe()
         self._changed = True
 
+    def answered(self, name: str, refusal: str) -> None:
+        """A request was accepted, or refused for a reason."""
+        self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
+        self._changed = True
+
     def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
         """An observation has made this of the incident."""
         seen = after or closed
@@ -201,7 +209,8 @@ class Reporter:
             # From now on nobody hears of anything.
             self.metrics.set("healthy", 0.0)
         self._write(incident, state, now)
-        shown = (state, held(incident) if incident else (), bool(self._outages))
+        unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
+        shown = (state, held(incident) if incident else (), unrestored, bool(self._outages))
         if shown == self._shown_state:
             return
         self._shown_state = shown
@@ -226,6 +235,7 @@ class Reporter:
             "outages": sorted(self._outages),
             "config_digest": self._config.digest,
             "config_refused": self._config_problems,
+            "answers": self._answers,
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "guest_attribute": self._published if self._publisher else "off",
@@ -256,6 +266,7 @@ class Reporter:
             "state": state,
             "events": [one.event for one in incident.signals] if incident else [],
             "held": list(held(incident)) if incident else [],
+            "not_restored": [step.task for step in not_restored(incident)] if incident else [],
             "incident": incident.id if incident else None,
             "at": format_time(now.at),
             "version": __version__,
@@ -266,9 +277,11 @@ class Reporter:
         for event in EVENTS:
             self.metrics.set("event", float(event in on), event=event)
         self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
+        unrestored = len(not_restored(incident)) if incident else 0
+        self.metrics.set("not_restored_tasks", float(unrestored))
         known = all(clock is not None for clock in self._last_good.values())
         well = not self._outages and not self._problems()
-        self.metrics.set("healthy", float(known and well))
+        self.metrics.set("healthy", float(known and well and not unrestored))
 
     def _describe(self) -> None:
         self.metrics.set("info", 1.0, version=__version__)

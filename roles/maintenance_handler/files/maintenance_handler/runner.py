@@ -8,7 +8,7 @@ import selectors
 import time
 
 from ._maintenance import format_time
-from .incident import FAILED, OK, Incident
+from .incident import NOT_STARTED, OK, Incident
 from .leftovers import VARIABLE, end_leftovers
 from .log import Log
 from .machine import Start
@@ -47,7 +47,7 @@ class Runner:
                 until=start.step.until,
             )
         except CannotStart as exc:
-            return Finished(start.step.number, FAILED, str(exc))
+            return Finished(start.step.number, NOT_STARTED, str(exc))
         self._running[start.step.number] = (start, process)
         self._selector.register(process, selectors.EVENT_READ, start.step.number)
         return None

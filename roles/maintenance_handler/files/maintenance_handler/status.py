@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from ._maintenance import format_time
 from .checked import fits
 from .config import Config
 from .files import write_whole
@@ -85,6 +86,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
     known = [age for age in ages.values() if age is not None]
     problems = list(status.pop("problems"))
     problems += _blind_spots(ages, status["poll_timeout"])
+    problems += _unrestored(status["incident"])
     return {
         **status,
         "running": True,
@@ -132,7 +134,20 @@ def _left_behind(config: Config, now_clock: float, boot_id: str) -> dict[str, An
     incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
     what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
     problems.append(f"an incident is open: the next handler sees to the restore{what}")
+    problems += _unrestored(incident)
     return {"state": entry.incident.phase, "incident": incident, "problems": problems}
+
+
+def _unrestored(incident: Mapping[str, Any] | None) -> list[str]:
+    """A line for each task that could not be restored."""
+    problems = []
+    for one in (incident or {}).get("not_restored", ()):
+        detail = f" ({one['detail']})" if one["detail"] else ""
+        again = "tries again"
+        if one["next_attempt_at"] is not None:
+            again += f" at {format_time(one['next_attempt_at'])}"
+        problems.append(f"could not restore {one['task']!r} in {one['attempts']} attempts{detail}: {again}")
+    return problems
 
 
 def _blind_spots(ages: Mapping[str, float | None], poll_timeout: float) -> list[str]:

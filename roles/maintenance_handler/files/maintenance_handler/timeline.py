@@ -23,17 +23,25 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
     rows: list[tuple[float, str, str]] = []
     for past in incident["past"]:
         rows.append((past["noticed_at"], _notice(past), ""))
-        rows.append((past["ended_at"], f"{past['event']} is over", ""))
+        how = "cancelled" if past.get("cancelled") else "over"
+        rows.append((past["ended_at"], f"{past['event']} is {how}", ""))
     rows += [(one["noticed_at"], _notice(one), _left(one["seconds_left"], "left now")) for one in incident["signals"]]
     rows += [(skip["at"], f"skip     {skip['task']}", skip["reason"]) for skip in incident["skips"]]
     rows += [
-        (step["started_at"], f"{step['phase']:<8} {step['task']}{_attempt(step)}", _step_end(step))
+        (step["started_at"], f"{step['phase']:<8} {step['task']}{_attempt(step)}", step_end(step))
         for step in incident["steps"]
     ]
+    for one in incident.get("acknowledged", ()):
+        rows.append((one["at"], f"acknowledged {one['task']} as not restored", f"by {one['by']}"))
     rows.sort(key=lambda row: row[0])
     width = max(len(row[1]) for row in rows) if rows else 0
     head = f"Incident {incident['id']}, {time.strftime('%Y-%m-%d %H:%M:%S %Z', time.localtime(began))}"
-    return [head, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
+    dropped = [
+        f"  ({incident[f'{what}_dropped']} earlier {words} are not kept)"
+        for what, words in (("past", "announcements"), ("steps", "steps"))
+        if incident.get(f"{what}_dropped")
+    ]
+    return [head, *dropped, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
 
 
 def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
@@ -80,7 +88,8 @@ def _attempt(step: Mapping[str, Any]) -> str:
     return f" (attempt {step['attempt']})" if step["attempt"] > 1 else ""
 
 
-def _step_end(step: Mapping[str, Any]) -> str:
+def step_end(step: Mapping[str, Any]) -> str:
+    """What a step (as in `incident.public`) came to."""
     if not step["outcome"]:
         return _joined("running", _left(step["seconds_left"], "left at its start"))
     took = "" if step["seconds"] is None else f"{step['outcome']} in {step['seconds']:.3f} s"

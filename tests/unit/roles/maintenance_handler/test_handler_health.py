@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 import threading
 from collections.abc import Callable, Iterator
@@ -20,6 +19,7 @@ from maintenance_handler.lock import Lock, lock_paths
 from maintenance_handler.publish import DISABLED_PAUSE, FAILED_PAUSE, LEAST_PAUSE, Publisher
 from support import documents
 from support.handler import HandlerProcess, task
+from support.metrics import parsed_metrics
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
@@ -206,27 +206,6 @@ def test_an_instance_id_is_made_harmless(vm: Vm, make_handler: MakeHandler) -> N
 
 
 # Metrics
-
-
-def parsed_metrics(path: Path) -> dict[str, float]:
-    """Samples by name and labels. Fails at what a collector of the text format would refuse."""
-    samples: dict[str, float] = {}
-    kinds: dict[str, str] = {}
-    for line in path.read_text(encoding="utf-8").splitlines():
-        comment = re.fullmatch(r"# (HELP|TYPE) (\w+) (.+)", line)
-        if comment:
-            if comment[1] == "TYPE":
-                assert comment[3] in ("gauge", "counter")
-                assert comment[2] not in kinds
-                kinds[comment[2]] = comment[3]
-            continue
-        sample = re.fullmatch(r'(\w+)(\{(?:\w+="(?:[^"\\\n]|\\["\\n])*"(?:,(?=\w)|(?=\})))*\})? (\S+)', line)
-        assert sample, line
-        assert sample[1] in kinds
-        key = sample[1] + (sample[2] or "")
-        assert key not in samples
-        samples[key] = float(sample[3])
-    return samples
 
 
 def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:

@@ -186,7 +186,9 @@ class AnyCourse(RuleBasedStateMachine):
     def what_is_not_restored_is_tried_again(self) -> None:
         """Never forgotten, and not less often than each ten minutes."""
         incident = self.drive.state.incident
-        for step in not_restored(incident) if incident is not None else ():
+        if incident is None:
+            return
+        for step in not_restored(incident):
             assert step.task in held(incident)
             if step.open or step.outcome not in (FAILED, TIMEOUT, NOT_STARTED):
                 continue

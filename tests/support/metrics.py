@@ -1,0 +1,29 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the handler's metrics say."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+
+def parsed_metrics(path: Path) -> dict[str, float]:
+    """Samples by name and labels. Fails at what a collector of the text format would refuse."""
+    samples: dict[str, float] = {}
+    kinds: dict[str, str] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        comment = re.fullmatch(r"# (HELP|TYPE) (\w+) (.+)", line)
+        if comment:
+            if comment[1] == "TYPE":
+                assert comment[3] in ("gauge", "counter")
+                assert comment[2] not in kinds
+                kinds[comment[2]] = comment[3]
+            continue
+        sample = re.fullmatch(r'(\w+)(\{(?:\w+="(?:[^"\\\n]|\\["\\n])*"(?:,(?=\w)|(?=\})))*\})? (\S+)', line)
+        assert sample, line
+        assert sample[1] in kinds
+        key = sample[1] + (sample[2] or "")
+        assert key not in samples
+        samples[key] = float(sample[3])
+    return samples

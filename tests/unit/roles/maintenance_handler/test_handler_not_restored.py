@@ -1,0 +1,189 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A VM that could not be restored is never well: it is tried again until it is restored, or somebody ends it."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.handler import HandlerProcess, task
+from support.metrics import parsed_metrics
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+# For the shell in a task: fails until the test lets it succeed.
+NEEDS_API = 'test -e "$FOLDER/api"'
+PREFIX = "gce_maintenance_handler_"
+
+
+def unrestored(vm: Vm, handler: HandlerProcess) -> HandlerProcess:
+    """Start a handler, and have an event come and go, after which a restore fails."""
+    handler.start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    vm.withdraw("terminate")
+    handler.until_state("not restored")
+    return handler
+
+
+def status_of(handler: HandlerProcess) -> tuple[int, dict[str, Any]]:
+    result = handler.command("status", "--json")
+    return result.returncode, json.loads(result.stdout)
+
+
+def last_step(handler: HandlerProcess) -> dict[str, Any]:
+    return dict(handler.history()[-1]["steps"][-1])
+
+
+def test_it_is_not_well_and_tried_again_until_it_is(vm: Vm, make_handler: MakeHandler) -> None:
+    metrics = "metrics.prom"
+    handler = make_handler(task("lb", stage=10), task("app", stage=20, restore=NEEDS_API), restore_retry_every=1)
+    handler.configure(metrics_textfile=str(handler.folder / metrics))
+    unrestored(vm, handler)
+    code, now = status_of(handler)
+    assert (code, now["healthy"], now["state"], now["incident"]["held"]) == (1, False, "not restored", ["app"])
+    (problem,) = now["problems"]
+    assert problem.startswith("could not restore 'app' in ")
+    assert "exit status 1" in problem
+    values = parsed_metrics(handler.folder / metrics)
+    assert (values[f"{PREFIX}healthy"], values[f"{PREFIX}not_restored_tasks"]) == (0, 1)
+    handler.until(lambda: handler.trace().count("restore app") > 2, "two more tries")
+    assert handler.history() == []
+    (handler.folder / "api").touch()
+    incident = handler.until_over()
+    assert (incident["phase"], incident["held"]) == ("closed", [])
+    assert status_of(handler)[0] == 0
+    assert handler.trace().count("restore lb") == 1
+    handler.until(lambda: parsed_metrics(handler.folder / metrics)[f"{PREFIX}healthy"] == 1, "a good word")
+
+
+def test_a_program_that_is_away_for_a_moment_is_tried_again(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"), restore_retry_every=1)
+    program = handler.folder / "mount" / "restore"
+    handler.configure(tasks=[{**task("lb"), "restore": [str(program)]}])
+    unrestored(vm, handler)
+    assert handler.status()["incident"]["steps"][-1]["outcome"] == "not started"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 0\n")
+    program.chmod(0o755)
+    assert handler.until_over()["steps"][-1]["outcome"] == "ok"
+
+
+def test_survives_the_handler(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = unrestored(vm, make_handler(task("lb", restore=NEEDS_API)))
+    handler.kill()
+    code, now = status_of(handler)
+    assert (code, now["state"], now["incident"]["held"]) == (1, "not restored", ["lb"])
+    tries = handler.trace().count("restore lb")
+    handler.start()
+    handler.until(lambda: handler.trace().count("restore lb") > tries, "another try")
+    handler.until_state("not restored")
+    # Nothing runs, so it stops at once.
+    assert handler.stop() == 0
+    (handler.folder / "api").touch()
+    handler.start()
+    handler.until_over()
+    assert handler.trace().count("drain lb") == 1
+
+
+def test_survives_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = unrestored(vm, make_handler(task("lb", restore=NEEDS_API)))
+    handler.kill()
+    handler.boot("boot-2")
+    (handler.folder / "api").touch()
+    handler.start()
+    assert handler.until_over()["held"] == []
+    assert handler.trace().count("drain lb") == 1
+
+
+def test_a_reload_with_a_mended_command_mends_it(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = unrestored(vm, make_handler(task("lb", restore="exit 3")))
+    handler.configure(tasks=[task("lb", restore='touch "$FOLDER/mended"')])
+    handler.send(signal.SIGHUP)
+    assert handler.until_over()["steps"][-1]["outcome"] == "ok"
+    assert (handler.folder / "mended").exists()
+
+
+def test_restore_tries_now_and_says_what_came_of_it(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = unrestored(vm, make_handler(task("lb", restore=f"{NEEDS_API} || {{ echo no API; exit 4; }}")))
+    tries = handler.trace().count("restore lb")
+    result = handler.command("restore", "lb")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout.startswith("restore 'lb': failed in ")
+    assert "exit status 4" in result.stdout
+    assert handler.trace().count("restore lb") == tries + 1
+    (handler.folder / "api").touch()
+    result = handler.command("restore")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.startswith("restore 'lb': ok in ")
+    handler.until_over()
+    assert "asks to restore 'lb'" in handler.log()
+
+
+def test_acknowledge_ends_it_and_says_who_did(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", restore="exit 3"), environ={"SUDO_USER": "ann"})
+    unrestored(vm, handler)
+    result = handler.command("acknowledge", "lb")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "acknowledged: lb\n", "")
+    incident = handler.until_over()
+    (acknowledged,) = incident["acknowledged"]
+    assert (acknowledged["task"], acknowledged["by"]) == ("lb", "ann")
+    assert "ann acknowledges that 'lb' is not restored" in handler.log()
+    assert "acknowledged lb as not restored" in handler.command("history").stdout
+    assert status_of(handler)[0] == 0
+
+
+@pytest.mark.parametrize("command", ["restore", "acknowledge"])
+def test_there_is_nothing_to_end_by_hand(vm: Vm, make_handler: MakeHandler, command: str) -> None:
+    handler = make_handler(task("lb", restore="exit 3"))
+    result = handler.command(command)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "no task is not restored" in result.stderr
+    handler.start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    assert "no task is not restored" in handler.command(command, "lb").stderr
+    vm.withdraw("terminate")
+    handler.until_state("not restored")
+    result = handler.command(command, "db")
+    assert result.returncode == 1
+    assert result.stderr == "gce-maintenance-handler: 'db' is not among what is not restored: 'lb'\n"
+    handler.kill()
+    assert "no handler is running" in handler.command(command, "lb").stderr
+
+
+def test_a_request_that_makes_no_sense_is_logged(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = unrestored(vm, make_handler(task("lb", restore="exit 3")))
+    for text in ("", "[1]", '{"name": 3, "by": "", "tasks": []}', '{"name": "x", "by": "y", "tasks": 3}'):
+        path = handler.folder / "run" / "acknowledge.json"
+        path.write_text(text)
+        logged = handler.log().count("Reading what was asked for")
+        handler.send(signal.SIGUSR1)
+        handler.until(lambda: handler.log().count("Reading what was asked for") > logged, "an error")  # noqa: B023
+        assert not path.exists()
+    assert handler.state() == "not restored"
+
+
+def test_a_rehearsal_says_that_it_could_not_restore(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", restore="exit 3")).start()
+    result = handler.command("rehearse", "migrate", "--execute")
+    assert result.returncode == 1
+    assert "lb is NOT RESTORED" in result.stdout
+    assert handler.state() == "not restored"
+
+
+def test_a_rehearsal_without_a_handler_leaves_it_to_the_next_one(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", restore=NEEDS_API))
+    result = handler.command("rehearse", "migrate", "--execute")
+    assert result.returncode == 1
+    assert "lb is NOT RESTORED" in result.stdout
+    (handler.folder / "api").touch()
+    handler.start()
+    handler.until_over()
+    assert handler.trace() == ["drain lb", "restore lb", "restore lb"]
