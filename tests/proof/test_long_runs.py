@@ -53,7 +53,8 @@ def polls(handler: HandlerProcess) -> float:
 def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Table) -> None:
     """field: memory, fd and thread leaks over days."""
     table.tried(SECTION, ROW, METRIC)
-    handler = make_handler(task("a", stage=10), task("b", stage=20), environ={"TIME": "hurry"}, log_level="warning")
+    settings = {"environ": {"TIME": "hurry"}, "log_level": "warning", "flap_limit": INCIDENTS}
+    handler = make_handler(task("a", stage=10), task("b", stage=20), **settings)
     handler.start(module="support.steered")
     # Every answer comes at once, as the etag is new each time.
     vm.fault("etag-flap")
