@@ -46,6 +46,7 @@ LAST_WORDS = 1.0
 _LOOK_EVERY = 0.1
 # How long the handler may take to say what it makes of a request: a disk may be slow.
 _MOST_LOOKS_IN_VAIN = 100
+_ENDED = "the handler ended meanwhile; started again, it restores what was drained"
 
 
 class CommandError(Exception):
@@ -195,7 +196,7 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
     while _rehearsed(settings, name) is None:
         time.sleep(_LOOK_EVERY)
         if not _read_status(settings)["running"]:
-            raise CommandError("the handler ended during the rehearsal; started again, it restores what was drained")
+            raise CommandError(_ENDED)
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
@@ -214,7 +215,7 @@ def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
         if refusal is not None:
             return
         if not now["running"]:
-            raise CommandError("the handler ended before it answered")
+            raise CommandError(_ENDED)
     path.unlink(missing_ok=True)
     raise CommandError(f"the handler did not answer the request to {wish.command}: its log may say why")
 
@@ -278,7 +279,7 @@ def _next_step(settings: Config, incident_id: str, task: str, before: int) -> di
             if step["task"] == task and step.get("number", 0) > before and step["outcome"]:
                 return dict(step)
         if not now["running"]:
-            raise CommandError("the handler ended meanwhile; started again, it tries to restore")
+            raise CommandError(_ENDED)
         is_idle = not here or now["state"] in (NOT_RESTORED, DRAINED, ANNOUNCED)
         looks_in_vain = looks_in_vain + 1 if is_idle else 0
         if looks_in_vain > _MOST_LOOKS_IN_VAIN // 5:

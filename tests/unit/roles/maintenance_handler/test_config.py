@@ -303,7 +303,7 @@ class TestWhole:
     @pytest.mark.parametrize(
         "change, field, reason",
         [
-            ({"colour": 1}, "colour", "is not known; known are boot_id_file, guest_attributes"),
+            ({"colour": 1}, "colour", "is not known; known are boot_id_file, flap_limit, guest_attributes"),
             ({"tasks": {}}, "tasks", "must be a list, not an object"),
             ({"tasks": None}, "tasks", "must be a list, not null"),
             ({"state_dir": "relative"}, "state_dir", "must be an absolute path"),

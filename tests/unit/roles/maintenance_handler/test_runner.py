@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from maintenance_handler._maintenance import MIGRATE
-from maintenance_handler.incident import FAILED, OK, TIMEOUT, Moment, Step
+from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, Moment, Step
 from maintenance_handler.log import Log
 from maintenance_handler.machine import Start
 from maintenance_handler.observations import Finished
@@ -114,7 +114,7 @@ def test_steps_side_by_side(bench: Bench) -> None:
 def test_a_step_that_cannot_start_has_failed_at_once(bench: Bench) -> None:
     finished = bench.begin(start("", drain=("/no/such/program",)))
     assert finished is not None
-    assert (finished.number, finished.outcome) == (1, FAILED)
+    assert (finished.number, finished.outcome) == (1, NOT_STARTED)
     assert finished.detail.startswith("/no/such/program cannot be started: ")
     assert not bench.selector.get_map()
 

@@ -36,7 +36,7 @@ def test_an_incident_in_order_of_time() -> None:
         "     +3.000 s  notice   window (PENDING)                       599.2 s left now",
         "     +3.000 s  skip     db                                     when is false",
         "     +3.000 s  drain    app (attempt 2)                        ok in 0.250 s, 57.0 s left at its start",
-        "     +3.250 s  migrate is over",
+        "     +3.250 s  migrate is cancelled",
         "     +3.250 s  restore  app                                    running",
     ]
 
