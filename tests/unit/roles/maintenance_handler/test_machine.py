@@ -1119,7 +1119,7 @@ class TestNotRestored:
     @pytest.mark.parametrize("outcome", [FAILED, TIMEOUT, NOT_STARTED])
     def test_pauses_grow_for_an_hour_and_stay_at_ten_minutes(self, outcome: str) -> None:
         drive = unrestored(LB, outcome=outcome)
-        pauses = []
+        pauses: list[float] = []
         while sum(pauses) < 3 * HOUR:
             pauses.append((drive.state.wake_at or 0.0) - drive.now.clock)
             assert drive.wait(pauses[-1])[0].startswith("restore lb (attempt ")
