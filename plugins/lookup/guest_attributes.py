@@ -142,7 +142,7 @@ class LookupModule(ComputeLookup):
         if is_enabled(instance) is False:
             sentence += (
                 " Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE in the custom metadata of "
-                "the instance or the project."
+                "the instance, which goes before that of its zone, which goes before that of the project."
             )
         return sentence
 

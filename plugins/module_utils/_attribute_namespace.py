@@ -214,7 +214,7 @@ class Namespace:
 
     def _why_denied(self) -> str:
         """What the metadata says about guest attributes, as reading it is not denied."""
-        has = f"Neither the metadata of the instance nor that of the project has {SWITCH}"
+        has, zone = f"Neither the metadata of the instance nor that of the project has {SWITCH}", ""
         for owner in ("instance", "project"):
             try:
                 value = str(self._server.get(f"{owner}/attributes/{SWITCH}").value)
@@ -226,10 +226,12 @@ class Namespace:
                     f"{has} already. Either it was set within the last minutes, for which retry_for=300 waits, or a "
                     f"policy of the organization denies guest attributes ({CONSTRAINT})."
                 )
+            if owner == "project":
+                zone = " The metadata server shows that of the zone as the project's, so it may also be set there."
             break
         return (
             f"{has}. Once it is TRUE, that takes some minutes to work, for which retry_for=300 waits, and it does not "
-            f"work if a policy of the organization denies guest attributes ({CONSTRAINT})."
+            f"work if a policy of the organization denies guest attributes ({CONSTRAINT}).{zone}"
         )
 
 

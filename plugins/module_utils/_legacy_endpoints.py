@@ -57,13 +57,13 @@ def state_of(value: str | None) -> str:
     return {True: DISABLED, False: ENABLED, None: UNCLEAR}[as_bool(value)]
 
 
-def effective_state(own: str | None, project: str | None) -> str:
-    """What is so for an instance, by its own value or else by the project's."""
-    return state_of(project if own is None else own)
+def effective_state(*values: str | None) -> str:
+    """What is so, by the first of these values that there is: the instance's, the zone's, the project's."""
+    return state_of(next((value for value in values if value is not None), None))
 
 
 def overrides(own: str | None, project: str | None) -> bool:
-    """Whether an instance's own value makes it differ from the project."""
+    """Whether the own value of an instance or of a zone makes it differ from the project."""
     return own is not None and state_of(own) != state_of(project)
 
 

@@ -452,7 +452,7 @@ def _without_markup(text: str) -> str:
 
 def _remedy(text: str) -> str:
     if GUEST_ATTRIBUTES_DISABLED in text:
-        return " Set enable-guest-attributes=TRUE in the metadata of the instance or of the project"
+        return " Set enable-guest-attributes=TRUE in the metadata of the instance, its zone or the project"
     return ""
 
 

@@ -218,7 +218,7 @@ def warn_of_disabled(module: AnsibleModule, results: list[dict[str, Any]]) -> No
         shown = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
         module.warn(
             f"Guest attributes are not enabled for {shown}. Set enable-guest-attributes=TRUE in the custom metadata of "
-            "the instance or the project."
+            "the instance, which goes before that of its zone, which goes before that of the project."
         )
 
 

@@ -12,7 +12,9 @@ version_added: 0.1.0
 description:
   - Sets V(disable-legacy-endpoints) in the metadata of the project, or of instances if O(instance), O(instances) or
     O(filter) says which.
-  - Finds the instances whose own value makes them differ from the project, and with O(enforce) removes it.
+  - An instance has its own value, or else that of its zone, or else the project's. All three are looked at.
+  - Finds the instances that differ from the project, by a value of their own or of their zone, and with O(enforce)
+    removes that.
   - With O(audit), finds what in the metadata still calls C(/computeMetadata/v1beta1/) or C(/0.1/), and would fail.
   - What is so already, in whatever spelling of a boolean, is not written again.
 author:
@@ -30,20 +32,22 @@ attributes:
 options:
   state:
     description:
-      - What is to be so for the project, or for the instances. Instances with no value of their own have the project's.
+      - What is to be so for the project, or for the instances.
+      - Instances with no value of their own have that of their zone, and if that has none, the project's.
     type: str
     choices: [disabled, enabled]
     default: disabled
   enforce:
     description:
-      - Whether to remove the key from the metadata of instances that would differ from the project.
+      - Whether to remove the key from the metadata of instances and of zones that would differ from the project.
+      - Zones without any instance are not looked at.
       - Only for the project. It cannot be used together with O(instance), O(instances) or O(filter).
     type: bool
     default: false
   audit:
     description:
-      - Whether to look for calls of legacy endpoints in all metadata of the project, and of its instances or of those
-        selected. With check mode, that is all that happens.
+      - Whether to look for calls of legacy endpoints in all metadata of the project, of its instances or of those
+        selected, and of the zones that these are in. With check mode, that is all that happens.
       - All values are looked at, and so is what cloud-init and Ignition decode in them, which are MIME parts,
         C(write_files) in base64 and gzip, and data URLs, and C(user-data) as a whole if C(user-data-encoding) says so.
       - It finds what is written out. It does not run scripts, nor fetch those that are kept elsewhere.
@@ -51,13 +55,14 @@ options:
     default: false
   timeout:
     description:
-      - For how many seconds the metadata of one instance, or of the project, is tried to be changed while others change
-        it, too, its operation is waited for, and it is read back.
+      - For how many seconds the metadata of one instance, of a zone, or of the project, is tried to be changed while
+        others change it, too, its operation is waited for, and it is read back.
     type: float
     default: 300.0
 notes:
-  - Needs C(compute.projects.get), C(compute.instances.list) or C(compute.instances.get), and to change the project
-    C(compute.projects.setCommonInstanceMetadata), to change instances C(compute.instances.setMetadata), and
+  - Needs C(compute.projects.get), C(compute.instanceSettings.get), C(compute.instances.list) or
+    C(compute.instances.get), and to change the project C(compute.projects.setCommonInstanceMetadata), to change zones
+    C(compute.instanceSettings.update), to change instances C(compute.instances.setMetadata), and
     C(iam.serviceAccounts.actAs) on the service accounts that they run as.
   - Instances that are made from an instance template have what the template says. This does not look into templates.
 seealso:
@@ -76,14 +81,14 @@ EXAMPLES = r"""
 
 - name: Show where it is
   ansible.builtin.debug:
-    msg: "{{ item.instance or 'the project' }}, {{ item.key }}, line {{ item.line }}: {{ item.endpoint }}"
+    msg: "{{ item.instance or item.zone or 'the project' }}, {{ item.key }}, line {{ item.line }}: {{ item.endpoint }}"
   loop: "{{ legacy.legacy_calls }}"
 
 - name: Disable them for some instances first
   gce.guest.legacy_endpoints:
     filter: labels.env = test
 
-- name: Disable them for the project, and for the instances that override it
+- name: Disable them for the project, and for the zones and instances that override it
   gce.guest.legacy_endpoints:
     enforce: true
 """
@@ -133,12 +138,12 @@ instances:
       returned: success
       sample: europe-west1-b
     value:
-      description: Its own value. V(null) if it has none, and thus the project's.
+      description: Its own value. V(null) if it has none, and thus that of its zone or the project.
       type: str
       returned: success
       sample: "TRUE"
     state:
-      description: What is so for it, by its own value or the project's.
+      description: What is so for it, by its own value, its zone's or the project's.
       type: str
       returned: success
       sample: disabled
@@ -157,10 +162,47 @@ instances:
       type: str
       returned: when it failed
       sample: There is no instance web-1 in any zone of the project acme.
+zones:
+  description:
+    - The zones of these instances that have a value, or had one before this. For the project, of all its instances.
+  returned: always, once the instances are known
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The zone.
+      type: str
+      returned: success
+      sample: europe-west1-b
+    value:
+      description: The value of V(disable-legacy-endpoints) in its metadata after this. V(null) if it has none any more.
+      type: str
+      returned: success
+      sample: "FALSE"
+    state:
+      description: What is so for its instances that have no value of their own.
+      type: str
+      returned: success
+      sample: enabled
+    changed:
+      description: Whether its metadata was changed.
+      type: bool
+      returned: success
+      sample: false
+    failed:
+      description: Whether that failed.
+      type: bool
+      returned: success
+      sample: false
+    msg:
+      description: Why it failed.
+      type: str
+      returned: when it failed
+      sample: "Cannot set the metadata of projects/acme/zones/europe-west1-b/instanceSettings: permission denied."
 overrides:
   description:
-    - The instances whose own value makes them differ from the project, after this. Of all the project's instances if
-      this is about the project, or else of those selected.
+    - The instances that differ from the project after this, by a value of their own or of their zone. Of all the
+      project's instances if this is about the project, or else of those selected.
   returned: always, once the instances are known
   type: list
   elements: dict
@@ -176,12 +218,12 @@ overrides:
       returned: success
       sample: europe-west1-b
     value:
-      description: Its own value.
+      description: Its own value. V(null) if it has none, and differs by that of its zone, see RV(zones).
       type: str
       returned: success
       sample: "FALSE"
     state:
-      description: What that means.
+      description: What is so for it.
       type: str
       returned: success
       sample: enabled
@@ -194,12 +236,12 @@ legacy_calls:
   elements: dict
   contains:
     instance:
-      description: The instance whose metadata it is. V(null) if it is the project's.
+      description: The instance whose metadata it is. V(null) if it is that of a zone or of the project.
       type: str
       returned: success
       sample: web-1
     zone:
-      description: The instance's zone.
+      description: The instance's zone, or the zone whose metadata it is. V(null) if it is the project's.
       type: str
       returned: success
       sample: europe-west1-b
@@ -227,12 +269,12 @@ scripts_elsewhere:
   elements: dict
   contains:
     instance:
-      description: The instance whose metadata it is. V(null) if it is the project's.
+      description: The instance whose metadata it is. V(null) if it is that of a zone or of the project.
       type: str
       returned: success
       sample: web-1
     zone:
-      description: The instance's zone.
+      description: The instance's zone, or the zone whose metadata it is. V(null) if it is the project's.
       type: str
       returned: success
       sample: europe-west1-b
@@ -265,6 +307,7 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     summary_of_failures,
 )
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import Plan, plan
 from ansible_collections.gce.guest.plugins.module_utils._instances import select, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._legacy_endpoints import (
@@ -281,6 +324,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     ProjectStore,
     Snapshot,
     Store,
+    ZonalStore,
     change,
     snapshot_of,
     unverified,
@@ -301,7 +345,7 @@ FIELDS = "metadata(fingerprint,items)"
 
 @dataclass
 class Place:
-    """The metadata of the project, which has no name here, or of an instance, and what becomes of it."""
+    """The metadata of the project, of a zone, which have no name here, or of an instance, and what becomes of it."""
 
     store: Store
     found: Snapshot
@@ -329,9 +373,22 @@ class Report:
     """What was found, and done. `treated` are those of the instances that it was about."""
 
     project: Place
+    zones: Mapping[str, Place] = field(default_factory=dict)
     instances: Sequence[Place] = ()
     treated: Sequence[Place] = ()
     missing: Mapping[str, Exception] = field(default_factory=dict)
+
+    def state_below(self, zone: str | None) -> str:
+        """What is so for an instance in a zone that has no value of its own."""
+        return effective_state(self.zones[str(zone)].own, self.project.own)
+
+    def state(self, place: Place) -> str:
+        """What is so for an instance."""
+        return effective_state(place.own, self.zones[str(place.zone)].own, self.project.own)
+
+    def differs(self, place: Place) -> bool:
+        """Whether an instance is not as the project."""
+        return self.state(place) != state_of(self.project.own)
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -388,44 +445,59 @@ def treat_project(module: AnsibleModule, api: ComputeApi, report: Report) -> Non
     """First the project, so that an override is not removed before there is something to fall back on."""
     state = module.params["state"]
     report.instances = places(api, select(api, fields=FIELDS).instances)
+    report.zones = zones_of(api, report.instances)
     treat(module, api, [report.project], lambda values: with_state(values, state, state_of))
     if report.project.error is not None:
         raise report.project.error
     project_value = report.project.own
     if module.params["enforce"]:
-        if report.project.changed and not module.check_mode:
+        for zone in report.zones.values():
+            treat(module, api, [zone], lambda values: without_override(values, project_value))
+        has_changed = report.project.changed or any(zone.changed for zone in report.zones.values())
+        if has_changed and not module.check_mode:
             # That has given the instances' metadata other fingerprints, too.
             # https://github.com/GoogleCloudPlatform/magic-modules/pull/1614
             report.instances = places(api, select(api, fields=FIELDS).instances)
+            # Somebody may have made the first one of a zone, meanwhile.
+            report.zones = {**zones_of(api, report.instances), **report.zones}
         report.treated = [place for place in report.instances if overrides(place.own, project_value)]
         treat(module, api, report.treated, lambda values: without_override(values, project_value))
 
 
 def treat_instances(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
-    params, project_value = module.params, report.project.own
+    params = module.params
     selection = selected(params, api, FIELDS)
     report.instances = report.treated = places(api, selection.instances)
     report.missing = selection.failures
-    treat(
-        module,
-        api,
-        report.treated,
-        lambda values: with_state(values, params["state"], lambda own: effective_state(own, project_value)),
-    )
+    report.zones = zones_of(api, report.instances)
+
+    def planner(place: Place) -> Planner:
+        below = (report.zones[str(place.zone)].own, report.project.own)
+        return lambda values: with_state(values, params["state"], lambda own: effective_state(own, *below))
+
+    treat_each(module, api, [(place, planner(place)) for place in report.treated])
 
 
 def treat(module: AnsibleModule, api: ComputeApi, treated: Sequence[Place], planner: Planner) -> None:
-    """Plan it, and carry it out unless this only checks. Each place gets its plan, and an error if it failed."""
-    for place in treated:
+    treat_each(module, api, [(place, planner) for place in treated])
+
+
+def treat_each(module: AnsibleModule, api: ComputeApi, treated: Sequence[tuple[Place, Planner]]) -> None:
+    """Plan it, and carry it out unless this only checks. Each place gets its plan, and an error if it failed.
+
+    If they are several, they have to be instances, which are read back together.
+    """
+    for place, planner in treated:
         place.plan = planner(place.found.values)
     if module.check_mode:
         return
-    due = [place for place in treated if place.changed]
+    planners = {place.store.path: planner for place, planner in treated}
+    due = [place for place, _planner in treated if place.changed]
 
     def carry_out(place: Place) -> Plan:
         # Counted from when it is the instance's turn.
         place.deadline = api.clock() + float(module.params["timeout"])
-        return change(place.store, planner, snapshot=place.found, deadline=place.deadline)
+        return change(place.store, planners[place.store.path], snapshot=place.found, deadline=place.deadline)
 
     for place, done in zip(due, each(api, due, carry_out)):
         if isinstance(done, Plan):
@@ -436,6 +508,23 @@ def treat(module: AnsibleModule, api: ComputeApi, treated: Sequence[Place], plan
     problems = unverified(written, deadline=max((place.deadline for place in due), default=0.0))
     for place in due:
         place.error = place.error or problems.get(place.store.path)
+
+
+def zones_of(api: ComputeApi, instances: Sequence[Place]) -> dict[str, Place]:
+    """The metadata of the zones that these are in."""
+
+    def read(zone: str) -> Place:
+        store = ZonalStore(api, zone)
+        return Place(store, store.read(), zone=zone)
+
+    names = sorted({str(place.zone) for place in instances})
+    found: dict[str, Place] = {}
+    for name, place in zip(names, each(api, names, read)):
+        if isinstance(place, ComputeError):
+            # What is so for its instances is not known without it.
+            raise place
+        found[name] = place
+    return found
 
 
 def places(api: ComputeApi, instances: Sequence[Mapping[str, Any]]) -> list[Place]:
@@ -456,23 +545,26 @@ def places(api: ComputeApi, instances: Sequence[Mapping[str, Any]]) -> list[Plac
 def tell(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
     result = as_result(report, api, with_audit=module.params["audit"])
     if module._diff:
-        result["diff"] = diffs((report.project, *report.treated))
+        result["diff"] = diffs((report.project, *report.zones.values(), *report.treated))
     if result["legacy_calls"] and module.params["state"] == DISABLED:
         module.warn(f"Metadata still calls legacy endpoints: {len(result['legacy_calls'])} found, see legacy_calls.")
     failures = {written: str(error) for written, error in report.missing.items()}
-    failures.update({str(place.name): str(place.error) for place in report.treated if place.error is not None})
-    total = len(report.treated) + len(report.missing)
+    failed = [place for place in (*report.zones.values(), *report.treated) if place.error is not None]
+    failures.update({place.name or f"The zone {place.zone}": str(place.error) for place in failed})
+    zones = [zone for zone in report.zones.values() if zone.plan is not None and zone.plan.changed]
+    total = len(report.treated) + len(report.missing) + len(zones)
     if not failures:
         module.exit_json(**result)
     if total == 1:
         module.fail_json(msg="".join(failures.values()), **result)
-    module.fail_json(msg=summary_of_failures(failures, total, "instances"), **result)
+    what = "zones and instances" if zones else "instances"
+    module.fail_json(msg=summary_of_failures(failures, total, what), **result)
 
 
 def as_result(report: Report, api: ComputeApi, *, with_audit: bool) -> dict[str, Any]:
-    project, audited = report.project, (report.project, *report.instances)
+    project, audited = report.project, (report.project, *report.zones.values(), *report.instances)
     return {
-        "changed": any(place.changed for place in (project, *report.treated)),
+        "changed": any(place.changed for place in (project, *report.zones.values(), *report.treated)),
         "project": {
             "name": api.project,
             "value": project.own,
@@ -480,13 +572,18 @@ def as_result(report: Report, api: ComputeApi, *, with_audit: bool) -> dict[str,
             "changed": project.changed,
         },
         "instances": [
-            *(instance_result(place, project.own) for place in report.treated),
+            *(instance_result(place, report.state(place)) for place in report.treated),
             *(missing_result(written, error) for written, error in report.missing.items()),
         ],
+        "zones": [
+            zone_result(name, zone, report.state_below(name))
+            for name, zone in report.zones.items()
+            if KEY in zone.found.values or zone.own is not None
+        ],
         "overrides": [
-            {"name": place.name, "zone": place.zone, "value": place.own, "state": state_of(place.own)}
+            {"name": place.name, "zone": place.zone, "value": place.own, "state": report.state(place)}
             for place in report.instances
-            if overrides(place.own, project.own)
+            if report.differs(place)
         ],
         "legacy_calls": [
             {"instance": place.name, "zone": place.zone, **asdict(call)}
@@ -506,12 +603,23 @@ def as_result(report: Report, api: ComputeApi, *, with_audit: bool) -> dict[str,
     }
 
 
-def instance_result(place: Place, project_value: str | None) -> dict[str, Any]:
+def zone_result(name: str, zone: Place, state: str) -> dict[str, Any]:
+    result = {
+        "name": name,
+        "value": zone.own,
+        "state": state,
+        "changed": zone.changed,
+        "failed": zone.error is not None,
+    }
+    return result if zone.error is None else {**result, "msg": str(zone.error)}
+
+
+def instance_result(place: Place, state: str) -> dict[str, Any]:
     result = {
         "name": place.name,
         "zone": place.zone,
         "value": place.own,
-        "state": effective_state(place.own, project_value),
+        "state": state,
         "changed": place.changed,
         "failed": place.error is not None,
     }

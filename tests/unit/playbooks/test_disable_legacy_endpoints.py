@@ -104,3 +104,17 @@ def test_there_have_to_be_canaries(tmp_path: Path, canaries: str) -> None:
         assert status == 2
         assert "with -e gce_canaries=GROUP" in output
         assert emulator.control.journal() == []
+
+
+def test_a_zone_that_overrides_the_project_is_seen_to(tmp_path: Path) -> None:
+    zone = "europe-west1-b"
+    fleet = {**FLEET, "zonal_attributes": {zone: {KEY: "FALSE"}}, "instances": [*FLEET["instances"]]}
+    fleet["instances"].append({"name": "web-2", "zone": zone})
+    with EmulatorProcess(fleet) as emulator:
+        status, output = disable(emulator, tmp_path)
+        assert status == 0, output
+        assert f"{zone}/web-2 has FALSE by its zone" in output
+        assert f"{zone}/build-1 has FALSE" in output
+        patched = [request["path"] for request in emulator.control.journal() if request["method"] == "PATCH"]
+        assert [path.split("/acme/")[1] for path in patched] == [f"zones/{zone}/instanceSettings"]
+        assert writes(emulator) == ["canary-1", "acme", "build-1"]

@@ -66,3 +66,15 @@ def test_some_instances_have_them(tmp_path: Path) -> None:
         assert emulator.control.get("web-1", f"instance/attributes/{KEY}") == "TRUE"
         assert emulator.control.get("web-2", f"instance/attributes/{KEY}") == "TRUE"
         assert not [request for request in emulator.control.journal() if "setCommon" in request["path"]]
+
+
+def test_instances_whose_zone_says_otherwise_are_named(tmp_path: Path) -> None:
+    zone = "europe-west1-b"
+    fleet = {**FLEET, "zonal_attributes": {zone: {KEY: "no"}}}
+    fleet["instances"] = [*FLEET["instances"], {"name": "web-3", "zone": zone}]
+    with EmulatorProcess(fleet) as emulator:
+        status, output = enable(emulator, tmp_path)
+        assert status == 0, output
+        assert f"{zone}/web-3 has no by its zone" in output
+        assert f'{zone}/web-2 has FALSE"' in output
+        assert "/web-1 has" not in output

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -241,3 +242,87 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
     assert "hunter2" not in output
     assert "ya29.planted" not in output
     assert emulator.control.get("plain", f"project/attributes/{KEY}") == "TRUE"
+
+
+class TestZones:
+    """Zonal metadata goes before the project's, and an instance's before that."""
+
+    ZONE_B = "europe-west1-b"
+
+    @pytest.fixture
+    def zoned(self) -> Iterator[EmulatorProcess]:
+        fleet = {
+            "project": "acme",
+            "speed": 1000,
+            "attributes": {KEY: "TRUE"},
+            "zonal_attributes": {self.ZONE_B: {KEY: "FALSE", "tool": "$HOST/0.1/meta-data/zone"}},
+            "instances": [
+                {"name": "a-1"},
+                {"name": "b-1", "zone": self.ZONE_B},
+                {"name": "b-2", "zone": self.ZONE_B, "attributes": {KEY: "TRUE"}},
+            ],
+        }
+        with EmulatorProcess(fleet) as emulator:
+            yield emulator
+
+    def patched(self, emulator: EmulatorProcess) -> list[str]:
+        return [request["path"] for request in emulator.control.journal(face="compute") if request["method"] == "PATCH"]
+
+    def test_that_differ_from_the_project_are_told(self, zoned: EmulatorProcess) -> None:
+        result = run(zoned)
+        assert result["project"]["state"] == "disabled"
+        assert result["changed"] is False
+        assert result["overrides"] == [{"name": "b-1", "zone": self.ZONE_B, "value": None, "state": "enabled"}]
+        assert result["zones"] == [
+            {"name": self.ZONE_B, "value": "FALSE", "state": "enabled", "changed": False, "failed": False}
+        ]
+
+    def test_count_for_an_instance(self, zoned: EmulatorProcess) -> None:
+        result = run(zoned, instance="b-1", check=True)
+        assert result["changed"] is True
+        result = run(zoned, instances=["a-1", "b-1", "b-2"])
+        assert {each["name"]: each["changed"] for each in result["instances"]} == {
+            "a-1": False,
+            "b-1": True,
+            "b-2": False,
+        }
+        assert all(each["state"] == "disabled" for each in result["instances"])
+        assert zoned.control.get("b-1", PATH) == "TRUE"
+        result = run(zoned, instance="b-1", state="enabled")
+        assert result["instances"][0]["state"] == "enabled"
+
+    def test_are_enforced_too(self, zoned: EmulatorProcess) -> None:
+        planned = run(zoned, check=True, diff=True, enforce=True)
+        assert self.patched(zoned) == []
+        result = run(zoned, diff=True, enforce=True)
+        assert dict(planned) == dict(result)
+        assert result["overrides"] == []
+        assert result["zones"] == [
+            {"name": self.ZONE_B, "value": None, "state": "disabled", "changed": True, "failed": False}
+        ]
+        [diff] = result["diff"]
+        assert (diff["before"], diff["after"]) == ({KEY: "FALSE"}, {})
+        assert zoned.control.get("b-2", PATH) == "TRUE"
+        assert run(zoned, enforce=True)["changed"] is False
+        assert len(self.patched(zoned)) == 1
+
+    def test_that_cannot_be_changed_are_told(self, zoned: EmulatorProcess) -> None:
+        zoned.control.fault("conflict", face="compute")
+        result = run(zoned, enforce=True, timeout=0.4)
+        assert result.failed
+        assert "instanceSettings" in result["msg"]
+        assert result["zones"][0]["failed"] is True
+        assert [each["name"] for each in result["overrides"]] == ["b-1"]
+
+    def test_that_cannot_be_read_leave_nothing_to_say(self, zoned: EmulatorProcess) -> None:
+        zoned.control.fault("503", face="compute", path=f"projects/acme/zones/{self.ZONE_B}/instanceSettings")
+        result = run(zoned, instance="b-1")
+        assert result.failed
+        assert f"zones/{self.ZONE_B}/instanceSettings" in result["msg"]
+        assert writes(zoned) == []
+
+    def test_are_audited(self, zoned: EmulatorProcess) -> None:
+        result = run(zoned, check=True, audit=True)
+        assert result["legacy_calls"] == [
+            {"instance": None, "zone": self.ZONE_B, "key": "tool", "line": 1, "endpoint": "/0.1/"}
+        ]
