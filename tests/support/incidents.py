@@ -145,8 +145,9 @@ class Drive:
         return next(one for one in self.incident.steps if one.task == name and one.open)
 
     def seconds(self, name: str) -> float:
-        """What the running step of a task still has."""
-        return round(self.running(name).until - self.now.clock, 6)
+        """What the running step of a task still has until it is asked to end."""
+        running = self.running(name)
+        return round(running.started.clock + running.limit - self.now.clock, 6)
 
     def steps(self) -> list[str]:
         """All steps so far, in words."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from ._maintenance import DRIFT_TOKEN_KEY
 from .checked import checked
 from .event import REHEARSAL, reduced
-from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task
+from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -131,6 +131,11 @@ class Step:
     @property
     def open(self) -> bool:
         return self.finished is None
+
+    @property
+    def limit(self) -> float:
+        """Seconds until it is asked to end. Until `until` it has a moment for that."""
+        return without_grace(self.until - self.started.clock)
 
     @property
     def attempts_began(self) -> float:
@@ -292,7 +297,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "attempt": step.attempt,
                 "started_at": step.started.at,
                 "seconds_left": None if step.left is None else round(step.left, 3),
-                "limit": round(step.until - step.started.clock, 3),
+                "limit": round(step.limit, 3),
                 "seconds": None if step.finished is None else round(step.finished.clock - step.started.clock, 3),
                 "outcome": step.outcome,
                 "detail": step.detail,

@@ -50,8 +50,8 @@ from .incident import (
 )
 from .observations import Observation, Reconfigured, observed, without_signal
 from .patience import Drains, Patience, calm_until, with_drain
-from .plan import fraction
-from .tasks import DRAIN, RESTORE, STOP, Task
+from .plan import fraction, reserve
+from .tasks import DRAIN, RESTORE, STOP, Task, with_grace
 from .trimming import trimmed
 
 TYPE_CHECKING = False  # see __init__.py
@@ -60,10 +60,6 @@ if TYPE_CHECKING:
 
     # Whether a task's `when` holds for an event.
     Applies = Callable[[Task, Mapping[str, Any]], bool]
-
-# What is kept free before a deadline, so that nothing of ours is still running when the event comes.
-RESERVE_SHARE = 0.05
-RESERVE_MOST = 1.0
 
 # Less than this is rounding, not a deadline that moved.
 _TOLERANCE = 0.05
@@ -327,14 +323,14 @@ def _document(incident: Incident, event: str) -> Mapping[str, Any]:
 
 
 def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float:
-    """Seconds that a task may still take in a phase."""
+    """Seconds that a task may still take in a phase, the moment to end in included."""
     own = survey.own[task.name]
     condition = survey.condition[task.name]
     if condition == RUNS_DRAIN and phase == DRAIN:
         return max(0.0, own[-1].until - now.clock)
     if condition == retrying(phase):
-        return time_to_retry(task, own[-1])
-    return task.limit(phase)
+        return with_grace(time_to_retry(task, own[-1]))
+    return with_grace(task.limit(phase))
 
 
 def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:
@@ -350,7 +346,7 @@ def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:
 
 def _reserve(incident: Incident, deadline: float | None) -> float:
     noticed = max((one.noticed.clock for one in incident.signals if one.deadline == deadline), default=0.0)
-    return min(RESERVE_MOST, RESERVE_SHARE * ((deadline or noticed) - noticed))
+    return reserve((deadline or noticed) - noticed)
 
 
 def _limited(

@@ -47,7 +47,7 @@ def _signal_line(signal: Signal, now: Moment) -> Line:
 def _start_line(step: Step) -> Line:
     again = f", attempt {step.attempt}" if step.attempt > 1 else ""
     left = "" if step.left is None else f", {step.left:.1f} s before {step.event}"
-    return "info", f"{step.phase} {step.task!r} starts{again}{left}, may take {step.until - step.started.clock:.1f} s"
+    return "info", f"{step.phase} {step.task!r} starts{again}{left}, may take {step.limit:.1f} s"
 
 
 def _end_line(step: Step) -> Line:

@@ -8,7 +8,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ._maintenance import WINDOW
-from .tasks import DRAIN, RESTORE, Task
+from .tasks import DRAIN, RESTORE, Task, with_grace, without_grace
+
+# What is kept free before an event, so that nothing of ours is still running when it comes.
+RESERVE_SHARE = 0.05
+RESERVE_MOST = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,21 @@ def fraction(needs: float, left: float) -> float:
     if needs <= left or left <= 0:
         return 1.0
     return left / needs
+
+
+def reserve(notice: float) -> float:
+    """Seconds that are kept free before an event with so much notice."""
+    return min(RESERVE_MOST, RESERVE_SHARE * notice)
+
+
+def shortened(rows: Iterable[Stage], left: float, notice: float) -> list[float] | None:
+    """The seconds after which each stage's tasks are asked to end, if that is sooner than they ask for; else None.
+
+    `left` is what is left when the first stage starts, of the `notice` that is given.
+    """
+    needs = [with_grace(stage.seconds) for stage in rows]
+    part = fraction(sum(needs), left - reserve(notice))
+    return [without_grace(part * need) for need in needs] if part < 1.0 else None
 
 
 def _is_within(lead: float | None, bound: float) -> bool:

@@ -12,14 +12,12 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from .incident import FAILED, OK, TIMEOUT
+from .tasks import GRACE, without_grace
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
     from typing import Any
 
-# Seconds between SIGTERM and SIGKILL, and what part of a short limit they may take.
-GRACE = 2.0
-GRACE_SHARE = 0.2
 # Seconds after SIGKILL until a process (asleep in the kernel, say) is given up.
 UNKILLABLE_AFTER = 1.0
 
@@ -185,7 +183,7 @@ class TaskProcess:
 
 
 def _terminate_at(now: float, until: float) -> float:
-    return until - min(GRACE, GRACE_SHARE * max(0.0, until - now))
+    return now + without_grace(until - now)
 
 
 def _as_file(data: bytes) -> int:

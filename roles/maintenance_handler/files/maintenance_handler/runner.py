@@ -124,7 +124,7 @@ def task_document(start: Start, incident: str, now: float, at: float) -> dict[st
             "attempt": start.step.attempt,
             "deadline_seconds": None if left is None else round(max(left, 0.0), 3),
             "deadline_at": None if left is None else format_time(at + left),
-            "timeout_seconds": round(start.step.until - now, 3),
+            "timeout_seconds": round(start.step.limit, 3),
         },
         "task": {"name": start.task.name, "stage": start.task.stage},
     }
@@ -137,7 +137,7 @@ def _variables(start: Start, incident: str, now: float) -> dict[str, str]:
         "GCE_EVENT_INCIDENT": incident,
         "GCE_EVENT_TASK": start.task.name,
         VARIABLE: f"{incident}/{start.step.number}",
-        "GCE_TASK_TIMEOUT_SECONDS": f"{max(0.0, start.step.until - now):.3f}",
+        "GCE_TASK_TIMEOUT_SECONDS": f"{max(0.0, start.step.limit):.3f}",
     }
     if start.step.phase == DRAIN and start.step.left is not None:
         variables["GCE_EVENT_DEADLINE_SECONDS"] = f"{max(0.0, start.step.left):.3f}"

@@ -20,6 +20,10 @@ RESTORE = "restore"
 CONTINUE = "continue"
 STOP = "stop"
 
+# Seconds between SIGTERM and SIGKILL, and what part they may be of all that a step may take.
+GRACE = 2.0
+GRACE_SHARE = 0.2
+
 # What a task can be for.
 TASK_EVENTS = (*EVENTS, MISSED)
 # The other events come too soon after their signal for a lead to mean anything.
@@ -77,3 +81,13 @@ class Task:
         if playbook is None:
             return self.drain if phase == DRAIN else self.restore
         return playbooks.command(playbook, event, phase)
+
+
+def with_grace(seconds: float) -> float:
+    """What a step may take in all that is asked to end after so many seconds."""
+    return seconds + min(GRACE, seconds * GRACE_SHARE / (1 - GRACE_SHARE))
+
+
+def without_grace(seconds: float) -> float:
+    """After how many seconds a step is asked to end that may take so many in all."""
+    return seconds - min(GRACE, GRACE_SHARE * max(0.0, seconds))

@@ -24,9 +24,10 @@ from maintenance_handler._maintenance import (
 )
 from maintenance_handler.condition import RETRY_PAUSE
 from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
-from maintenance_handler.machine import RESERVE_MOST, Limit, Start
+from maintenance_handler.machine import Limit, Start
 from maintenance_handler.observations import Acknowledged, Finished, RetryWanted, Tick
-from maintenance_handler.tasks import STOP, Task
+from maintenance_handler.plan import RESERVE_MOST
+from maintenance_handler.tasks import GRACE, STOP, Task
 from support.incidents import Drive, drained, task
 
 LB = task("lb", MIGRATE, TERMINATE, PREEMPT, stage=10)
@@ -276,30 +277,41 @@ class TestBudget:
         """field: no deadline, or one for all events (120 s; kured: infinite)."""
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
         drive.on(MIGRATE)
-        assert drive.seconds("a") == pytest.approx(59.0 / 3)
-        drive.ends("a", TIMEOUT, after=59.0 / 3)
-        assert drive.seconds("b") == pytest.approx(59.0 * 2 / 3)
+        # With the moments that they have to end.
+        assert drive.seconds("a") == pytest.approx(59.0 * 62 / 184 - GRACE)
+        drive.ends("a", TIMEOUT, after=59.0 * 62 / 184)
+        assert drive.seconds("b") == pytest.approx(59.0 * 122 / 184 - GRACE)
+
+    @pytest.mark.parametrize("timeout", [0.1, 3.0, 15.0, 27.0])
+    def test_the_whole_timeout_is_the_task_s_where_the_notice_allows_it(self, timeout: float) -> None:
+        """field: `timeout: 15` ended a task at 13.0 s."""
+        drive = Drive(task("a", PREEMPT, timeout=timeout))
+        drive.on(PREEMPT)
+        assert drive.seconds("a") == pytest.approx(timeout)
+        assert drive.running("a").until - drive.now.clock == pytest.approx(timeout + min(GRACE, timeout / 4))
 
     def test_what_a_stage_does_not_use_goes_to_the_next(self) -> None:
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
         drive.on(MIGRATE)
         drive.ends("a", after=1.0)
-        assert drive.seconds("b") == pytest.approx(58.0)
+        assert drive.seconds("b") == pytest.approx(58.0 - GRACE)
 
     def test_a_stage_is_as_long_as_its_longest_task(self) -> None:
         drive = Drive(task("a", stage=1, timeout=30), task("b", stage=1, timeout=60), task("c", stage=2, timeout=58))
         drive.on(MIGRATE)
-        assert (drive.seconds("a"), drive.seconds("b")) == (pytest.approx(15.0), pytest.approx(30.0))
+        part = 59.0 / (62 + 60)
+        assert drive.seconds("a") == pytest.approx(part * 32 - GRACE)
+        assert drive.seconds("b") == pytest.approx(part * 62 - GRACE)
 
     def test_a_moment_is_kept_free_before_the_deadline(self) -> None:
         drive = Drive(task("a", TERMINATE, timeout=2 * HOUR))
         drive.on(TERMINATE)
-        assert drive.seconds("a") == HOUR - RESERVE_MOST
+        assert drive.seconds("a") == HOUR - RESERVE_MOST - GRACE
 
     def test_a_small_part_of_a_short_notice_is_kept_free(self) -> None:
         drive = Drive(task("a", timeout=60), notice={MIGRATE: 2.0, TERMINATE: 2.0, PREEMPT: 2.0, WINDOW: 2.0})
         drive.on(MIGRATE)
-        assert drive.seconds("a") == pytest.approx(1.9)
+        assert drive.running("a").until - drive.now.clock == pytest.approx(1.9)
 
     def test_past_the_notice_tasks_get_what_they_ask_for(self) -> None:
         """The event is late, and nobody knows for how long."""
@@ -336,13 +348,13 @@ class TestSecondEvent:
         assert drive.seconds("a") == 600.0
         drive.wait(100.0)
         assert drive.on(PREEMPT) == ["limit drain a"]
-        # Its 500 s and the 600 s of the stage after it share the 29 s that are left.
-        assert drive.seconds("a") == pytest.approx(29.0 * 500 / 1100, abs=0.001)
+        # Its 502 s and the 602 s of the stage after it share the 29 s that are left.
+        assert drive.seconds("a") == pytest.approx(29.0 * 502 / 1104 - GRACE, abs=0.001)
         (limit,) = drive.actions
         assert isinstance(limit, Limit)
         assert limit.until == drive.running("a").until
         assert drive.ends("a", after=5.0) == ["drain b"]
-        assert drive.seconds("b") == pytest.approx(24.0)
+        assert drive.seconds("b") == pytest.approx(24.0 - GRACE)
 
     def test_that_comes_later_than_the_first_takes_nothing_away(self) -> None:
         drive = Drive(task("a", PREEMPT, TERMINATE, timeout=25))
@@ -681,7 +693,7 @@ class TestLead:
         drive.window(DAY)
         assert drive.seconds("a") == 900.0
         assert drive.window(61) == ["limit drain a"]
-        assert drive.seconds("a") == pytest.approx(60.0)
+        assert drive.seconds("a") == pytest.approx(60.0 - GRACE)
 
     def test_a_window_cancelled_before_its_lead_starts_nothing(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
@@ -970,7 +982,7 @@ class TestRehearsal:
     def test_has_the_notice_of_the_event_for_a_budget(self) -> None:
         drive = Drive(task("a", PREEMPT, timeout=60))
         drive.rehearse(PREEMPT)
-        assert drive.seconds("a") == 29.0
+        assert drive.seconds("a") == 29.0 - GRACE
 
     def test_merges_with_an_event_that_comes_in_the_middle(self) -> None:
         """Nothing is drained twice; what the event wants stays drained, the rest is restored."""

@@ -23,9 +23,10 @@ from maintenance_handler.incident import (
     last_steps,
     not_restored,
 )
-from maintenance_handler.machine import RESERVE_MOST, RESERVE_SHARE, Action, Close, End, Limit, Start
+from maintenance_handler.machine import Action, Close, End, Limit, Start
 from maintenance_handler.observations import Acknowledged, Finished, Observation, RetryWanted
 from maintenance_handler.patience import Patience
+from maintenance_handler.plan import RESERVE_MOST, RESERVE_SHARE
 from maintenance_handler.tasks import CONTINUE, DRAIN, RESTORE, STOP, Task
 from maintenance_handler.trimming import MOST_PAST, MOST_STEPS
 from support.incidents import SIGNALS, Drive, task

@@ -18,13 +18,13 @@ import pytest
 
 from maintenance_handler.incident import FAILED, OK, TIMEOUT
 from maintenance_handler.process import (
-    GRACE,
     LOGGED_LINE,
     LOGGED_LINES,
     UNKILLABLE_AFTER,
     CannotStart,
     TaskProcess,
 )
+from maintenance_handler.tasks import GRACE
 from support.raw_server import PATIENCE
 
 START = 1000.0

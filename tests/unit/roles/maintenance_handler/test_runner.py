@@ -184,7 +184,7 @@ class TestWhatATaskIsTold:
                 "attempt": 2,
                 "deadline_seconds": 60.0,
                 "deadline_at": "2026-05-28T20:27:40Z",
-                "timeout_seconds": 20.0,
+                "timeout_seconds": 18.0,
             },
             "task": {"name": "lb", "stage": 10},
         }
@@ -195,7 +195,7 @@ class TestWhatATaskIsTold:
             "GCE_EVENT_PHASE": "drain",
             "GCE_EVENT_STEP": "incident-1/1",
             "GCE_EVENT_TASK": "lb",
-            "GCE_TASK_TIMEOUT_SECONDS": "20.000",
+            "GCE_TASK_TIMEOUT_SECONDS": "18.000",
             "GREETING": "hello",
         }
 

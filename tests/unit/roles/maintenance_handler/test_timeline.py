@@ -61,6 +61,27 @@ def test_the_plan_of_an_event() -> None:
     ]
 
 
+def test_the_plan_says_where_the_notice_shortens_timeouts() -> None:
+    """A moment before the event is kept free, and a task that is asked to end gets one to do so."""
+    tasks = [task("a", MIGRATE, stage=1, timeout=30.0), task("b", MIGRATE, stage=2, timeout=30.0)]
+    lines = plan_lines(MIGRATE, tasks, DEFAULT_NOTICE, {})
+    assert lines[4:6] == [
+        "    60 s at most, 0 s to spare",
+        "    shortened: the stages get 27.5 s and 27.5 s; 1 s before the event is kept free, and a task has up to 2 s "
+        "to end",
+    ]
+    assert not any("shortened" in line for line in plan_lines(MIGRATE, tasks[:1], DEFAULT_NOTICE, {}))
+
+
+def test_the_plan_says_where_a_lead_shortens_timeouts() -> None:
+    (line,) = [
+        line
+        for line in plan_lines(WINDOW, [task("db", WINDOW, lead=300.0, timeout=299.0)], DEFAULT_NOTICE, {})
+        if "shortened" in line
+    ]
+    assert "the stages get 297.0 s" in line
+
+
 def test_the_plan_of_a_window_with_leads() -> None:
     tasks = [
         task("now", WINDOW, restore=False),
