@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import __version__, config, preflight, request, status
+from . import __version__, config, request, status
 from ._maintenance import EVENTS, format_time
 from ._metadata_server import MetadataError
 from .config import Config, ConfigError
@@ -91,7 +91,23 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("run", _run, "Watch, drain and restore until asked to stop.")
-    command("check", _check, "Say whether the configuration can be used on this machine.")
+    sub = command("check", _check, "Say whether the configuration can be used on this machine.")
+    sub.description = (
+        "Say whether the configuration can be used on this machine: its text is right, its tasks fit the notice of "
+        "their events, and each task's user has all that the task needs. For root, where systemd runs the machine, "
+        "this is judged in the service's own environment, with its user, PATH and sandbox, by systemd-run. As FILE, - "
+        "is standard input. Exit status 0: it can be used, 2: it cannot, 1: it could not be judged."
+    )
+    where = sub.add_mutually_exclusive_group()
+    where.add_argument(
+        "--unit",
+        type=Path,
+        metavar="FILE",
+        help="judge in the environment of the service that this unit file describes; default: the installed one, if it "
+        "is for this configuration",
+    )
+    where.add_argument("--here", action="store_true", help="judge in the environment of the caller")
+    sub.add_argument("--json", action="store_true", help="as JSON: tasks, problems, notes")
     command("plan", _plan, "Show for each event what would run when, and what that leaves of the notice.")
     sub = command("rehearse", _rehearse, "Show what an event would start; with --execute, do it and take it back.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
@@ -115,9 +131,6 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 def _run(options: argparse.Namespace) -> int:
     settings = config.load(options.config)
     with _log(settings) as log:
-        for problem in preflight.problems(settings.tasks):
-            # Not a reason to leave the VM without its other tasks.
-            log.error(f"{options.config}: {problem}")
         return Handler(settings, options.config, log).run()
 
 
@@ -132,10 +145,23 @@ def _log(settings: Config) -> Iterator[Log]:
 
 
 def _check(options: argparse.Namespace) -> int:
-    settings = preflight.load(options.config)
-    print(f"{options.config}: {len(settings.tasks)} tasks, nothing is wrong")
-    _print(f"{options.config}: note: {caution}" for caution in settings.cautions)
-    return EXIT_OK
+    # Not in the memory of a handler that runs.
+    from . import check
+
+    unit = None if options.here else check.unit_text(options.unit, options.config)
+    try:
+        found = check.report(options.config) if unit is None else check.report_in_unit(options.config, unit)
+    except check.CannotRun as exc:
+        raise CommandError(str(exc)) from None
+    if options.json:
+        print(json.dumps(vars(found)))
+    else:
+        for problem in found.problems:
+            print(f"{options.config}: {visible(problem)}", file=sys.stderr)
+        if not found.problems:
+            print(f"{options.config}: {found.tasks} tasks, nothing is wrong")
+            _print(f"{options.config}: note: {note}" for note in found.notes)
+    return EXIT_USAGE if found.problems else EXIT_OK
 
 
 def _plan(options: argparse.Namespace) -> int:
@@ -147,6 +173,8 @@ def _plan(options: argparse.Namespace) -> int:
 
 
 def _rehearse(options: argparse.Namespace) -> int:
+    from . import preflight
+
     settings = preflight.load(options.config)
     if not options.execute:
         return _show_rehearsal(settings, options.event)

@@ -8,6 +8,7 @@ What can be judged from the text alone is judged here; what depends on the machi
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     _Check = Callable[[Any], Any]
 
+STANDARD_INPUT = ("-", "/dev/stdin")
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DAY = 86400.0
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -63,6 +65,8 @@ class Config:
     restore_retry_every: float = 600.0
     # After so many drains in a row, each within an hour of the last, a task stays drained for a while after its event.
     flap_limit: int = 5
+    # Where tasks' programs are looked for; None: where the handler's are, and a login's besides.
+    path: str | None = None
     # A container has the boot id of its host: restarted, it does not see that it is a new machine.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
@@ -80,13 +84,18 @@ def load(path: Path) -> Config:
     :raises ConfigError: it cannot be read, does not parse, or says something that cannot be.
     """
     try:
-        text = path.read_bytes()
-    except OSError as exc:
-        raise ConfigError([f"{path}: cannot be read: {exc.strerror}"]) from None
-    try:
-        return parse(text)
+        return parse(read(path))
     except ConfigError as exc:
         raise ConfigError([f"{path}: {problem}" for problem in exc.problems], exc.tasks) from None
+
+
+def read(path: Path) -> bytes:
+    """The bytes of a configuration file; of standard input for `-`. Raises `ConfigError`."""
+    try:
+        # Not by the name of standard input, which a pipe's owner alone may open.
+        return sys.stdin.buffer.read() if str(path) in STANDARD_INPUT else path.read_bytes()
+    except OSError as exc:
+        raise ConfigError([f"cannot be read: {exc.strerror}"]) from None
 
 
 def parse(text: bytes) -> Config:
@@ -267,6 +276,14 @@ def _path(value: Any) -> Path:
     return path
 
 
+def _search_path(value: Any) -> str:
+    folders = _text(value).split(":")
+    for folder in folders:
+        if not folder.startswith("/"):
+            raise ValueError(f"must be absolute directories with a colon between them; {_shown(folder)} is none")
+    return ":".join(folders)
+
+
 def _path_text(value: Any) -> str:
     return str(_path(value))
 
@@ -383,6 +400,7 @@ _FIELDS: dict[str, _Check] = {
     "restore_retry_for": _number(0, 30 * 86400),
     "restore_retry_every": _number(1, 86400),
     "flap_limit": _whole(1, 1_000_000),
+    "path": _optional(_search_path),
     "boot_id_file": _path,
 }
 _TASK_FIELDS: dict[str, _Check] = {

@@ -119,3 +119,7 @@ def _number(value: Any) -> float | None:
 
 def _boolean(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
+
+
+# The names of a document's fields, in order.
+FIELDS = tuple(reduced({}))

@@ -18,6 +18,14 @@ class ExpressionError(Exception):
     """An expression that cannot be used, or jmespath is not there to use it."""
 
 
+def tree(expression: str) -> Mapping[str, Any]:
+    """The syntax tree of an expression that `compiled` has taken, as jmespath makes it."""
+    import jmespath
+
+    parsed: Mapping[str, Any] = jmespath.compile(expression).parsed
+    return parsed
+
+
 def compiled(expression: str) -> Predicate:
     """A function that searches a document. Raises `ExpressionError`."""
     try:

@@ -14,11 +14,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import preflight, request, signals, status
+from . import config as configuration
+from . import request, search_path, signals, status
 from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, SIGNAL_LIMIT
 from ._metadata_server import MetadataError, MetadataServer
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
+from .examination import Examined, Examiner
 from .expressions import ExpressionError, compiled
 from .files import sweep
 from .history import History
@@ -65,6 +67,9 @@ LONGEST_SLEEP = 86400.0
 # The wall clock is slewed by less than this between two turns of the loop; more, and it was set.
 JUMP = 2.0
 
+# How often a configuration is looked at of which this machine misses something.
+LOOK_AGAIN_AFTER = 60.0
+
 # Settings that threads and open files were made from.
 _FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
 
@@ -77,7 +82,7 @@ class Published:
 
 
 if TYPE_CHECKING:
-    Message = Union[Heard, Failed, Identified, Published, Finished]
+    Message = Union[Heard, Failed, Identified, Published, Finished, Examined]
 
 
 class Handler:
@@ -93,6 +98,7 @@ class Handler:
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Take the state directory. Raises `Locked` when another handler has it."""
+        search_path.adopt(config.path)
         self._config = config
         self._config_path = config_path
         self._log = log
@@ -124,6 +130,11 @@ class Handler:
         self._token_file = TokenFile(config.state_dir, self._boot_id)
         self._drift = Drift(self._token_file.read())
         self._watchers: list[Watcher] = []
+        self._examiner = Examiner(config_path, self._inbox.post)
+        # How often the configuration was looked at, which of these looks is for a reload, and when the next is due.
+        self._looks = 0
+        self._reload_look = 0
+        self._look_again_at: float | None = None
         # By how much, to see it jump.
         self._wall_ahead = wall() - clock()
 
@@ -139,6 +150,7 @@ class Handler:
         for watcher in self._watchers:
             watcher.start()
         start_identifying(self._config.metadata_host, self._inbox.post)
+        self._examine()
         self._reporter.start()
         self._report()
         while not self._is_done():
@@ -231,6 +243,8 @@ class Handler:
             self._observe(finished)
         if self._state.wake_at is not None and self._state.wake_at <= self._clock():
             self._observe(Tick())
+        if self._look_again_at is not None and self._look_again_at <= self._clock():
+            self._examine()
         self._look_for_missed()
         self._look_for_jump()
         self._show_life()
@@ -239,6 +253,7 @@ class Handler:
     def _patience(self) -> float | None:
         """Seconds until time alone matters."""
         times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time(), wake_at(self._drift)]
+        times.append(self._look_again_at)
         if self._stop_requests:
             times.append(self._stop_at)
         known = [time for time in times if time is not None]
@@ -253,6 +268,8 @@ class Handler:
             self._on_identified(message)
         elif isinstance(message, Finished):
             self._observe(message)
+        elif isinstance(message, Examined):
+            self._on_examined(message)
         else:
             self._on_heard(message)
 
@@ -400,7 +417,8 @@ class Handler:
 
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
-            self._reload()
+            self._examine()
+            self._reload_look = self._looks
         elif number == request.SIGNAL:
             self._take_requests()
         else:
@@ -433,14 +451,37 @@ class Handler:
         return self._stop_requests > 1 or not self._is_in_flight() or self._clock() >= self._stop_at
 
     def _stopped(self) -> int:
+        self._examiner.close()
         self._runner.hand_over()
         self._report(final=True)
         self._log.info("stopped")
         return 0
 
-    def _reload(self) -> None:
+    def _examine(self) -> None:
+        self._look_again_at = None
+        self._looks += 1
+        self._examiner.start(self._looks)
+
+    def _on_examined(self, examined: Examined) -> None:
+        if examined.number != self._looks:
+            # There is a newer one under way.
+            return
+        problems = [f"{self._config_path}: {problem}" for problem in examined.problems]
+        if examined.number == self._reload_look:
+            self._reload(problems)
+            return
+        # Not a reason to leave the VM without its other tasks.
+        for problem in self._reporter.tasks_examined(problems):
+            self._log.error(problem)
+        if problems:
+            # A disk may be mounted late.
+            self._look_again_at = self._clock() + LOOK_AGAIN_AFTER
+
+    def _reload(self, problems: list[str]) -> None:
         try:
-            new = preflight.load(self._config_path)
+            if problems:
+                raise ConfigError(problems)
+            new = configuration.load(self._config_path)
         except ConfigError as exc:
             for problem in exc.problems:
                 self._log.error(f"the new configuration is refused, the one before stays: {problem}")
@@ -451,6 +492,8 @@ class Handler:
             self._log.warning(f"{', '.join(late)}: changed, but only a restart makes it so")
             new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
+        search_path.adopt(new.path)
+        self._reporter.tasks_examined([])
         self._predicates = {}
         self._state = replace(self._state, patience=new.patience)
         self._log.level = new.log_level

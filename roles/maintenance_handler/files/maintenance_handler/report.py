@@ -52,6 +52,7 @@ class Reporter:
         self._journal_problem = ""
         self._lock_problem = ""
         self._lost_journal: Path | None = None
+        self._task_problems: list[str] = []
         self._write_problem = ""
         self._published = ""
         self._ready = False
@@ -139,6 +140,13 @@ class Reporter:
         """A journal that could not be read is kept there; None: there is none, or somebody has seen to it."""
         self._lost_journal = kept
         self._changed = True
+
+    def tasks_examined(self, problems: list[str]) -> list[str]:
+        """What this machine misses of what the tasks need. Answers what was not known of that."""
+        new = [problem for problem in problems if problem not in self._task_problems]
+        self._changed = self._changed or problems != self._task_problems
+        self._task_problems = problems
+        return new
 
     def jumped(self, seconds: float) -> None:
         """Somebody set the wall clock, or the machine stood still."""
@@ -259,7 +267,7 @@ class Reporter:
                 f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
                 "it by hand, delete the file, and reload the handler"
             )
-        return problems
+        return problems + self._task_problems
 
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {

@@ -99,7 +99,7 @@ def test_takes_a_new_configuration_when_told_to(vm: Vm, make_handler: MakeHandle
     handler.send(signal.SIGHUP)
     handler.until(lambda: handler.status()["config_digest"] != before, "the new configuration")
     assert handler.status()["restart_required"] is False
-    assert "with 1 tasks is in force" in handler.log()
+    handler.until_logged("with 1 tasks is in force")
     vm.announce("migrate")
     handler.until_state("drained")
     assert handler.trace() == ["drain queue"]

@@ -1,0 +1,51 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command `check`: judge a configuration here, or in the environment of the service that will use it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from . import config, unit_environment
+from .preflight import Report, report
+from .unit_environment import UNIT_FILE, CannotRun
+
+__all__ = ["CannotRun", "report", "report_in_unit", "unit_text"]
+
+# What `python3 -I` takes for the program.
+PROGRAM = Path(__file__).resolve().parents[1]
+
+
+def unit_text(wanted: Path | None, configuration: Path) -> str | None:
+    """The unit file to judge by: the wanted one, else the installed one if it is for this configuration.
+
+    None where there is none, or no systemd that could be asked. Raises `CannotRun` when one is wanted.
+    """
+    if wanted is not None:
+        if not unit_environment.is_possible():
+            raise CannotRun("only root can judge in a service's environment, on a machine that systemd runs")
+        try:
+            return wanted.read_text(encoding="utf-8", errors="replace")
+        except OSError as exc:
+            raise CannotRun(f"Reading the unit {wanted}: {exc.strerror}.") from None
+    try:
+        text = UNIT_FILE.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return text if unit_environment.is_possible() and str(configuration) in text.split() else None
+
+
+def report_in_unit(configuration: Path, unit: str) -> Report:
+    """What `report` says in the environment of the service that a unit file's text describes. Raises `CannotRun`."""
+    by_input = str(configuration) in config.STANDARD_INPUT
+    where = "-" if by_input else str(configuration)
+    command = [sys.executable, "-I", str(PROGRAM), "check", "--here", "--json", "--config", where]
+    # The file is read by the service's user, who may own it: root does not read what another may have put there.
+    status, said = unit_environment.run(unit, command, sys.stdin.buffer.read() if by_input else None)
+    try:
+        raw = json.loads(said)
+        return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]))
+    except (ValueError, KeyError, TypeError):
+        raise CannotRun(f"the check in the service's environment ended with status {status} and said nothing") from None

@@ -1,0 +1,84 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The configuration looked at where the handler runs, by a process of its own: what hangs does not hang the loop."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Callable
+
+# Seconds for `check`, which gives up what hangs before that.
+PATIENCE = 30.0
+
+_PROGRAM = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What `check` says of the configuration file. `number` is that of the request."""
+
+    number: int
+    problems: tuple[str, ...]
+
+
+if TYPE_CHECKING:
+    Post = Callable[[Examined], None]
+
+
+class Examiner:
+    """Has a configuration file looked at as often as it is asked to."""
+
+    def __init__(self, config_path: Path, post: Post) -> None:
+        self._path = config_path
+        self._post = post
+        self._running: subprocess.Popen[bytes] | None = None
+
+    def start(self, number: int) -> None:
+        """Post `Examined` in a while. The file is read anew; a look that is under way is given up."""
+        self.close()
+        threading.Thread(target=self._examine, args=(number,), name="examination", daemon=True).start()
+
+    def close(self) -> None:
+        """End what is under way."""
+        if self._running is not None:
+            _end(self._running)
+
+    def _examine(self, number: int) -> None:
+        try:
+            self._post(Examined(number, self._problems()))
+        except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as exc:
+            self._post(Examined(number, (f"the tasks could not be looked at: {exc}",)))
+
+    def _problems(self) -> tuple[str, ...]:
+        command = [sys.executable, "-I", str(_PROGRAM), "check", "--here", "--json", "--config", str(self._path)]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._running = process
+        try:
+            said, _unused = process.communicate(timeout=PATIENCE)
+        finally:
+            _end(process)
+        return tuple(str(problem) for problem in json.loads(said)["problems"])
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    # Its group is its own for as long as nobody has waited for it.
+    if process.returncode is None:
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)

@@ -1,0 +1,114 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Run a command as systemd would run a service: as its user, with its PATH, in its sandbox.
+
+The service itself is neither needed nor touched: systemd-run makes a unit for the time of the command, with the
+properties that a unit file gives to the service.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+UNIT_FILE = Path("/etc/systemd/system/gce-maintenance-handler.service")
+
+# Seconds until the command is given up.
+PATIENCE = 60.0
+
+# What a service does, in which order, and with whom it speaks: not what the command sees of the machine. The
+# directories are the service's: a unit that names them would delete those of /run at its end.
+_NOT_ITS_WORLD = re.compile(
+    r"Type|Exec\w*|Restart\w*|RemainAfterExit|Timeout\w*|RuntimeMaxSec|Watchdog\w*|NotifyAccess|PIDFile|BusName|Sockets|"
+    r"KillMode|KillSignal|SendSIG\w*|FinalKillSignal|GuessMainPID|SuccessExitStatus|FileDescriptorStore\w*|OOMPolicy|"
+    r"Standard\w+|TTY\w*|SyslogIdentifier|Log\w+|ReloadSignal|OpenFile|"
+    r"(Runtime|State|Cache|Logs|Configuration)Directory\w*"
+)
+_UNKNOWN = re.compile(r"Unknown assignment: (.+)")
+
+# What systemd could not do before it executed the command (systemd.exec(5), "Process Exit Codes").
+_SETUP_FAILED = {
+    200: "CHDIR",
+    203: "EXEC",
+    209: "STDOUT",
+    216: "GROUP",
+    217: "USER",
+    218: "CAPABILITIES",
+    219: "CGROUP",
+    226: "NAMESPACE, of the paths in ReadWritePaths= and the like one may not exist",
+    228: "SECCOMP",
+    233: "RUNTIME_DIRECTORY",
+    238: "STATE_DIRECTORY",
+}
+
+
+class CannotRun(Exception):
+    """The command could not be run in the service's environment. The text says why."""
+
+
+def is_possible() -> bool:
+    """Whether systemd runs this machine, and we may ask it to run something."""
+    return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
+
+
+def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[int, str]:
+    """Run a command in the environment of the service in a unit file's text. Answers exit status and standard output.
+
+    `data` is its standard input; None leaves it without one. Its standard error is ours. Raises `CannotRun`.
+    """
+    properties = service_properties(unit)
+    while True:
+        done = _run(properties, command, data)
+        unknown = _UNKNOWN.search(done.stderr.decode("utf-8", "replace"))
+        if done.returncode == 0 or unknown is None or unknown.group(1) not in properties:
+            break
+        # Not every property can be given to a transient unit.
+        properties.remove(unknown.group(1))
+    said = done.stderr.decode("utf-8", "replace").strip()
+    if done.returncode in _SETUP_FAILED:
+        raise CannotRun(
+            f"systemd could not set up the environment of the service (exit status {done.returncode}, "
+            f"{_SETUP_FAILED[done.returncode]}): see what its unit asks for{_also(said)}"
+        )
+    if said:
+        raise CannotRun(f"systemd-run failed with exit status {done.returncode}: {said}")
+    return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def service_properties(unit: str) -> list[str]:
+    """What a unit file's text says of the world of its service, a `Name=value` each, in order."""
+    properties = []
+    section = ""
+    for line in re.sub(r"\\\n", " ", unit).splitlines():
+        line = line.strip()
+        if line.startswith("["):
+            section = line
+        elif section == "[Service]" and "=" in line and line[0] not in "#;":
+            name, _equals, value = line.partition("=")
+            if not _NOT_ITS_WORLD.fullmatch(name.strip()):
+                # A unit file's specifiers start with %; a transient unit has none.
+                properties.append(f"{name.strip()}={value.strip().replace('%%', '%')}")
+    return properties
+
+
+def _run(properties: Sequence[str], command: Sequence[str], data: bytes | None) -> subprocess.CompletedProcess[bytes]:
+    options = [word for one in properties for word in ("--property", one)]
+    options += ["--property", f"RuntimeMaxSec={PATIENCE:g}"]
+    try:
+        return subprocess.run(
+            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *options, "--", *command],
+            input=data or b"",
+            capture_output=True,
+            # systemd ends the command by itself before that.
+            timeout=PATIENCE + 10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError) as exc:
+        raise CannotRun(f"systemd-run cannot be run: {exc}") from None
+
+
+def _also(said: str) -> str:
+    return f"; it says: {said}" if said else ""
