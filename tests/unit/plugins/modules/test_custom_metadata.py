@@ -216,8 +216,6 @@ class TestFiles:
         chosen = {"startup-script": str(script)}
         result = run(emulator, check=check, instance="web-1", metadata_from_file=chosen)
         assert "startup-script has line ends of Windows (CRLF)" in json.dumps(result["warnings"])
-        removed = run(emulator, check=check, instance="web-1", metadata={"startup-script": None}, state="absent")
-        assert "warnings" not in removed
 
     def test_have_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         script = tmp_path / "script.sh"
