@@ -33,26 +33,19 @@ def seconds_of(duration: str) -> float:
     return float(match[1]) * _UNITS[match[2]]
 
 
-def windows_of(
-    instances: Iterable[Mapping[str, Any]], *, now: float, within: float | None = None
-) -> list[dict[str, Any]]:
+def windows_of(instances: Iterable[Mapping[str, Any]], *, now: float) -> list[dict[str, Any]]:
     """A row for each instance that has a window announced, the next one first.
 
-    With `within`, those that have begun or begin in so many seconds. A window of which nobody said when it begins is
-    among them, and last.
+    A window of which nobody said when it begins is last.
     """
-    found: list[tuple[Window, Mapping[str, Any]]] = []
-    for instance in instances:
-        window = announced(instance)
-        if window is not None and _is_near(window, now, within):
-            found.append((window, instance))
+    found = [(window, instance) for instance in instances if (window := announced(instance)) is not None]
     found.sort(key=lambda each: (each[0].start is None, each[0].start or 0.0, zone_of(each[1]), each[1]["name"]))
     return [_row(window, instance, now) for window, instance in found]
 
 
-def _is_near(window: Window, now: float, within: float | None) -> bool:
-    left = window.seconds_until_start(now)
-    return within is None or left is None or left <= within
+def is_near(row: Mapping[str, Any], within: float | None) -> bool:
+    """Whether a window has begun, begins in so many seconds, or may do so, since nobody said when."""
+    return within is None or row["starts_in"] is None or bool(row["starts_in"] <= within)
 
 
 def _row(window: Window, instance: Mapping[str, Any], now: float) -> dict[str, Any]:

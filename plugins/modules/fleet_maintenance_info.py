@@ -132,6 +132,22 @@ windows:
       elements: str
       returned: success
       sample: [PLANNED_UPDATE]
+window_count:
+  description:
+    - How many windows are announced for the instances that were looked at, with those that O(within) leaves out.
+  returned: success
+  type: int
+  sample: 7
+next_window_start_time:
+  description: When the first of the windows begins that O(within) leaves out. V(null) if it leaves out none.
+  returned: success
+  type: str
+  sample: "2026-12-08T10:00:00Z"
+instance_count:
+  description: How many instances were looked at, which are those of O(zone) and O(filter), or all.
+  returned: success
+  type: int
+  sample: 412
 complete:
   description: Whether all zones could be reached. What is missing otherwise is in a warning and in RV(unreachables).
   returned: success
@@ -149,7 +165,12 @@ import time
 from collections.abc import Callable
 
 from ansible_collections.gce.guest.plugins.module_utils._api_module import API_ARGSPEC, compute_api, failing
-from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import FIELDS, seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import (
+    FIELDS,
+    is_near,
+    seconds_of,
+    windows_of,
+)
 from ansible_collections.gce.guest.plugins.module_utils._instances import zone_named
 from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._selection import refuse_empty
@@ -169,8 +190,18 @@ def main(now: Callable[[], float] = time.time) -> None:
                 instances = api.items(f"zones/{zone}/instances", "list", fields=FIELDS, **query)
             else:
                 instances = api.aggregated("instances", "list", fields=FIELDS, **query)
-            windows = windows_of(instances, now=now(), within=within)
-        module.exit_json(changed=False, windows=windows, complete=not api.warnings, unreachables=api.unreachables)
+            looked_at = list(instances)
+        announced = windows_of(looked_at, now=now())
+        later = [row for row in announced if not is_near(row, within)]
+        module.exit_json(
+            changed=False,
+            windows=[row for row in announced if is_near(row, within)],
+            window_count=len(announced),
+            next_window_start_time=later[0]["window_start_time"] if later else None,
+            instance_count=len(looked_at),
+            complete=not api.warnings,
+            unreachables=api.unreachables,
+        )
 
 
 if __name__ == "__main__":

@@ -49,6 +49,10 @@ class Page(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.bars: list[str] = []
+        self.fates: list[str] = []
+        self.notices: list[tuple[str, str]] = []
+        self.names: list[str] = []
+        self.place = ""
         self.open: list[str] = []
         self.links: list[str] = []
         self.title = ""
@@ -61,8 +65,17 @@ class Page(HTMLParser):
             self.rows.append([])
         if tag == "td":
             self.rows[-1].append("")
-        if values.get("class") == "bar":
+        classes = (values.get("class") or "").split()
+        if "bar" in classes:
             self.bars.append(values["style"] or "")
+            self.fates.append(classes[-1])
+        if classes[:1] in (["only"], ["notice"]):
+            self.notices.append((" ".join(classes), ""))
+        if classes[:1] == ["name"]:
+            self.names.append("")
+        # It goes on until the next paragraph, or until a name's bar.
+        if tag == "p" or classes[:1] in (["name"], ["track"]):
+            self.place = classes[0] if classes else ""
         self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -70,6 +83,10 @@ class Page(HTMLParser):
             pass
 
     def handle_data(self, data: str) -> None:
+        if self.place in ("only", "notice") and "p" in self.open:
+            self.notices[-1] = (self.notices[-1][0], self.notices[-1][1] + data)
+        if self.place == "name":
+            self.names[-1] += data.strip()
         if "td" in self.open:
             self.rows[-1][-1] += data
         if self.open and self.open[-1] == "title":
@@ -126,6 +143,9 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
     ]
     lefts = [float(left) for style in page.bars for left in re.findall(r"left: ([\d.]+)%", style)]
     assert len(lefts) == 2
+    assert page.fates == ["stopped", "migrated"]
+    assert page.notices == []
+    assert printed_lines(output)[3:5] == ["Windows: 2 announced.", "Instances: 3."]
     assert 0 < lefts[0] < lefts[1] < 100
     assert page.links == []
     assert "WARNING" not in output
@@ -135,11 +155,58 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
 
 def test_nothing_is_announced(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
-        arguments = ["-e", "gce_report_file=report.html", "-e", "gce_filter=labels.env=prod", "-e", "gce_within=7d"]
-        status, output = report(emulator, tmp_path, "-e", "gce_project=acme", *arguments)
+        status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_report_file=report.html")
     assert status == 0, output
-    assert printed_lines(output)[1] == "No maintenance is announced."
-    assert "No maintenance is announced for any instance." in (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert printed_lines(output)[1:3] == ["Windows: none announced.", "Instances: 3."]
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.notices == [
+        ("notice calm", "No maintenance is announced for any of the 3 instances that were looked at.")
+    ]
+
+
+def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        emulator.control.set("later", "instance/upcoming-maintenance", LATER)
+        emulator.control.set("now", "instance/upcoming-maintenance", NOW)
+        status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_within=1h")
+        assert status == 0, output
+        assert printed_lines(output)[2:4] == [
+            "Windows: 1 of 2 announced, only those that begin within 1h. The next one begins at 2097-12-01T02:00:00Z.",
+            "Instances: 3.",
+        ]
+        page = Page((tmp_path / "maintenance_report.html").read_text(encoding="utf-8"))
+        assert page.notices == [("only", "Windows: 1 of 2 announced, only those that begin within 1h.")]
+        assert [row[0] for row in page.rows[1:]] == ["now"]
+
+        arguments = ["-e", "gce_project=acme", "-e", "gce_within=1h", "-e", '{"gce_filter": "labels.env = prod"}']
+        status, output = report(emulator, tmp_path, *arguments)
+    assert status == 0, output
+    assert printed_lines(output)[1:3] == [
+        "Windows: 0 of 1 announced, only those that begin within 1h. The next one begins at 2097-12-01T02:00:00Z.",
+        "Instances: 1, only those that match labels.env = prod.",
+    ]
+    text = (tmp_path / "maintenance_report.html").read_text(encoding="utf-8")
+    assert "No maintenance is announced" not in text + output
+    assert Page(text).notices == [
+        (
+            "only",
+            "Windows: 0 of 1 announced, only those that begin within 1h. Instances: 1, only those that match "
+            "labels.env = prod.",
+        ),
+        ("notice", "No maintenance begins within 1h. Windows that begin later: 1, the first one on Sun 01 Dec, 02:00."),
+    ]
+
+
+def test_a_filter_that_matches_nothing_is_no_all_clear(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_filter=labels.env=prdo")
+    assert status == 0, output
+    assert printed_lines(output)[1:3] == [
+        "Windows: none announced.",
+        "Instances: none, only those that match labels.env=prdo.",
+    ]
+    page = Page((tmp_path / "maintenance_report.html").read_text(encoding="utf-8"))
+    assert page.notices[-1] == ("notice warning", "There is no instance that matches the filter.")
 
 
 def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -150,7 +217,12 @@ def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_pat
         )
     assert status == 0, output
     text = (tmp_path / "maintenance_report.html").read_text(encoding="utf-8")
-    assert "This is not complete." in text
+    kind, words = Page(text).notices[0]
+    assert kind == "notice warning"
+    assert words.startswith("This is not complete. The API could not reach zones/")
+    # Nothing is announced as far as is known, which is no all-clear.
+    assert "calm" not in [kind for kind, _words in Page(text).notices]
+    assert "This is not complete. The API could not reach zones/" in output
     assert "zones/us-central1-a" in text
     assert "<yours>" not in text
     assert Page(text).title == "Mine & <yours>"
@@ -188,9 +260,12 @@ def test_a_timeline_of_any_length_has_some_dates(template: TemplateProcess, end:
     text = template(
         "lookup('ansible.builtin.template', path)",
         path=str(CHECKOUT / "playbooks" / "templates" / "maintenance_report.html.j2"),
-        gce_report_title="Host maintenance",
+        gce_report_heading="Host maintenance",
         gce_report_time="2026-11-21T20:00:00Z",
         gce_report_unreachables=[],
+        gce_report_counts={"windows": 2, "instances": 2},
+        gce_report_only={"filter": "", "within": ""},
+        gce_report_next=None,
         gce_report_windows=[window, {**window, "name": "some time", "window_start_time": None}],
     )
     shown = re.findall(r"<span[^>]*>([^<]*)</span>", text[text.index('class="axis"') : text.index('class="grid"')])
@@ -200,3 +275,32 @@ def test_a_timeline_of_any_length_has_some_dates(template: TemplateProcess, end:
     assert len(page.bars) == 1
     assert [row[0] for row in page.rows[1:]] == ["later", "some time"]
     assert page.rows[2][2] == "not said"
+
+
+def test_a_long_name_keeps_its_end_and_its_zone(template: TemplateProcess) -> None:
+    names = [f"gke-production-cluster-default-pool-europe-5f3c9a1b-{end}" for end in ("x7k2", "q9ab")]
+    window: dict[str, Any] = {
+        "zone": "northamerica-northeast1-a",
+        "on_host_maintenance": "MIGRATE",
+        "window_start_time": "2026-11-22T00:00:00Z",
+        "window_end_time": "2026-11-22T04:00:00Z",
+        "latest_window_start_time": None,
+        "maintenance_status": "PENDING",
+        "type": "SCHEDULED",
+        "can_reschedule": None,
+        "reasons": [],
+    }
+    text = template(
+        "lookup('ansible.builtin.template', path)",
+        path=str(CHECKOUT / "playbooks" / "templates" / "maintenance_report.html.j2"),
+        gce_report_heading="Host maintenance",
+        gce_report_time="2026-11-21T20:00:00Z",
+        gce_report_unreachables=[],
+        gce_report_counts={"windows": 2, "instances": 2},
+        gce_report_only={"filter": "", "within": ""},
+        gce_report_next=None,
+        gce_report_windows=[{**window, "name": name} for name in names],
+    )
+    # What may be cut off is another element than what tells them apart.
+    assert re.findall(r'<span class="tail">([^<]*)</span>', text) == [name[-12:] for name in names]
+    assert Page(text).names == [f"{name}northamerica-northeast1-a" for name in names]

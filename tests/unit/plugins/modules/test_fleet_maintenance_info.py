@@ -101,6 +101,14 @@ class TestWindows:
         assert names(run(within="0")) == ["db-1"]
         assert names(run(within="2d")) == ["db-1", "web-2", "web-1"]
 
+    def test_that_are_left_out_are_counted(self, emulator: EmulatorProcess) -> None:
+        result = run(within="0")
+        assert (result["window_count"], result["instance_count"]) == (3, 4)
+        assert result["next_window_start_time"] == "2098-12-01T02:00:00Z"
+        result = run(filter="labels.env = prod", within="2d")
+        assert (result["window_count"], result["instance_count"]) == (2, 2)
+        assert result["next_window_start_time"] is None
+
     def test_of_what_a_filter_finds(self, emulator: EmulatorProcess) -> None:
         assert names(run(filter="labels.env = prod")) == ["web-2", "web-1"]
 
@@ -117,7 +125,7 @@ class TestWindows:
             {"name": "a", "zone": "z", "resourceStatus": {"upcomingMaintenance": {"type": "SCHEDULED"}}},
             {"name": "b", "zone": "z", "resourceStatus": {"upcomingMaintenance": window(1)}},
         ]
-        found = windows_of(instances, now=NOW.timestamp(), within=7200)
+        found = windows_of(instances, now=NOW.timestamp())
         assert [(each["name"], each["starts_in"]) for each in found] == [("b", 3600), ("a", None)]
 
 
