@@ -1,0 +1,104 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The reference of the playbooks has each of their variables, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import yaml
+
+from support.playbook import CHECKOUT
+
+PLAYBOOKS = sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml"))
+TYPES = {"string", "list", "boolean", "integer", "number"}
+
+_VARIABLE = re.compile(r"\bgce_[a-z_]+\b")
+_DEFAULT = re.compile(r"\b(gce_[a-z_]+) \| default\(((?:[^()\[\]]|\[[^\]]*\])*?)(?:, true)?\)")
+
+
+def source(playbook: str) -> str:
+    """A playbook with the templates that it uses, without comments."""
+    path = CHECKOUT / "playbooks" / f"{playbook}.yml"
+    text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    templates = [CHECKOUT / "playbooks" / "templates" / name for name in re.findall(r"src: (\S+\.j2)", text)]
+    return text + "".join(
+        re.sub(r"{#.*?#}", "", template.read_text(encoding="utf-8"), flags=re.DOTALL) for template in templates
+    )
+
+
+def defined(node: Any) -> Iterator[str]:
+    """What a playbook itself gives a value."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key in ("vars", "ansible.builtin.set_fact"):
+                yield from value
+            if key == "register":
+                yield value
+            yield from defined(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from defined(value)
+
+
+def taken(playbook: str) -> set[str]:
+    """What a playbook takes from its user."""
+    document = yaml.safe_load((CHECKOUT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
+    return set(_VARIABLE.findall(source(playbook))) - set(defined(document))
+
+
+def defaults(playbook: str) -> dict[str, Any]:
+    """The defaults that are values of their own, and not what a module or the environment says."""
+    values: dict[str, Any] = {}
+    for name, text in _DEFAULT.findall(source(playbook)):
+        try:
+            value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
+        except (ValueError, SyntaxError):
+            continue
+        if name in taken(playbook) and value not in ("", []):
+            values[name] = value
+    return values
+
+
+def reference() -> dict[str, dict[str, list[str]]]:
+    """For each playbook the rows of its table, by the variable: type, default and meaning."""
+    text = (CHECKOUT / "docs" / "docsite" / "rst" / "playbooks.rst").read_text(encoding="utf-8")
+    sections = re.split(r"^gce\.guest\.(\w+)\n-+$", text, flags=re.MULTILINE)[1:]
+    tables: dict[str, dict[str, list[str]]] = {}
+    for name, section in zip(sections[::2], sections[1::2], strict=True):
+        rows = re.findall(r"^   \* - (.*)\n     - (.*)\n     - (.*)\n     - (.*)$", section, flags=re.MULTILINE)
+        tables[name] = {row[0].strip("`"): list(row[1:]) for row in rows if row[0] != "Variable"}
+    return tables
+
+
+def test_has_each_playbook() -> None:
+    assert sorted(reference()) == PLAYBOOKS
+    assert len(PLAYBOOKS) >= 5
+
+
+@pytest.mark.parametrize("playbook", PLAYBOOKS)
+class TestPlaybook:
+    def test_has_its_variables(self, playbook: str) -> None:
+        assert set(reference()[playbook]) == taken(playbook)
+
+    def test_has_their_types(self, playbook: str) -> None:
+        assert {row[0] for row in reference()[playbook].values()} <= TYPES
+
+    def test_has_their_defaults(self, playbook: str) -> None:
+        literals = {
+            name: yaml.safe_load(row[1].strip("`"))
+            for name, row in reference()[playbook].items()
+            if re.fullmatch(r"``[^`]+``", row[1])
+        }
+        assert literals == defaults(playbook)
+
+    def test_says_what_they_mean(self, playbook: str) -> None:
+        assert all(row[2].endswith(".") for row in reference()[playbook].values())
+
+    def test_agrees_with_the_comment_of_the_playbook(self, playbook: str) -> None:
+        text = (CHECKOUT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
+        assert set(re.findall(r"^# (gce_\w+) ", text, flags=re.MULTILINE)) == taken(playbook)
