@@ -10,16 +10,18 @@ The options are described in plugins/doc_fragments/_api.py.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ansible.module_utils.basic import AnsibleFallbackNotFound, AnsibleModule, env_fallback, missing_required_lib
 
 from ._compute_api import DEFAULT_CONCURRENCY, DEFAULT_REQUESTS_PER_MINUTE, ComputeApi, MissingLibrary, connect
 from ._compute_errors import ComputeError
+from ._credential_secrets import private_parts
 from ._custom_metadata import CustomMetadataError
 
 _Item = TypeVar("_Item")
@@ -68,6 +70,37 @@ API_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "request_timeout": {"type": "float", "default": 30.0},
     "requests_per_minute": {"type": "float", "default": DEFAULT_REQUESTS_PER_MINUTE},
 }
+
+
+class ApiModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types
+    """A module that hides what is private in a key, and nothing else.
+
+    Ansible hides each string of a structure with no_log wherever it occurs: for a key, the project and the e-mail
+    address as well, so that gs://acme-artifacts becomes gs://********-artifacts. As text, the key is one string.
+    """
+
+    def _load_params(self) -> None:
+        super()._load_params()
+        # Before a text is made of what should have been one.
+        self.no_log_values.update(private_parts(self.params))
+        for name, option in self.argument_spec.items():
+            value = self.params.get(name)
+            if option.get("no_log") and isinstance(value, (Mapping, list)):
+                self.params[name] = json.dumps(value)
+            elif option.get("no_log") and isinstance(value, str):
+                # Ansible takes the end of the line off JSON, and then does not know it again to hide it.
+                self.params[name] = value.strip()
+
+    def exit_json(self, **result: Any) -> NoReturn:
+        self.no_log_values.update(private_parts(self.params))
+        super().exit_json(**result)
+        raise SystemExit  # never, but for those who check types
+
+    def fail_json(self, msg: str, **result: Any) -> NoReturn:
+        # The options may be wrong, and a key in one that is meant for something else.
+        self.no_log_values.update(private_parts(self.params))
+        super().fail_json(msg, **result)
+        raise SystemExit
 
 
 @contextmanager

@@ -17,13 +17,13 @@ from ._secrets import REDACTED
 
 
 class DiscreetModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types
-    """A module that does not repeat the values of one option, not even when it refuses its options.
+    """A module that does not repeat the values of some options, not even when it refuses its options.
 
     Nor does it repeat options that it does not have: the one that counts may be among them, misspelt.
     """
 
-    def __init__(self, option: str, **specification: Any) -> None:
-        self._option = option  # first, as the rest refuses bad options
+    def __init__(self, *options: str, **specification: Any) -> None:
+        self._options = options  # first, as the rest refuses bad options
         super().__init__(**specification)
 
     def exit_json(self, **result: Any) -> NoReturn:
@@ -35,7 +35,7 @@ class DiscreetModule(AnsibleModule):  # type: ignore[misc] # Ansible has no type
         raise SystemExit
 
     def _discreet(self, result: dict[str, Any]) -> dict[str, Any]:
-        open_options = self.argument_spec.keys() - {self._option}
+        open_options = self.argument_spec.keys() - set(self._options)
         shown = {name: value if name in open_options else _hidden(value) for name, value in self.params.items()}
         return {"invocation": {"module_args": shown}, **result}
 

@@ -273,6 +273,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
+    ApiModule,
     compute_api,
     each,
     failing,
@@ -311,6 +312,10 @@ from ansible_collections.gce.guest.plugins.module_utils._selection import (
 )
 
 Planner = Callable[[Mapping[str, str]], Plan]
+
+
+class DiscreetApiModule(DiscreetModule, ApiModule):
+    pass
 
 
 @dataclass
@@ -358,7 +363,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         required_if=[("scope", "zonal", ["zone"]), ("scope", "instance", ["instance", "instances", "filter"], True)],
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
-    module = spec.create_module(kind=partial(DiscreetModule, "metadata"))
+    module = spec.create_module(kind=partial(DiscreetApiModule, "metadata"))
     with failing(module):
         scope, patterns, planner = checked_scope(module), secret_patterns(module), wanted_plan(module)
         with compute_api(module, clock=clock, sleep=sleep) as api:

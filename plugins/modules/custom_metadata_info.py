@@ -163,6 +163,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
+    ApiModule,
     compute_api,
     each,
     failing,
@@ -190,7 +191,7 @@ Show = Callable[[Values], dict[str, str]]
 def main() -> None:
     spec = ArgumentSpec({"effective": {"type": "bool", "default": True}, "only": {"type": "list", "elements": "str"}})
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
-    module = spec.create_module()
+    module = spec.create_module(kind=ApiModule)
     with failing(module):
         refuse_empty(module)
         show = display(module)

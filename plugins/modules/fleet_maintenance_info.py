@@ -164,7 +164,12 @@ unreachables:
 import time
 from collections.abc import Callable
 
-from ansible_collections.gce.guest.plugins.module_utils._api_module import API_ARGSPEC, compute_api, failing
+from ansible_collections.gce.guest.plugins.module_utils._api_module import (
+    API_ARGSPEC,
+    ApiModule,
+    compute_api,
+    failing,
+)
 from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import (
     FIELDS,
     is_near,
@@ -178,7 +183,7 @@ from ansible_collections.gce.guest.plugins.module_utils._selection import refuse
 
 def main(now: Callable[[], float] = time.time) -> None:
     spec = ArgumentSpec({"zone": {"type": "str"}, "filter": {"type": "str"}, "within": {"type": "str"}})
-    module = spec.update(API_ARGSPEC).create_module()
+    module = spec.update(API_ARGSPEC).create_module(kind=ApiModule)
     params = module.params
     with failing(module):
         refuse_empty(module)

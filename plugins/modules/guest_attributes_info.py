@@ -131,6 +131,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
+    ApiModule,
     compute_api,
     each,
     failing,
@@ -168,7 +169,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         {"namespace": {"type": "str"}, "key": {"type": "str", "no_log": False}}, required_by={"key": ["namespace"]}
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).update(SECRETS_ARGSPEC)
-    module = spec.create_module()
+    module = spec.create_module(kind=ApiModule)
     with failing(module):
         refuse_empty(module)
         path = query_path(module.params["namespace"], module.params["key"])

@@ -301,6 +301,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
+    ApiModule,
     compute_api,
     each,
     failing,
@@ -400,7 +401,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
             "timeout": {"type": "float", "default": 300.0},
         }
     )
-    module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).create_module()
+    module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).create_module(kind=ApiModule)
     check_scope(module)
     with failing(module):
         with compute_api(module, clock=clock, sleep=sleep) as api:
