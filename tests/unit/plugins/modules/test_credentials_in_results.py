@@ -30,7 +30,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "custom_metadata_info": {},
     "fleet_maintenance_info": {},
     "guest_attributes_info": SELECTION,
-    "host_maintenance": {**SELECTION, "state": "simulated"},
+    "host_maintenance": {**SELECTION, "action": "simulate"},
     "legacy_endpoints": {},
     "scheduling": {**SELECTION, "automatic_restart": True},
 }
