@@ -12,23 +12,25 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 
 from . import __version__, config, request, status
+from ._guest_attributes import attribute_path
 from ._maintenance import EVENTS, format_time
-from ._metadata_server import MetadataError
+from ._metadata_server import MetadataError, MetadataServer, NotFound
 from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
 from .handler import Handler
-from .history import MOST, History
+from .history import History
 from .incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
 from .lock import Locked
 from .log import Log, PatientStream, visible
+from .publish import KEY, NAMESPACE
 from .request import ACKNOWLEDGE, REHEARSE, RESTORE, Request
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
-from .timeline import ended_at, incident_lines, news, plan_lines, step_end
+from .timeline import incident_lines, plan_lines, step_end
+from .waiting import GOALS, wait_until
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ EXIT_IN_FLIGHT = 3
 
 # Seconds for whoever reads the log, once there is nothing else to do.
 LAST_WORDS = 1.0
+# Seconds to try to delete the guest attribute: whoever removes the handler waits for it.
+UNPUBLISH_FOR = 5.0
 # How often what another process carries out is looked at.
 _LOOK_EVERY = 0.1
 # How long the handler may take to say what it makes of a request: a disk may be slow.
@@ -109,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--here", action="store_true", help="judge in the environment of the caller")
     sub.add_argument("--json", action="store_true", help="as JSON: tasks, problems, notes")
+    sub.add_argument("--probe", type=_seconds, metavar="SECONDS", help="ask the metadata server, too, for so long")
     command("plan", _plan, "Show for each event what would run when, and what that leaves of the notice.")
     sub = command("rehearse", _rehearse, "Show what an event would start; with --execute, do it and take it back.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
@@ -119,37 +124,27 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("acknowledge", _acknowledge, "Leave what could not be restored as it is, and end the incident.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
-    sub = command("history", _history, f"Show the incidents that are over. The last {MOST} are kept.")
-    sub.add_argument("--last", type=_count, metavar="N", help="only the newest N")
-    sub.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="only those that went on after it: 7d, 12h or a date"
-    )
+    sub = command("wait", _wait, "Wait until the handler is as needed. Exit status 1 if it is not in time.")
+    sub.add_argument("--until", choices=GOALS, required=True, metavar="GOAL", help=", ".join(GOALS))
+    sub.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="default: 60")
+    sub.add_argument("--configuration", default="", metavar="SHA256", help="with this configuration file in force")
+    sub.add_argument("--json", action="store_true", help="print the status as JSON")
+    command("unpublish", _unpublish, "Delete the guest attribute that shows the status, once the handler is stopped.")
+    sub = command("history", _history, "Show the incidents that are over.")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return parser
-
-
-def _count(text: str) -> int:
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of incidents, such as 5")
-    return int(text)
-
-
-def _moment(text: str) -> float:
-    """Epoch seconds of `12h` (ago), a date, or a date and time, which is local where it does not say otherwise."""
-    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-    if text[:-1].isdecimal() and text[-1:] in units:
-        return time.time() - int(text[:-1]) * units[text[-1]]
-    try:
-        # Before Python 3.11 "Z" is not taken.
-        return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in ("Z", "z") else text).timestamp()
-    except (ValueError, OverflowError, OSError):
-        how = "30m, 12h, 7d, 2w, 2026-11-26 or 2026-11-26T14:00:00Z"
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write {how}") from None
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
     # Without a width argparse asks shutil for the terminal's, at every start, and that costs 0.6 MB of memory.
     return argparse.HelpFormatter(prog, width=80)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 <= seconds < float("inf"):
+        raise ValueError
+    return seconds
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -177,6 +172,8 @@ def _check(options: argparse.Namespace) -> int:
         found = check.report(options.config) if unit is None else check.report_in_unit(options.config, unit)
     except check.CannotRun as exc:
         raise CommandError(str(exc)) from None
+    if options.probe and not found.problems:
+        MetadataServer(config.load(options.config).metadata_host, retry_for=options.probe).get("instance/id")
     if options.json:
         print(json.dumps(vars(found)))
     else:
@@ -245,18 +242,10 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
     if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
         raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
     _ask(settings, now, Request(REHEARSE, name, _user(), event=event))
-    told: set[str] = set()
-    while True:
-        over = _rehearsed(settings, name)
-        now = _read_status(settings)
-        goes_on = _since_rehearsal(now["incident"], name) if now["incident"] else None
-        _print(news(told, over or goes_on or {"steps": []}))
-        sys.stdout.flush()
-        if over is not None:
-            return
-        if not now["running"]:
-            raise CommandError(_ENDED)
+    while _rehearsed(settings, name) is None:
         time.sleep(_LOOK_EVERY)
+        if not _read_status(settings)["running"]:
+            raise CommandError(_ENDED)
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
@@ -359,17 +348,10 @@ def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
     goes_on = not status.in_flight(now) if now["running"] else now["state"] == NOT_RESTORED
     still_open = [now["incident"]] if now["incident"] and goes_on else []
     for incident in (*History(settings.state_dir).read(), *still_open):
-        if any(past["value"] == name for past in incident["past"]):
-            return _since_rehearsal(incident, name)
-    return None
-
-
-def _since_rehearsal(incident: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """An incident with the steps since a rehearsal began, None if it is not part of it."""
-    for one in (*incident["past"], *incident["signals"]):
-        if one["value"] == name:
-            began = one["noticed_at"]
-            return {**incident, "steps": [step for step in incident["steps"] if step["started_at"] >= began]}
+        for past in incident["past"]:
+            if past["value"] == name:
+                began = past["noticed_at"]
+                return {**incident, "steps": [one for one in incident["steps"] if one["started_at"] >= began]}
     return None
 
 
@@ -385,6 +367,36 @@ def _status(options: argparse.Namespace) -> int:
     return EXIT_OK if now["healthy"] else EXIT_FAILED
 
 
+def _wait(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    reached, now = wait_until(
+        options.until,
+        options.configuration,
+        options.timeout,
+        lambda: _read_status(settings),
+        clock=time.monotonic,
+        sleep=time.sleep,
+    )
+    if options.json:
+        print(json.dumps(now, indent=2))
+    if reached:
+        return EXIT_OK
+    reasons = [*now["problems"], *now.get("config_refused", [])]
+    if not reasons and options.configuration and not options.configuration.startswith(now.get("config_digest", "-")):
+        reasons = [f"configuration {now.get('config_digest')} is in force, and not {options.configuration:.12}"]
+    why = f": {'; '.join(reasons)}" if reasons else ""
+    raise CommandError(f"not {options.until} within {options.timeout:g} s, but {now['state']}{why}")
+
+
+def _unpublish(options: argparse.Namespace) -> int:
+    settings = config.load(options.config)
+    try:
+        MetadataServer(settings.metadata_host, retry_for=UNPUBLISH_FOR).delete(attribute_path(NAMESPACE, KEY))
+    except NotFound:
+        print("There is no guest attribute of the handler.")
+    return EXIT_OK
+
+
 def _status_lines(now: dict[str, Any]) -> list[str]:
     lines = [f"{'well' if now['healthy'] else 'NOT WELL'}, {now['state']}"]
     lines += [f"  problem: {problem}" for problem in now["problems"]]
@@ -396,7 +408,11 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     for key, age in now["last_good_answer_ages"].items():
         heard = "never" if age is None else f"{age:.1f} s ago"
         lines.append(f"  {key:<29} last heard {heard}")
-    lines.append(f"  configuration {now['config_digest']}")
+    count = now.get("tasks")
+    tasks = {None: "", 0: ", with NO task: nothing would be drained", 1: ", with 1 task"}.get(
+        count, f", with {count} tasks"
+    )
+    lines.append(f"  configuration {now['config_digest']}{tasks}")
     lines += [f"  a newer configuration was refused: {problem}" for problem in now["config_refused"]]
     if now["restart_required"]:
         lines.append("  a restart is required to put the whole configuration into force")
@@ -409,20 +425,21 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _how_many_tasks(count: int | None) -> str:
+    if count is None:
+        return ""
+    return {0: ", with NO task: nothing would be drained", 1: ", with 1 task"}.get(count, f", with {count} tasks")
+
+
 def _history(options: argparse.Namespace) -> int:
     incidents = History(config.load(options.config).state_dir).read()
-    if options.since is not None:
-        incidents = [incident for incident in incidents if ended_at(incident) >= options.since]
-    if options.last is not None:
-        incidents = incidents[-options.last :]
     if options.json:
         print(json.dumps(incidents, indent=2))
         return EXIT_OK
     for incident in incidents:
         _print(incident_lines(incident))
     if not incidents:
-        is_filtered = options.since is not None or options.last is not None
-        print("No such incident." if is_filtered else "No incident yet.")
+        print("No incident yet.")
     return EXIT_OK
 
 

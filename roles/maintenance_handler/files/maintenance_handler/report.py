@@ -46,6 +46,7 @@ class Reporter:
         self._started_at = time.time()
         self._last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
         self._outages: dict[str, tuple[float, float]] = {}
+        self._last_failure = ""
         self._config_problems: list[str] = []
         self._answers: dict[str, str] = {}
         self._restart_required = False
@@ -83,6 +84,8 @@ class Reporter:
         self.metrics.count("polls_total", key=heard.key, result="answer")
         self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
         outage = self._outages.pop(heard.key, None)
+        if not self._outages:
+            self._last_failure = ""
         if outage is not None:
             self._log.warning(f"{heard.key} is answered again, after {heard.clock - outage[0]:.0f} s")
         if heard.key == MAINTENANCE_EVENT_KEY and not self._ready:
@@ -100,6 +103,7 @@ class Reporter:
             logged = failed.clock
             self._changed = True
         self._outages[failed.key] = (began, logged)
+        self._last_failure = failed.reason
 
     def missed(self) -> None:
         """The VM was migrated without a notice."""
@@ -241,7 +245,9 @@ class Reporter:
             "poll_timeout": self._config.poll_timeout,
             "problems": problems,
             "outages": sorted(self._outages),
+            "last_failure": self._last_failure,
             "config_digest": self._config.digest,
+            "tasks": len(self._config.tasks),
             "config_refused": self._config_problems,
             "answers": self._answers,
             "restart_required": self._restart_required,

@@ -85,7 +85,11 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
     ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
     known = [age for age in ages.values() if age is not None]
     problems = list(status.pop("problems"))
-    problems += _blind_spots(ages, status["poll_timeout"])
+    blind_spots = _blind_spots(ages, status["poll_timeout"])
+    if blind_spots and isinstance(status.get("last_failure"), str):
+        # The reason, once, before what it leads to.
+        problems += [status["last_failure"]] if status["last_failure"] else []
+    problems += blind_spots
     problems += _unrestored(status["incident"])
     return {
         **status,
