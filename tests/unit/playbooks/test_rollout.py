@@ -27,6 +27,7 @@ class Rollout:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "gce_become": False,
+            "maintenance_handler_allow_no_tasks": True,
             "maintenance_handler_service": False,
             "maintenance_handler_prefix": f"{root}/{{{{ inventory_hostname }}}}",
             "maintenance_handler_python": sys.executable,
@@ -90,3 +91,35 @@ def test_hosts_have_to_be_named(rollout):
     assert result.returncode != 0
     assert "-e gce_hosts=GROUP" in result.stdout + result.stderr
     assert fleet.reached() == set()
+
+
+def test_hosts_that_are_not_there_are_no_success(rollout):
+    fleet = rollout({"a": {}})
+    for arguments in (["gce_hosts=wbe"], ['{"gce_hosts": ["wbe", "web"]}'], ["gce_hosts="]):
+        result = fleet.run("-e", *arguments)
+        assert result.returncode != 0
+        assert "-e gce_hosts=GROUP" in result.stdout + result.stderr
+    assert fleet.reached() == set()
+
+
+@pytest.mark.parametrize(
+    "variables, words",
+    [
+        ({"maintenance_handler_task": []}, "did you mean maintenance_handler_tasks?"),
+        ({"maintenance_handler_allow_no_tasks": False}, "maintenance_handler_tasks is empty"),
+        ({"maintenance_handler_prefix": "relative/path"}, "maintenance_handler_prefix must be an absolute directory"),
+    ],
+)
+def test_variables_that_cannot_be_meant_are_refused_before_anything_is_touched(rollout, variables, words):
+    fleet = rollout({"a": variables})
+    result = fleet.run("-e", "gce_hosts=vms")
+    assert result.returncode != 0
+    assert words in result.stdout + result.stderr
+    assert fleet.reached() == set()
+
+
+def test_lines_of_ansible_managed_do_not_get_into_the_launcher(rollout):
+    fleet = rollout({"a": {"ansible_managed": "Managed by us\nexit 1"}})
+    assert fleet.run("-e", "gce_hosts=vms").returncode == 0
+    launcher = fleet.root / "a/usr/local/bin/gce-maintenance-handler"
+    assert subprocess.run([launcher, "--version"], check=False, stdout=subprocess.PIPE).returncode == 0
