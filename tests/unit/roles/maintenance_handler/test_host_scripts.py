@@ -1,0 +1,113 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the role runs on a host, without systemd: with it, that is molecule's."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.handler import task
+
+FILES = Path(__file__).resolve().parents[4] / "roles/maintenance_handler/files"
+
+
+def run(script: str, *arguments: str, asked: dict[str, Any]) -> Any:
+    """As the role does it."""
+    text = (FILES / "host" / f"{script}.py").read_text(encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", text, *arguments],
+        input=json.dumps(asked),
+        check=True,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    return json.loads(done.stdout) if done.stdout else None
+
+
+def look(folder: Path, **changes: Any) -> dict[str, Any]:
+    files = {name: str(folder / name) for name in ("launcher", "config", "unit")}
+    found: dict[str, Any] = run(
+        "look", asked={"lib": str(folder / "lib"), "files": files, "user": "root", "group": "root", **changes}
+    )
+    return found
+
+
+def test_look_at_a_bare_host(tmp_path: Path) -> None:
+    found = look(tmp_path, user="nobdy", group="root")
+    assert (found["system"], found["uid"]) == ("Linux", os.geteuid())
+    assert (found["has_user"], found["has_group"]) == (False, True)
+    assert (found["files"], found["code"], found["settings"]) == ({}, {}, {})
+
+
+def test_look_at_what_is_installed_and_tell_no_secret(tmp_path: Path) -> None:
+    (tmp_path / "lib" / "package").mkdir(parents=True)
+    (tmp_path / "lib" / "package" / "a.py").write_text("pass\n")
+    (tmp_path / "launcher").write_text("#!/bin/sh\n")
+    config = {"metrics_textfile": "/m.prom", "guest_attributes": True, "tasks": [{"env": {"TOKEN": "hunter2"}}]}
+    (tmp_path / "config").write_text(json.dumps(config))
+    found = look(tmp_path)
+    assert found["code"] == {"package/a.py": hashlib.sha1(b"pass\n").hexdigest()}
+    assert set(found["files"]) == {"launcher", "config"}
+    assert found["settings"] == {"metrics_textfile": "/m.prom", "guest_attributes": True, "has_env": True}
+    assert "hunter2" not in json.dumps(found)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"tasks": 1}', '{"tasks": ["x"]}', "{"])
+def test_a_configuration_that_cannot_be_read_may_have_secrets(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config").write_text(text)
+    assert look(tmp_path)["settings"]["has_env"] is (text != '{"tasks": ["x"]}')
+
+
+def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:
+    code = {
+        str(path.relative_to(FILES)): path.read_text(encoding="utf-8")
+        for path in (FILES / "__main__.py", *(FILES / "maintenance_handler").glob("*.py"))
+    }
+    config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": tasks}
+    asked = {"python": sys.executable, "code": code, "launcher": launcher, "config": json.dumps(config)}
+    problems: list[str] = run("trial", asked={**asked, "user": "root", "group": "root"})["problems"]
+    return problems
+
+
+def test_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert tried(tmp_path, task("lb")) == []
+    assert tried(tmp_path, {**task("lb"), "drain": ["/no/such/program"]}) == [
+        "task 'lb', field 'drain': program '/no/such/program' does not exist or cannot be executed here"
+    ]
+    assert any("Syntax error" in line for line in tried(tmp_path, task("lb"), launcher="case in\nsecond line (\n"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_previous_puts_back_what_was_there(tmp_path: Path) -> None:
+    paths = {name: tmp_path / name for name in ("lib", "config", "unit")}
+    (tmp_path / "lib" / "package").mkdir(parents=True)
+    old = tmp_path / "lib" / "package" / "old.py"
+    old.write_text("old")
+    paths["config"].write_text("secret")
+    paths["config"].chmod(0o600)
+    asked = {"kept": str(tmp_path / "kept"), "paths": {name: str(path) for name, path in paths.items()}}
+    run("previous", "save", asked=asked)
+    assert (tmp_path / "kept").stat().st_mode & 0o777 == 0o700
+
+    (tmp_path / "lib" / "package" / "new.py").write_text("new")
+    old.unlink()
+    paths["config"].write_text("new")
+    paths["unit"].write_text("new")
+    # What was never seen to work does not replace what was.
+    run("previous", "save", asked=asked)
+    run("previous", "restore", asked=asked)
+    assert [path.name for path in (tmp_path / "lib" / "package").iterdir()] == ["old.py"]
+    assert (paths["config"].read_text(), paths["config"].stat().st_mode & 0o777) == ("secret", 0o600)
+    assert not paths["unit"].exists()
+
+    run("previous", "drop", asked=asked)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "lib"]
