@@ -29,8 +29,8 @@ options:
       - With V(machineaccount), the service account of the VM that this runs on.
       - With V(serviceaccount), the key in O(service_account_file) or O(service_account_contents).
       - With V(accesstoken), the O(access_token).
-      - By default V(accesstoken) or V(serviceaccount) if one of their options is given, in this order, and else
-        V(application).
+      - By default V(accesstoken) or V(serviceaccount) if one of their options is given, in this order, V(accesstoken)
+        if there is E(CLOUDSDK_AUTH_ACCESS_TOKEN), and else V(application).
       - For modules, the environment variable E(GCP_AUTH_KIND) can say which.
     type: str
     choices: [application, machineaccount, serviceaccount, accesstoken]
@@ -52,8 +52,9 @@ options:
   access_token:
     description:
       - An OAuth 2 access token, such as C(gcloud auth print-access-token) prints.
-      - For modules, the environment variable E(GCP_ACCESS_TOKEN) can hold it, or, as for gcloud,
-        E(CLOUDSDK_AUTH_ACCESS_TOKEN).
+      - For modules, the environment variable E(GCP_ACCESS_TOKEN) can hold it.
+      - Without any of the options of credentials, the one in the environment variable E(CLOUDSDK_AUTH_ACCESS_TOKEN) is
+        used, as by gcloud.
     type: str
   impersonate_service_account:
     description:
@@ -137,9 +138,7 @@ options:
       - name: gce_guest_service_account_contents
     secret: true
   access_token:
-    # The last one goes first.
     env:
-      - name: CLOUDSDK_AUTH_ACCESS_TOKEN
       - name: GCP_ACCESS_TOKEN
     vars:
       - name: gce_guest_access_token
@@ -150,6 +149,7 @@ options:
     vars:
       - name: gce_guest_impersonate_service_account
   universe_domain:
+    # The last one that is set goes first.
     env:
       - name: GOOGLE_CLOUD_UNIVERSE_DOMAIN
       - name: CLOUDSDK_CORE_UNIVERSE_DOMAIN

@@ -50,11 +50,7 @@ API_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "service_account_email": {"type": "str", "fallback": _from("GCP_SERVICE_ACCOUNT_EMAIL")},
     "service_account_file": {"type": "path", "fallback": _from("GCP_SERVICE_ACCOUNT_FILE")},
     "service_account_contents": {"type": "jsonarg", "no_log": True, "fallback": _from("GCP_SERVICE_ACCOUNT_CONTENTS")},
-    "access_token": {
-        "type": "str",
-        "no_log": True,
-        "fallback": _from("GCP_ACCESS_TOKEN", "CLOUDSDK_AUTH_ACCESS_TOKEN"),
-    },
+    "access_token": {"type": "str", "no_log": True, "fallback": _from("GCP_ACCESS_TOKEN")},
     "impersonate_service_account": {
         "type": "list",
         "elements": "str",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ except ImportError:
 
 DEFAULT_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 DEFAULT_UNIVERSE = "googleapis.com"
+# Set for gcloud, maybe for something else than this: no option's fallback, lest it go before a key that a task gives.
+GCLOUD_TOKEN = "CLOUDSDK_AUTH_ACCESS_TOKEN"
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _DOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)+")
@@ -90,7 +93,9 @@ def auth_kind(option: Callable[[str], Any]) -> str:
         return str(option("auth_kind"))
     if option("access_token"):
         return "accesstoken"
-    return "serviceaccount" if option("service_account_file") or option("service_account_contents") else "application"
+    if option("service_account_file") or option("service_account_contents"):
+        return "serviceaccount"
+    return "accesstoken" if os.environ.get(GCLOUD_TOKEN) else "application"
 
 
 def unusable(error: BaseException, what: str, credentials: Any) -> CredentialsError:
@@ -112,7 +117,7 @@ def unusable(error: BaseException, what: str, credentials: Any) -> CredentialsEr
 
 def _access_token(option: Callable[[str], Any], scopes: list[str], universe: str | None) -> tuple[Any, str | None]:
     # As commands print it, with the end of the line.
-    token = str(option("access_token") or "").strip()
+    token = str(option("access_token") or os.environ.get(GCLOUD_TOKEN) or "").strip()
     if not token:
         raise CredentialsError("auth_kind is accesstoken, which needs access_token, and there is none.")
     if not _TOKEN.fullmatch(token):

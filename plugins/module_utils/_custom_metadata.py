@@ -14,35 +14,14 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ._owned_keys import owned
 from ._secrets import REDACTED, is_secret_item
 
 # In a diff, the new one of two secrets that differ.
 REDACTED_CHANGE = "[redacted, another value]"
 
-# What others put there for their own ends, as patterns: people's keys, and what Google's services and agents write.
-KEPT_KEYS = (
-    "ssh-keys",
-    "sshKeys",
-    "windows-keys",
-    # Managed instance groups.
-    "created-by",
-    "instance-template",
-    # Container-Optimized OS and Kubernetes Engine.
-    "gce-container-declaration",
-    "cluster-location",
-    "cluster-name",
-    "cluster-uid",
-    "configure-sh",
-    "gci-*",
-    "gke-*",
-    "k8s-*",
-    "kube-*",
-    "kubeconfig",
-    "kubelet-config",
-    # Agents, and services that are built on instances.
-    "dataproc-*",
-    "google-*",
-)
+# What people and tools other than a play put there, as patterns.
+KEPT_KEYS = ("ssh-keys", "sshKeys", "windows-keys")
 
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
 LARGEST_VALUE = 256 * 1024
@@ -159,17 +138,22 @@ def plan(
     *,
     present: bool = True,
     purge: bool = False,
+    purge_owned: bool = False,
     keep: Collection[str] = KEPT_KEYS,
 ) -> Plan:
-    """How to have the wanted values, or none of the wanted keys; `purge` deletes all others but what `keep` matches.
+    """How to have the wanted values, or none of the wanted keys.
 
+    `purge` deletes all others but what `keep` matches, and what Google's services own unless `purge_owned`.
     What stays is in its old order, and what is new follows. Raises CustomMetadataError if it becomes too large.
     """
+
+    # By what will be there, so that a second run finds the same.
+    theirs = set() if purge_owned else owned({*current, *wanted} if present else current.keys() - wanted.keys())
 
     def stays(key: str) -> bool:
         if key in wanted:
             return present
-        return not purge or any(fnmatchcase(key, pattern) for pattern in keep)
+        return not purge or key in theirs or any(fnmatchcase(key, pattern) for pattern in keep)
 
     after = {key: value for key, value in current.items() if stays(key)}
     if present:

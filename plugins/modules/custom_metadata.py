@@ -70,36 +70,32 @@ options:
     default: present
   purge:
     description:
-      - Whether to also remove all other keys, but for those that O(keep) has.
+      - Whether to also remove all other keys, but for those that O(keep) has, and those that Google's own services have
+        written, see O(purge_owned).
       - Needs O(metadata) or O(metadata_from_file), though it may be an empty dictionary, unless O(state=absent).
     type: bool
     default: false
   keep:
     description:
       - What O(purge) leaves alone, as keys or as patterns, in which V(*) is anything and V(?) is one character.
-      - By default SSH keys, the keys of Windows accounts, and what Google's own services write.
-      - An empty list lets O(purge) remove these, too.
+      - By default SSH keys and the keys of Windows accounts. An empty list lets O(purge) remove these, too.
     type: list
     elements: str
     default:
       - ssh-keys
       - sshKeys
       - windows-keys
-      - created-by
-      - instance-template
-      - gce-container-declaration
-      - cluster-location
-      - cluster-name
-      - cluster-uid
-      - configure-sh
-      - gci-*
-      - gke-*
-      - k8s-*
-      - kube-*
-      - kubeconfig
-      - kubelet-config
-      - dataproc-*
-      - google-*
+  purge_owned:
+    description:
+      - Whether O(purge) also removes what Google's own services have written, and do not work without.
+      - These are C(created-by) and C(instance-template) of managed instance groups, C(gce-container-declaration),
+        C(google-*), C(gke-*), C(k8s-*), C(kube-*), C(kubeconfig), C(kubelet-config) and C(dataproc-*).
+      - On a node of Kubernetes Engine, which has C(kube-env) or C(cluster-name), they are also C(cluster-*), C(gci-*),
+        C(configure-sh), C(containerd-configure-sh), C(disable-address-manager), C(startup-script), C(user-data),
+        C(windows-startup-script-ps1) and the rest of what its guide has in a table. So are keys on instances of
+        Dataproc, App Engine and Cloud TPU.
+    type: bool
+    default: false
   timeout:
     description:
       - For how many seconds the metadata of one instance, or of the zone or the project, is tried to be changed while
@@ -110,6 +106,8 @@ seealso:
   - name: About VM metadata
     description: What Google says about custom metadata.
     link: https://cloud.google.com/compute/docs/metadata/overview
+  - ref: ansible_collections.gce.guest.docsite.guide_custom_metadata
+    description: Which keys belong to Google's services, in a table.
   - module: gce.guest.custom_metadata_info
   - module: gce.guest.metadata_info
   - plugin: gce.guest.custom_metadata
@@ -357,6 +355,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
             "metadata_from_file": {"type": "dict"},
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
             "purge": {"type": "bool", "default": False},
+            "purge_owned": {"type": "bool", "default": False},
             "keep": {"type": "list", "elements": "str", "default": list(KEPT_KEYS), "no_log": False},
             "timeout": {"type": "float", "default": 300.0},
         },
@@ -399,6 +398,8 @@ def wanted_plan(module: AnsibleModule) -> Planner:
         module.fail_json(msg=f"The key {key!r} is both in metadata and in metadata_from_file.")
     if not values and not files and not params["purge"]:
         module.fail_json(msg="There is nothing to do: give metadata, metadata_from_file or purge=true.")
+    if params["purge_owned"] and not params["purge"]:
+        module.fail_json(msg="purge_owned says what purge removes, and needs purge=true.")
     # For Ansible, an option that is null is there. Here it would remove everything for a variable that is not defined.
     if is_present and params["metadata"] is None and params["metadata_from_file"] is None:
         module.fail_json(
@@ -411,7 +412,8 @@ def wanted_plan(module: AnsibleModule) -> Planner:
             module.warn(warning)
     else:
         wanted = texts_of(dict.fromkeys([*values, *files], ""))
-    return lambda current: plan(current, wanted, present=is_present, purge=params["purge"], keep=params["keep"])
+    purging = {name: params[name] for name in ("purge", "purge_owned", "keep")}
+    return lambda current: plan(current, wanted, present=is_present, **purging)
 
 
 def file_text(key: str, path: Any) -> str:
