@@ -159,13 +159,20 @@ def plan(
     if present:
         after.update(wanted)
     result = Plan(dict(current), after)
+    refuse_too_large(result)
+    return result
+
+
+def refuse_too_large(result: Plan) -> None:
+    """Raises CustomMetadataError if a plan makes too much of the metadata, or of a value."""
+    texts_of({key: result.after[key] for key in result.written})
+    after = result.after
     total = sum(_size(key, value) + len(key) for key, value in after.items())
     # What is too large already may still become smaller, and must not keep a play from finding nothing to do.
     if result.written and total > LARGEST_TOTAL:
         raise CustomMetadataError(
             f"This would make {total} bytes of custom metadata, keys and values together, of at most {LARGEST_TOTAL}."
         )
-    return result
 
 
 def merged(layers: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:

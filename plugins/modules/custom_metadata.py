@@ -19,6 +19,7 @@ description:
     end, with one result for each in RV(instances). When it is run again, it does what is left to do.
   - Keys, values and sizes are checked before anything is sent. There is a warning if a script for Linux has line ends
     of Windows, since it would not run.
+  - SSH keys can be added and removed one by one, see O(ssh_keys).
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -63,6 +64,32 @@ options:
       - Keys, and the paths of files that have the values, where the module runs. The files are UTF-8 text.
       - A key cannot be here and in O(metadata).
     type: dict
+  ssh_keys:
+    description:
+      - Single SSH keys to add to C(ssh-keys) and to remove from it. All other lines stay as they are, with their
+        comments.
+      - A line is C(USER:KEY), such as V(alice:ssh-ed25519 AAAA... alice@example.com). Two lines are about the same key
+        if they have the same user, type and key.
+      - In C(sshKeys), the older name of the key, lines are found and removed as well. New lines are written to
+        C(ssh-keys).
+      - It cannot be used together with C(ssh-keys) or C(sshKeys) in O(metadata), and O(purge) leaves both alone then.
+      - It warns of instances that do not take the keys, see RV(ssh_keys_ignored).
+    type: dict
+    suboptions:
+      present:
+        description:
+          - Lines that are to be there. An entry may also have several lines, such as those of a file.
+          - A line without a comment leaves that of a line that is there already. With another comment, the line is
+            replaced, such as by one with another expiry in C(google-ssh {"userName":"...","expireOn":"..."\}).
+        type: list
+        elements: str
+      absent:
+        description:
+          - Lines that are not to be there, whatever their comments.
+          - A key without a user is removed from all users. A user without a key loses all keys but those in
+            O(ssh_keys.present).
+        type: list
+        elements: str
   state:
     description: Whether the keys are to have these values, or not to be there.
     type: str
@@ -177,6 +204,16 @@ EXAMPLES = r"""
   diff: true
   register: release
 
+- name: Let Alice in, and Bob no more
+  gce.guest.custom_metadata:
+    project: acme
+    filter: labels.env = prod
+    ssh_keys:
+      present:
+        - alice:ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9AX5xkfQ3IDuvWj5bM8VfoTZVhS1a0jQ2nZk0pYr7B alice@example.com
+      absent:
+        - bob
+
 - name: Say so
   ansible.builtin.debug:
     msg: "{{ release.instances | selectattr('changed') | map(attribute='name') | join(', ') }}"
@@ -251,6 +288,41 @@ deleted:
   type: list
   elements: str
   sample: []
+ssh_keys_added:
+  description: The SSH keys that were added, or would be, on whichever instance. With user, type and fingerprint.
+  returned: when O(ssh_keys) is given
+  type: list
+  elements: str
+  sample: ["alice ssh-ed25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"]
+ssh_keys_removed:
+  description: The SSH keys that were removed, or would be, from whichever instance.
+  returned: when O(ssh_keys) is given
+  type: list
+  elements: str
+  sample: []
+ssh_keys_ignored:
+  description:
+    - Instances that do not take the keys in O(ssh_keys.present), and why.
+    - For the project and for zones, all their instances are looked at, since an instance may block the project's keys.
+  returned: when O(ssh_keys) has keys to be there
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: The instance.
+      type: str
+      returned: success
+      sample: web-1
+    zone:
+      description: Its zone.
+      type: str
+      returned: success
+      sample: europe-west1-b
+    reason:
+      description: Why it does not take them.
+      type: str
+      returned: success
+      sample: block-project-ssh-keys is TRUE
 unreachables:
   description:
     - The zones that the API could not list, such as V(zones/europe-west1-b). Instances in them were not found. There
@@ -264,11 +336,12 @@ unreachables:
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.gce.guest.plugins.module_utils import _ssh_keys
 from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     API_ARGSPEC,
     ApiModule,
@@ -278,11 +351,14 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     summary_of_failures,
 )
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import (
     KEPT_KEYS,
     CustomMetadataError,
     Plan,
+    as_bool,
     plan,
+    refuse_too_large,
     script_warnings,
     texts_of,
 )
@@ -307,6 +383,12 @@ from ansible_collections.gce.guest.plugins.module_utils._selection import (
     refuse_empty,
     selected,
     selections,
+)
+from ansible_collections.gce.guest.plugins.module_utils._ssh_key_reach import (
+    Ignoring,
+    of_instances,
+    of_project,
+    of_zone,
 )
 
 Planner = Callable[[Mapping[str, str]], Plan]
@@ -357,12 +439,20 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
             "purge": {"type": "bool", "default": False},
             "purge_owned": {"type": "bool", "default": False},
             "keep": {"type": "list", "elements": "str", "default": list(KEPT_KEYS), "no_log": False},
+            "ssh_keys": {
+                "type": "dict",
+                "no_log": False,
+                "options": {
+                    "present": {"type": "list", "elements": "str"},
+                    "absent": {"type": "list", "elements": "str"},
+                },
+            },
             "timeout": {"type": "float", "default": 300.0},
         },
         required_if=[("scope", "zonal", ["zone"]), ("scope", "instance", ["instance", "instances", "filter"], True)],
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
-    module = spec.create_module(kind=partial(DiscreetApiModule, "metadata"))
+    module = spec.create_module(kind=partial(DiscreetApiModule, "metadata", "ssh_keys"))
     with failing(module):
         scope, patterns, planner = checked_scope(module), secret_patterns(module), wanted_plan(module)
         with compute_api(module, clock=clock, sleep=sleep) as api:
@@ -396,12 +486,14 @@ def wanted_plan(module: AnsibleModule) -> Planner:
     is_present = params["state"] == "present"
     for key in values.keys() & files.keys():
         module.fail_json(msg=f"The key {key!r} is both in metadata and in metadata_from_file.")
-    if not values and not files and not params["purge"]:
-        module.fail_json(msg="There is nothing to do: give metadata, metadata_from_file or purge=true.")
+    ssh_keys = wanted_ssh_keys(module)
+    if not values and not files and not params["purge"] and ssh_keys is None:
+        module.fail_json(msg="There is nothing to do: give metadata, metadata_from_file, ssh_keys or purge=true.")
     if params["purge_owned"] and not params["purge"]:
         module.fail_json(msg="purge_owned says what purge removes, and needs purge=true.")
     # For Ansible, an option that is null is there. Here it would remove everything for a variable that is not defined.
-    if is_present and params["metadata"] is None and params["metadata_from_file"] is None:
+    names_none = params["metadata"] is None and params["metadata_from_file"] is None
+    if is_present and names_none and (params["purge"] or ssh_keys is None):
         module.fail_json(
             msg="metadata and metadata_from_file are null, which does not say what purge is to leave. Give a "
             "dictionary of it, and {} for none. To remove all keys, set state=absent and purge=true."
@@ -413,7 +505,29 @@ def wanted_plan(module: AnsibleModule) -> Planner:
     else:
         wanted = texts_of(dict.fromkeys([*values, *files], ""))
     purging = {name: params[name] for name in ("purge", "purge_owned", "keep")}
-    return lambda current: plan(current, wanted, present=is_present, **purging)
+    if ssh_keys is None:
+        return lambda current: plan(current, wanted, present=is_present, **purging)
+    purging["keep"] = [*params["keep"], *_ssh_keys.BOTH]
+
+    def planner(current: Mapping[str, str]) -> Plan:
+        others = plan(current, wanted, present=is_present, **purging)
+        whole = Plan(others.before, _ssh_keys.applied(others.after, ssh_keys))
+        refuse_too_large(whole)
+        return whole
+
+    return planner
+
+
+def wanted_ssh_keys(module: AnsibleModule) -> _ssh_keys.Wanted | None:
+    """The single keys that are to be there and those that are not, or None if this is not about them."""
+    params = module.params
+    if params["ssh_keys"] is None:
+        return None
+    if _ssh_keys.names_them([*(params["metadata"] or {}), *(params["metadata_from_file"] or {})]):
+        module.fail_json(
+            msg="ssh_keys is about single lines of ssh-keys, which is also given as a whole. Leave one of them out."
+        )
+    return _ssh_keys.wanted(params["ssh_keys"]["present"] or [], params["ssh_keys"]["absent"] or [])
 
 
 def file_text(key: str, path: Any) -> str:
@@ -433,7 +547,8 @@ def file_text(key: str, path: Any) -> str:
 def change_one(
     module: AnsibleModule, api: ComputeApi, scope: str, planner: Planner, patterns: Sequence[re.Pattern[str]]
 ) -> None:
-    store = ZonalStore(api, zone_named(api, module.params["zone"])) if scope == "zonal" else ProjectStore(api)
+    zone = zone_named(api, module.params["zone"]) if scope == "zonal" else ""
+    store = ZonalStore(api, zone) if scope == "zonal" else ProjectStore(api)
     if module.check_mode:
         done = plan_for(store, store.read(), planner)
     else:
@@ -442,7 +557,12 @@ def change_one(
         if done.changed:
             for error in unverified([(store, done)], deadline=end).values():
                 raise error
-    module.exit_json(scope=scope, instances=[], **summary(module, api, [(store, done)], patterns))
+    result = {"scope": scope, "instances": [], **summary(module, api, [(store, done)], patterns)}
+
+    def find() -> list[Ignoring]:
+        return of_zone(api, zone, done.after) if scope == "zonal" else of_project(api, done.after)
+
+    module.exit_json(**result, **ignored_keys(module, find))
 
 
 # Instances
@@ -463,7 +583,12 @@ def change_instances(
         "scope": "instance",
         "instances": [target.to_result() for target in targets],
         **summary(module, api, well, patterns),
+        **ignored_keys(
+            module,
+            lambda: of_instances(api, [(each.name, str(each.zone), each.done.after) for each in targets if each.done]),
+        ),
     }
+    warn_of_unblocked(module, targets)
     failures = {target.name: str(target.error) for target in targets if target.error is not None}
     if not failures:
         module.exit_json(**result)
@@ -531,17 +656,61 @@ def summary(
         "deleted": sorted({key for store, each_plan in changes for key in each_plan.deleted}),
         "unreachables": api.unreachables,
     }
+    if module.params["ssh_keys"] is not None:
+        lines = [_ssh_keys.changes(each_plan.before, each_plan.after) for store, each_plan in changes]
+        result["ssh_keys_added"] = sorted({line for added, removed in lines for line in added})
+        result["ssh_keys_removed"] = sorted({line for added, removed in lines for line in removed})
     if module._diff:
-        show = module.params["show_secrets"]
         result["diff"] = [
             {
                 "before_header": store.resource,
                 "after_header": store.resource,
-                **each_plan.diff(patterns, show_secrets=show),
+                **shown_diff(module, each_plan, patterns),
             }
             for store, each_plan in changes
         ]
     return result
+
+
+def shown_diff(module: AnsibleModule, done: Plan, patterns: Sequence[re.Pattern[str]]) -> dict[str, dict[str, str]]:
+    """Secrets are redacted; if single SSH keys are what this is about, they are shown without what is private."""
+    show = module.params["show_secrets"]
+    diff = done.diff(patterns, show_secrets=show)
+    if module.params["ssh_keys"] is not None and not show:
+        for side, values in (("before", done.before), ("after", done.after)):
+            for key in _ssh_keys.BOTH:
+                if key in values:
+                    lines = [line for line in values[key].split("\n") if line.strip()]
+                    diff[side][key] = "".join(f"{_ssh_keys.described(line)}\n" for line in lines)
+    return diff
+
+
+def ignored_keys(module: AnsibleModule, find: Callable[[], list[Ignoring]]) -> dict[str, Any]:
+    """The instances that do not take the SSH keys which are to be there, with a warning."""
+    if not (module.params["ssh_keys"] or {}).get("present"):
+        return {}
+    try:
+        ignoring = find()
+    except ComputeError as error:
+        module.warn(f"Whether all instances take the SSH keys is not known. {error}")
+        return {}
+    if ignoring:
+        shown = "; ".join(f"{each.zone}/{each.name}: {each.reason}" for each in ignoring[:3])
+        more = f"; and {len(ignoring) - 3} more, see ssh_keys_ignored" if len(ignoring) > 3 else ""
+        module.warn(f"The SSH keys are ignored by {len(ignoring)} instances. {shown}{more}.")
+    return {"ssh_keys_ignored": [asdict(each) for each in ignoring]}
+
+
+def warn_of_unblocked(module: AnsibleModule, targets: Sequence[Target]) -> None:
+    """An instance with sshKeys does not take the project's keys. Without, it does."""
+    for target in targets:
+        if not (module.params["ssh_keys"] and target.done and _ssh_keys.LEGACY_KEY in target.done.deleted):
+            continue
+        if not as_bool(target.done.after.get("block-project-ssh-keys")):
+            module.warn(
+                f"The last line of sshKeys is removed from {target.name}, which takes the SSH keys of the project from "
+                "then on. Set block-project-ssh-keys to TRUE to keep them out."
+            )
 
 
 def deadline(module: AnsibleModule, api: ComputeApi) -> float:

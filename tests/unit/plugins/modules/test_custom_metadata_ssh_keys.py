@@ -1,0 +1,156 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Single SSH keys, by the module custom_metadata, on an emulated project."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.modules import custom_metadata
+
+from support.emulator import EmulatorProcess
+from support.modules import Result, run_module
+from support.playbook import run_play
+
+A, B = "europe-west1-b", "europe-west1-c"
+K1 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9AX5xkfQ3IDuvWj5bM8VfoTZVhS1a0jQ2nZk0pYr7B"
+K2 = "ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTY="
+ALICE, BOB = f"alice:{K1} alice@planted-laptop", f"bob:{K2}"
+ALICE_SHOWN = "alice ssh-ed25519 SHA256:+jmrI8gw8Vi8BXj/Hs0ilwlkbNAUfR2LsuvP86d9FNY"
+FLEET: dict[str, Any] = {
+    "project": "acme",
+    "speed": 1000,
+    "attributes": {"ssh-keys": BOB},
+    "instances": [
+        {"name": "web-1", "zone": A, "attributes": {"ssh-keys": f"{BOB}\n", "role": "web"}},
+        {"name": "web-2", "zone": B},
+        {"name": "old-1", "zone": B, "attributes": {"sshKeys": ALICE}},
+        {"name": "closed-1", "zone": A, "attributes": {"block-project-ssh-keys": "TRUE", "ssh-keys": BOB}},
+    ],
+}
+
+
+def run(emulator: EmulatorProcess, *, check: bool = False, **parameters: Any) -> Result:
+    defaults = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "x", "retry_for": 0}
+    result = run_module(custom_metadata, {**defaults, **parameters}, check=check, diff=True)
+    assert "planted" not in result.printed
+    return result
+
+
+def keys(emulator: EmulatorProcess, instance: str, path: str = "instance/attributes/ssh-keys") -> str:
+    return str(emulator.control.get(instance, path))
+
+
+def test_many_instances_at_once_and_once(emulator: EmulatorProcess) -> None:
+    wanted = {"filter": "name = web-*", "ssh_keys": {"present": [ALICE], "absent": ["bob"]}}
+    planned = run(emulator, check=True, **wanted)
+    assert keys(emulator, "web-1") == f"{BOB}\n"
+    done = run(emulator, **wanted)
+    assert dict(planned) == dict(done)
+    assert done["changed"]
+    assert done["ssh_keys_added"] == [ALICE_SHOWN]
+    assert [line.split()[0] for line in done["ssh_keys_removed"]] == ["bob"]
+    assert done["ssh_keys_ignored"] == []
+    assert keys(emulator, "web-1").strip() == keys(emulator, "web-2") == ALICE
+    assert emulator.control.get("web-1", "instance/attributes/role") == "web"
+    [diff] = [diff for diff in done["diff"] if "web-2" in diff["after_header"]]
+    assert diff["after"] == {"ssh-keys": f"{ALICE_SHOWN}\n"}
+    again = run(emulator, **wanted)
+    assert not again["changed"]
+    assert again["diff"] == again["ssh_keys_added"] == []
+
+
+def test_the_project(emulator: EmulatorProcess) -> None:
+    result = run(emulator, ssh_keys={"present": [ALICE]})
+    assert keys(emulator, "web-2", "project/attributes/ssh-keys") == f"{BOB}\n{ALICE}"
+    assert [(each["name"], each["zone"]) for each in result["ssh_keys_ignored"]] == [("closed-1", A), ("old-1", B)]
+    assert "The SSH keys are ignored by 2 instances" in json.dumps(result["warnings"])
+    assert not run(emulator, ssh_keys={"present": [ALICE]})["changed"]
+    run(emulator, ssh_keys={"absent": ["alice", "bob"]})
+    assert "ssh-keys" not in emulator.control.get("web-2", "project/attributes/")
+
+
+def test_a_zone(emulator: EmulatorProcess) -> None:
+    result = run(emulator, scope="zonal", zone=A, ssh_keys={"present": [ALICE]})
+    assert result["written"] == ["ssh-keys"]
+    assert [each["name"] for each in result["ssh_keys_ignored"]] == ["closed-1"]
+
+
+def test_os_login_is_warned_of(emulator: EmulatorProcess) -> None:
+    emulator.control.set("web-1", "project/attributes/enable-oslogin", "TRUE")
+    result = run(emulator, check=True, instance="web-1", ssh_keys={"present": [ALICE]})
+    assert "enable-oslogin is TRUE" in result["ssh_keys_ignored"][0]["reason"]
+
+
+def test_what_cannot_be_looked_at_is_no_failure(emulator: EmulatorProcess) -> None:
+    emulator.control.fault("503", face="compute", path=f"projects/acme/zones/{A}/instanceSettings")
+    result = run(emulator, instance="web-1", ssh_keys={"present": [ALICE]})
+    assert not result.failed
+    assert "is not known" in json.dumps(result["warnings"])
+
+
+def test_the_older_key_goes_with_a_warning(emulator: EmulatorProcess) -> None:
+    result = run(emulator, instance="old-1", ssh_keys={"absent": ["alice"]})
+    assert result["deleted"] == ["sshKeys"]
+    assert "takes the SSH keys of the project from then on" in json.dumps(result["warnings"])
+
+
+def test_other_metadata_is_set_in_the_same_write(emulator: EmulatorProcess) -> None:
+    result = run(
+        emulator, instance="web-1", metadata={"release": "2"}, purge=True, keep=[], ssh_keys={"present": [ALICE]}
+    )
+    assert (result["written"], result["deleted"]) == (["release", "ssh-keys"], ["role"])
+    assert keys(emulator, "web-1") == f"{BOB}\n{ALICE}\n"
+    writes = [entry for entry in emulator.control.journal(face="compute") if entry["path"].endswith("setMetadata")]
+    assert len(writes) == 1
+
+
+def test_writers_at_the_same_time_lose_no_line(emulator: EmulatorProcess) -> None:
+    emulator.control.fault("operation-conflict", face="compute", count=1)
+    problems: list[Any] = []
+
+    def add(number: int) -> None:
+        # Each in a process of its own, as plays are.
+        common = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "x", "instance": "web-2"}
+        task = {**common, "ssh_keys": {"present": [f"user{number}:{K1}"]}}
+        status, output = run_play([{"gce.guest.custom_metadata": task}], environment={})
+        if status:
+            problems.append(output)
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert sorted(keys(emulator, "web-2").split("\n")) == [f"user{number}:{K1}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "parameters, words",
+    [
+        ({"ssh_keys": {"present": ["planted"]}}, "entry 1 of ssh_keys.present is no SSH key"),
+        ({"ssh_keys": {"present": [ALICE]}, "metadata": {"ssh-keys": ALICE}}, "also given as a whole"),
+        ({"ssh_keys": {"present": [ALICE]}, "metadata": {"sshKeys": ALICE}}, "also given as a whole"),
+        ({"ssh_keys": {"added": [ALICE]}}, "Unsupported parameters"),
+        ({"ssh_keys": {"present": [ALICE]}, "purge": True}, "{} for none"),
+        ({"ssh_keys": {"present": ["-----BEGIN RSA PRIVATE KEY-----\nplanted"]}}, "is a private key"),
+    ],
+)
+def test_what_is_wrong_is_refused_before_anything_is_sent(
+    emulator: EmulatorProcess, parameters: dict[str, Any], words: str
+) -> None:
+    result = run(emulator, **parameters)
+    assert result.failed
+    assert words in result["msg"]
+    assert emulator.control.journal(face="compute") == []
+
+
+def test_too_many_are_refused(emulator: EmulatorProcess) -> None:
+    many = [f"user{number}:{K1} {'c' * 4000}" for number in range(80)]
+    result = run(emulator, instance="web-2", ssh_keys={"present": many})
+    assert result.failed
+    assert "The value of 'ssh-keys' has" in result["msg"]
