@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 from . import __version__, config, request, status
@@ -21,7 +22,7 @@ from ._metadata_server import MetadataError, MetadataServer, NotFound
 from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
 from .handler import Handler
-from .history import History
+from .history import MOST, History
 from .incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
 from .lock import Locked
 from .log import Log, PatientStream, visible
@@ -29,7 +30,7 @@ from .publish import KEY, NAMESPACE
 from .request import ACKNOWLEDGE, REHEARSE, RESTORE, Request
 from .signals import rehearsal
 from .tasks import TASK_EVENTS
-from .timeline import incident_lines, plan_lines, step_end
+from .timeline import ended_at, incident_lines, news, plan_lines, step_end
 from .waiting import GOALS, wait_until
 
 TYPE_CHECKING = False  # see __init__.py
@@ -130,9 +131,32 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--configuration", default="", metavar="SHA256", help="with this configuration file in force")
     sub.add_argument("--json", action="store_true", help="print the status as JSON")
     command("unpublish", _unpublish, "Delete the guest attribute that shows the status, once the handler is stopped.")
-    sub = command("history", _history, "Show the incidents that are over.")
+    sub = command("history", _history, f"Show the incidents that are over. The last {MOST} are kept.")
+    sub.add_argument("--last", type=_count, metavar="N", help="only the newest N")
+    sub.add_argument(
+        "--since", type=_moment, metavar="WHEN", help="only those that went on after it: 7d, 12h or a date"
+    )
     sub.add_argument("--json", action="store_true", help="as JSON")
     return parser
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of incidents, such as 5")
+    return int(text)
+
+
+def _moment(text: str) -> float:
+    """Epoch seconds of `12h` (ago), a date, or a date and time, which is local where it does not say otherwise."""
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+    if text[:-1].isdecimal() and text[-1:] in units:
+        return time.time() - int(text[:-1]) * units[text[-1]]
+    try:
+        # Before Python 3.11 "Z" is not taken.
+        return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in ("Z", "z") else text).timestamp()
+    except (ValueError, OverflowError, OSError):
+        how = "30m, 12h, 7d, 2w, 2026-11-26 or 2026-11-26T14:00:00Z"
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write {how}") from None
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
@@ -242,10 +266,18 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
     if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
         raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
     _ask(settings, now, Request(REHEARSE, name, _user(), event=event))
-    while _rehearsed(settings, name) is None:
-        time.sleep(_LOOK_EVERY)
-        if not _read_status(settings)["running"]:
+    told: set[str] = set()
+    while True:
+        over = _rehearsed(settings, name)
+        now = _read_status(settings)
+        goes_on = _since_rehearsal(now["incident"], name) if now["incident"] else None
+        _print(news(told, over or goes_on or {"steps": []}))
+        sys.stdout.flush()
+        if over is not None:
+            return
+        if not now["running"]:
             raise CommandError(_ENDED)
+        time.sleep(_LOOK_EVERY)
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
@@ -348,10 +380,17 @@ def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
     goes_on = not status.in_flight(now) if now["running"] else now["state"] == NOT_RESTORED
     still_open = [now["incident"]] if now["incident"] and goes_on else []
     for incident in (*History(settings.state_dir).read(), *still_open):
-        for past in incident["past"]:
-            if past["value"] == name:
-                began = past["noticed_at"]
-                return {**incident, "steps": [one for one in incident["steps"] if one["started_at"] >= began]}
+        if any(past["value"] == name for past in incident["past"]):
+            return _since_rehearsal(incident, name)
+    return None
+
+
+def _since_rehearsal(incident: dict[str, Any], name: str) -> dict[str, Any] | None:
+    """An incident with the steps since a rehearsal began, None if it is not part of it."""
+    for one in (*incident["past"], *incident["signals"]):
+        if one["value"] == name:
+            began = one["noticed_at"]
+            return {**incident, "steps": [step for step in incident["steps"] if step["started_at"] >= began]}
     return None
 
 
@@ -433,13 +472,18 @@ def _how_many_tasks(count: int | None) -> str:
 
 def _history(options: argparse.Namespace) -> int:
     incidents = History(config.load(options.config).state_dir).read()
+    if options.since is not None:
+        incidents = [incident for incident in incidents if ended_at(incident) >= options.since]
+    if options.last is not None:
+        incidents = incidents[-options.last :]
     if options.json:
         print(json.dumps(incidents, indent=2))
         return EXIT_OK
     for incident in incidents:
         _print(incident_lines(incident))
     if not incidents:
-        print("No incident yet.")
+        is_filtered = options.since is not None or options.last is not None
+        print("No such incident." if is_filtered else "No incident yet.")
     return EXIT_OK
 
 

@@ -44,6 +44,25 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
     return [head, *dropped, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
 
 
+def ended_at(incident: Mapping[str, Any]) -> float:
+    """The newest time (epoch seconds) that an incident tells of."""
+    times = [past["ended_at"] for past in incident["past"]] + [step["started_at"] for step in incident["steps"]]
+    return float(max([incident["opened_at"], *times, *(one["at"] for one in incident.get("acknowledged", ()))]))
+
+
+def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
+    """What has happened in an incident apart from what was told before, a line each; it is told from now on."""
+    lines = []
+    for step in incident["steps"]:
+        what = f"{step['phase']} {step['task']!r}{_attempt(step)}"
+        lines.append((f"{what} {step['started_at']} starts", f"{what} starts"))
+        if step["outcome"]:
+            lines.append((f"{what} {step['started_at']} ends", f"{what}: {step_end(step)}"))
+    fresh = [(key, line) for key, line in lines if key not in told]
+    told.update(key for key, _unused in fresh)
+    return [line for _unused, line in fresh]
+
+
 def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
     """What an event starts when, side by side or in turn, and how much of the notice that may take."""
     given = {WINDOW: "announced ahead", MISSED: "found out afterwards"}.get(event) or f"{notice[event]:g} s of notice"

@@ -78,6 +78,23 @@ def test_the_handler_that_runs_carries_it_out(vm: Vm, make_handler: MakeHandler)
     assert handler.command("rehearse", "preempt", "--execute").returncode == 1
 
 
+def test_shows_what_happens_as_it_happens(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
+    rehearsal = handler.start_command("rehearse", "migrate", "--execute")
+    assert rehearsal.stdout is not None
+    lines = [rehearsal.stdout.readline() for _unused in range(3)]
+    assert lines[0] == "drain 'lb' starts\n"
+    assert lines[1].startswith("drain 'lb': ok in ")
+    # It still runs.
+    assert lines[2] == "drain 'db' starts\n"
+    handler.release()
+    rest, err = rehearsal.communicate(timeout=20)
+    assert (rehearsal.returncode, err) == (0, "")
+    shown = [line.partition(":")[0] for line in rest.splitlines()[:5]]
+    assert shown == ["drain 'db'", "restore 'db' starts", "restore 'db'", "restore 'lb' starts", "restore 'lb'"]
+    assert "Incident " in rest
+
+
 def test_a_real_event_in_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -121,6 +122,48 @@ def test_history_shows_what_is_over(vm: Vm, make_handler: MakeHandler) -> None:
         "restore",
     ]
     assert any("drain    db" in line and "failed in" in line and "exit status 3" in line for line in first)
+
+
+def test_history_shows_as_much_as_is_asked_for(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb"))
+    history = History(handler.state_dir)
+    handler.state_dir.mkdir()
+    ages = {"old": 40 * 86400, "week": 7 * 86400 + 60, "yesterday": 86400 - 60, "now": 0}
+    for name, age in ages.items():
+        history.add({**incident(name), "opened_at": time.time() - age, "past": [], "steps": []})
+
+    def shown(*arguments: str) -> list[str]:
+        result = handler.command("history", "--json", *arguments)
+        assert (result.returncode, result.stderr) == (0, "")
+        return [one["id"] for one in json.loads(result.stdout)]
+
+    assert shown() == list(ages)
+    assert shown("--last", "2") == ["yesterday", "now"]
+    assert shown("--last", "10") == list(ages)
+    assert shown("--since", "1d") == ["yesterday", "now"]
+    assert shown("--since", "8d", "--last", "1") == ["now"]
+    day = time.strftime("%Y-%m-%d", time.localtime(time.time() - 10 * 86400))
+    assert shown("--since", day) == shown("--since", f"{day}T00:00:00Z") == ["week", "yesterday", "now"]
+    assert handler.command("history", "--since", "2999-01-01").stdout == "No such incident.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--last", "0"], ["--last", "-1"], ["--last", "x"], ["--since", "soon"], ["--since", "2026-13-01"]]
+)
+def test_history_refuses_what_it_cannot_read(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["history", *arguments])
+    err = capsys.readouterr().err
+    assert "is no number" in err or "is no time" in err or "expected one argument" in err
+
+
+def test_the_status_leads_with_the_incident(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    lines = handler.command("status").stdout.splitlines()
+    assert lines[0] == "well, drained"
+    assert lines[1].startswith("Incident ")
 
 
 def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: MakeHandler) -> None:
