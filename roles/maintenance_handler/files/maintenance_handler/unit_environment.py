@@ -102,6 +102,8 @@ def _run(properties: Sequence[str], command: Sequence[str], data: bytes | None) 
             ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *options, "--", *command],
             input=data or b"",
             capture_output=True,
+            # Some versions colour what nobody looks at, and translate it.
+            env={**os.environ, "SYSTEMD_COLORS": "0", "LC_ALL": "C"},
             # systemd ends the command by itself before that.
             timeout=PATIENCE + 10,
             check=False,
