@@ -163,14 +163,15 @@ class HandlerProcess:
             raise AssertionError(f"an exception was not caught; the handler's log:\n{self.log()}")
 
     def descendants(self) -> list[int]:
-        """Processes, however far detached, that the handler or its tasks started."""
+        """Processes, however far detached, that the handler's tasks started; not those that look at the tasks."""
         mark = f"FOLDER={self.folder}".encode()
         found = []
         for entry in Path("/proc").iterdir():
             if not entry.name.isdigit() or (self.process is not None and int(entry.name) == self.process.pid):
                 continue
             try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                is_check = b"--here" in (entry / "cmdline").read_bytes().split(b"\0")
+                if mark in (entry / "environ").read_bytes().split(b"\0") and not is_check:
                     found.append(int(entry.name))
             except OSError:
                 continue

@@ -26,7 +26,7 @@ from .files import sweep
 from .history import History
 from .identity import Identified, start_identifying
 from .inbox import Inbox
-from .incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, public
+from .incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, recorded
 from .journal import UNREADABLE, Entry, Journal, JournalError
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
@@ -384,7 +384,7 @@ class Handler:
 
     def _keep(self, incident: Incident, now: Moment) -> None:
         try:
-            self._history.add({**public(incident, now), "instance_id": self._instance_id})
+            self._history.add({**recorded(incident, now), "instance_id": self._instance_id})
         except OSError as exc:
             self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is in this log only.")
 

@@ -114,6 +114,8 @@ class Step:
     finished: Moment | None = None
     outcome: str = ""
     detail: str = ""
+    # Its last line, if it failed: in the journal and in the history, which are not for everybody.
+    output: str = ""
     # Asked to end before its time.
     ending: bool = False
     # When the first of these attempts began.
@@ -261,8 +263,15 @@ PUBLIC = {
 }
 
 
+def recorded(incident: Incident, now: Moment) -> dict[str, Any]:
+    """What the history keeps of an incident: what is public, and the last line of each step that failed."""
+    shown = public(incident, now)
+    steps = [{**one, "output": step.output} for one, step in zip(shown["steps"], incident.steps)]
+    return {**shown, "steps": steps}
+
+
 def public(incident: Incident, now: Moment) -> dict[str, Any]:
-    """What the status and the history say of an incident: no command, no environment."""
+    """What the status says of an incident, for everybody: no command, no environment, nothing that a task printed."""
     return {
         "id": incident.id,
         "phase": incident.phase,

@@ -52,7 +52,7 @@ def _start_line(step: Step) -> Line:
 
 def _end_line(step: Step) -> Line:
     seconds = "" if step.finished is None else f" after {step.finished.clock - step.started.clock:.1f} s"
-    detail = f" ({step.detail})" if step.detail else ""
+    detail = f" ({': '.join(filter(None, (step.detail, step.output)))})" if step.detail or step.output else ""
     again = ""
     if step.finished is not None and step.again_at is not None:
         again = f"; not restored, tried again in {step.again_at - step.finished.clock:.0f} s"

@@ -58,6 +58,8 @@ class Finished(Observation):
     number: int
     outcome: str
     detail: str = ""
+    # The last line of a step that failed. Not for everybody's eyes.
+    output: str = ""
 
 
 @dataclass(frozen=True)
@@ -232,7 +234,7 @@ def _with_finished(incident: Incident, finished: Finished, now: Moment, patience
     for known in incident.steps:
         if known.number == finished.number and known.open:
             outcome = CANCELLED if known.ending and finished.outcome != OK else finished.outcome
-            ended = replace(known, finished=now, outcome=outcome, detail=finished.detail)
+            ended = replace(known, finished=now, outcome=outcome, detail=finished.detail, output=finished.output)
             return incident.with_step(_judged(incident, ended, now, patience))
     return incident
 

@@ -14,6 +14,7 @@ from .log import Log
 from .machine import Start
 from .observations import Finished
 from .process import CannotStart, TaskProcess
+from .task_output import without_secret
 from .tasks import DRAIN
 
 TYPE_CHECKING = False  # see __init__.py
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # How long a hand-over waits for what it ended.
 HAND_OVER = 3.0
+# What is kept of the last line of a step that failed.
+LAST_LINE = 200
 
 
 class Runner:
@@ -80,9 +83,8 @@ class Runner:
             self._say(start, process.close())
             del self._running[number]
             outcome, detail = result
-            if outcome != OK and process.last_line:
-                detail = f"{detail}: {process.last_line[:200]}"
-            finished.append(Finished(number, outcome, detail))
+            output = without_secret(process.last_line)[:LAST_LINE] if outcome != OK else ""
+            finished.append(Finished(number, outcome, detail, output))
         return finished
 
     def next_time(self) -> float | None:
@@ -110,7 +112,7 @@ class Runner:
 
     def _say(self, start: Start, lines: list[str]) -> None:
         for line in lines:
-            self._log.info(f"{start.step.phase} {start.task.name!r}: {line}")
+            self._log.info(f"{start.step.phase} {start.task.name!r}: {without_secret(line)}")
 
 
 def task_document(start: Start, incident: str, now: float, at: float) -> dict[str, Any]:

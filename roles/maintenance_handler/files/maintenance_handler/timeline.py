@@ -125,8 +125,8 @@ def step_end(step: Mapping[str, Any]) -> str:
     if not step["outcome"]:
         return _joined("running", _left(step["seconds_left"], "left at its start"))
     took = "" if step["seconds"] is None else f"{step['outcome']} in {step['seconds']:.3f} s"
-    detail = "" if step["outcome"] == OK else step["detail"]
-    return _joined(took, _left(step["seconds_left"], "left at its start"), detail)
+    why = "" if step["outcome"] == OK else ": ".join(filter(None, (step["detail"], step.get("output", ""))))
+    return _joined(took, _left(step["seconds_left"], "left at its start"), why)
 
 
 def _left(seconds: float | None, what: str) -> str:

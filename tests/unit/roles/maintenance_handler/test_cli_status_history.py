@@ -173,7 +173,9 @@ def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: M
     shown = handler.command("status").stdout
     vm.withdraw("migrate")
     handler.until_over()
-    for text in (shown, handler.command("history").stdout, handler.log()):
+    assert "gone" not in shown
+    handler.until_logged(r"\x1b[2Jgone")
+    for text in (handler.command("history").stdout, handler.log()):
         assert r"\x1b[2Jgone" in text
         assert "\x1b" not in text
 

@@ -70,7 +70,16 @@ def test_what_a_failed_task_printed_last_is_its_reason(vm: Vm, make_handler: Mak
     handler = make_handler(task("lb", drain="echo; printf 'caf\\351 \\033[1mclosed'; exit 4"))
     done = drained(vm, handler)
     assert done["lb"]["outcome"] == "failed"
-    assert str(done["lb"]["detail"]).startswith("exit status 4: caf")
+    # Not in the status, which everybody may read.
+    assert done["lb"]["detail"] == "exit status 4"
+    assert "closed" not in json.dumps(handler.status())
+    assert handler.journal()["incident"]["steps"][0]["output"].startswith("caf")
+    vm.withdraw("migrate")
+    (step,) = [one for one in handler.until_over()["steps"] if one["phase"] == "drain"]
+    assert step["output"].startswith("caf")
+    shown = handler.command("history").stdout
+    assert "exit status 4: caf" in shown
+    assert "\x1b" not in shown
 
 
 def test_a_task_that_closes_its_output_is_still_waited_for(vm: Vm, make_handler: MakeHandler) -> None:
@@ -96,7 +105,8 @@ def test_a_program_that_is_gone_at_run_time_fails_alone(vm: Vm, make_handler: Ma
     (handler.folder / "empty").chmod(0o755)
     handler.start()
     # Told, but no reason to leave the VM without its other tasks.
-    assert f"task 'gone', field 'drain': program '{gone}' does not exist" in handler.log()
+    handler.until_logged(f"task 'gone', field 'drain': program '{gone}' does not exist")
+    handler.until(lambda: len(handler.status()["problems"]) == 2, "the problems of two tasks")
     vm.announce("migrate")
     handler.until_state("drained")
     done = {step["task"]: step for step in handler.status()["incident"]["steps"]}

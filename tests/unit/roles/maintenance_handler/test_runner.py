@@ -97,13 +97,27 @@ def test_a_step_that_ends_well(bench: Bench) -> None:
 
 def test_a_step_that_fails_is_told_with_its_last_words(bench: Bench) -> None:
     assert bench.run(start("echo begins; echo no such pool >&2; exit 4")) == [
-        Finished(1, FAILED, "exit status 4: no such pool")
+        Finished(1, FAILED, "exit status 4", "no such pool")
     ]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Authorization: Bearer eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJhY21lIn0.c2lnbmF0dXJl",
+        "curl -u admin:hunter2hunter2 https://lb/drain",
+        "PGPASSWORD=hunter2hunter2 pg_ctl",
+    ],
+)
+def test_a_secret_that_a_task_prints_is_not_kept(bench: Bench, line: str) -> None:
+    (finished,) = bench.run(start(f"echo '{line}'; exit 4"))
+    assert (finished.detail, finished.output) == ("exit status 4", "[redacted]")
+    assert bench.lines == ["drain 'lb': [redacted]"]
 
 
 def test_last_words_are_cut(bench: Bench) -> None:
     (finished,) = bench.run(start("printf 'x%.0s' $(seq 900); exit 4"))
-    assert finished.detail == "exit status 4: " + 200 * "x"
+    assert (finished.detail, finished.output) == ("exit status 4", 200 * "x")
 
 
 def test_steps_side_by_side(bench: Bench) -> None:
@@ -136,7 +150,7 @@ def test_a_step_has_until_its_limit(bench: Bench) -> None:
     assert bench.runner.next_time() == NOW + 18.0
     bench.runner.limit(1, NOW, NOW + 10.0)
     assert bench.runner.next_time() == NOW + 8.0
-    assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "did not end in time: ready")]
+    assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "did not end in time", "ready")]
 
 
 def test_the_next_time_is_the_soonest_of_all(bench: Bench) -> None:
@@ -224,7 +238,7 @@ def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None
         assert gone.runner.start(one, drive.incident.id, NOW, AT) is None
         gone.wait_for("ready")
         bench.runner.end_leftovers(drive.incident)
-        assert gone.finish(1) == [Finished(1, FAILED, "ended by SIGKILL: ready")]
+        assert gone.finish(1) == [Finished(1, FAILED, "ended by SIGKILL", "ready")]
     finally:
         gone.runner.hand_over()
         gone.selector.close()
