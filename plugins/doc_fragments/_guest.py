@@ -16,7 +16,8 @@ options:
     description:
       - The metadata server as V(name), V(name:port), V([IPv6 address]:port) or V(http://name:port).
       - By default the environment variable E(GCE_METADATA_HOST) says which, then E(GCE_METADATA_ROOT), else it is
-        V(metadata.google.internal).
+        V(metadata.google.internal). Where that name does not lead to it, it is asked at V(169.254.169.254), or else at
+        V(fd20:ce::254). A host that is given is used as it is.
       - Proxies of the environment are never used.
     type: str
   retry_for:

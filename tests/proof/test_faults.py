@@ -22,6 +22,7 @@ import pytest
 from maintenance_handler.files import write_whole
 from support.emulator import EmulatorProcess
 from support.handler import UNTIL_RELEASED, HandlerProcess, task
+from support.network import network_namespace
 from support.proof import Run, Table, judged
 from support.vm import Vm
 
@@ -149,28 +150,6 @@ def test_hangs_past_the_deadline(prove: Prove) -> None:
     handler.until_state("drained")
     vm.withdraw("migrate")
     trial.survived(NEW_OUTAGE, "migrate")
-
-
-@contextmanager
-def network_namespace() -> Iterator[tuple[str, str, str]]:
-    """A namespace with one link out of it: its name, and the addresses of the link's ends, outside and inside."""
-    number = os.getpid() % 60_000
-    name, outside, inside = f"gce-proof-{number}", f"gp{number}o", f"gp{number}i"
-    network = f"198.18.{number % 250}"
-
-    def ip(*words: str) -> None:
-        subprocess.run(["ip", *words], check=True)
-
-    ip("netns", "add", name)
-    try:
-        ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
-        ip("address", "add", f"{network}.1/24", "dev", outside)
-        ip("link", "set", outside, "up")
-        ip("-n", name, "address", "add", f"{network}.2/24", "dev", inside)
-        ip("-n", name, "link", "set", inside, "up")
-        yield name, f"{network}.1", f"{network}.2"
-    finally:
-        ip("netns", "delete", name)
 
 
 @needs_root

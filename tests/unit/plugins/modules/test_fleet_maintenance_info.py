@@ -128,6 +128,15 @@ class TestWindows:
         found = windows_of(instances, now=NOW.timestamp())
         assert [(each["name"], each["starts_in"]) for each in found] == [("b", 3600), ("a", None)]
 
+    def test_of_the_type_none_are_none(self) -> None:
+        """What the API says of some instances for which nothing is announced."""
+        unset = {"type": "NONE", "maintenanceStatus": "UNKNOWN", "windowStartTime": "1970-01-01T00:00:00Z"}
+        instances = [
+            {"name": f"vm-{number}", "zone": "z", "resourceStatus": {"upcomingMaintenance": value}}
+            for number, value in enumerate(({"type": "NONE"}, unset, {}, None))
+        ]
+        assert windows_of(instances, now=NOW.timestamp()) == []
+
 
 class TestPartialResults:
     def test_are_reported(self, emulator: EmulatorProcess) -> None:
