@@ -16,8 +16,7 @@ from pathlib import Path
 
 from . import config as configuration
 from . import request, search_path, signals, status
-from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_KEYS, SIGNAL_LIMIT
-from ._metadata_server import MetadataError, MetadataServer
+from ._maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPT, PREEMPTED_KEY, SIGNAL_KEYS
 from .config import Config, ConfigError
 from .drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from .examination import Examined, Examiner
@@ -28,6 +27,7 @@ from .identity import Identified, start_identifying
 from .inbox import Inbox
 from .incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, recorded
 from .journal import UNREADABLE, Entry, Journal, JournalError
+from .last_look import Looked, ShutsDown, start_looking
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
 
 # A watcher that ended no try for this much longer than a poll may take is stuck.
 STUCK_AFTER = 20.0
-# What the last look at `preempted` may cost a shutdown.
+# How long the looks at `preempted` may keep a handler that is asked to stop, unless the machine is shutting down.
 LAST_LOOK = 1.0
 # Tasks that have just been started get the processors before what there is to log and report of them: on two of them,
 # the first line of a task comes a fifth sooner (bench/notice.py).
@@ -82,7 +82,7 @@ class Published:
 
 
 if TYPE_CHECKING:
-    Message = Union[Heard, Failed, Identified, Published, Finished, Examined]
+    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Finished, Examined]
 
 
 class Handler:
@@ -117,6 +117,7 @@ class Handler:
         self._runner = Runner(self._selector, log)
         self._stop_requests = 0
         self._stop_at = 0.0
+        self._look_until = 0.0
         for path in (self._journal.path, self._history.path, status.status_path(config), config.metrics_textfile):
             if path is not None:
                 sweep(path)
@@ -255,7 +256,7 @@ class Handler:
         times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time(), wake_at(self._drift)]
         times.append(self._look_again_at)
         if self._stop_requests:
-            times.append(self._stop_at)
+            times.append(self._stop_at if self._is_in_flight() else min(self._stop_at, self._look_until))
         known = [time for time in times if time is not None]
         return min(LONGEST_SLEEP, max(0.0, min(known) - self._clock())) if known else None
 
@@ -268,6 +269,10 @@ class Handler:
             self._on_identified(message)
         elif isinstance(message, Finished):
             self._observe(message)
+        elif isinstance(message, Looked):
+            self._on_looked()
+        elif isinstance(message, ShutsDown):
+            self._on_shutdown()
         elif isinstance(message, Examined):
             self._on_examined(message)
         else:
@@ -434,13 +439,28 @@ class Handler:
             self._log.warning("asked to stop while steps run: finishing them; asked again, the next handler will")
 
     def _look_last(self) -> None:
-        """A preemption shuts the system down while its signal is still on the way to us: ask once more."""
-        server = MetadataServer(self._config.metadata_host, retry_for=0, timeout=LAST_LOOK, body_limit=SIGNAL_LIMIT)
-        try:
-            value = server.get(PREEMPTED_KEY).value
-        except MetadataError:
+        """A preemption shuts the system down, and its signal may still be on the way to us."""
+        if not any(PREEMPT in task.on for task in self._config.tasks):
             return
-        self._on_heard(Heard(PREEMPTED_KEY, signals.essence(PREEMPTED_KEY, value), self._clock()))
+        self._look_until = self._clock() + LAST_LOOK
+        start_looking(self._config.metadata_host, self._inbox.post)
+
+    def _on_looked(self) -> None:
+        """Once is enough for a VM that cannot be preempted, or is."""
+        incident = self._state.incident
+        is_preempted = incident is not None and any(one.source == PREEMPTED_KEY for one in incident.signals)
+        if is_preempted or not self._can_be_preempted():
+            self._look_until = self._clock()
+
+    def _on_shutdown(self) -> None:
+        """Of a preemption there is a signal while the machine is still up, however late."""
+        if self._can_be_preempted() and self._look_until > self._clock():
+            seconds = min(self._config.stop_timeout, self._config.notice[PREEMPT])
+            self._look_until += seconds - LAST_LOOK
+            self._log.info(f"the machine is shutting down: looking for a preemption for {seconds:.0f} s")
+
+    def _can_be_preempted(self) -> bool:
+        return self._reporter.possible(PREEMPT) is not False
 
     def _is_in_flight(self) -> bool:
         return self._state.incident is not None and self._state.incident.phase in (DRAINING, RESTORING)
@@ -448,7 +468,9 @@ class Handler:
     def _is_done(self) -> bool:
         if self._stop_requests == 0:
             return False
-        return self._stop_requests > 1 or not self._is_in_flight() or self._clock() >= self._stop_at
+        if self._stop_requests > 1 or self._clock() >= self._stop_at:
+            return True
+        return not self._is_in_flight() and self._clock() >= self._look_until
 
     def _stopped(self) -> int:
         self._examiner.close()

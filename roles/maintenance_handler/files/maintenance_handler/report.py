@@ -77,6 +77,12 @@ class Reporter:
         self._outages.pop(IDENTITY_KEY, None)
         self._changed = True
 
+    def possible(self, event: str) -> bool | None:
+        """Whether an event can reach this VM, None if that is not known (yet)."""
+        reach = self._reach.get(event)
+        possible: bool | None = None if reach is None else reach["possible"]
+        return possible
+
     def heard(self, heard: Heard) -> None:
         """A key was answered for."""
         self._changed = True

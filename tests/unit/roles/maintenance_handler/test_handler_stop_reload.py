@@ -92,6 +92,58 @@ def test_hears_of_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) 
     assert handler.journal()["incident"]["signals"][0]["event"] == "preempt"
 
 
+def looks(vm: Vm) -> int:
+    """How often `preempted` was asked for without waiting."""
+    return sum("wait_for_change" not in one["query"] for one in vm.requests("preempted"))
+
+
+def on_spot(vm: Vm, handler: HandlerProcess, module: str = "maintenance_handler") -> HandlerProcess:
+    vm.set("scheduling/preemptible", "TRUE")
+    handler.start(module=module)
+    handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
+    return handler
+
+
+def test_keeps_looking_for_a_preemption_when_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
+    """field: `preempted` turns TRUE half a second after SIGTERM."""
+    handler = on_spot(vm, make_handler(task("lb")))
+    handler.send(signal.SIGTERM)
+    handler.until(lambda: looks(vm) > 1, "two looks")
+    vm.announce("preempt")
+    assert handler.wait() == 0
+    assert handler.trace() == ["drain lb"]
+
+
+def test_keeps_looking_for_as_long_as_the_notice_when_the_machine_shuts_down(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down")
+    handler.send(signal.SIGTERM)
+    handler.until_logged("the machine is shutting down: looking for a preemption for 30 s")
+    # More looks than the second has in which a handler looks that is merely restarted.
+    handler.until(lambda: looks(vm) > 15, "many looks")
+    vm.announce("preempt")
+    assert handler.wait() == 0
+    assert handler.trace() == ["drain lb"]
+
+
+def test_looks_no_longer_than_it_may_take_to_stop(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = on_spot(vm, make_handler(task("lb"), stop_timeout=2), module="support.shutting_down")
+    assert handler.stop() == 0
+    assert "looking for a preemption for 2 s" in handler.log()
+
+
+def test_asked_twice_it_does_not_look_any_longer(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down")
+    handler.send(signal.SIGTERM)
+    handler.until_logged("the machine is shutting down")
+    assert handler.stop() == 0
+
+
+def test_does_not_look_for_what_no_task_is_for(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = on_spot(vm, make_handler(task("lb", "migrate")))
+    assert handler.stop() == 0
+    assert looks(vm) == 0
+
+
 def test_takes_a_new_configuration_when_told_to(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), log_level="warning").start()
     before = handler.status()["config_digest"]

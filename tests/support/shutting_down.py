@@ -1,0 +1,15 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The maintenance handler on a machine whose systemd says that it shuts down: `python -m support.shutting_down`."""
+
+from __future__ import annotations
+
+import sys
+
+from maintenance_handler import last_look
+from maintenance_handler.cli import main
+
+last_look.is_shutting_down = lambda: True  # type: ignore[assignment]
+
+if __name__ == "__main__":
+    sys.exit(main())
