@@ -9,7 +9,7 @@ import sys
 from maintenance_handler import last_look
 from maintenance_handler.cli import main
 
-last_look.is_shutting_down = lambda: True  # type: ignore[assignment]
+setattr(last_look, "is_shutting_down", lambda: True)  # noqa: B010 - not what it exports
 
 if __name__ == "__main__":
     sys.exit(main())
