@@ -43,7 +43,7 @@ def report_in_unit(configuration: Path, unit: str) -> Report:
     where = "-" if by_input else str(configuration)
     command = [sys.executable, "-I", str(PROGRAM), "check", "--here", "--json", "--config", where]
     # The file is read by the service's user, who may own it: root does not read what another may have put there.
-    status, said = unit_environment.run(unit, command, sys.stdin.buffer.read() if by_input else None)
+    status, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:
         raw = json.loads(said)
         return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]))

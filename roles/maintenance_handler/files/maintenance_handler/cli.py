@@ -26,16 +26,18 @@ from .history import MOST, History
 from .incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
 from .lock import Locked
 from .log import Log, PatientStream, visible
+from .owner import NotOurs, become_owner
 from .publish import KEY, NAMESPACE
 from .request import ACKNOWLEDGE, REHEARSE, RESTORE, Request
 from .signals import rehearsal
-from .tasks import TASK_EVENTS
+from .tasks import DRAIN, TASK_EVENTS
+from .tasks import RESTORE as PHASE_RESTORE
 from .timeline import ended_at, incident_lines, news, plan_lines, step_end
 from .waiting import GOALS, wait_until
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Callable
 
 DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
 
@@ -48,6 +50,8 @@ EXIT_IN_FLIGHT = 3
 LAST_WORDS = 1.0
 # Seconds to try to delete the guest attribute: whoever removes the handler waits for it.
 UNPUBLISH_FOR = 5.0
+# Seconds that a handler may take to do what it was asked for, besides its tasks'.
+WAITING = 60.0
 # How often what another process carries out is looked at.
 _LOOK_EVERY = 0.1
 # How long the handler may take to say what it makes of a request: a disk may be slow.
@@ -68,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as exc:
         print(exc, file=sys.stderr)
         return EXIT_USAGE
-    except (CommandError, Locked, MetadataError) as exc:
+    except (CommandError, Locked, MetadataError, NotOurs) as exc:
         print(f"gce-maintenance-handler: {exc}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
@@ -171,8 +175,21 @@ def _seconds(text: str) -> float:
     return seconds
 
 
+def _settings(options: argparse.Namespace, load: Callable[[Path], Config] = config.load) -> Config:
+    """The configuration, as the user who owns it and the state: what root would read or run is that user's."""
+    _become_owner(options.config)
+    settings = load(options.config)
+    become_owner([settings.state_dir])
+    return settings
+
+
+def _become_owner(path: Path) -> None:
+    if str(path) not in config.STANDARD_INPUT:
+        become_owner([path.parent, path])
+
+
 def _run(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     with _log(settings) as log:
         return Handler(settings, options.config, log).run()
 
@@ -191,8 +208,10 @@ def _check(options: argparse.Namespace) -> int:
     # Not in the memory of a handler that runs.
     from . import check
 
-    unit = None if options.here else check.unit_text(options.unit, options.config)
     try:
+        unit = None if options.here else check.unit_text(options.unit, options.config)
+        if unit is None:
+            _become_owner(options.config)
         found = check.report(options.config) if unit is None else check.report_in_unit(options.config, unit)
     except check.CannotRun as exc:
         raise CommandError(str(exc)) from None
@@ -210,7 +229,7 @@ def _check(options: argparse.Namespace) -> int:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     reach = _read_status(settings).get("reach", {})
     for event in TASK_EVENTS:
         _print(plan_lines(event, settings.tasks, settings.notice, reach))
@@ -220,7 +239,7 @@ def _plan(options: argparse.Namespace) -> int:
 def _rehearse(options: argparse.Namespace) -> int:
     from . import preflight
 
-    settings = preflight.load(options.config)
+    settings = _settings(options, preflight.load)
     if not options.execute:
         return _show_rehearsal(settings, options.event)
     name = _name("rehearsal")
@@ -267,7 +286,8 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
         raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
     _ask(settings, now, Request(REHEARSE, name, _user(), event=event))
     told: set[str] = set()
-    while True:
+    give_up_at = time.monotonic() + _patience(settings)
+    while time.monotonic() < give_up_at:
         over = _rehearsed(settings, name)
         now = _read_status(settings)
         goes_on = _since_rehearsal(now["incident"], name) if now["incident"] else None
@@ -278,6 +298,12 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
         if not now["running"]:
             raise CommandError(_ENDED)
         time.sleep(_LOOK_EVERY)
+    raise CommandError("the rehearsal takes longer than its tasks may: the handler goes on with it, see its status")
+
+
+def _patience(settings: Config) -> float:
+    """Seconds within which every task can be drained and restored, one after the other."""
+    return WAITING + sum(task.limit(DRAIN) + task.limit(PHASE_RESTORE) for task in settings.tasks)
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
@@ -313,7 +339,7 @@ def _user() -> str:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     now = _read_status(settings)
     tasks = _unrestored(now, options.task)
     incident = now["incident"]
@@ -328,7 +354,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _acknowledge(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     now = _read_status(settings)
     tasks = _unrestored(now, options.task)
     _ask(settings, now, Request(ACKNOWLEDGE, _name(ACKNOWLEDGE), _user(), tasks=tasks))
@@ -351,7 +377,8 @@ def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
 def _next_step(settings: Config, incident_id: str, task: str, before: int) -> dict[str, Any]:
     """What a task's next step came to. Waits for its end."""
     looks_in_vain = 0
-    while True:
+    give_up_at = time.monotonic() + _patience(settings)
+    while time.monotonic() < give_up_at:
         now = _read_status(settings)
         here = now["incident"] and now["incident"]["id"] == incident_id
         known = [now["incident"]] if here else History(settings.state_dir).read()
@@ -366,6 +393,7 @@ def _next_step(settings: Config, incident_id: str, task: str, before: int) -> di
         if looks_in_vain > _MOST_LOOKS_IN_VAIN // 5:
             raise CommandError(f"{task!r} is not tried now: the handler is {now['state']}, see its status")
         time.sleep(_LOOK_EVERY)
+    raise CommandError(f"the restore of {task!r} takes longer than it may: see the handler's status")
 
 
 def _name(command: str) -> str:
@@ -395,7 +423,7 @@ def _since_rehearsal(incident: dict[str, Any], name: str) -> dict[str, Any] | No
 
 
 def _status(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     now = _read_status(settings)
     if options.json:
         print(json.dumps(now, indent=2))
@@ -407,7 +435,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _wait(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     reached, now = wait_until(
         options.until,
         options.configuration,
@@ -428,7 +456,7 @@ def _wait(options: argparse.Namespace) -> int:
 
 
 def _unpublish(options: argparse.Namespace) -> int:
-    settings = config.load(options.config)
+    settings = _settings(options)
     try:
         MetadataServer(settings.metadata_host, retry_for=UNPUBLISH_FOR).delete(attribute_path(NAMESPACE, KEY))
     except NotFound:
@@ -471,7 +499,7 @@ def _how_many_tasks(count: int | None) -> str:
 
 
 def _history(options: argparse.Namespace) -> int:
-    incidents = History(config.load(options.config).state_dir).read()
+    incidents = History(_settings(options).state_dir).read()
     if options.since is not None:
         incidents = [incident for incident in incidents if ended_at(incident) >= options.since]
     if options.last is not None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     _Check = Callable[[Any], Any]
 
 STANDARD_INPUT = ("-", "/dev/stdin")
+_said: list[bytes] = []
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DAY = 86400.0
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
@@ -92,8 +93,12 @@ def load(path: Path) -> Config:
 def read(path: Path) -> bytes:
     """The bytes of a configuration file; of standard input for `-`. Raises `ConfigError`."""
     try:
-        # Not by the name of standard input, which a pipe's owner alone may open.
-        return sys.stdin.buffer.read() if str(path) in STANDARD_INPUT else path.read_bytes()
+        if str(path) not in STANDARD_INPUT:
+            return path.read_bytes()
+        # Not by its name, which a pipe's owner alone may open; and only once, for there is nothing to read again.
+        if not _said:
+            _said.append(sys.stdin.buffer.read())
+        return _said[0]
     except OSError as exc:
         raise ConfigError([f"cannot be read: {exc.strerror}"]) from None
 
