@@ -11,6 +11,7 @@ https://cloud.google.com/compute/docs/reference/rest/v1
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import math
 import random as _random
@@ -284,7 +285,7 @@ class ComputeApi:
     def _try(self, method: str, act: Act, url: str, data: bytes | None, timeout: float) -> dict[str, Any]:
         headers = {"Content-Type": "application/json"} if method != "GET" else {}
         try:
-            self._refresh(act)
+            self._refresh(timeout)
             response = self._session.request(
                 method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
             )
@@ -319,13 +320,15 @@ class ComputeApi:
             )
         return answer
 
-    def _refresh(self, act: Act) -> None:
+    def _refresh(self, timeout: float) -> None:
         """Renew the credentials once, and not in all threads at the same time."""
         if self._credentials.valid:
             return
         with self._lock:
             if not self._credentials.valid:
-                self._credentials.refresh(google.auth.transport.requests.Request())
+                # Its own timeout is 120 s.
+                request = functools.partial(google.auth.transport.requests.Request(), timeout=timeout)
+                self._credentials.refresh(request)
 
     def _note_partial(self, where: str, page: Mapping[str, Any]) -> None:
         problems = []

@@ -454,6 +454,18 @@ class TestServiceAccount:
                 assert api.get(WEB, "read")["name"] == "web-1"
             assert len(server.requests) == 1
 
+    def test_is_not_waited_for_longer_than_an_answer(
+        self, emulator: EmulatorProcess, time: SharedTime, private_key: str
+    ) -> None:
+        with RawServer(answering()) as server:
+            contents = json.dumps(self.key(private_key, server))
+            options = {"access_token": None, "service_account_contents": contents}
+            api = client(emulator.compute, time, retry_for=0, request_timeout=0.2, **options)
+            with pytest.raises(
+                _compute_errors.Unavailable, match=r"no answer from where credentials are renewed: .*timed"
+            ):
+                api.get(WEB, "read")
+
     def test_that_is_refused_is_told_without_its_key(
         self, emulator: EmulatorProcess, time: SharedTime, private_key: str
     ) -> None:
