@@ -18,10 +18,10 @@ from maintenance_handler.config import Config
 from maintenance_handler.event import document
 from maintenance_handler.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
 from maintenance_handler.journal import Entry, Journal, JournalError
+from maintenance_handler.launch import task_document
 from maintenance_handler.machine import Start, State, step
 from maintenance_handler.narrate import narrate
 from maintenance_handler.observations import Observation, Reconfigured, Tick, Withdrawn, recovered
-from maintenance_handler.runner import task_document
 from maintenance_handler.status import read
 from maintenance_handler.tasks import Task
 from maintenance_handler.timeline import incident_lines
@@ -121,7 +121,7 @@ def take_up(content: bytes) -> Entry | None:
                 state, actions = step(state, observation, NOW, always)
                 for action in actions:
                     if isinstance(action, Start):
-                        told = task_document(action, "1", NOW.clock, NOW.at)
+                        told = task_document(action, "1", NOW.at)
                         if not action.task.command(action.step.phase, told["event"]):
                             raise AssertionError("nothing to start")
                         json.dumps(told)

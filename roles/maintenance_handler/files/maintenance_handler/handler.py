@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from . import config as configuration
@@ -28,6 +29,7 @@ from .inbox import Inbox
 from .incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, recorded
 from .journal import UNREADABLE, Entry, Journal, JournalError
 from .last_look import Looked, ShutsDown, start_looking
+from .launch import LATE, Launched
 from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
@@ -35,7 +37,7 @@ from .narrate import narrate
 from .observations import (
     Acknowledged,
     Announced,
-    Finished,
+    Began,
     Observation,
     Reading,
     Reconfigured,
@@ -43,9 +45,11 @@ from .observations import (
     Tick,
     recovered,
 )
+from .pool import Pool
 from .report import Reporter
 from .request import REHEARSE, Request, UnreadableRequest
 from .runner import Runner
+from .state_writer import JOURNAL_BOUND, Journaled, StateWriter
 from .tasks import Task
 from .watch import Failed, Heard, Watcher
 
@@ -59,6 +63,8 @@ if TYPE_CHECKING:
 STUCK_AFTER = 20.0
 # How long the looks at `preempted` may keep a handler that is asked to stop, unless the machine is shutting down.
 LAST_LOOK = 1.0
+# Seconds that a stop waits for the disk, when there is nothing else to do.
+LAST_WRITE = 5.0
 # Tasks that have just been started get the processors before what there is to log and report of them: on two of them,
 # the first line of a task comes a fifth sooner (bench/notice.py).
 HEAD_START = 0.005
@@ -82,7 +88,7 @@ class Published:
 
 
 if TYPE_CHECKING:
-    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Finished, Examined]
+    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Launched, Journaled, Examined]
 
 
 class Handler:
@@ -114,7 +120,9 @@ class Handler:
         self._journal = Journal(config.state_dir)
         self._history = History(config.state_dir)
         self._selector = selectors.DefaultSelector()
-        self._runner = Runner(self._selector, log)
+        self._pool = Pool("work")
+        self._writer = StateWriter(self._journal, self._inbox.post, clock)
+        self._runner = Runner(self._selector, log, self._inbox.post, pool=self._pool, now=self._now)
         self._stop_requests = 0
         self._stop_at = 0.0
         self._look_until = 0.0
@@ -136,6 +144,8 @@ class Handler:
         self._looks = 0
         self._reload_look = 0
         self._look_again_at: float | None = None
+        # Whether the disk was said to stall.
+        self._stalled = False
         # By how much, to see it jump.
         self._wall_ahead = wall() - clock()
 
@@ -248,6 +258,7 @@ class Handler:
             self._examine()
         self._look_for_missed()
         self._look_for_jump()
+        self._look_for_stall()
         self._show_life()
         self._report()
 
@@ -255,6 +266,7 @@ class Handler:
         """Seconds until time alone matters."""
         times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time(), wake_at(self._drift)]
         times.append(self._look_again_at)
+        times.append(self._stall_at())
         if self._stop_requests:
             times.append(self._stop_at if self._is_in_flight() else min(self._stop_at, self._look_until))
         known = [time for time in times if time is not None]
@@ -267,14 +279,16 @@ class Handler:
             self._reporter.published(message.result)
         elif isinstance(message, Identified):
             self._on_identified(message)
-        elif isinstance(message, Finished):
-            self._observe(message)
         elif isinstance(message, Looked):
             self._on_looked()
         elif isinstance(message, ShutsDown):
             self._on_shutdown()
         elif isinstance(message, Examined):
             self._on_examined(message)
+        elif isinstance(message, Launched):
+            self._on_launched(message)
+        elif isinstance(message, Journaled):
+            self._on_journaled(message)
         else:
             self._on_heard(message)
 
@@ -313,10 +327,13 @@ class Handler:
         is_new = token != self._drift.token
         self._drift = heard_token(self._drift, token, heard.clock)
         if is_new:
-            try:
-                self._token_file.write(token)
-            except OSError as exc:
-                self._log.error(f"Keeping the drift token: {exc}. A migration while no handler runs may go unseen.")
+            self._writer.do(lambda: self._keep_token(token))
+
+    def _keep_token(self, token: str) -> None:
+        try:
+            self._token_file.write(token)
+        except OSError as exc:
+            self._log.error(f"Keeping the drift token: {exc}. A migration while no handler runs may go unseen.")
 
     def _look_for_missed(self) -> None:
         self._drift, missed = found_missed(self._drift, self._clock())
@@ -340,16 +357,16 @@ class Handler:
             else:
                 self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
                 self._set_journal_aside("of-another-instance")
-        self._claim_history(identified.instance_id)
+        self._writer.do(partial(self._claim_history, identified.instance_id, self._instance_id))
         self._instance_id = identified.instance_id
         # Known already or not: this makes room for the first entry of an incident.
         self._write_journal()
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
 
-    def _claim_history(self, instance_id: str) -> None:
+    def _claim_history(self, instance_id: str, written_by: str | None) -> None:
         try:
-            aside = self._history.claim(instance_id, self._instance_id)
+            aside = self._history.claim(instance_id, written_by)
         except OSError as exc:
             self._log.error(f"Looking for another instance's incidents in the history {self._history.path}: {exc}.")
             return
@@ -363,11 +380,11 @@ class Handler:
         after = self._state.incident
         closed = next((action.incident for action in actions if isinstance(action, Close)), None)
         if closed is not None:
-            self._keep(closed, now)
-        if after != before:
-            self._write_journal()
+            kept = {**recorded(closed, now), "instance_id": self._instance_id}
+            self._writer.do(lambda: self._keep(kept))
+        wait_for_journal = self._write_journal() if after != before else _is_written
         for action in actions:
-            self._act(action, after, now)
+            self._act(action, after, now, wait_for_journal)
         if any(isinstance(action, Start) for action in actions):
             time.sleep(HEAD_START)
         seen = after or closed
@@ -376,34 +393,58 @@ class Handler:
                 getattr(self._log, level)(text)
         self._reporter.incident(before, after, closed)
 
-    def _act(self, action: Action, incident: Incident | None, now: Moment) -> None:
+    def _act(
+        self, action: Action, incident: Incident | None, now: Moment, wait_for_journal: Callable[[float], bool]
+    ) -> None:
         if isinstance(action, Start) and incident is not None:
-            failed = self._runner.start(action, incident.id, now.clock, now.at)
-            if failed is not None:
-                # After what is being done now, of which it may be only the first part.
-                self._inbox.post(failed)
+            self._runner.start(action, incident, wait_for_journal)
         elif isinstance(action, Limit):
             self._runner.limit(action.number, now.clock, action.until)
         elif isinstance(action, End):
             self._runner.end(action.number, now.clock)
 
-    def _keep(self, incident: Incident, now: Moment) -> None:
+    def _on_launched(self, launched: Launched) -> None:
+        failed = self._runner.launched(launched)
+        if failed is not None:
+            self._observe(failed)
+        elif launched.seconds >= LATE:
+            self._observe(Began(launched.number, launched.seconds))
+
+    def _keep(self, incident: dict[str, Any]) -> None:
         try:
-            self._history.add({**recorded(incident, now), "instance_id": self._instance_id})
+            self._history.add(incident)
         except OSError as exc:
             self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is in this log only.")
 
-    def _write_journal(self) -> None:
-        try:
-            self._journal.write(Entry(self._instance_id, self._boot_id, self._state.incident))
-        except OSError as exc:
+    def _write_journal(self) -> Callable[[float], bool]:
+        """Answers what waits until it is written."""
+        return self._writer.write_journal(Entry(self._instance_id, self._boot_id, self._state.incident))
+
+    def _on_journaled(self, journaled: Journaled) -> None:
+        self._stalled = False
+        if journaled.problem:
             # A drain without a journal is worse than one with it, and better than none.
-            self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {exc}.")
-            return
-        self._reporter.journal_written()
+            self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {journaled.problem}.")
+        else:
+            self._reporter.journal_written()
+
+    def _stall_at(self) -> float | None:
+        """When on the clock the disk stalls, if it does not answer until then."""
+        since = self._writer.waiting_since()
+        return None if since is None or self._stalled else since + JOURNAL_BOUND
+
+    def _look_for_stall(self) -> None:
+        stall_at = self._stall_at()
+        if stall_at is not None and self._clock() >= stall_at:
+            self._stalled = True
+            why = f"the disk has not answered for {JOURNAL_BOUND:g} s"
+            self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {why}.")
 
     def _set_journal_aside(self, suffix: str) -> None:
         self._reporter.journal_set_aside()
+        self._writer.do(lambda: self._rename_journal(suffix))
+
+    def _rename_journal(self, suffix: str) -> None:
         try:
             self._log.warning(f"the journal is kept as {self._journal.set_aside(suffix)}")
         except OSError as exc:
@@ -475,6 +516,7 @@ class Handler:
     def _stopped(self) -> int:
         self._examiner.close()
         self._runner.hand_over()
+        self._writer.finish(LAST_WRITE)
         self._report(final=True)
         self._log.info("stopped")
         return 0
@@ -567,7 +609,14 @@ class Handler:
         self._reporter.alive(now, all(now - watcher.last_turn < bound for watcher in self._watchers))
 
     def _report(self, final: bool = False) -> None:
+        if self._writer.journal_waits() and not self._stalled and not final:
+            # Nobody is to hear of what a crash would take back now.
+            return
         self._reporter.report(self._state.incident, self._now(), final=final)
 
     def _now(self) -> Moment:
         return Moment(self._clock(), self._wall())
+
+
+def _is_written(_bound: float) -> bool:
+    return True

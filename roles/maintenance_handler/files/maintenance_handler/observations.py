@@ -52,6 +52,14 @@ class Withdrawn(Reading):
 
 
 @dataclass(frozen=True)
+class Began(Observation):
+    """A step's process was started, this much later than planned: what it waited for is no part of its time."""
+
+    number: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Finished(Observation):
     """A step's process has ended. A step that was asked to end reports what it came to all the same."""
 
@@ -116,6 +124,8 @@ def observed(
         for signal in incident.signals:
             if signal.source == observation.source:
                 incident = without_signal(incident, signal, now)
+    if isinstance(observation, Began):
+        return _with_begun(incident, observation)
     if isinstance(observation, Finished):
         return _with_finished(incident, observation, now, patience)
     return incident
@@ -228,6 +238,15 @@ def _is_adjustable(incident: Incident, old: Signal, new: Signal) -> bool:
     if old.deadline is None or new.deadline is None:
         return True
     return abs(old.deadline - new.deadline) > 1.0
+
+
+def _with_begun(incident: Incident, begun: Began) -> Incident:
+    for known in incident.steps:
+        if known.number == begun.number and known.open:
+            started = Moment(known.started.clock + begun.seconds, known.started.at + begun.seconds)
+            # Without a deadline that its time was measured by, it is measured anew.
+            return incident.with_step(replace(known, started=started, until=known.until + begun.seconds, deadline=None))
+    return incident
 
 
 def _with_finished(incident: Incident, finished: Finished, now: Moment, patience: Patience) -> Incident:

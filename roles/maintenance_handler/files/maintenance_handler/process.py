@@ -4,13 +4,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-import pwd
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
+from .account import Account
 from .incident import FAILED, OK, TIMEOUT
 from .tasks import GRACE, without_grace
 
@@ -25,13 +26,23 @@ UNKILLABLE_AFTER = 1.0
 LOGGED_LINES = 200
 LOGGED_LINE = 1000
 _READ_AT_ONCE = 65536
+# A pipe holds no more than that, unless somebody goes on writing.
+_LAST_READS = 4
 
 # systemd's, for the handler alone: a task that notified would speak for it.
-_NOT_FOR_TASKS = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "PYTHONPATH")
+_NOT_FOR_TASKS = (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID", b"JOURNAL_STREAM", b"PYTHONPATH")
 
 
 class CannotStart(Exception):
-    """A command could not be started. The text says why."""
+    """A command could not be started. The text says why; `passes` if it may be possible in a moment."""
+
+    def __init__(self, message: str, passes: bool = False) -> None:
+        super().__init__(message)
+        self.passes = passes
+
+
+# The system has no memory, no process or no descriptor left for us now.
+_PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
 class TaskProcess:
@@ -41,13 +52,15 @@ class TaskProcess:
         self,
         command: Sequence[str],
         *,
-        environment: Mapping[str, str],
-        user: str | None,
+        program: str,
+        environment: Mapping[bytes, bytes],
+        account: Account | None,
+        input_name: str,
         document: Mapping[str, Any],
         now: float,
         until: float,
     ) -> None:
-        """Start it, with the document on its standard input. Raises `CannotStart`."""
+        """Start it, with the document on its standard input, a file of that name. Raises `CannotStart`."""
         self.last_line = ""
         self._kill_at = until
         self._terminate_at = _terminate_at(now, until)
@@ -57,28 +70,12 @@ class TaskProcess:
         self._pending = b""
         self._lines_logged = 0
         try:
-            standard_input = _as_file(json.dumps(document).encode())
+            self._popen, self._output = _started(command, program, environment, account, input_name, document)
         except OSError as exc:
-            raise CannotStart(f"{command[0]} cannot be started: no file for its standard input: {exc}") from None
-        try:
-            self._popen = subprocess.Popen(
-                list(command),
-                stdin=standard_input,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                cwd="/",
-                start_new_session=True,
-                **_identity(user, environment),
-            )
-        except (OSError, ValueError, KeyError, subprocess.SubprocessError) as exc:
+            passes = exc.errno in _PASSING
+            raise CannotStart(f"{command[0]} cannot be started: {exc}", passes=passes) from None
+        except (ValueError, subprocess.SubprocessError) as exc:
             raise CannotStart(f"{command[0]} cannot be started: {exc}") from None
-        finally:
-            os.close(standard_input)
-        output = self._popen.stdout
-        if output is None:
-            raise CannotStart(f"{command[0]} has no output to read")
-        self._output = output
-        os.set_blocking(output.fileno(), False)
 
     @property
     def pid(self) -> int:
@@ -86,7 +83,7 @@ class TaskProcess:
 
     def fileno(self) -> int:
         """For a selector: readable when there is output."""
-        return self._output.fileno()
+        return self._output
 
     def limit(self, now: float, until: float) -> None:
         """Have it ended by `until` at the latest."""
@@ -99,6 +96,12 @@ class TaskProcess:
         self._ended_early = True
         self._terminate_at = min(self._terminate_at, now)
         self._kill_at = min(self._kill_at, now + GRACE)
+
+    def kill(self) -> None:
+        """Kill it, and wait for that: it should not have been started."""
+        self._signal_group(signal.SIGKILL)
+        self._popen.wait()
+        os.close(self._output)
 
     def next_time(self) -> float:
         """When on the clock to call `poll` although nothing happened."""
@@ -131,13 +134,25 @@ class TaskProcess:
         self._pending = self._pending[:LOGGED_LINE]
         return self._loggable(complete), data != b""
 
-    def close(self) -> list[str]:
-        """Let go of the output. Answers the last lines."""
-        lines, _unused = self.read_lines()
-        if self._pending:
-            lines += self._loggable([self._pending])
-        self._output.close()
-        return lines
+    def last_lines(self) -> tuple[list[str], bool]:
+        """What is left of the output once it is over, and whether more may come, of what it left behind."""
+        lines: list[str] = []
+        for _unused in range(_LAST_READS):
+            new, more = self.read_lines()
+            lines += new
+            if not (more and new):
+                break
+        pending, self._pending = self._pending, b""
+        return (lines + self._loggable([pending]) if pending else lines), more
+
+    def close(self) -> None:
+        """Let go of the output."""
+        os.close(self._output)
+
+    @property
+    def was_ended(self) -> bool:
+        """It did not end by itself."""
+        return self._terminated
 
     def _has_exited(self) -> bool:
         # Without reaping it: as long as the leader is there, its process group's number is nobody else's.
@@ -166,7 +181,7 @@ class TaskProcess:
     def _read(self) -> bytes | None:
         """What is there to read; empty at the end of the output, None when nothing is there now."""
         try:
-            return os.read(self._output.fileno(), _READ_AT_ONCE)
+            return os.read(self._output, _READ_AT_ONCE)
         except BlockingIOError:
             return None
 
@@ -186,30 +201,67 @@ def _terminate_at(now: float, until: float) -> float:
     return now + without_grace(until - now)
 
 
-def _as_file(data: bytes) -> int:
+def environment_for(account: Account | None, variables: Mapping[str, str]) -> dict[bytes, bytes]:
+    """What we inherited, what belongs to the account, and these variables: in UTF-8, whatever the locale says."""
+    inherited = {name: value for name, value in os.environb.items() if name not in _NOT_FOR_TASKS}
+    if account is not None:
+        own = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name, "SHELL": account.shell}
+        variables = {**own, **variables}
+    return {**inherited, **{_encoded(name): _encoded(value) for name, value in variables.items()}}
+
+
+def _started(
+    command: Sequence[str],
+    program: str,
+    environment: Mapping[bytes, bytes],
+    account: Account | None,
+    input_name: str,
+    document: Mapping[str, Any],
+) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and the end of a pipe to read its output from."""
+    changes: dict[str, Any] = {}
+    if account is not None and account.groups is not None:
+        changes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+    output, output_end = os.pipe2(os.O_CLOEXEC)
+    try:
+        os.set_blocking(output, False)
+        if account is not None and changes:
+            # So that the task can open /dev/stdout and /dev/stderr.
+            os.fchown(output_end, account.uid, account.gid)
+        standard_input = _as_file(input_name, json.dumps(document).encode())
+        try:
+            popen = subprocess.Popen(
+                [_encoded(word) for word in command],
+                executable=_encoded(program),
+                stdin=standard_input,
+                stdout=output_end,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                start_new_session=True,
+                env=environment,
+                **changes,
+            )
+        finally:
+            os.close(standard_input)
+    except BaseException:
+        os.close(output)
+        raise
+    finally:
+        os.close(output_end)
+    return popen, output
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _as_file(name: str, data: bytes) -> int:
     """A descriptor to read the data from: whoever does not read it blocks nobody, as a pipe would."""
-    descriptor = os.memfd_create("event", os.MFD_CLOEXEC)
-    os.write(descriptor, data)
-    os.lseek(descriptor, 0, os.SEEK_SET)
+    descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
+    try:
+        os.write(descriptor, data)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+    except BaseException:
+        os.close(descriptor)
+        raise
     return descriptor
-
-
-def _inherited() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name not in _NOT_FOR_TASKS}
-
-
-def _identity(user: str | None, environment: Mapping[str, str]) -> dict[str, Any]:
-    """Popen's arguments for running as a user. Raises KeyError when there is none of that name."""
-    if user is None:
-        return {"env": {**_inherited(), **environment}}
-    entry = pwd.getpwnam(user)
-    account = {"HOME": entry.pw_dir, "USER": user, "LOGNAME": user, "SHELL": entry.pw_shell}
-    merged = {**_inherited(), **account, **environment}
-    if os.geteuid() == entry.pw_uid:
-        return {"env": merged}
-    return {
-        "env": merged,
-        "user": entry.pw_uid,
-        "group": entry.pw_gid,
-        "extra_groups": os.getgrouplist(user, entry.pw_gid),
-    }

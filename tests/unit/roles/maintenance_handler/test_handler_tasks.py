@@ -51,7 +51,7 @@ def test_a_task_may_leave_a_process_that_keeps_its_output_open(vm: Vm, make_hand
     handler = make_handler(task("starts a daemon", drain="setsid sleep 600 & echo started"), task("next", stage=60))
     done = drained(vm, handler)
     assert done["starts a daemon"]["outcome"] == done["next"]["outcome"] == "ok"
-    assert len(handler.descendants()) == 1
+    handler.until(lambda: len(handler.descendants()) == 1, "one process that is left")
     handler.until_logged("drain 'starts a daemon': started")
 
 

@@ -7,26 +7,34 @@ from __future__ import annotations
 import io
 import json
 import os
+import queue
 import selectors
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from maintenance_handler import account
 from maintenance_handler._maintenance import MIGRATE
-from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, Moment, Step
+from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
+from maintenance_handler.launch import Launched, task_document
 from maintenance_handler.log import Log
 from maintenance_handler.machine import Start
 from maintenance_handler.observations import Finished
-from maintenance_handler.runner import Runner, task_document
+from maintenance_handler.pool import Pool
+from maintenance_handler.runner import Runner
 from maintenance_handler.tasks import DRAIN, RESTORE, Task
 from support.incidents import Drive
 from support.raw_server import PATIENCE
 
+if TYPE_CHECKING:
+    from maintenance_handler.launch import LookUp
+
 NOW = 1000.0
 AT = 1_780_000_000.0
 EVENT = {"name": "migrate", "rehearsal": False}
+INCIDENT = Incident("incident-1", Moment(NOW, AT), ())
 
 
 def start(script: str, number: int = 1, phase: str = DRAIN, left: float | None = 60.0, **fields: Any) -> Start:
@@ -41,17 +49,36 @@ def start(script: str, number: int = 1, phase: str = DRAIN, left: float | None =
 class Bench:
     """A runner, and a loop around it whose clock stands still."""
 
-    def __init__(self) -> None:
+    def __init__(self, look_up: LookUp = account.look_up) -> None:
         self.selector = selectors.DefaultSelector()
         self.stream = io.StringIO()
-        self.runner = Runner(self.selector, Log("info", self.stream))
+        self.posted: queue.SimpleQueue[Launched] = queue.SimpleQueue()
+        self.now = Moment(NOW, AT)
+        self.runner = Runner(
+            self.selector,
+            Log("info", self.stream),
+            self.posted.put,
+            pool=Pool("test"),
+            now=lambda: self.now,
+            look_up=look_up,
+        )
 
     def run(self, *starts: Start) -> list[Finished]:
-        finished = [found for one in starts if (found := self.begin(one)) is not None]
-        return finished + self.finish(len(starts) - len(finished))
+        for one in starts:
+            self.request(one)
+        return self.finish(len(starts))
+
+    def request(self, one: Start, incident: Incident = INCIDENT, journal: Callable[[float], bool] = bool) -> None:
+        """Have a step started, and do not wait for that."""
+        self.runner.start(one, incident, journal)
+
+    def launched(self) -> Launched:
+        """What came of the next start."""
+        return self.posted.get(timeout=PATIENCE)
 
     def begin(self, one: Start) -> Finished | None:
-        return self.runner.start(one, "incident-1", NOW, AT)
+        self.request(one)
+        return self.runner.launched(self.launched())
 
     def finish(self, count: int, now: float = NOW) -> list[Finished]:
         """Turn the loop until so many steps have ended."""
@@ -60,6 +87,9 @@ class Bench:
         while len(finished) < count:
             assert time.monotonic() < give_up_at, "the steps do not end"
             self.turn()
+            while not self.posted.empty():
+                failed = self.runner.launched(self.posted.get())
+                finished += [failed] if failed else []
             finished += self.runner.poll(now)
         return finished
 
@@ -220,11 +250,11 @@ class TestWhatATaskIsTold:
         assert variables["GCE_EVENT_PHASE"] == "restore"
 
     def test_without_a_known_time(self) -> None:
-        event = task_document(start("", left=None), "incident-1", NOW, AT)["event"]
+        event = task_document(start("", left=None), "incident-1", AT)["event"]
         assert (event["deadline_seconds"], event["deadline_at"]) == (None, None)
 
     def test_when_the_event_is_late(self) -> None:
-        event = task_document(start("", left=-5.0), "incident-1", NOW, AT)["event"]
+        event = task_document(start("", left=-5.0), "incident-1", AT)["event"]
         assert event["deadline_seconds"] == 0.0
 
 
@@ -234,15 +264,15 @@ def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None
     drive.on(MIGRATE)
     gone = Bench()
     try:
-        one = start("sleep 60 & echo ready; wait")
-        assert gone.runner.start(one, drive.incident.id, NOW, AT) is None
+        gone.request(start("sleep 60 & echo ready; wait"), drive.incident)
+        assert gone.runner.launched(gone.launched()) is None
         gone.wait_for("ready")
         bench.runner.end_leftovers(drive.incident)
         assert gone.finish(1) == [Finished(1, FAILED, "ended by SIGKILL", "ready")]
     finally:
         gone.runner.hand_over()
         gone.selector.close()
-    assert bench.lines == ["drain 'lb' was still running: 2 processes killed"]
+    bench.wait_for("drain 'lb': 2 processes of an earlier step were still running, and are killed")
 
 
 def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:

@@ -1,0 +1,60 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where a task's program is."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Mapping
+
+_HEAD = 4096
+
+
+def located(program: str, environment: Mapping[bytes, bytes]) -> str:
+    """The path by which to execute a program. Raises OSError, as executing it would.
+
+    What there is to read of the program at its start is read here. That may take for ever, if its file system does not
+    answer, and only the thread that does it waits: one that executes a program has all of Python wait for that.
+    """
+    folders = [""] if os.path.dirname(program) else os.get_exec_path(environment)  # type: ignore[arg-type]
+    refused: OSError | None = None
+    for folder in folders:
+        # Tasks run in the root directory.
+        path = os.path.join(os.sep, os.fsdecode(folder), program)
+        try:
+            _look_into(path)
+            return path
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as exc:
+            refused = refused or exc
+    raise refused or FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), program)
+
+
+def _look_into(path: str) -> None:
+    head = _head(path)
+    words = head[2:].split(b"\n", 1)[0].split() if head.startswith(b"#!") else []
+    if not words:
+        return
+    interpreter = os.fsdecode(words[0])
+    try:
+        _head(interpreter)
+    except OSError as exc:
+        raise OSError(errno.ENOEXEC, f"its interpreter {interpreter!r}: {exc.strerror}", path) from None
+
+
+def _head(path: str) -> bytes:
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode) or not found.st_mode & 0o111:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except PermissionError:
+        # It may be executed all the same.
+        return b""
+    try:
+        return os.pread(descriptor, _HEAD, 0)
+    finally:
+        os.close(descriptor)
