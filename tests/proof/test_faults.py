@@ -83,9 +83,19 @@ def prove(table: Table, vm: Vm, make_handler: MakeHandler) -> Prove:
 
 
 def sample(handler: HandlerProcess, name: str) -> float:
+    """The value of a metric; the sum of all that have the labels that the name has."""
     path = Path(handler.config["metrics_textfile"])
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    return next((float(line.rpartition(" ")[2]) for line in lines if line.rpartition(" ")[0] == name), 0.0)
+    wanted, labels = _name_and_labels(name)
+    found = [
+        (*_name_and_labels(line.rpartition(" ")[0]), float(line.rpartition(" ")[2])) for line in lines if line[0] != "#"
+    ]
+    return sum(value for one, its_labels, value in found if one == wanted and labels <= its_labels)
+
+
+def _name_and_labels(sample: str) -> tuple[str, set[str]]:
+    name, _brace, labels = sample.rstrip("}").partition("{")
+    return name, set(filter(None, labels.split(",")))
 
 
 def is_healthy(handler: HandlerProcess) -> bool:

@@ -11,16 +11,26 @@ from .files import write_whole
 
 _PREFIX = "gce_maintenance_handler_"
 
+# Of a file of metrics.
+FIRST_BYTES = f"# HELP {_PREFIX}".encode()
+
 _HELP = {
-    "info": ("gauge", "The handler's version and configuration."),
+    "info": ("gauge", "The handler's version, and the digest of its configuration."),
     "healthy": ("gauge", "1 while every watched key was heard of lately."),
     "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
-    "event": ("gauge", "1 while an event is announced."),
+    "event": ("gauge", "1 while an event is announced, or rehearsed."),
+    "event_deadline_timestamp_seconds": ("gauge", "When an event comes that is announced, or rehearsed."),
+    "last_drain_seconds": ("gauge", "Seconds from the notice of an event to the end of its last drain step."),
+    "last_drain_notice_left_seconds": (
+        "gauge",
+        "Seconds of notice that were left when the last drain step ended; negative if it ended after the event.",
+    ),
     "held_tasks": ("gauge", "Tasks that were drained and not restored."),
     "not_restored_tasks": ("gauge", "Tasks whose restore failed, and that nobody has acknowledged."),
     "polls_total": ("counter", "Questions to the metadata server, by key and result."),
-    "incidents_total": ("counter", "Incidents that were closed."),
-    "steps_total": ("counter", "Steps that ended, by phase and outcome."),
+    "incidents_total": ("counter", "Incidents that were closed, by the event that opened them."),
+    "steps_total": ("counter", "Steps that ended, by event, phase and outcome."),
+    "step_seconds_total": ("counter", "Seconds that steps took, by event, phase and outcome."),
     "missed_migrations_total": ("counter", "Migrations that nothing had announced."),
     "lock_failures_total": ("counter", "Starts without a lock; a second handler would not have been noticed."),
     "journal_set_aside_total": ("counter", "Journals that were not readable, or another instance's."),
@@ -40,12 +50,19 @@ class Metrics:
         self._values: dict[str, dict[Labels, float]] = {}
 
     def count(self, name: str, **labels: str) -> None:
-        values = self._values.setdefault(name, {})
-        key = tuple(sorted(labels.items()))
-        values[key] = values.get(key, 0) + 1
+        self.add(name, 1, **labels)
 
     def set(self, name: str, value: float, **labels: str) -> None:
         self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
+
+    def add(self, name: str, value: float, **labels: str) -> None:
+        values = self._values.setdefault(name, {})
+        key = tuple(sorted(labels.items()))
+        values[key] = values.get(key, 0) + value
+
+    def clear(self, name: str) -> None:
+        """Forget all values of a name."""
+        self._values.pop(name, None)
 
     def counted(self, name: str, **labels: str) -> float:
         """The value now; 0 where nothing was counted."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import suppress
 
 from ._guest_attributes import QueryBudget, attribute_path
 from ._maintenance import SIGNAL_LIMIT
@@ -39,6 +40,7 @@ class Publisher:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        self._host = host
         self._on_result = on_result
         self._clock = clock
         self._sleep = sleep
@@ -47,6 +49,8 @@ class Publisher:
         self._changed = threading.Condition()
         self._offered: str | None = None
         self._written: str | None = None
+        self._writing = threading.Lock()
+        self._finished = False
 
     def start(self) -> None:
         threading.Thread(target=self._run, name="guest attribute", daemon=True).start()
@@ -65,16 +69,38 @@ class Publisher:
         wait = self._budget.take(self._clock())
         if wait > 0:
             self._sleep(wait)
-        with self._changed:
-            text = self._offered
-        try:
-            self._server.put(attribute_path(NAMESPACE, KEY), text or "")
-        except MetadataError as exc:
-            self._on_result(str(exc))
-            return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
-        self._written = text
+        with self._writing:
+            if self._finished:
+                return DISABLED_PAUSE
+            with self._changed:
+                text = self._offered
+            try:
+                self._server.put(attribute_path(NAMESPACE, KEY), text or "")
+            except MetadataError as exc:
+                self._on_result(str(exc))
+                return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
+            self._written = text
         self._on_result("ok")
         return LEAST_PAUSE
+
+    def finish(self, text: str, within: float) -> None:
+        """Write a last text now, if one was written before; nothing is written after it. Takes `within` s at most."""
+        if self._written is None:
+            return
+        # A thread, for a resolver that hangs.
+        last = threading.Thread(target=self._finish, args=(text, within), name="last guest attribute", daemon=True)
+        last.start()
+        last.join(within)
+
+    def _finish(self, text: str, within: float) -> None:
+        if not self._writing.acquire(timeout=within):
+            return
+        self._finished = True
+        server = MetadataServer(self._host, retry_for=0, timeout=within, body_limit=SIGNAL_LIMIT)
+        # Not within the budget: it is the last, and if it is refused, nobody is left to try again.
+        with suppress(MetadataError):
+            server.put(attribute_path(NAMESPACE, KEY), text)
+        self._writing.release()
 
     def _run(self) -> None:
         while True:

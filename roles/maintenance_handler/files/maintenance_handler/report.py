@@ -16,11 +16,13 @@ from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL
 from ._reach import was_announced
 from .config import Config
 from .identity import IDENTITY_KEY
-from .incident import IDLE, Incident, Moment, held, not_restored, public
+from .incident import IDLE, Incident, Moment, Step, held, not_restored, public
 from .log import Log
 from .metrics import Metrics
 from .notify import Supervisor, watchdog_interval
 from .publish import Publisher
+from .tasks import DRAIN
+from .textfile import Textfile
 from .watch import Failed, Heard
 
 TYPE_CHECKING = False  # see __init__.py
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0
+# What the guest attribute says of a handler that has stopped, and the seconds that this may cost a shutdown.
+STOPPED = "stopped"
+GOODBYE = 1.0
 # To so many requests the status has the answers.
 ANSWERS = 10
 
@@ -54,6 +59,8 @@ class Reporter:
         self._lock_problem = ""
         self._lost_journal: Path | None = None
         self._task_problems: list[str] = []
+        self._metrics_problem = ""
+        self._textfile = Textfile(config.state_dir)
         self._write_problem = ""
         self._published = ""
         self._ready = False
@@ -67,6 +74,7 @@ class Reporter:
         self._describe()
 
     def start(self) -> None:
+        self._use_textfile()
         if self._publisher is not None:
             self._publisher.start()
 
@@ -180,6 +188,7 @@ class Reporter:
         self._config_problems = []
         self._restart_required = restart_required
         self._describe()
+        self._use_textfile()
         self._changed = True
 
     def answered(self, name: str, refusal: str) -> None:
@@ -195,11 +204,28 @@ class Reporter:
         open_before = {one.number for one in before.steps if one.open} if before else set()
         ended = [one for one in seen.steps if not one.open and (one.number in open_before)]
         for one in ended:
-            self.metrics.count("steps_total", phase=one.phase, outcome=one.outcome)
+            self._count_step(seen, one)
         if closed is not None:
-            self.metrics.count("incidents_total")
+            first = (*closed.past, *closed.signals)[0]
+            self.metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
         self._changed = True
+
+    def _count_step(self, incident: Incident, step: Step) -> None:
+        of = {"event": step.event, "rehearsal": _word(_is_rehearsed(incident, step.event))}
+        self.metrics.count("steps_total", phase=step.phase, outcome=step.outcome, **of)
+        if step.finished is None:
+            return
+        seconds = step.finished.clock - step.started.clock
+        self.metrics.add("step_seconds_total", round(seconds, 3), phase=step.phase, outcome=step.outcome, **of)
+        if step.phase != DRAIN:
+            return
+        noticed = [one.noticed.clock for one in incident.signals if one.event == step.event]
+        if noticed:
+            self.metrics.set("last_drain_seconds", round(step.finished.clock - min(noticed), 3), **of)
+        if step.deadline is not None:
+            left = round(step.deadline - step.finished.clock, 3)
+            self.metrics.set("last_drain_notice_left_seconds", left, **of)
 
     def alive(self, now: float, polls_end: bool) -> None:
         """The loop turns; whether the watchers' polls end, systemd is to know."""
@@ -222,11 +248,14 @@ class Reporter:
             return
         self._changed = False
         state = IDLE if incident is None else incident.phase
-        self._set_gauges(incident)
+        self._set_gauges(incident, now)
         if final:
             # From now on nobody hears of anything.
             self.metrics.set("healthy", 0.0)
         self._write(incident, state, now)
+        if final and self._publisher is not None:
+            self._publisher.finish(json.dumps(self._announcement(incident, STOPPED, now)), GOODBYE)
+            return
         unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
         shown = (state, held(incident) if incident else (), unrestored, bool(self._outages))
         if shown == self._shown_state:
@@ -237,6 +266,7 @@ class Reporter:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 
     def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
+        self._write_metrics()
         problems = self._problems()
         document = {
             "version": __version__,
@@ -263,14 +293,36 @@ class Reporter:
         }
         try:
             status.write(self._config, document)
-            if self._config.metrics_textfile is not None:
-                self.metrics.write(self._config.metrics_textfile)
         except OSError as exc:
             if str(exc) != self._write_problem:
                 self._write_problem = str(exc)
                 self._log.error(f"Writing the status: {exc}.")
             return
         self._write_problem = ""
+
+    def _write_metrics(self) -> None:
+        if self._config.metrics_textfile is None:
+            self._metrics_problem = ""
+            return
+        try:
+            self.metrics.write(self._config.metrics_textfile)
+        except OSError as exc:
+            problem = f"Writing the metrics: {exc}."
+            if problem != self._metrics_problem:
+                self._log.error(problem)
+            self._metrics_problem = problem
+            return
+        self._metrics_problem = ""
+
+    def _use_textfile(self) -> None:
+        """Leave no figures where an earlier configuration had them."""
+        try:
+            removed = self._textfile.use(self._config.metrics_textfile)
+        except OSError as exc:
+            self._log.error(f"Noting where the metrics are: {exc}. Configured elsewhere, they stay there, too.")
+            return
+        if removed is not None:
+            self._log.info(f"the metrics are not written to {removed} any more: it is removed")
 
     def _problems(self) -> list[str]:
         problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
@@ -279,11 +331,14 @@ class Reporter:
                 f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
                 "it by hand, delete the file, and reload the handler"
             )
+        if self._metrics_problem and not any("metrics_textfile" in problem for problem in self._task_problems):
+            problems.append(self._metrics_problem)
         return problems + self._task_problems
 
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {
             "state": state,
+            "rehearsal": bool(incident) and all(one.rehearsal for one in (*incident.signals, *incident.past)),
             "events": [one.event for one in incident.signals] if incident else [],
             "held": list(held(incident)) if incident else [],
             "not_restored": [step.task for step in not_restored(incident)] if incident else [],
@@ -292,10 +347,18 @@ class Reporter:
             "version": __version__,
         }
 
-    def _set_gauges(self, incident: Incident | None) -> None:
-        on = {one.event for one in incident.signals} if incident else set()
+    def _set_gauges(self, incident: Incident | None, now: Moment) -> None:
+        signals = incident.signals if incident else ()
+        on = {(one.event, one.rehearsal) for one in signals}
         for event in EVENTS:
-            self.metrics.set("event", float(event in on), event=event)
+            for rehearsed in (False, True):
+                self.metrics.set("event", float((event, rehearsed) in on), event=event, rehearsal=_word(rehearsed))
+        self.metrics.clear("event_deadline_timestamp_seconds")
+        for one in signals:
+            if one.deadline is not None:
+                at = round(now.at + one.deadline - now.clock, 3)
+                of = {"event": one.event, "rehearsal": _word(one.rehearsal)}
+                self.metrics.set("event_deadline_timestamp_seconds", at, **of)
         self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
         unrestored = len(not_restored(incident)) if incident else 0
         self.metrics.set("not_restored_tasks", float(unrestored))
@@ -304,4 +367,14 @@ class Reporter:
         self.metrics.set("healthy", float(known and well and not unrestored))
 
     def _describe(self) -> None:
-        self.metrics.set("info", 1.0, version=__version__)
+        self.metrics.clear("info")
+        self.metrics.set("info", 1.0, version=__version__, config_digest=self._config.digest)
+
+
+def _is_rehearsed(incident: Incident, event: str) -> bool:
+    """Whether an event of an incident is a rehearsal and nothing more."""
+    return all(one.rehearsal for one in (*incident.signals, *incident.past) if one.event == event)
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

@@ -5,8 +5,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -217,16 +220,27 @@ def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHand
     vm.announce("migrate")
     handler.until_state("drained")
     handler.until(lambda: parsed_metrics(path)[f"{prefix}held_tasks"] == 2, "two held tasks")
-    assert parsed_metrics(path)[f'{prefix}event{{event="migrate"}}'] == 1
+    assert parsed_metrics(path)[f'{prefix}event{{event="migrate",rehearsal="false"}}'] == 1
+    assert parsed_metrics(path)[f'{prefix}event{{event="migrate",rehearsal="true"}}'] == 0
+    deadline = parsed_metrics(path)[f'{prefix}event_deadline_timestamp_seconds{{event="migrate",rehearsal="false"}}']
+    assert 0 < deadline - time.time() <= 60
     vm.withdraw("migrate")
     handler.until_over()
     handler.until(lambda: parsed_metrics(path)[f"{prefix}held_tasks"] == 0, "no held task")
     metrics = parsed_metrics(path)
-    assert metrics[f"{prefix}incidents_total"] == 1
-    assert metrics[f'{prefix}steps_total{{outcome="ok",phase="drain"}}'] == 1
-    assert metrics[f'{prefix}steps_total{{outcome="failed",phase="drain"}}'] == 1
-    assert metrics[f'{prefix}steps_total{{outcome="ok",phase="restore"}}'] == 2
-    assert metrics[f'{prefix}event{{event="migrate"}}'] == 0
+    of = 'event="migrate"'
+    real = 'rehearsal="false"'
+    assert metrics[f"{prefix}incidents_total{{{of},{real}}}"] == 1
+    assert metrics[f'{prefix}steps_total{{{of},outcome="ok",phase="drain",{real}}}'] == 1
+    assert metrics[f'{prefix}steps_total{{{of},outcome="failed",phase="drain",{real}}}'] == 1
+    assert metrics[f'{prefix}steps_total{{{of},outcome="ok",phase="restore",{real}}}'] == 2
+    assert 0 <= metrics[f'{prefix}step_seconds_total{{{of},outcome="ok",phase="drain",{real}}}'] < 5
+    assert 0 <= metrics[f"{prefix}last_drain_seconds{{{of},{real}}}"] < 60
+    assert 0 < metrics[f"{prefix}last_drain_notice_left_seconds{{{of},{real}}}"] <= 60
+    assert not any("event_deadline" in name for name in metrics)
+    digest = handler.status()["config_digest"]
+    assert metrics[f'{prefix}info{{config_digest="{digest}",version="0.1.0"}}'] == 1
+    assert metrics[f'{prefix}event{{event="migrate",rehearsal="false"}}'] == 0
     assert metrics[f'{prefix}polls_total{{key="instance/preempted",result="answer"}}'] >= 1
 
     fault = vm.fault("refuse")
@@ -366,3 +380,71 @@ def test_offering_never_blocks_and_what_was_overtaken_is_not_written(vm: Vm, pub
     waiting.join(timeout=10)
     assert vm.control.get(vm.name, ATTRIBUTE) == "new"
     assert len(vm.requests("guest-attributes")) == 2
+
+
+def test_a_rehearsal_is_told_from_an_event(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    path = tmp_path / "maintenance.prom"
+    handler = make_handler(task("lb"), metrics_textfile=str(path)).start()
+    assert handler.command("rehearse", "migrate", "--execute").returncode == 0
+    prefix = "gce_maintenance_handler_"
+    name = f'{prefix}incidents_total{{event="migrate",rehearsal="true"}}'
+    handler.until(lambda: parsed_metrics(path).get(name) == 1, "the rehearsal among the metrics")
+    steps = [name for name in parsed_metrics(path) if name.startswith(f"{prefix}steps_total")]
+    assert all('rehearsal="true"' in name for name in steps)
+
+
+class TestTextfile:
+    """Figures that nobody writes any more would be shown for ever."""
+
+    def test_is_removed_when_the_metrics_are_written_elsewhere(
+        self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
+    ) -> None:
+        first, second = tmp_path / "first.prom", tmp_path / "second.prom"
+        handler = make_handler(task("lb"), metrics_textfile=str(first)).start()
+        assert first.exists()
+        handler.configure(metrics_textfile=str(second))
+        handler.send(signal.SIGHUP)
+        handler.until(second.exists, "the metrics in their new place")
+        assert not first.exists()
+        # Also by a handler that was not there when that changed.
+        handler.stop()
+        handler.configure(metrics_textfile=None)
+        handler.start()
+        assert not second.exists()
+
+    def test_a_file_of_somebody_else_stays(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+        path = tmp_path / "mine"
+        handler = make_handler(task("lb"), metrics_textfile=str(path)).start()
+        handler.stop()
+        path.write_text("something else")
+        handler.configure(metrics_textfile=None)
+        handler.start()
+        assert path.read_text() == "something else"
+
+    def test_a_directory_that_is_missing_is_a_problem(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+        folder = tmp_path / "node"
+        handler = make_handler(task("lb"), metrics_textfile=str(folder / "h.prom"), poll_timeout=1).start()
+        handler.until(lambda: any("metrics" in one for one in handler.status()["problems"]), "the problem")
+        result = handler.command("check")
+        assert result.returncode == 2
+        assert f"field 'metrics_textfile': the directory '{folder}' does not exist" in result.stderr
+
+    def test_one_that_goes_away_is_a_problem_until_it_is_back(
+        self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
+    ) -> None:
+        folder = tmp_path / "node"
+        folder.mkdir()
+        handler = make_handler(task("lb"), metrics_textfile=str(folder / "h.prom"), poll_timeout=1).start()
+        shutil.rmtree(folder)
+        handler.until(lambda: any("Writing the metrics" in one for one in handler.status()["problems"]), "the problem")
+        folder.mkdir()
+        handler.until(lambda: handler.status()["problems"] == [], "a clean bill")
+
+
+def test_the_guest_attribute_of_a_handler_that_has_stopped_says_so(vm: Vm, make_handler: MakeHandler) -> None:
+    vm.set("attributes/enable-guest-attributes", "TRUE")
+    handler = make_handler(task("lb"), guest_attributes=True).start()
+    handler.until(lambda: handler.status()["guest_attribute"] == "ok", "the first guest attribute")
+    assert handler.stop() == 0
+    published = json.loads(vm.control.instance(vm.name)["guest_attributes"]["maintenance-handler"]["status"])
+    assert (published["state"], published["rehearsal"], published["held"]) == ("stopped", False, [])
