@@ -206,7 +206,8 @@ class Reporter:
         for one in ended:
             self._count_step(seen, one)
         if closed is not None:
-            first = (*closed.past, *closed.signals)[0]
+            # It is closed when no signal is left.
+            first = closed.past[0]
             self.metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
         self._changed = True
@@ -338,7 +339,7 @@ class Reporter:
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {
             "state": state,
-            "rehearsal": bool(incident) and all(one.rehearsal for one in (*incident.signals, *incident.past)),
+            "rehearsal": incident is not None and _is_rehearsed(incident),
             "events": [one.event for one in incident.signals] if incident else [],
             "held": list(held(incident)) if incident else [],
             "not_restored": [step.task for step in not_restored(incident)] if incident else [],
@@ -371,9 +372,11 @@ class Reporter:
         self.metrics.set("info", 1.0, version=__version__, config_digest=self._config.digest)
 
 
-def _is_rehearsed(incident: Incident, event: str) -> bool:
-    """Whether an event of an incident is a rehearsal and nothing more."""
-    return all(one.rehearsal for one in (*incident.signals, *incident.past) if one.event == event)
+def _is_rehearsed(incident: Incident, event: str | None = None) -> bool:
+    """Whether an incident, or an event of it, is a rehearsal and nothing more."""
+    real = [one.event for one in incident.signals if not one.rehearsal]
+    real += [one.event for one in incident.past if not one.rehearsal]
+    return not real if event is None else event not in real
 
 
 def _word(value: bool) -> str:
