@@ -24,6 +24,7 @@ from .expressions import ExpressionError, compiled
 from .handler import Handler
 from .history import MOST, History
 from .incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
+from .journal import Journal, JournalError
 from .lock import Locked
 from .log import Log, PatientStream, visible
 from .owner import NotOurs, become_owner
@@ -189,9 +190,48 @@ def _become_owner(path: Path) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
-    settings = _settings(options)
+    try:
+        settings = _settings(options)
+    except ConfigError as exc:
+        return _restore_only(options.config, exc)
     with _log(settings) as log:
         return Handler(settings, options.config, log).run()
+
+
+def _restore_only(path: Path, error: ConfigError) -> int:
+    """Without a configuration, see to what the journal says is drained. Raises the error if that is nothing."""
+    settings = config.without_file(path, os.environ)
+    if settings is None:
+        raise error
+    become_owner([settings.state_dir])
+    if not _has_incident(settings):
+        raise error
+    with _log(settings) as log:
+        for problem in error.problems:
+            log.error(problem)
+        return Handler(settings, path, log).restore_only(error.problems)
+
+
+def _has_incident(settings: Config) -> bool:
+    try:
+        entry = Journal(settings.state_dir).read()
+    except JournalError:
+        return False
+    return entry is not None and entry.incident is not None
+
+
+def _known(path: Path) -> Config:
+    """The configuration, or what is known of it while it cannot be used but its incident is being seen to."""
+    try:
+        return config.load(path)
+    except ConfigError:
+        settings = config.without_file(path, os.environ)
+        if settings is None:
+            raise
+        become_owner([settings.state_dir])
+        if not _read_status(settings)["incident"]:
+            raise
+        return settings
 
 
 @contextmanager
@@ -339,7 +379,7 @@ def _user() -> str:
 
 
 def _restore(options: argparse.Namespace) -> int:
-    settings = _settings(options)
+    settings = _settings(options, _known)
     now = _read_status(settings)
     tasks = _unrestored(now, options.task)
     incident = now["incident"]
@@ -354,7 +394,7 @@ def _restore(options: argparse.Namespace) -> int:
 
 
 def _acknowledge(options: argparse.Namespace) -> int:
-    settings = _settings(options)
+    settings = _settings(options, _known)
     now = _read_status(settings)
     tasks = _unrestored(now, options.task)
     _ask(settings, now, Request(ACKNOWLEDGE, _name(ACKNOWLEDGE), _user(), tasks=tasks))
@@ -423,7 +463,7 @@ def _since_rehearsal(incident: dict[str, Any], name: str) -> dict[str, Any] | No
 
 
 def _status(options: argparse.Namespace) -> int:
-    settings = _settings(options)
+    settings = _settings(options, _known)
     now = _read_status(settings)
     if options.json:
         print(json.dumps(now, indent=2))

@@ -30,6 +30,7 @@ STANDARD_INPUT = ("-", "/dev/stdin")
 _said: list[bytes] = []
 LOG_LEVELS = ("debug", "info", "warning", "error")
 _DAY = 86400.0
+NAME = "gce-maintenance-handler"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
 
@@ -101,6 +102,22 @@ def read(path: Path) -> bytes:
         return _said[0]
     except OSError as exc:
         raise ConfigError([f"cannot be read: {exc.strerror}"]) from None
+
+
+def without_file(path: Path, environ: Mapping[str, str]) -> Config | None:
+    """What can be known of a configuration whose file cannot be used: the directories, if it is where the role puts it.
+
+    systemd tells its services of theirs. The others are where they are in relation to the file.
+    """
+    state, runtime = environ.get("STATE_DIRECTORY", ""), environ.get("RUNTIME_DIRECTORY", "")
+    if path.parts[-3:] == ("etc", NAME, "config.json"):
+        prefix = path.parents[2]
+        state, runtime = state or str(prefix / "var/lib" / NAME), runtime or str(prefix / "run" / NAME)
+    # There may be several, with a colon in between.
+    folders = [Path(folder.partition(":")[0]) for folder in (state, runtime)]
+    if not all(folder.is_absolute() for folder in folders):
+        return None
+    return Config(state_dir=folders[0], runtime_dir=folders[1])
 
 
 def parse(text: bytes) -> Config:

@@ -123,6 +123,7 @@ class Handler:
         self._pool = Pool("work")
         self._writer = StateWriter(self._journal, self._inbox.post, clock)
         self._runner = Runner(self._selector, log, self._inbox.post, pool=self._pool, now=self._now)
+        self._is_restoring_only = False
         self._stop_requests = 0
         self._stop_at = 0.0
         self._look_until = 0.0
@@ -167,6 +168,18 @@ class Handler:
         while not self._is_done():
             self._turn()
         return self._stopped()
+
+    def restore_only(self, problems: list[str]) -> int:
+        """Take up the journal's incident although the configuration cannot be used, until it is closed.
+
+        Its tasks are in the journal; others are not known, so nothing new is drained. A configuration that is mended
+        meanwhile comes into force. Answers the exit status, which is not 0: the next start may find it mended.
+        """
+        self._is_restoring_only = True
+        self._reporter.config_unusable(problems)
+        self._log.warning("the configuration cannot be used: only what its journal says is drained is restored")
+        status = self.run()
+        return 1 if self._is_restoring_only and not self._stop_requests else status
 
     def rehearse(self, event: str, name: str) -> int:
         """Go through an event that nobody announced, without a metadata server, and return when it is over."""
@@ -508,7 +521,7 @@ class Handler:
 
     def _is_done(self) -> bool:
         if self._stop_requests == 0:
-            return False
+            return self._is_restoring_only and self._state.incident is None and self._unclaimed is None
         if self._stop_requests > 1 or self._clock() >= self._stop_at:
             return True
         return not self._is_in_flight() and self._clock() >= self._look_until
@@ -534,6 +547,9 @@ class Handler:
         if examined.number == self._reload_look:
             self._reload(problems)
             return
+        if self._is_restoring_only and not problems:
+            self._reload(problems)
+            return
         # Not a reason to leave the VM without its other tasks.
         for problem in self._reporter.tasks_examined(problems):
             self._log.error(problem)
@@ -556,6 +572,7 @@ class Handler:
             self._log.warning(f"{', '.join(late)}: changed, but only a restart makes it so")
             new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
+        self._is_restoring_only = False
         search_path.adopt(new.path)
         self._reporter.tasks_examined([])
         self._predicates = {}

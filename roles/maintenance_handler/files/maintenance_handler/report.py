@@ -53,6 +53,7 @@ class Reporter:
         self._outages: dict[str, tuple[float, float]] = {}
         self._last_failure = ""
         self._config_problems: list[str] = []
+        self._unusable: list[str] = []
         self._answers: dict[str, str] = {}
         self._restart_required = False
         self._journal_problem = ""
@@ -178,6 +179,11 @@ class Reporter:
             self._log.warning("the journal can be written again")
         self._journal_problem = ""
 
+    def config_unusable(self, problems: list[str]) -> None:
+        """There is no configuration in force."""
+        self._unusable = problems
+        self._changed = True
+
     def config_refused(self, problems: list[str]) -> None:
         self.metrics.count("reload_failures_total")
         self._config_problems = problems
@@ -186,6 +192,7 @@ class Reporter:
     def configured(self, config: Config, restart_required: bool) -> None:
         self._config = config
         self._config_problems = []
+        self._unusable = []
         self._restart_required = restart_required
         self._describe()
         self._use_textfile()
@@ -334,7 +341,8 @@ class Reporter:
             )
         if self._metrics_problem and not any("metrics_textfile" in problem for problem in self._task_problems):
             problems.append(self._metrics_problem)
-        return problems + self._task_problems
+        unusable = [f"the configuration cannot be used: {problem}" for problem in self._unusable]
+        return unusable + problems + self._task_problems
 
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {
