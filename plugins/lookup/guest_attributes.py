@@ -56,10 +56,10 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.guest_attributes', 'deployment/', instance='us-central1-a/web-1') }}"
 
-- name: Show whether the maintenance handler is well
+- name: Show what the maintenance handler is doing, such as idle or drained
   ansible.builtin.debug:
     msg: "{{ (lookup('gce.guest.guest_attributes', 'maintenance-handler/status', instance='web-1')
-      | from_json).healthy }}"
+      | from_json).state }}"
 """
 
 RETURN = r"""

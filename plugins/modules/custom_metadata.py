@@ -697,7 +697,8 @@ def ignored_keys(module: AnsibleModule, find: Callable[[], list[Ignoring]]) -> d
     if ignoring:
         shown = "; ".join(f"{each.zone}/{each.name}: {each.reason}" for each in ignoring[:3])
         more = f"; and {len(ignoring) - 3} more, see ssh_keys_ignored" if len(ignoring) > 3 else ""
-        module.warn(f"The SSH keys are ignored by {len(ignoring)} instances. {shown}{more}.")
+        count = f"{len(ignoring)} instance{'s' if len(ignoring) > 1 else ''}"
+        module.warn(f"The SSH keys are ignored by {count}. {shown}{more}.")
     return {"ssh_keys_ignored": [asdict(each) for each in ignoring]}
 
 

@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from support.emulator import EmulatorProcess
+from support.emulator import EmulatorProcess, eventually
+from support.handler import HandlerProcess, task
 from support.playbook import examples, run_play
 from support.templating import TemplateFailed, TemplateProcess
 
@@ -25,7 +27,7 @@ VALUES = {
     "deployment/version": "1.4.2",
     "deployment/template": "{{ 1 + 1 }}",
     "deployment/db-password": "hunter2",
-    "maintenance-handler/status": '{"healthy": true}',
+    "maintenance-handler/status": '{"state": "idle"}',
 }
 READ = "projects/acme/zones/us-central1-a/instances/web-1/getGuestAttributes"
 
@@ -86,10 +88,10 @@ class TestValues:
 
     def test_of_several(self, emulator: Emulator, worker: Worker) -> None:
         found = lookup(worker, "deployment/version", "maintenance-handler/status", function="query")
-        assert found == ["1.4.2", '{"healthy": true}']
+        assert found == ["1.4.2", '{"state": "idle"}']
 
     def test_of_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
-        assert lookup(worker, "maintenance-handler/") == {"status": '{"healthy": true}'}
+        assert lookup(worker, "maintenance-handler/") == {"status": '{"state": "idle"}'}
 
     def test_are_data(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "deployment/template") == "{{ 1 + 1 }}"
@@ -148,6 +150,14 @@ class TestDenied:
         assert emulator.control.journal(face="compute") == []
 
 
-def test_the_examples_run(emulator: EmulatorProcess) -> None:
-    status, output = run_play(examples("lookup", "guest_attributes"), environment=environment(emulator))
+def test_the_examples_run(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    """With the status that a handler publishes."""
+    path = "instance/guest-attributes/maintenance-handler/status"
+    emulator.control.remove("web-1", path)
+    handler = HandlerProcess(tmp_path, emulator.metadata["web-1"], [task("x", "migrate")], guest_attributes=True)
+    with closing(handler):
+        handler.start()
+        eventually(lambda: "maintenance-handler" in emulator.control.get("web-1", "instance/guest-attributes/"))
+        status, output = run_play(examples("lookup", "guest_attributes"), environment=environment(emulator))
     assert status == 0, output
+    assert '"msg": "idle"' in output
