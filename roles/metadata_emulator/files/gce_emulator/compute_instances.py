@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from .aggregated_list import by_scope, scope_of
+from .aggregated_list import by_scope
 from .compute_calls import INSTANCE, PROJECT, ZONE, Calls
 from .compute_errors import ApiError
 from .compute_request import Answer, ApiRequest, Routes
-from .list_query import parse_list_query, select
+from .list_query import Entry, parse_list_query, select
 from .resources import SERVICE_URL, instance_path, instance_resource
+from .state import Instance
 
 
 class InstanceMethods:
@@ -33,17 +35,15 @@ class InstanceMethods:
     async def list_zone(self, request: ApiRequest) -> Answer:
         zone = self._calls.zone_of(request)
         query = parse_list_query(request.query)
-        page = select([instance_resource(each) for each in self._project.in_zone(zone)], query, lambda resource: zone)
+        page = select(map(_entry, self._project.in_zone(zone)), query)
         return self._calls.list_of(f"zones/{zone}/instances", "compute#instanceList", page)
 
     async def aggregated_list(self, request: ApiRequest) -> Answer:
         self._calls.project_of(request)
         query = parse_list_query(request.query)
         unreachable = self._unreachable_zones(request)
-        resources = [
-            instance_resource(each) for each in self._project.instances.values() if each.zone not in unreachable
-        ]
-        page = select(resources, query, scope_of)
+        reachable = (each for each in self._project.instances.values() if each.zone not in unreachable)
+        page = select(map(_entry, reachable), query)
         zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
         answer = self._calls.list_of("aggregated/instances", "compute#instanceAggregatedList", page)
         scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
@@ -78,3 +78,8 @@ class InstanceMethods:
         if fault is None:
             return []
         return [fault.zone] if fault.zone is not None else self._project.zones()
+
+
+def _entry(instance: Instance) -> Entry:
+    resource = functools.partial(instance_resource, instance)
+    return Entry(f"zones/{instance.zone}", instance.name, instance.created, resource)

@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from .aggregated_list import by_scope, scope_of
+from .aggregated_list import by_scope
 from .compute_calls import PROJECT, REGION, ZONE, Calls
 from .compute_request import Answer, ApiRequest, Routes
-from .list_query import parse_list_query, select
-from .operations import GLOBAL
+from .list_query import Entry, parse_list_query, select
+from .operations import GLOBAL, Operation
 
 
 class OperationMethods:
@@ -28,14 +28,13 @@ class OperationMethods:
     async def list(self, request: ApiRequest) -> Answer:
         scope = self._calls.scope_of_operations(request)
         query = parse_list_query(request.query)
-        operations = [each.to_api() for each in self._calls.operations.in_scope(scope)]
-        page = select(operations, query, lambda resource: scope)
+        page = select(map(_entry, self._calls.operations.in_scope(scope)), query)
         return self._calls.list_of(f"{scope}/operations", "compute#operationList", page)
 
     async def aggregated_list(self, request: ApiRequest) -> Answer:
         project = self._calls.project_of(request)
         query = parse_list_query(request.query)
-        page = select([each.to_api() for each in self._calls.operations.all()], query, scope_of)
+        page = select(map(_entry, self._calls.operations.all()), query)
         zones = self._calls.zones() if query.include_all_scopes else project.zones()
         answer = self._calls.list_of("aggregated/operations", "compute#operationAggregatedList", page)
         return {**answer, **by_scope("operations", page.items, [GLOBAL, *(f"zones/{zone}" for zone in zones)])}
@@ -45,3 +44,7 @@ class OperationMethods:
 
     async def wait(self, request: ApiRequest) -> Answer:
         return (await self._calls.operations.wait(self._calls.operation_of(request))).to_api()
+
+
+def _entry(operation: Operation) -> Entry:
+    return Entry(operation.scope, operation.name, operation.insert_time, operation.to_api)

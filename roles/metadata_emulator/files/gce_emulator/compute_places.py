@@ -4,12 +4,15 @@
 
 from __future__ import annotations
 
+import functools
+
 from . import compute_errors as errors
-from .aggregated_list import by_scope, scope_of
+from .aggregated_list import by_scope
 from .compute_calls import PROJECT, REGION, ZONE, Calls
 from .compute_request import Answer, ApiRequest, Routes
-from .list_query import parse_list_query, select
+from .list_query import Entry, parse_list_query, select
 from .resources import disk_resource, region_resource, zone_resource
+from .state import AttachedDisk
 
 
 class PlaceMethods:
@@ -30,8 +33,8 @@ class PlaceMethods:
 
     async def list_zones(self, request: ApiRequest) -> Answer:
         project = self._calls.project_of(request)
-        zones = [zone_resource(project, zone) for zone in self._calls.zones()]
-        page = select(zones, parse_list_query(request.query), lambda resource: "")
+        zones = (Entry("", zone, None, functools.partial(zone_resource, project, zone)) for zone in self._calls.zones())
+        page = select(zones, parse_list_query(request.query))
         return self._calls.list_of("zones", "compute#zoneList", page)
 
     async def get_zone(self, request: ApiRequest) -> Answer:
@@ -43,8 +46,11 @@ class PlaceMethods:
 
     async def list_regions(self, request: ApiRequest) -> Answer:
         project = self._calls.project_of(request)
-        regions = [region_resource(project, region, self._calls.zones()) for region in self._calls.regions()]
-        page = select(regions, parse_list_query(request.query), lambda resource: "")
+        regions = (
+            Entry("", region, None, functools.partial(region_resource, project, region, self._calls.zones()))
+            for region in self._calls.regions()
+        )
+        page = select(regions, parse_list_query(request.query))
         return self._calls.list_of("regions", "compute#regionList", page)
 
     async def get_region(self, request: ApiRequest) -> Answer:
@@ -57,15 +63,15 @@ class PlaceMethods:
     async def aggregated_disks(self, request: ApiRequest) -> Answer:
         self._calls.project_of(request)
         query = parse_list_query(request.query)
-        page = select([disk_resource(each) for each in self._project.disks()], query, scope_of)
+        page = select(map(_disk_entry, self._project.disks()), query)
         zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
         answer = self._calls.list_of("aggregated/disks", "compute#diskAggregatedList", page)
         return {**answer, **by_scope("disks", page.items, [f"zones/{zone}" for zone in zones])}
 
     async def list_disks(self, request: ApiRequest) -> Answer:
         zone = self._calls.zone_of(request)
-        disks = [disk_resource(each) for each in self._project.disks() if each.instance.zone == zone]
-        page = select(disks, parse_list_query(request.query), scope_of)
+        disks = (_disk_entry(each) for each in self._project.disks() if each.instance.zone == zone)
+        page = select(disks, parse_list_query(request.query))
         return self._calls.list_of(f"zones/{zone}/disks", "compute#diskList", page)
 
     async def get_disk(self, request: ApiRequest) -> Answer:
@@ -74,3 +80,9 @@ class PlaceMethods:
             if each.instance.zone == zone and each.name == name:
                 return disk_resource(each)
         raise errors.not_found(f"projects/{self._project.name}/zones/{zone}/disks/{name}")
+
+
+def _disk_entry(attached: AttachedDisk) -> Entry:
+    instance = attached.instance
+    resource = functools.partial(disk_resource, attached)
+    return Entry(f"zones/{instance.zone}", attached.name, instance.created, resource)

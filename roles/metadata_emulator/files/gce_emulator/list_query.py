@@ -6,21 +6,30 @@ from __future__ import annotations
 
 import base64
 import binascii
+import datetime
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Any, Callable, NamedTuple
 
 from .bad_query import BadQuery
 from .json_text import parse_json
 from .list_filter import Predicate, Resource, parse_filter
-from .timestamps import instant
 
 DEFAULT_PAGE_SIZE = 500
 LARGEST_PAGE_SIZE = 500
 
 _TRUE_WORDS = {"true", "1", "yes", "on"}
+
+
+class Entry(NamedTuple):
+    """What a list may show: where it belongs, and how its resource is made."""
+
+    scope: str
+    name: str
+    created: datetime.datetime | None
+    resource: Callable[[], Resource]
 
 
 @dataclass(frozen=True)
@@ -58,24 +67,28 @@ def parse_list_query(query: Mapping[str, str]) -> ListQuery:
     )
 
 
-def select(resources: Sequence[Resource], query: ListQuery, scope_of: Callable[[Resource], str]) -> Page:
-    """The page of `resources` that `query` asks for, ordered by scope and then as the query says.
+def select(entries: Iterable[Entry], query: ListQuery) -> Page:
+    """The page that `query` asks for, ordered by scope and then as the query says.
 
     The token holds the place of the last resource given and not a number, so that a resource that comes or goes
-    between two pages neither hides another one nor shows it twice.
+    between two pages neither hides another one nor shows it twice. Only what may be on the page is made a resource of.
     """
-    keyed = [
-        (_place(resource, scope_of(resource), query.newest_first), resource)
-        for resource in resources
-        if query.matches(resource)
-    ]
-    keyed.sort(key=lambda pair: pair[0])
-    if query.after is not None:
-        keyed = [pair for pair in keyed if pair[0] > query.after]
-    given = keyed[: query.max_results]
-    more = bool(given) and len(keyed) > len(given)
-    token = _encode_token(given[-1][0], query.newest_first) if more else None
-    return Page([resource for _unused, resource in given], token)
+    placed = sorted(((_place(entry, query.newest_first), entry) for entry in entries), key=lambda pair: pair[0])
+    items: list[Resource] = []
+    last: tuple[Any, ...] | None = None
+    for place, entry in placed:
+        if query.max_results == 0:
+            break
+        if query.after is not None and place <= query.after:
+            continue
+        resource = entry.resource()
+        if not query.matches(resource):
+            continue
+        if last is not None and len(items) == query.max_results:
+            return Page(items, _encode_token(last, query.newest_first))
+        items.append(resource)
+        last = place
+    return Page(items, None)
 
 
 def _page_size(text: str | None) -> int:
@@ -89,10 +102,8 @@ def _page_size(text: str | None) -> int:
     return number
 
 
-def _place(resource: Resource, scope: str, newest_first: bool) -> tuple[Any, ...]:
-    # An operation has an insertTime where other resources have a creationTimestamp.
-    created = str(resource.get("creationTimestamp") or resource.get("insertTime") or "")
-    return (scope, -(instant(created) or 0.0) if newest_first else 0.0, str(resource["name"]))
+def _place(entry: Entry, newest_first: bool) -> tuple[Any, ...]:
+    return (entry.scope, -entry.created.timestamp() if newest_first and entry.created else 0.0, entry.name)
 
 
 def _encode_token(place: tuple[Any, ...], newest_first: bool) -> str:
