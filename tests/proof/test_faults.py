@@ -325,7 +325,7 @@ def test_a_window_that_is_cancelled(prove: Prove) -> None:
     trial.vm.set("upcoming-maintenance", window(1800))
     handler.until_state("drained")
     trial.vm.withdraw("window")
-    trial.survived(r"window is over", "window")
+    trial.survived(r"window is cancelled", "window")
 
 
 def test_a_window_that_begins_early(prove: Prove) -> None:
@@ -574,7 +574,7 @@ def test_a_task_that_behaves_badly(name: str, drain: str, outcome: str, line: st
 
 
 def test_a_task_that_does_not_exist(prove: Prove) -> None:
-    trial = prove(TASKS, "A task's program does not exist", 'steps_total{outcome="failed",phase="drain"}')
+    trial = prove(TASKS, "A task's program does not exist", 'steps_total{outcome="not started",phase="drain"}')
     handler = trial.make(task("bad", stage=10), NEXT)
     gone = {**task("bad", stage=10), "drain": ["/no/such/program"]}
     handler.configure(tasks=[gone, NEXT])
@@ -585,5 +585,5 @@ def test_a_task_that_does_not_exist(prove: Prove) -> None:
     handler.until_over()
     # Its drain could not note anything, and it is restored all the same.
     trial.survived(
-        r"drain 'bad': failed .*/no/such/program cannot be started", "migrate", interrupted=(("drain", "bad"),)
+        r"drain 'bad': not started .*/no/such/program cannot be started", "migrate", interrupted=(("drain", "bad"),)
     )

@@ -205,6 +205,12 @@ def test_bad_jmespath() -> None:
     assert line.startswith("task 'lb', field 'when': is not JMESPath: ")
 
 
+def test_a_condition_with_a_name_that_no_event_has() -> None:
+    assert check(when="event.can_reshedule == `false`") == [
+        "task 'lb', field 'when': an event has no field 'can_reshedule'; did you mean 'can_reschedule'?"
+    ]
+
+
 def test_every_problem_has_a_line() -> None:
     lines = check(drain=("/no",), restore=("/no",), user="no-such-user", when="event.")
     assert [line.split(":")[0] for line in lines] == [
