@@ -323,7 +323,8 @@ def _show_rehearsal(settings: Config, event: str) -> int:
 def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
     """Have the running handler do it, so that a real event in the middle is the same incident, and wait for its end."""
     if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
-        raise CommandError(f"the handler is {now['state']}: rehearse when nothing is drained")
+        what = "a task is" if now["state"] == NOT_RESTORED else "the handler is"
+        raise CommandError(f"{what} {now['state']}: rehearse when nothing is drained")
     _ask(settings, now, Request(REHEARSE, name, _user(), event=event))
     told: set[str] = set()
     give_up_at = time.monotonic() + _patience(settings)
@@ -383,11 +384,12 @@ def _restore(options: argparse.Namespace) -> int:
     now = _read_status(settings)
     tasks = _unrestored(now, options.task)
     incident = now["incident"]
-    before = max((step.get("number", 0) for step in incident["steps"]), default=0)
+    # An attempt that runs already is as good as the one that is asked for.
+    over = {step["task"]: step.get("number", 0) for step in incident["steps"] if step["outcome"]}
     _ask(settings, now, Request(RESTORE, _name(RESTORE), _user(), tasks=tasks))
     code = EXIT_OK
     for task in tasks:
-        step = _next_step(settings, incident["id"], task, before)
+        step = _next_step(settings, incident["id"], task, over.get(task, 0))
         _print([f"{step['phase']} {task!r}: {step_end(step)}"])
         code = code if step["phase"] == RESTORE and step["outcome"] == OK else EXIT_FAILED
     return code

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from support.handler import HandlerProcess, task
+from support.handler import UNTIL_RELEASED, HandlerProcess, task
 from support.metrics import parsed_metrics
 from support.vm import Vm
 
@@ -124,6 +124,19 @@ def test_restore_tries_now_and_says_what_came_of_it(vm: Vm, make_handler: MakeHa
     assert result.stdout.startswith("restore 'lb': ok in ")
     handler.until_over()
     assert "asks to restore 'lb'" in handler.log()
+
+
+def test_restore_waits_for_an_attempt_that_runs_already(vm: Vm, make_handler: MakeHandler) -> None:
+    slow = f'test -e "$FOLDER/slow" || exit 3; touch "$FOLDER/runs"; {UNTIL_RELEASED}'
+    handler = unrestored(vm, make_handler(task("lb", restore=slow, restore_timeout=60), restore_retry_every=1))
+    (handler.folder / "slow").touch()
+    handler.until((handler.folder / "runs").exists, "an attempt that goes on")
+    command = handler.start_command("restore", "lb")
+    handler.until_logged("asks to restore 'lb'")
+    handler.release()
+    out, err = command.communicate(timeout=20)
+    assert (command.returncode, err) == (0, "")
+    assert out.startswith("restore 'lb': ok in ")
 
 
 def test_acknowledge_ends_it_and_says_who_did(vm: Vm, make_handler: MakeHandler) -> None:

@@ -24,7 +24,7 @@ from maintenance_handler.incident import (
     not_restored,
 )
 from maintenance_handler.machine import Action, Close, End, Limit, Start
-from maintenance_handler.observations import Acknowledged, Finished, Observation, RetryWanted
+from maintenance_handler.observations import Acknowledged, Began, Finished, Observation, RetryWanted
 from maintenance_handler.patience import Patience
 from maintenance_handler.plan import RESERVE_MOST, RESERVE_SHARE
 from maintenance_handler.tasks import CONTINUE, DRAIN, RESTORE, STOP, Task
@@ -86,6 +86,8 @@ class AnyCourse(RuleBasedStateMachine):
         self.world: dict[str, Any] = {}
         # For each process that runs, its step and when it is ended.
         self.processes: dict[int, tuple[Step, float]] = {}
+        # Those that have told when they were started.
+        self.begun: set[int] = set()
         self.failed = False
 
     @rule(event=st.sampled_from([MIGRATE, TERMINATE, PREEMPT]))
@@ -120,6 +122,18 @@ class AnyCourse(RuleBasedStateMachine):
     @rule(data=st.data(), outcome=st.sampled_from([OK, OK, FAILED, NOT_STARTED]))
     def end(self, data: st.DataObject, outcome: str) -> None:
         self._end(data.draw(st.sampled_from(sorted(self.processes))), outcome)
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), seconds=st.sampled_from([0.2, 4.0]))
+    def begin_late(self, data: st.DataObject, seconds: float) -> None:
+        """A user database or a disk has held up the start of a process."""
+        number = data.draw(st.sampled_from(sorted(self.processes)))
+        self.wait(seconds)
+        if number in self.processes and number not in self.begun:
+            self.begun.add(number)
+            step, until = self.processes[number]
+            self.processes[number] = (step, until + seconds)
+            self._act(self.drive.see(Began(number, seconds)))
 
     @rule(seconds=st.sampled_from([0.5, 3.0, 25.0, 400.0, 4000.0]))
     def wait(self, seconds: float) -> None:
