@@ -54,10 +54,10 @@ def report(path: Path) -> Report:
 
 
 def load(path: Path) -> Config:
-    """The configuration in a file, if this machine has all that it speaks of. Raises `ConfigError`."""
+    """The configuration in a file, if its tasks can be run on this machine. Raises `ConfigError`."""
     config = configuration.load(path)
     adopt(config.path)
-    missing = problems(config)
+    missing = task_problems(config.tasks)
     if missing:
         raise ConfigError([f"{path}: {problem}" for problem in missing])
     return config
