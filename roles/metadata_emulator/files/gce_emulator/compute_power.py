@@ -40,6 +40,9 @@ class PowerMethods:
         async def work() -> OperationError | None:
             if instance.is_up:
                 await scenarios.stop(instance, graceful=graceful).done
+            else:
+                # A VM that the platform was about to boot again stays off.
+                _end_runs(instance)
             return None
 
         return self._start(request, instance, "stop", work)
@@ -50,8 +53,7 @@ class PowerMethods:
 
         async def work() -> OperationError | None:
             if not instance.is_up:
-                for run in list(instance.runs.values()):
-                    run.end()
+                _end_runs(instance)
                 instance.start()
             return None
 
@@ -108,6 +110,11 @@ class PowerMethods:
         if not is_ready:
             raise errors.not_ready(instance_path(instance))
         return self._calls.start_on(instance, request, operation_type, work)
+
+
+def _end_runs(instance: Instance) -> None:
+    for run in list(instance.runs.values()):
+        run.end()
 
 
 def _is_graceful(request: ApiRequest) -> bool:

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 import requests
 
+from gce_emulator import scenarios
 from support.compute_api import ComputeApi, compute_api
 from support.emulator import EmulatorProcess, eventually
 from support.wire import ask
@@ -95,6 +96,14 @@ async def test_stopping_what_is_stopped_and_starting_what_runs_is_no_error(api: 
     assert api.project.instances["web-1"].boot_count == 1
     await do(api, WEB, "stop")
     assert "error" not in await do(api, WEB, "stop")
+
+
+async def test_a_vm_that_is_about_to_boot_again_stays_off_after_a_stop(api: ComputeApi) -> None:
+    instance = api.project.instances["web-1"]
+    run = scenarios.start(instance, "host-termination", {"notice": 0, "down": 1e9})
+    assert instance.status == "TERMINATED"
+    await do(api, WEB, "stop")
+    assert (instance.status, run.done.done(), instance.runs) == ("TERMINATED", True, {})
 
 
 async def test_a_graceful_stop_is_told_by_the_api(api: ComputeApi) -> None:
