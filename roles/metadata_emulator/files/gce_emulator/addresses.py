@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import ipaddress
 from collections.abc import Iterable, Iterator
 
@@ -76,9 +77,15 @@ class ExternalAddresses:
 
 def gateway_of(ip: str, subnetmask: str) -> str:
     """The first address of the subnet that this address is in. Raises ValueError."""
-    return str(ipaddress.IPv4Interface(f"{ip}/{subnetmask}").network.network_address + 1)
+    mask = _netmask(subnetmask)
+    return str(ipaddress.IPv4Address((int(ipaddress.IPv4Address(ip)) & mask) + 1))
 
 
 def mac_of(ip: str) -> str:
     """As on the real platform, an interface's MAC address is made of its internal address."""
-    return "42:01:" + ":".join(f"{byte:02x}" for byte in ipaddress.IPv4Address(ip).packed)
+    return "42:01:" + ipaddress.IPv4Address(ip).packed.hex(":")
+
+
+@functools.lru_cache(maxsize=64)
+def _netmask(text: str) -> int:
+    return int(ipaddress.IPv4Network(f"0.0.0.0/{text}").netmask)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -23,6 +24,7 @@ from . import __version__, compute_face, control_face
 from .clock import Clock
 from .fleet import Fleet, load
 from .fleet_section import FleetError
+from .listening import Ports
 from .metadata_face import MetadataFace
 from .state import Project
 
@@ -30,18 +32,20 @@ from .state import Project
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
+        # What a fleet is made of stays until the end: looking for garbage among it takes longer than making it.
+        gc.disable()
         fleet = load(options.config)
+        if not options.check:
+            _allow_many_connections()
+            asyncio.run(_serve(fleet, options.ready_file))
     except FleetError as error:
         print(f"{options.config}: {error}", file=sys.stderr)
         return 2
-    if options.check:
-        return 0
-    _allow_many_connections()
-    try:
-        asyncio.run(_serve(fleet, options.ready_file))
     except OSError as error:
         print(f"{options.config}: {error.strerror or error}", file=sys.stderr)
         return 1
+    finally:
+        gc.enable()
     return 0
 
 
@@ -51,6 +55,8 @@ async def _serve(fleet: Fleet, ready_file: Path | None) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     emulator = Emulator(fleet)
     await emulator.start()
+    gc.freeze()
+    gc.enable()
     ready = json.dumps(emulator.ready())
     if ready_file is not None:
         ready_file.write_text(ready + "\n", encoding="utf-8")
@@ -66,14 +72,12 @@ class Emulator:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.project = Project(fleet, Clock(fleet.speed))
-        self.metadata = {name: MetadataFace(instance) for name, instance in self.project.instances.items()}
+        ports = Ports()
+        self.metadata = {name: MetadataFace(instance, ports) for name, instance in self.project.instances.items()}
         self._runners: list[web.AppRunner] = []
         self._urls: dict[str, str] = {}
 
     async def start(self) -> None:
-        for name, face in self.metadata.items():
-            with _told_of(f"the metadata server of {name}"):
-                await face.start()
         await self._run(
             "control", control_face.make_app(self.project, self.ready, self._hanging), self.fleet.control_port
         )
@@ -82,6 +86,14 @@ class Emulator:
             compute_face.make_app(self.project, require_auth=self.fleet.require_auth),
             self.fleet.compute_port,
         )
+        # Those first whose port is chosen, before somebody else is given it by chance.
+        names = sorted(self.metadata, key=lambda name: self.project.instances[name].spec.port == 0)
+        # Side by side: a turn of the event loop takes time for each socket that there is already.
+        await asyncio.gather(*map(self._start_metadata, names))
+
+    async def _start_metadata(self, name: str) -> None:
+        with _told_of(f"the metadata server of {name}"):
+            await self.metadata[name].start()
 
     async def stop(self) -> None:
         for face in self.metadata.values():

@@ -109,7 +109,7 @@ class ControlFace:
 
     async def get_value(self, request: web.Request) -> web.Response:
         instance, path = self._named(request), _path(request)
-        node = tree.find(instance.root, path)
+        node = instance.find(path)
         if node is None:
             raise Problem(404, f"{instance.name} has no {path}")
         if path == UPCOMING_MAINTENANCE:

@@ -28,6 +28,9 @@ from .waiting import Question, Waiter, Waiting
 
 ROOT = "/computeMetadata/v1"
 
+# Of answers; a guest asks for the same few over and over.
+_MOST_KEPT = 32
+
 # Not taken in their encoded form in a path, says Google's documentation.
 _ENCODED = re.compile(r"%(?:21|24|27|28|29|2A|2C|40)", re.IGNORECASE)
 
@@ -38,8 +41,10 @@ class MetadataAnswers:
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._tokens = Tokens(instance)
-        self.waiting = Waiting(instance.root, self._answer)
-        instance.on_change(self.waiting.changed)
+        self.waiting = Waiting(instance.find, self.current)
+        # Made once for all who ask, until something changes.
+        self.kept: dict[Question, Answer] = {}
+        instance.on_change(self._changed)
 
     async def respond(self, exchange: Exchange, *, in_person: bool = False) -> Answer | None:
         """The answer; None when it was sent already. `in_person` brings it back here even from a hanging GET."""
@@ -76,7 +81,7 @@ class MetadataAnswers:
         return await self._get(exchange, "/".join(names), in_person)
 
     async def _get(self, exchange: Exchange, path: str, in_person: bool) -> Answer | None:
-        node = tree.find(self._instance.root, path)
+        node = self._instance.find(path)
         parameters = exchange.parameters
         if node is None or (isinstance(node, tree.Leaf) and exchange.path.endswith("/")):
             return not_found(exchange.raw_path)
@@ -91,7 +96,7 @@ class MetadataAnswers:
         question = Question(path, recursive, alt)
         if path == MAINTENANCE_EVENT:
             self._instance.asked_directly = True
-        answer = self._answer(question)
+        answer = self.current(question)
         if answer.status != 200 or not exchange.is_on("wait_for_change"):
             return answer
         if isinstance(node, tree.Directory) and not recursive:
@@ -124,9 +129,21 @@ class MetadataAnswers:
         finally:
             let_go()
 
-    def _answer(self, question: Question) -> Answer:
+    def _changed(self, path: str) -> None:
+        self.kept.clear()
+        self.waiting.changed(path)
+
+    def current(self, question: Question) -> Answer:
         """What there is to say now, without any waiting."""
-        node = tree.find(self._instance.root, question.path)
+        answer = self.kept.get(question)
+        if answer is None:
+            if len(self.kept) >= _MOST_KEPT:
+                self.kept.clear()
+            answer = self.kept[question] = self._make_answer(question)
+        return answer
+
+    def _make_answer(self, question: Question) -> Answer:
+        node = self._instance.find(question.path)
         url = f"{ROOT}/{question.path}"
         if node is None:
             return not_found(url)
@@ -206,11 +223,11 @@ class MetadataAnswers:
             )
         if path is None:
             return Answer(200, legacy_endpoints.LISTINGS[legacy].encode(), TEXT)
-        node = tree.find(self._instance.root, path)
+        node = self._instance.find(path)
         if node is None:
             return not_found(exchange.raw_path)
         if isinstance(node, tree.Directory) and not exchange.path.endswith("/"):
             return exchange.redirect()
         if isinstance(node, tree.Leaf) and isinstance(node.value, tree.Computed):
             return self._computed(node.value.name, path, exchange)
-        return self._answer(Question(path, exchange.is_on("recursive"), exchange.parameters.get("alt")))
+        return self.current(Question(path, exchange.is_on("recursive"), exchange.parameters.get("alt")))

@@ -12,18 +12,18 @@ from aiohttp import web
 
 from .exchange import Exchange
 from .faults import Fault
+from .listening import BACKLOG, Ports
 from .metadata_answers import ROOT, MetadataAnswers
 from .metadata_wire import HTML, Sent, Server, too_many, unavailable
 from .state import Instance
-
-_MOST_CONNECTIONS_WAITING = 4096
 
 
 class MetadataFace:
     """Listens on the instance's own address; `address` is `127.0.0.1:PORT` once it is started."""
 
-    def __init__(self, instance: Instance) -> None:
+    def __init__(self, instance: Instance, ports: Ports) -> None:
         self._instance = instance
+        self._ports = ports
         self._faults = instance.project.faults
         self._port = instance.spec.port
         self._server: asyncio.AbstractServer | None = None
@@ -61,10 +61,9 @@ class MetadataFace:
         async with self._opening:
             if self._server is not None or self._http is None or self._is_refusing():
                 return
-            self._server = await asyncio.get_running_loop().create_server(
-                self._http, self._instance.spec.address, self._port, backlog=_MOST_CONNECTIONS_WAITING
-            )
-            self._port = self._server.sockets[0].getsockname()[1]
+            listening = self._ports.listen(self._instance.spec.address, self._port)
+            self._port = listening.getsockname()[1]
+            self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening, backlog=BACKLOG)
 
     def _close(self) -> None:
         if self._server is not None:

@@ -208,7 +208,9 @@ class Project:
             self._refresh_view(zone)
 
     def _refresh_view(self, zone: str) -> None:
-        default_tree.place_zonal(self._views[zone], self.tree, self._zonal_attributes.get(zone, {}))
+        # Nobody in the zone has been looked at yet if there is none.
+        if zone in self._views:
+            default_tree.place_zonal(self._views[zone], self.tree, self._zonal_attributes.get(zone, {}))
 
     def _changed(self, path: str) -> None:
         self._refresh_views()
@@ -272,7 +274,9 @@ class Instance:
         self.exists = True
         self.asked_directly = False
         self.labels = dict(spec.labels)
-        self.root = default_tree.instance(spec, project.fleet, project.view(spec.zone), self._external_ips())
+        self._first_external_ips = self._take_external_ips()
+        # Made when it is first asked for: of a fleet of thousands, most are never looked at.
+        self._root: tree.Directory | None = None
         self.metadata = CustomMetadata(project.clock, self._seen_attributes, self._show_attributes)
         # Fields of the API's Scheduling that a guest does not see.
         self.more_scheduling = _more_scheduling(spec)
@@ -286,6 +290,18 @@ class Instance:
         self._serial: dict[int, SerialOutput] = {}
 
     # What it is
+
+    @property
+    def root(self) -> tree.Directory:
+        """Its metadata tree; another one after a reset."""
+        if self._root is None:
+            view = self.project.view(self.zone)
+            self._root = default_tree.instance(self.spec, self.project.fleet, view, self._first_external_ips)
+        return self._root
+
+    def find(self, path: str) -> tree.Node | None:
+        """The node at `instance/disks/0`; None when there is none."""
+        return tree.find(self.root, path)
 
     @property
     def name(self) -> str:
@@ -361,7 +377,7 @@ class Instance:
     @property
     def guest_attributes(self) -> dict[str, dict[str, str]]:
         """A copy, by namespace and key."""
-        node = tree.find(self.root, GUEST_ATTRIBUTES)
+        node = self.find(GUEST_ATTRIBUTES)
         spaces = node.entries if isinstance(node, tree.Directory) else {}
         return {namespace: _texts(entries) for namespace, entries in spaces.items()}
 
@@ -460,7 +476,7 @@ class Instance:
         interfaces = self.spec.network_interfaces
         return [number for number, each in enumerate(interfaces) if each.external_ip == EPHEMERAL]
 
-    def _external_ips(self) -> list[str | None]:
+    def _take_external_ips(self) -> list[str | None]:
         """With new ephemeral addresses."""
         take = self.project.external_addresses.take
         return [take() if each.external_ip == EPHEMERAL else each.external_ip for each in self.spec.network_interfaces]
@@ -470,7 +486,7 @@ class Instance:
 
         `seconds` are platform seconds that the guest has until it is shut down.
         """
-        if tree.find(self.root, SHUTDOWN_DETAILS) is None:
+        if self.find(SHUTDOWN_DETAILS) is None:
             return
         is_idle = state == "UNSPECIFIED"
         real_seconds = math.ceil(self.clock.real_seconds(seconds))
@@ -497,8 +513,8 @@ class Instance:
         self.guest_attribute_queries = Budget(time.monotonic)
         self.metadata.settle()
         self.more_scheduling = _more_scheduling(self.spec)
-        view = self.project.view(self.zone)
-        self.root.entries = default_tree.instance(self.spec, self.project.fleet, view, self._external_ips()).entries
+        self._first_external_ips = self._take_external_ips()
+        self._root = None
         if not was_up:
             self._power_changed()
         self._changed("")
@@ -511,7 +527,7 @@ class Instance:
 
     def get(self, path: str) -> Any:
         """The value of a leaf, None when there is none."""
-        node = tree.find(self.root, path)
+        node = self.find(path)
         return node.value if isinstance(node, tree.Leaf) else None
 
     def set(self, path: str, value: Any) -> None:
@@ -562,7 +578,7 @@ class Instance:
                 self._changed(path)
 
     def _seen_attributes(self) -> dict[str, str]:
-        return _texts(tree.find(self.root, ATTRIBUTES))
+        return _texts(self.find(ATTRIBUTES))
 
     def _show_attributes(self, attributes: Mapping[str, str]) -> None:
         with self.changing():

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
@@ -65,6 +66,9 @@ class Rendered:
     etag: str
 
 
+_encode_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 class NotAllowed(Exception):
     """The node is not of the kind that was asked for, a directory or a leaf."""
 
@@ -120,11 +124,12 @@ def render(node: Node, path: str, *, recursive: bool = False, alt: str | None = 
             raise NotAllowed("alt needs recursive=true on a directory")
         text = listing(node)
         return Rendered(text.encode(), "application/text", etag_of(path, "listing", text))
-    content = dump(node)
+    content = to_json(dump(node))
+    etag = etag_of(path, "tree", content)
     if alt == "text":
         body = "".join(f"{line}\n" for line in _text_lines(node, ""))
-        return Rendered(_encode(body), "application/text", etag_of(path, "tree", content))
-    return Rendered(_encode(to_json(content)), "application/json", etag_of(path, "tree", content))
+        return Rendered(_encode(body), "application/text", etag)
+    return Rendered(_encode(content), "application/json", etag)
 
 
 def listing(directory: Directory) -> str:
@@ -146,6 +151,7 @@ def dump(node: Node) -> Any:
     return dict(shown)
 
 
+@functools.lru_cache(maxsize=1024)
 def camel_case(name: str) -> str:
     """`network-interfaces` is `networkInterfaces`; a name that is no kebab case (an e-mail address) stays as it is."""
     if "@" in name or "." in name:
@@ -156,7 +162,7 @@ def camel_case(name: str) -> str:
 
 def to_json(content: Any) -> str:
     """Compact and sorted, as on the wire."""
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encode_json(content)
 
 
 def etag_of(path: str, kind: str, content: Any) -> str:

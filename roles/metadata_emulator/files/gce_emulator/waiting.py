@@ -34,10 +34,10 @@ class Waiter:
 
 
 class Waiting:
-    """`answer` makes the answer to a question; it is called again whenever something changed."""
+    """`find` gives the node at a path, `answer` the answer to a question; both are asked again after a change."""
 
-    def __init__(self, root: tree.Directory, answer: Callable[[Question], Answer]) -> None:
-        self._root = root
+    def __init__(self, find: Callable[[str], tree.Node | None], answer: Callable[[Question], Answer]) -> None:
+        self._find = find
         self._answer = answer
         self._waiters: dict[str, dict[Question, set[Waiter]]] = {}
 
@@ -60,6 +60,8 @@ class Waiting:
 
     def changed(self, path: str) -> None:
         """Answer those for whom the change at `path` makes a difference."""
+        if not self._waiters:
+            return
         for asked in self._concerned(path):
             for question, waiters in list(self._waiters.get(asked, {}).items()):
                 answer = self._answer(question)
@@ -79,7 +81,7 @@ class Waiting:
     def _concerned(self, path: str) -> list[str]:
         names = tree.split(path)
         concerned = ["/".join(names[:depth]) for depth in range(len(names), -1, -1)]
-        if not isinstance(tree.find(self._root, path), tree.Leaf):
+        if not isinstance(self._find(path), tree.Leaf):
             # A directory that went takes what was in it along.
             below = path + "/" if path else ""
             concerned += [asked for asked in self._waiters if asked.startswith(below) and asked not in concerned]

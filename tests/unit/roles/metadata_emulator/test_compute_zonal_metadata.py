@@ -171,3 +171,10 @@ def test_a_mistake_in_the_fleet_file_is_told_with_its_place(zones: Any, words: s
     with pytest.raises(FleetError) as mistake:
         parse({"zonal_attributes": zones, "instances": [{"name": "web-1"}]})
     assert words in str(mistake.value)
+
+
+async def test_a_zone_that_nobody_is_in_has_metadata_too(api: ComputeApi) -> None:
+    path = "zones/asia-east1-a/instanceSettings"
+    _status, operation = await api.request("PATCH", path, {"updateMask": "metadata.items.a"}, items_body(a="1"))
+    assert "error" not in await api.done(operation)
+    assert (await api.get(path))[1]["metadata"]["items"] == {"a": "1"}

@@ -21,12 +21,12 @@ class Desk:
         self.instance = instance
         self.made: list[Question] = []
         self.told: list[str] = []
-        self.waiting = Waiting(instance.root, self.answer)
+        self.waiting = Waiting(instance.find, self.answer)
         instance.on_change(self.waiting.changed)
 
     def answer(self, question: Question) -> Answer:
         self.made.append(question)
-        node = tree.find(self.instance.root, question.path)
+        node = self.instance.find(question.path)
         if node is None:
             return Answer(404, b"", TEXT)
         rendered = tree.render(node, question.path, recursive=question.recursive, alt=question.alt)
