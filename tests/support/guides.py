@@ -37,7 +37,7 @@ class Block:
     @property
     def title(self) -> str:
         """What a person would call it: its file, and the first name in it."""
-        name = re.search(r"name: (.*)", self.text)
+        name = re.search(r"^ *(?:- )?name: (.*)", self.text, re.MULTILINE)
         return f"{Path(self.path).name}: {name[1] if name else self.text.strip().splitlines()[0]}"
 
 

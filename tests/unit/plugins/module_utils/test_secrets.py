@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -65,12 +64,10 @@ def test_patterns_are_also_for_what_is_in_a_document() -> None:
     "unit",
     ["a=b ", "a: b\n", "--a b ", "name: a\nvalue: b\n", "http://a:", "x", "curl ", '"a": ', "env\n", "-" * 7, "token"],
 )
-def test_large_values_take_no_time_to_speak_of(unit: str) -> None:
+def test_large_values_come_to_an_end(unit: str) -> None:
+    """Patterns that begin anew at each character would take minutes."""
     value = (unit * (262_144 // len(unit) + 1))[:262_144]
-    begin = time.process_time()
-    is_secret_item("notes", value)
-    # Quadratic behaviour takes minutes.
-    assert time.process_time() - begin < 30
+    assert not is_secret_item("notes", value)
 
 
 @pytest.mark.parametrize(
