@@ -68,8 +68,6 @@ class Signal:
     confirmed: bool = True
     # Grows with each change within an incident, so that a decision about one announcement is not taken for the next.
     serial: int = 0
-    # Of a window, in epoch seconds, if that is said. A window may be announced for weeks after its end.
-    ends_at: float | None = None
 
     @property
     def rehearsal(self) -> bool:

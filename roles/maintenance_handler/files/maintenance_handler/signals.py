@@ -26,6 +26,8 @@ TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
     from typing import Any
 
+# Maintenance may be late. Seconds after the end of a window, from which on its announcement is no longer believed.
+STAYS_AFTER_END = 3600.0
 # What is kept of a value.
 LONGEST_VALUE = 100
 
@@ -47,6 +49,9 @@ def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str,
     if value is None:
         return Withdrawn(key)
     if isinstance(value, Window):
+        # Some windows are announced for weeks after their end. Each poll reads one again, so that its end is noticed.
+        if value.has_ended(now.at - STAYS_AFTER_END):
+            return Withdrawn(key)
         return Announced(_window_signal(key, value, now, notice))
     if key == PREEMPTED_KEY:
         return _announced(key, PREEMPT if is_preempted(value) else None, value, now, notice)
@@ -80,4 +85,4 @@ def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, f
         left = notice[WINDOW]
     told = document(WINDOW, key, window.status, None, window)
     deadline = None if left is None else now.clock + left
-    return Signal(key, WINDOW, told["value"], now, deadline, told, begun=begun, ends_at=window.end)
+    return Signal(key, WINDOW, told["value"], now, deadline, told, begun=begun)

@@ -140,10 +140,14 @@ def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value
     assert signal(PREEMPTED_KEY, value).value == "preempt"
 
 
-def test_a_window_says_when_it_ends() -> None:
-    value = {"maintenance_status": "PENDING", "window_start_time": _in(-7200), "window_end_time": _in(-3600)}
-    assert signal(UPCOMING_MAINTENANCE_KEY, value).ends_at == NOW.at - 3600
-    assert signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").ends_at is None
+@pytest.mark.parametrize(
+    "status, ended, is_on",
+    [("PENDING", -3000, True), ("PENDING", -3700, False), ("PENDING", -1e6, False), ("ONGOING", -1e6, True)],
+)
+def test_a_window_that_is_over_is_not_believed_for_ever(status: str, ended: float, is_on: bool) -> None:
+    """A window that ended weeks ago and is still PENDING is neither drained for nor held."""
+    value = {"maintenance_status": status, "window_start_time": _in(ended - 7200), "window_end_time": _in(ended)}
+    assert isinstance(reading(UPCOMING_MAINTENANCE_KEY, value), Announced) is is_on
 
 
 def test_the_signal_of_the_longest_window_is_small() -> None:
