@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi, connect
+from ansible_collections.gce.guest.plugins.module_utils._compute_credentials import auth_kind
 from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest, CredentialsError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -59,7 +60,12 @@ class Compute:
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
     """No credentials but the test's own."""
-    for name in ("GOOGLE_APPLICATION_CREDENTIALS", "GOOGLE_CLOUD_PROJECT", "GCLOUD_PROJECT"):
+    for name in (
+        "GOOGLE_APPLICATION_CREDENTIALS",
+        "GOOGLE_CLOUD_PROJECT",
+        "GCLOUD_PROJECT",
+        "CLOUDSDK_AUTH_ACCESS_TOKEN",
+    ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
@@ -227,6 +233,30 @@ class TestUniverse:
     def test_that_is_none_is_refused(self, domain: str) -> None:
         with pytest.raises(CredentialsError, match="and not a domain such as googleapis"):
             client(project="acme", access_token="mine", universe_domain=domain)
+
+
+class TestTokenOfGcloud:
+    def test_is_used_where_there_is_nothing_else(self, environment: pytest.MonkeyPatch, private_key: str) -> None:
+        environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "")
+        assert auth_kind({}.get) == "application"
+        environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "of-gcloud")
+        assert auth_kind({}.get) == "accesstoken"
+        assert auth_kind({"service_account_file": "key.json"}.get) == "serviceaccount"
+        assert auth_kind({"auth_kind": "application"}.get) == "application"
+
+    @pytest.mark.parametrize(
+        "options, token",
+        [({}, b"of-gcloud"), ({"auth_kind": "accesstoken"}, b"of-gcloud"), ({"access_token": "mine"}, b"mine")],
+    )
+    def test_is_sent(
+        self, tmp_path: Path, environment: pytest.MonkeyPatch, options: dict[str, str], token: bytes
+    ) -> None:
+        compute = Compute()
+        environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "of-gcloud")
+        with Internet(tmp_path, compute_googleapis_com=compute) as internet:
+            enter(environment, internet)
+            client(project="acme", **options).get("", "read")
+        assert compute.tokens == [token]
 
 
 class TestOtherFiles:
