@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ._maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
 from .patience import Patience
-from .plan import misfits
+from .plan import batches, misfits, shortened
 from .tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
 
 TYPE_CHECKING = False  # see __init__.py
@@ -141,6 +141,7 @@ def parse(text: bytes) -> Config:
         raise ConfigError(problems, tuple(draft.task for draft in drafts if "env" not in draft.wrong))
     cautions = tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
+    cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))
     return Config(**values, tasks=tasks, notice=notice, digest=_sha256(text)[:12], cautions=cautions)
 
 
@@ -247,6 +248,10 @@ def _cautions(draft: _Draft, notice: Mapping[str, float]) -> list[str]:
         f"task {draft.task.name!r}, field 'lead': is not given, so that the task drains {notice[TERMINATE]:g} s before "
         f"a termination, as soon as it is announced; give the seconds before it, or {AT_ONCE} if that is what you want"
     ]
+
+
+def _shortages(tasks: tuple[Task, ...], event: str, notice: Mapping[str, float]) -> list[str]:
+    return [f"event {event}: {line}" for batch in batches(tasks, event) for line in shortened(batch, event, notice)]
 
 
 def _object(pairs: list[tuple[str, Any]], problems: list[str]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ._maintenance import WINDOW
-from .tasks import DRAIN, RESTORE, Task, with_grace, without_grace
+from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
 
 # What is kept free before an event, so that nothing of ours is still running when it comes.
 RESERVE_SHARE = 0.05
@@ -95,14 +95,19 @@ def reserve(notice: float) -> float:
     return min(RESERVE_MOST, RESERVE_SHARE * notice)
 
 
-def shortened(rows: Iterable[Stage], left: float, notice: float) -> list[float] | None:
-    """The seconds after which each stage's tasks are asked to end, if that is sooner than they ask for; else None.
-
-    `left` is what is left when the first stage starts, of the `notice` that is given.
-    """
-    needs = [with_grace(stage.seconds) for stage in rows]
-    part = fraction(sum(needs), left - reserve(notice))
-    return [without_grace(part * need) for need in needs] if part < 1.0 else None
+def shortened(batch: Batch, event: str, notice: Mapping[str, float]) -> list[str]:
+    """That the tasks of a batch are asked to end sooner than their timeouts say, in a sentence, if they are."""
+    given = notice.get(event) if event != WINDOW else batch.lead
+    left = given if batch.lead is None else batch.lead
+    if given is None or left is None:
+        return []
+    needs = [with_grace(stage.seconds) for stage in batch.stages]
+    part = fraction(sum(needs), left - reserve(given))
+    if part == 1.0:
+        return []
+    stages_get = " and ".join(f"{without_grace(part * need):.1f} s" for need in needs)
+    free = f"{reserve(given):g} s before the event is kept free"
+    return [f"the stages get {stages_get}; {free}, and a task has up to {GRACE:g} s to end"]
 
 
 def _is_within(lead: float | None, bound: float) -> bool:

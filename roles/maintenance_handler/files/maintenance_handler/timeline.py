@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 
 from ._maintenance import MISSED, WINDOW
 from .incident import OK
-from .plan import Batch, Stage, batches, reserve, shortened, stages
-from .tasks import GRACE, RESTORE, Task
+from .plan import Stage, batches, shortened, stages
+from .tasks import RESTORE, Task
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -76,24 +76,12 @@ def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], r
         given_seconds = batch.lead if event in (WINDOW, MISSED) or batch.lead is not None else notice[event]
         if given_seconds is not None:
             lines.append(f"    {begins:g} s at most, {given_seconds - begins:g} s to spare")
-            lines += _shortened_lines(
-                batch, given_seconds, given_seconds if event in (WINDOW, MISSED) else notice[event]
-            )
+        lines += [f"    shortened: {line}" for line in shortened(batch, event, notice)]
     back = stages([task for task in tasks if event in task.on], RESTORE)
     if back:
         lines.append("  afterwards")
         lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]
     return lines if len(lines) > 1 else [*lines, "  no task is for it"]
-
-
-def _shortened_lines(batch: Batch, left: float, notice_seconds: float) -> list[str]:
-    """That the tasks are asked to end sooner than their timeouts say, if they are."""
-    seconds = shortened(batch.stages, left, notice_seconds)
-    if seconds is None:
-        return []
-    stages_get = " and ".join(f"{each:.1f} s" for each in seconds)
-    free = f"{reserve(notice_seconds):g} s before the event is kept free"
-    return [f"    shortened: the stages get {stages_get}; {free}, and a task has up to {GRACE:g} s to end"]
 
 
 def _stage_line(stage: Stage, begins: float) -> str:

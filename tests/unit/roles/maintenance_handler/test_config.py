@@ -419,3 +419,12 @@ def test_any_text_is_a_configuration_or_refused(text: bytes) -> None:
         return
     assert lines
     assert not [line for line in lines if len(line.splitlines()) != 1]
+
+
+def test_a_notice_that_shortens_timeouts_is_told() -> None:
+    stages = [
+        {**TASK, "name": name, "on": ["preempt"], "stage": stage, "timeout": 15} for stage, name in enumerate("ab")
+    ]
+    (caution,) = config(*stages).cautions
+    assert caution.startswith("event preempt: the stages get 12.5 s and 12.5 s; ")
+    assert config(*stages[:1]).cautions == ()
