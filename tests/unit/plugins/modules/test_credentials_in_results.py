@@ -101,7 +101,11 @@ def test_options_that_are_refused_show_nothing_private(
 
 def test_a_result_shows_the_project(emulator: EmulatorProcess, key: dict[str, str]) -> None:
     """The credentials are the token's, and the key is only there."""
-    common = {"access_token": "ya29.planted", "auth_kind": "accesstoken", "api_endpoint": emulator.compute}
+    common: dict[str, Any] = {
+        "access_token": "ya29.planted",
+        "auth_kind": "accesstoken",
+        "api_endpoint": emulator.compute,
+    }
     printed = shown("custom_metadata_info", {**common, "service_account_contents": key})
     assert json.loads(printed)["project_metadata"] == FLEET["attributes"]
     common["access_token"] = {"access_token": "ya29.planted", "token_type": "Bearer", "note": "acme"}

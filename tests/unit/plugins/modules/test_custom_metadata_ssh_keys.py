@@ -45,7 +45,7 @@ def keys(emulator: EmulatorProcess, instance: str, path: str = "instance/attribu
 
 
 def test_many_instances_at_once_and_once(emulator: EmulatorProcess) -> None:
-    wanted = {"filter": "name = web-*", "ssh_keys": {"present": [ALICE], "absent": ["bob"]}}
+    wanted: dict[str, Any] = {"filter": "name = web-*", "ssh_keys": {"present": [ALICE], "absent": ["bob"]}}
     planned = run(emulator, check=True, **wanted)
     assert keys(emulator, "web-1") == f"{BOB}\n"
     done = run(emulator, **wanted)
