@@ -29,7 +29,7 @@ class NoAccount(Exception):
 def look_up(user: str, within: float) -> Account:
     """The user of that name. May take as long as the user database does, and for the groups so many seconds.
 
-    Raises `NoAccount`.
+    Raises `NoAccount`, or OSError where no process can be made.
     """
     try:
         entry = pwd.getpwnam(user)
@@ -44,5 +44,5 @@ def _groups(user: str, within: float) -> tuple[int, ...]:
     try:
         asked = subprocess.run(["id", "-G", "--", user], stdin=subprocess.DEVNULL, capture_output=True, timeout=within)
         return tuple(map(int, asked.stdout.split()))
-    except (OSError, ValueError, subprocess.SubprocessError) as exc:
+    except (ValueError, subprocess.SubprocessError) as exc:
         raise NoAccount(f"the groups of the user {user!r} cannot be looked up: {exc}") from None

@@ -34,6 +34,7 @@ from .lock import CannotLock, Lock, take_lock
 from .log import Log
 from .machine import Action, Close, End, Limit, Start, State, step
 from .narrate import narrate
+from .newest import Shown
 from .observations import (
     Acknowledged,
     Announced,
@@ -88,7 +89,7 @@ class Published:
 
 
 if TYPE_CHECKING:
-    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Launched, Journaled, Examined]
+    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Launched, Journaled, Shown, Examined]
 
 
 class Handler:
@@ -113,7 +114,11 @@ class Handler:
         self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
         self._inbox = Inbox()
         self._reporter = Reporter(
-            config, log, self._boot_id, on_published=lambda result: self._inbox.post(Published(result))
+            config,
+            log,
+            self._boot_id,
+            on_published=lambda result: self._inbox.post(Published(result)),
+            on_shown=self._inbox.post,
         )
         self._lock = self._take_lock()
         self._forget_last_status()
@@ -302,6 +307,8 @@ class Handler:
             self._on_launched(message)
         elif isinstance(message, Journaled):
             self._on_journaled(message)
+        elif isinstance(message, Shown):
+            self._reporter.shown(message)
         else:
             self._on_heard(message)
 
@@ -531,6 +538,7 @@ class Handler:
         self._runner.hand_over()
         self._writer.finish(LAST_WRITE)
         self._report(final=True)
+        self._reporter.finish(LAST_WRITE)
         self._log.info("stopped")
         return 0
 

@@ -9,7 +9,6 @@ has not started when its time is over is given up, and does not start afterwards
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ._maintenance import format_time
@@ -18,7 +17,7 @@ from .executable import located
 from .incident import Moment
 from .leftovers import VARIABLE, input_name
 from .machine import Start
-from .process import CannotStart, TaskProcess, environment_for
+from .process import CannotStart, TaskProcess, cannot_start, environment_for
 from .state_writer import JOURNAL_BOUND, JOURNAL_SHARE
 from .tasks import DRAIN
 
@@ -85,7 +84,7 @@ class Launch:
         """Start the step, and post `Launched`, unless it was given up."""
         process, problem = None, ""
         try:
-            process = self._started()
+            process = self._process()
         except (CannotStart, NoAccount) as exc:
             problem = str(exc)
         except Exception as exc:
@@ -98,50 +97,49 @@ class Launch:
         if process is not None:
             process.kill()
 
-    def _started(self) -> TaskProcess | None:
-        task, step = self.start.task, self.start.step
+    def _process(self) -> TaskProcess | None:
         self.stage = "ending what earlier steps left running"
         self._end_leftovers()
-        account = None
-        if task.user is not None:
-            self.stage = f"looking up the user {task.user!r}"
-            account = self._look_up(task.user, max(0.0, self.until - self._now().clock))
-        environment = environment_for(account, {**task.env, **_variables(self.start, self.incident)})
-        event = task_document(self.start, self.incident, self._now().at)["event"]
-        command = task.command(step.phase, event)
-        self.stage = f"reading {command[0]}"
+        while not self._given_up.is_set():
+            try:
+                return self._tried()
+            except CannotStart as exc:
+                if not exc.passes:
+                    raise
+                self.stage = str(exc)
+            self._given_up.wait(PAUSE)
+        return None
+
+    def _tried(self) -> TaskProcess | None:
+        task, step = self.start.task, self.start.step
+        command = task.command(step.phase, task_document(self.start, self.incident, self._now().at)["event"])
         try:
+            account = None
+            if task.user is not None:
+                self.stage = f"looking up the user {task.user!r}"
+                account = self._look_up(task.user, max(0.0, self.until - self._now().clock))
+            environment = environment_for(account, {**task.env, **_variables(self.start, self.incident)})
+            self.stage = f"reading {command[0]}"
             program = located(command[0], environment)
         except OSError as exc:
-            raise CannotStart(f"{command[0]} cannot be started: {exc}") from None
+            raise cannot_start(command[0], exc) from None
         self.stage = "waiting for the journal"
         bound = JOURNAL_BOUND if step.left is None else min(JOURNAL_BOUND, JOURNAL_SHARE * max(0.0, step.left))
         self._wait_for_journal(bound)
         self.stage = f"starting {command[0]}"
-        return self._process(command, program, environment, account)
-
-    def _process(
-        self, command: Sequence[str], program: str, environment: Mapping[bytes, bytes], account: Account | None
-    ) -> TaskProcess | None:
-        while not self._given_up.is_set():
-            start, now = self._as_it_is()
-            try:
-                return TaskProcess(
-                    command,
-                    program=program,
-                    environment={**environment, **_times(start)},
-                    account=account,
-                    input_name=input_name(self.incident, start.step.number),
-                    document=task_document(start, self.incident, now.at),
-                    now=now.clock,
-                    until=start.step.until,
-                )
-            except CannotStart as exc:
-                self.stage = str(exc)
-                if not exc.passes:
-                    raise
-                self._given_up.wait(PAUSE)
-        return None
+        if self._given_up.is_set():
+            return None
+        start, now = self._as_it_is()
+        return TaskProcess(
+            command,
+            program=program,
+            environment={**environment, **_times(start)},
+            account=account,
+            input_name=input_name(self.incident, start.step.number),
+            document=task_document(start, self.incident, now.at),
+            now=now.clock,
+            until=start.step.until,
+        )
 
     def _as_it_is(self) -> tuple[Start, Moment]:
         """The start, with the time that there is for it now."""

@@ -35,15 +35,17 @@ def input_name(incident: str, number: int) -> str:
     return f"gce-maintenance-handler:{incident}/{number}"
 
 
-def end_leftovers(steps: Iterable[tuple[str, int]]) -> int:
+def end_leftovers(steps: Iterable[tuple[str, int]], outputs: Iterable[str] = ()) -> int:
     """Kill all processes of the steps (incident, number) that we may, and wait for that. Answers how many.
+
+    `outputs` are those of the steps, if they are known: whoever has one of them open belongs to its step, too.
 
     That may take for ever: a process that is stuck in the kernel may not even be looked at.
     """
-    wanted = tuple(steps)
+    wanted, known = tuple(steps), frozenset(outputs)
     killed: set[int] = set()
     for _unused in range(_ROUNDS):
-        found = _found(wanted)
+        found = _found(wanted, known)
         if not found:
             break
         # None of them is to notice that another has ended.
@@ -55,19 +57,20 @@ def end_leftovers(steps: Iterable[tuple[str, int]]) -> int:
     return len(killed)
 
 
-def end_leftovers_within(steps: Iterable[tuple[str, int]], seconds: float, done: Callable[[int], None]) -> bool:
+def end_leftovers_within(
+    seconds: float, steps: Iterable[tuple[str, int]], outputs: Iterable[str], done: Callable[[int], None]
+) -> bool:
     """The same, and wait no longer than that. `done` is told how many, when it is over. Answers whether it is."""
-    wanted = tuple(steps)
-    thread = threading.Thread(target=lambda: done(end_leftovers(wanted)), name="leftovers", daemon=True)
+    thread = threading.Thread(target=lambda: done(end_leftovers(steps, outputs)), name="leftovers", daemon=True)
     thread.start()
     thread.join(seconds)
     return not thread.is_alive()
 
 
-def _found(steps: tuple[tuple[str, int], ...]) -> set[int]:
+def _found(steps: tuple[tuple[str, int], ...], outputs: frozenset[str]) -> set[int]:
     variables = {f"{VARIABLE}={incident}/{number}".encode() for incident, number in steps}
     # As the link of such a descriptor reads (memfd_create(2)).
-    files = {f"/memfd:{input_name(incident, number)} (deleted)" for incident, number in steps}
+    files = {f"/memfd:{input_name(incident, number)} (deleted)" for incident, number in steps} | outputs
     own = os.getpid()
     pids = [int(name) for name in os.listdir(_PROC) if name.isdigit() and int(name) != own]
     # Descriptors first: an environment cannot be read of a process whose memory is locked.
@@ -75,7 +78,7 @@ def _found(steps: tuple[tuple[str, int], ...]) -> set[int]:
     return found | {pid for pid in pids if pid not in found and _has_variable(pid, variables)}
 
 
-def _has_open(pid: int, files: set[str]) -> bool:
+def _has_open(pid: int, files: frozenset[str] | set[str]) -> bool:
     folder = f"{_PROC}/{pid}/fd"
     try:
         return any(_link(f"{folder}/{name}") in files for name in os.listdir(folder)[:_MOST_FILES])

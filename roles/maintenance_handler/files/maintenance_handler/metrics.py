@@ -5,9 +5,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-
-from .files import write_whole
 
 _PREFIX = "gce_maintenance_handler_"
 
@@ -78,10 +75,6 @@ class Metrics:
             lines += [f"# HELP {_PREFIX}{name} {help_text}", f"# TYPE {_PREFIX}{name} {kind}"]
             lines += [f"{_PREFIX}{name}{_labels(dict(labels))} {value:.15g}" for labels, value in values.items()]
         return "\n".join(lines) + "\n"
-
-    def write(self, path: Path) -> None:
-        """Raises OSError."""
-        write_whole(path, self.text().encode(), mode=0o644)
 
 
 def _labels(labels: Mapping[str, str]) -> str:

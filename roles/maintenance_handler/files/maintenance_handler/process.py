@@ -72,14 +72,18 @@ class TaskProcess:
         try:
             self._popen, self._output = _started(command, program, environment, account, input_name, document)
         except OSError as exc:
-            passes = exc.errno in _PASSING
-            raise CannotStart(f"{command[0]} cannot be started: {exc}", passes=passes) from None
+            raise cannot_start(command[0], exc) from None
         except (ValueError, subprocess.SubprocessError) as exc:
             raise CannotStart(f"{command[0]} cannot be started: {exc}") from None
 
     @property
     def pid(self) -> int:
         return self._popen.pid
+
+    @property
+    def output(self) -> str:
+        """How the output reads among the descriptors of whoever has it open (proc_pid_fd(5))."""
+        return f"pipe:[{os.fstat(self._output).st_ino}]"
 
     def fileno(self) -> int:
         """For a selector: readable when there is output."""
@@ -145,6 +149,11 @@ class TaskProcess:
         pending, self._pending = self._pending, b""
         return (lines + self._loggable([pending]) if pending else lines), more
 
+    def give_away(self) -> int:
+        """The output, for a process that waits for it."""
+        os.set_blocking(self._output, True)
+        return self._output
+
     def close(self) -> None:
         """Let go of the output."""
         os.close(self._output)
@@ -199,6 +208,11 @@ class TaskProcess:
 
 def _terminate_at(now: float, until: float) -> float:
     return now + without_grace(until - now)
+
+
+def cannot_start(program: str, error: OSError) -> CannotStart:
+    """The exception for what the system said."""
+    return CannotStart(f"{program} cannot be started: {error}", passes=error.errno in _PASSING)
 
 
 def environment_for(account: Account | None, variables: Mapping[str, str]) -> dict[bytes, bytes]:

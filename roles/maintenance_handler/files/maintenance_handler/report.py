@@ -9,16 +9,19 @@ import os
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 from . import __version__, status
 from ._maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
 from ._reach import was_announced
 from .config import Config
+from .files import write_whole
 from .identity import IDENTITY_KEY
 from .incident import IDLE, Incident, Moment, Step, held, not_restored, public
 from .log import Log
 from .metrics import Metrics
+from .newest import Newest, Shown
 from .notify import Supervisor, watchdog_interval
 from .publish import Publisher
 from .tasks import DRAIN
@@ -34,6 +37,8 @@ OUTAGE_LOG_EVERY = 60.0
 # What the guest attribute says of a handler that has stopped, and the seconds that this may cost a shutdown.
 STOPPED = "stopped"
 GOODBYE = 1.0
+# Seconds until what could not be written is tried again.
+WRITE_AGAIN = 5.0
 # To so many requests the status has the answers.
 ANSWERS = 10
 
@@ -41,7 +46,14 @@ ANSWERS = 10
 class Reporter:
     """Collects what there is to say, and says it when it has changed. Nothing here can fail the handler."""
 
-    def __init__(self, config: Config, log: Log, boot_id: str, on_published: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        boot_id: str,
+        on_published: Callable[[str], None],
+        on_shown: Callable[[Shown], None],
+    ) -> None:
         self._instance_id: str | None = None
         self._reach: Mapping[str, Any] = {}
         self._announced: set[str] = set()
@@ -60,9 +72,14 @@ class Reporter:
         self._lock_problem = ""
         self._lost_journal: Path | None = None
         self._task_problems: list[str] = []
-        self._metrics_problem = ""
+        # What is wrong with the files that are written, by name.
+        self._write_problems: dict[str, str] = {}
+        self._write_again_at: float | None = None
         self._textfile = Textfile(config.state_dir)
-        self._write_problem = ""
+        # The file that is noted there as the one that is written to.
+        self._noted_textfile: Path | str | None = ""
+        self._status_file = Newest("status", on_shown)
+        self._metrics_file = Newest("metrics", on_shown)
         self._published = ""
         self._ready = False
         self._supervisor = Supervisor()
@@ -75,7 +92,6 @@ class Reporter:
         self._describe()
 
     def start(self) -> None:
-        self._use_textfile()
         if self._publisher is not None:
             self._publisher.start()
 
@@ -195,7 +211,6 @@ class Reporter:
         self._unusable = []
         self._restart_required = restart_required
         self._describe()
-        self._use_textfile()
         self._changed = True
 
     def answered(self, name: str, refusal: str) -> None:
@@ -242,19 +257,37 @@ class Reporter:
             if polls_end:
                 self._supervisor.notify("WATCHDOG=1")
 
+    def shown(self, shown: Shown) -> None:
+        """What is wrong with the status file or the metrics has changed."""
+        self._changed = True
+        if shown.problem:
+            self._write_problems[shown.what] = shown.problem
+            self._log.error(f"Writing the {shown.what}: {shown.problem}.")
+        else:
+            del self._write_problems[shown.what]
+            self._log.warning(f"the {shown.what} can be written again")
+
+    def finish(self, within: float) -> None:
+        """Have on disk what was reported last, if that takes no longer."""
+        self._status_file.finish(within)
+        self._metrics_file.finish(within)
+
     def stopping(self) -> None:
         """It was asked to stop, and may take its time."""
         self._supervisor.notify("STOPPING=1")
 
     def next_time(self) -> float | None:
         """When on the clock to turn the loop although nothing happened."""
-        return None if self._life_every is None else self._last_life + self._life_every
+        life_at = None if self._life_every is None else self._last_life + self._life_every
+        return min((at for at in (life_at, self._write_again_at) if at is not None), default=None)
 
     def report(self, incident: Incident | None, now: Moment, final: bool = False) -> None:
         """Write down how things are, if that has changed."""
-        if not self._changed and not final:
+        is_due = self._write_again_at is not None and now.clock >= self._write_again_at
+        if not self._changed and not final and not is_due:
             return
         self._changed = False
+        self._write_again_at = now.clock + WRITE_AGAIN if self._write_problems else None
         state = IDLE if incident is None else incident.phase
         self._set_gauges(incident, now)
         if final:
@@ -274,7 +307,6 @@ class Reporter:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 
     def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
-        self._write_metrics()
         problems = self._problems()
         document = {
             "version": __version__,
@@ -285,7 +317,8 @@ class Reporter:
             "clock": now.clock,
             "state": state,
             "incident": None if incident is None else public(incident, now),
-            "last_good_answer": self._last_good,
+            # Written by a thread, while this goes on.
+            "last_good_answer": dict(self._last_good),
             "poll_timeout": self._config.poll_timeout,
             "problems": problems,
             "outages": sorted(self._outages),
@@ -299,33 +332,21 @@ class Reporter:
             "guest_attribute": self._published if self._publisher else "off",
             "reach": {**self._reach, **dict.fromkeys(self._announced, asdict(was_announced()))},
         }
-        try:
-            status.write(self._config, document)
-        except OSError as exc:
-            if str(exc) != self._write_problem:
-                self._write_problem = str(exc)
-                self._log.error(f"Writing the status: {exc}.")
-            return
-        self._write_problem = ""
+        self._status_file.offer(partial(status.write, self._config, document))
+        text = self.metrics.text().encode()
+        self._metrics_file.offer(partial(self._write_metrics, self._config.metrics_textfile, text))
 
-    def _write_metrics(self) -> None:
-        if self._config.metrics_textfile is None:
-            self._metrics_problem = ""
-            return
-        try:
-            self.metrics.write(self._config.metrics_textfile)
-        except OSError as exc:
-            problem = f"Writing the metrics: {exc}."
-            if problem != self._metrics_problem:
-                self._log.error(problem)
-            self._metrics_problem = problem
-            return
-        self._metrics_problem = ""
+    def _write_metrics(self, path: Path | None, text: bytes) -> None:
+        if path != self._noted_textfile:
+            self._note_textfile(path)
+            self._noted_textfile = path
+        if path is not None:
+            write_whole(path, text, mode=0o644)
 
-    def _use_textfile(self) -> None:
+    def _note_textfile(self, path: Path | None) -> None:
         """Leave no figures where an earlier configuration had them."""
         try:
-            removed = self._textfile.use(self._config.metrics_textfile)
+            removed = self._textfile.use(path)
         except OSError as exc:
             self._log.error(f"Noting where the metrics are: {exc}. Configured elsewhere, they stay there, too.")
             return
@@ -339,8 +360,9 @@ class Reporter:
                 f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
                 "it by hand, delete the file, and reload the handler"
             )
-        if self._metrics_problem and not any("metrics_textfile" in problem for problem in self._task_problems):
-            problems.append(self._metrics_problem)
+        for what, problem in self._write_problems.items():
+            if what != "metrics" or not any("metrics_textfile" in one for one in self._task_problems):
+                problems.append(f"Writing the {what}: {problem}.")
         unusable = [f"the configuration cannot be used: {problem}" for problem in self._unusable]
         return unusable + problems + self._task_problems
 

@@ -69,6 +69,8 @@ class Runner:
         self._launching: dict[int, Launch] = {}
         self._running: dict[int, _Running] = {}
         self._left: list[_Running] = []
+        # Of the incident's steps that were ended.
+        self._outputs: dict[tuple[str, int], str] = {}
 
     def start(self, start: Start, incident: Incident, wait_for_journal: Callable[[float], bool]) -> None:
         """Have a step's command started. `launched` is to be told what came of it."""
@@ -173,13 +175,16 @@ class Runner:
             if result is None:
                 continue
             del self._running[number]
+            output = running.process.output
             self._let_go(running)
             if running.process.was_ended:
                 start = running.start
+                kept = {step: output for step, output in self._outputs.items() if step[0] == running.incident}
+                self._outputs = {**kept, (running.incident, number): output}
                 self._sweep(running.incident, number, f"{start.step.phase} {start.task.name!r}")
             outcome, detail = result
-            output = without_secret(running.process.last_line)[:LAST_LINE] if outcome != OK else ""
-            yield Finished(number, outcome, detail, output)
+            last_line = without_secret(running.process.last_line)[:LAST_LINE] if outcome != OK else ""
+            yield Finished(number, outcome, detail, last_line)
 
     def _let_go(self, running: _Running) -> None:
         """Of a step that is over. What it left behind may go on printing: it would not survive a closed pipe."""
@@ -197,7 +202,7 @@ class Runner:
         """Have somebody else read what processes of steps that are over go on printing."""
         for running in self._left:
             try:
-                actions = [(os.POSIX_SPAWN_DUP2, running.process.fileno(), 0), *_TO_NOWHERE]
+                actions = [(os.POSIX_SPAWN_DUP2, running.process.give_away(), 0), *_TO_NOWHERE]
                 os.posix_spawnp("cat", ["cat"], os.environ, file_actions=actions, setpgroup=0)
             except OSError as exc:
                 self._log.error(
@@ -215,7 +220,8 @@ class Runner:
             if count:
                 self._log.warning(f"{label}: {count} processes of an earlier step were still running, and are killed")
 
-        if not end_leftovers_within(steps, LEFTOVERS_BOUND, done):
+        outputs = [self._outputs[step] for step in steps if step in self._outputs]
+        if not end_leftovers_within(LEFTOVERS_BOUND, steps, outputs, done):
             self._log.error(
                 f"{label}: whether an earlier step left anything running is not known: /proc does not answer"
             )

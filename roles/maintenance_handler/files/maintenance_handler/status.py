@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from ._maintenance import format_time
@@ -52,8 +53,20 @@ def status_path(config: Config) -> Path:
 
 
 def write(config: Config, status: Mapping[str, Any]) -> None:
-    """Raises OSError."""
-    write_whole(status_path(config), json.dumps(status).encode(), mode=0o644)
+    """Raises OSError. There is no status then: the one before is true no longer."""
+    path = status_path(config)
+    data = json.dumps(status).encode()
+    try:
+        try:
+            write_whole(path, data, mode=0o644)
+        except FileNotFoundError:
+            # Somebody has cleared the directory away.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data, mode=0o644)
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
 
 
 def forget(config: Config) -> None:
@@ -76,9 +89,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
         status = {}
     if not running or not isinstance(status, dict) or status.get("boot_id") != boot_id:
         said = {"running": running, "healthy": False, "last_good_answer_age": None}
-        if running:
-            return {**said, "state": IDLE, "incident": None, "problems": ["has not said anything yet"]}
-        return {**said, **_left_behind(config, now_clock, boot_id)}
+        return {**said, **_by_journal(config, now_clock, boot_id, running)}
     if not _is_readable(status):
         return _barely_readable(status)
     answers = status.pop("last_good_answer")
@@ -125,9 +136,9 @@ def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _left_behind(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
-    """What a handler that is gone left to the next one, by its journal."""
-    problems = ["is not running"]
+def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -> dict[str, Any]:
+    """What the journal says of a handler that says nothing itself, or of one that is gone and left it to the next."""
+    problems = [f"has not said anything yet, or cannot write {status_path(config)}" if running else "is not running"]
     try:
         entry = Journal(config.state_dir).read()
     except JournalError as exc:
@@ -135,9 +146,12 @@ def _left_behind(config: Config, now_clock: float, boot_id: str) -> dict[str, An
     if entry is None or entry.incident is None:
         return {"state": IDLE, "incident": None, "problems": problems}
     now = Moment(now_clock, time.time())
-    incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
-    what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
-    problems.append(f"an incident is open: the next handler sees to the restore{what}")
+    if running:
+        incident = public(entry.incident, now)
+    else:
+        incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
+        what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
+        problems.append(f"an incident is open: the next handler sees to the restore{what}")
     problems += _unrestored(incident)
     return {"state": entry.incident.phase, "incident": incident, "problems": problems}
 

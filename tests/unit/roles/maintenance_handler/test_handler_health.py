@@ -165,7 +165,8 @@ def test_a_status_that_cannot_be_read_is_not_health(content: bytes, tmp_path: Pa
     lock = Lock(lock_paths(config)[0])
     status.status_path(config).write_bytes(content)
     now = status.read(config, 120.0, "boot-1")
-    assert (now["healthy"], now["problems"]) == (False, ["has not said anything yet"])
+    assert now["healthy"] is False
+    assert now["problems"] == [f"has not said anything yet, or cannot write {status.status_path(config)}"]
     lock.release()
 
 

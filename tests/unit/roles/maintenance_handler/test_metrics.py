@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from maintenance_handler.metrics import Metrics
 
 
@@ -45,14 +43,6 @@ def test_what_was_counted() -> None:
     assert metrics.counted("steps_total", phase="drain") == 1
     assert metrics.counted("steps_total", phase="restore") == 0
     assert metrics.counted("incidents_total") == 0
-
-
-def test_the_file_is_there_for_everybody(tmp_path: Path) -> None:
-    metrics = Metrics()
-    metrics.set("healthy", 1.0)
-    metrics.write(tmp_path / "handler.prom")
-    assert (tmp_path / "handler.prom").read_text() == metrics.text()
-    assert (tmp_path / "handler.prom").stat().st_mode & 0o777 == 0o644
 
 
 def test_it_does_not_grow_with_the_polls() -> None:

@@ -9,22 +9,31 @@ import json
 import os
 import queue
 import selectors
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from maintenance_handler import account
 from maintenance_handler._maintenance import MIGRATE
-from maintenance_handler.incident import FAILED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
+from maintenance_handler.incident import FAILED, INTERRUPTED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
 from maintenance_handler.launch import Launched, task_document
+from maintenance_handler.leftovers import input_name
 from maintenance_handler.log import Log
 from maintenance_handler.machine import Start
 from maintenance_handler.observations import Finished
 from maintenance_handler.pool import Pool
 from maintenance_handler.runner import Runner
 from maintenance_handler.tasks import DRAIN, RESTORE, Task
+from support.emulator import eventually
 from support.incidents import Drive
 from support.raw_server import PATIENCE
 
@@ -273,6 +282,165 @@ def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None
         gone.runner.hand_over()
         gone.selector.close()
     bench.wait_for("drain 'lb': 2 processes of an earlier step were still running, and are killed")
+
+
+class TestWhatHangs:
+    """SSSD#8194, patroni#1331: a look-up, a file system or a disk that does not answer costs nobody else anything."""
+
+    def test_a_user_database(self) -> None:
+        answers = threading.Event()
+
+        def look_up(user: str, _within: float) -> account.Account:
+            if user == "slow":
+                answers.wait(PATIENCE)
+            return account.Account(user, os.geteuid(), os.getegid(), "/", "/bin/sh")
+
+        bench = Bench(look_up)
+        try:
+            bench.request(start("echo late", 1, user="slow"))
+            assert bench.run(start("echo quick", 2, user="quick")) == [Finished(2, OK)]
+            assert bench.runner.next_time() == NOW + 20.0
+            assert bench.finish(1, NOW + 20.0) == [
+                Finished(1, NOT_STARTED, "could not be started in time: looking up the user 'slow'")
+            ]
+            answers.set()
+            # It was given up, and is not started any more.
+            assert bench.run(start("echo later", 3)) == [Finished(3, OK)]
+            assert bench.posted.empty()
+            assert "late" not in " ".join(bench.lines).split()
+        finally:
+            answers.set()
+            bench.runner.hand_over()
+            bench.selector.close()
+
+    def test_the_journal(self, bench: Bench) -> None:
+        """It is waited for, and the step starts without it once the bound is over."""
+        bounds = []
+
+        def wait_for_journal(bound: float) -> bool:
+            bounds.append(bound)
+            return False
+
+        bench.request(start("exit 0", 1, left=None), journal=wait_for_journal)
+        bench.request(start("exit 0", 2, left=60.0), journal=wait_for_journal)
+        bench.request(start("exit 0", 3, left=4.0), journal=wait_for_journal)
+        assert len(bench.finish(3)) == 3
+        # Less where the notice is short.
+        assert sorted(bounds) == [0.2, 1.0, 1.0]
+
+    def test_a_start_that_is_cancelled(self, bench: Bench) -> None:
+        journal = threading.Event()
+        bench.request(start("echo begun"), journal=lambda _bound: journal.wait(PATIENCE))
+        bench.runner.end(1, NOW)
+        (finished,) = bench.finish(1)
+        assert (finished.outcome, finished.detail.split(":")[0]) == (NOT_STARTED, "was not started yet")
+        journal.set()
+        assert bench.run(start("exit 0", 2)) == [Finished(2, OK)]
+        assert "begun" not in " ".join(bench.lines)
+
+    def test_a_step_that_starts_late_has_its_time_from_then(self, bench: Bench) -> None:
+        journal = threading.Event()
+        bench.request(
+            start(TestWhatATaskIsTold.SCRIPT + "; echo; exec sleep 60", left=60.0),
+            journal=lambda _bound: journal.wait(PATIENCE),
+        )
+        bench.now = Moment(NOW + 5.0, AT + 5.0)
+        journal.set()
+        launched = bench.launched()
+        assert launched.seconds == 5.0
+        assert bench.runner.launched(launched) is None
+        assert bench.runner.next_time() == NOW + 5.0 + 18.0
+        bench.wait_for("GCE_TASK_TIMEOUT_SECONDS=18.000")
+        bench.wait_for("GCE_EVENT_DEADLINE_SECONDS=55.000")
+
+    def test_the_event_is_the_limit_of_one_that_starts_late(self, bench: Bench) -> None:
+        journal = threading.Event()
+        bench.request(start("exec sleep 60", left=20.0), journal=lambda _bound: journal.wait(PATIENCE))
+        bench.now = Moment(NOW + 10.0, AT + 10.0)
+        journal.set()
+        assert bench.runner.launched(bench.launched()) is None
+        assert bench.runner.next_time() == NOW + 18.0
+
+    def test_no_process_can_be_made_for_a_while(
+        self, bench: Bench, no_descriptors: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        with no_descriptors():
+            bench.request(start("exit 0", drain=("/bin/true",)))
+            # It goes on trying.
+            assert bench.posted.empty()
+            launch = bench.runner._launching[1]
+            give_up_at = time.monotonic() + PATIENCE
+            while "Too many open files" not in launch.stage:
+                assert time.monotonic() < give_up_at, launch.stage
+                time.sleep(0.01)
+        assert bench.finish(1) == [Finished(1, OK)]
+
+
+class TestWhatAStepLeavesBehind:
+    def test_a_daemon_outlives_the_end_of_its_output(self, bench: Bench, tmp_path: Path) -> None:
+        """A pipe that nobody has open any more would kill it at its next line."""
+        daemon = f"(until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo daemon speaks; echo $? > {tmp_path}/status) &"
+        assert bench.run(start(f"{daemon} echo started")) == [Finished(1, OK)]
+        (tmp_path / "go").touch()
+        bench.wait_for("drain 'lb': daemon speaks")
+        assert eventually(lambda: (tmp_path / "status").exists() and (tmp_path / "status").read_text()) == "0\n"
+        # Its end is seen.
+        give_up_at = time.monotonic() + PATIENCE
+        while bench.selector.get_map():
+            assert time.monotonic() < give_up_at
+            bench.turn()
+
+    def test_also_when_the_handler_stops(self, tmp_path: Path) -> None:
+        bench = Bench()
+        daemon = f"(until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo daemon speaks; echo $? > {tmp_path}/status) &"
+        assert bench.run(start(f"{daemon} echo started")) == [Finished(1, OK)]
+        bench.runner.hand_over()
+        assert not bench.selector.get_map()
+        bench.selector.close()
+        (tmp_path / "go").touch()
+        assert eventually(lambda: (tmp_path / "status").exists() and (tmp_path / "status").read_text()) == "0\n"
+
+    def test_what_escaped_a_step_that_was_ended_is_found(self, bench: Bench, tmp_path: Path) -> None:
+        escaped = f"env -i /usr/bin/setsid /bin/sh -c 'echo $$ > {tmp_path}/pid; exec /bin/sleep 60' <&0 &"
+        assert bench.begin(start(f"{escaped} echo ready; exec sleep 60")) is None
+        bench.wait_for("ready")
+        pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
+        assert bench.finish(1, NOW + 18.0)[0].outcome == TIMEOUT
+        bench.wait_for("1 processes of an earlier step were still running")
+        stat = Path(f"/proc/{pid}/stat")
+        # Whoever adopted it may not have reaped it yet.
+        assert not stat.exists() or ") Z " in stat.read_text()
+
+    def test_what_may_go_on_is_ended_before_the_next_step_of_the_task(self, bench: Bench) -> None:
+        """Here of a handler that is gone: the undo does not begin beside what it undoes."""
+        name = input_name("incident-1", 1)
+        given = os.memfd_create(name)
+        left = subprocess.Popen(["sleep", "60"], stdin=given, env={})
+        os.close(given)
+        gone = replace(start("").step, outcome=INTERRUPTED, finished=Moment(NOW, AT))
+        incident = replace(INCIDENT, steps=(gone,))
+        script = f"[ -d /proc/{left.pid}/fd ] && ls /proc/{left.pid}/fd | wc -l"
+        bench.request(start(script, 2, phase=RESTORE), incident)
+        bench.finish(1)
+        assert left.wait(PATIENCE) == -signal.SIGKILL
+        assert "restore 'lb': 1" not in bench.lines
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
+def test_a_task_of_another_user_can_open_its_streams(bench: Bench) -> None:
+    script = "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin > /dev/null && echo in"
+    assert bench.run(start(script, user="nobody")) == [Finished(1, OK)]
+    assert bench.lines == ["drain 'lb': out", "drain 'lb': err", "drain 'lb': in"]
+
+
+def test_commands_and_variables_are_utf_8_in_any_locale(tmp_path: Path) -> None:
+    """freeipa#5334. Under ISO-8859-1 Python cannot even pass an arrow on."""
+    code = (
+        "import sys; sys.path[:0] = sys.argv[1:]; from maintenance_handler.process import environment_for, _encoded;"
+        "assert environment_for(None, {'A': '\\u2192'})[b'A'] == _encoded('\\u2192') == b'\\xe2\\x86\\x92'"
+    )
+    folder = Path(account.__file__).parents[1]
+    subprocess.run([sys.executable, "-X", "utf8=0", "-c", code, str(folder)], env={"LC_ALL": "POSIX"}, check=True)
 
 
 def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:

@@ -5,6 +5,9 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from typing import Any
 import pytest
 
 from maintenance_handler import status
+from maintenance_handler._maintenance import MIGRATE
 from maintenance_handler.config import Config
 from maintenance_handler.incident import Incident, Moment, Signal, Step
 from maintenance_handler.journal import Entry, Journal
@@ -19,6 +23,7 @@ from maintenance_handler.lock import Lock, lock_paths
 from maintenance_handler.status import BLIND_AFTER, in_flight, status_path
 from maintenance_handler.tasks import Task
 from support import documents
+from support.incidents import Drive, task
 
 NOW = 1000.0
 BOOT = "boot-1"
@@ -130,7 +135,7 @@ def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | Non
         status_path(running).write_bytes(text)
     found = status.read(running, NOW, BOOT)
     assert (found["running"], found["healthy"]) == (True, False)
-    assert found["problems"] == ["has not said anything yet"]
+    assert found["problems"] == [f"has not said anything yet, or cannot write {status_path(running)}"]
 
 
 @pytest.mark.parametrize(
@@ -159,7 +164,7 @@ def test_a_handler_that_says_nothing_intelligible(running: Config) -> None:
 
 def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) -> None:
     written(running)
-    assert status.read(running, NOW, "boot-2")["problems"] == ["has not said anything yet"]
+    assert status.read(running, NOW, "boot-2")["problems"][0].startswith("has not said anything yet")
 
 
 def test_looking_does_not_make_files(config: Config) -> None:
@@ -178,3 +183,36 @@ def test_everybody_may_read_it(config: Config) -> None:
     written(config)
     assert status_path(config).stat().st_mode & 0o777 == 0o644
     assert json.loads(status_path(config).read_bytes())["pid"] == 42
+
+
+def test_a_handler_that_cannot_write_its_status_is_what_its_journal_says(running: Config) -> None:
+    """A full /run: what was written before is true no longer."""
+    drive = Drive(task("lb"))
+    drive.on(MIGRATE)
+    Journal(running.state_dir).write(Entry("4711", BOOT, drive.incident))
+    status_path(running).mkdir()
+    with pytest.raises(OSError, match=str(status_path(running))):
+        status.write(running, {"state": "draining"})
+    status_path(running).rmdir()
+    found = status.read(running, NOW, BOOT)
+    assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
+    assert found["incident"]["held"] == ["lb"]
+    assert in_flight(found)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts are for root")
+def test_what_cannot_be_written_anew_is_deleted(running: Config) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(running.runtime_dir)], check=True)
+    try:
+        status.write(running, {"state": "idle"})
+        with pytest.raises(OSError, match="No space left"):
+            status.write(running, {"state": "draining", "long": "x" * 100_000})
+        assert not status_path(running).exists()
+    finally:
+        subprocess.run(["umount", "--lazy", str(running.runtime_dir)], check=True)
+
+
+def test_a_runtime_directory_that_is_gone_is_made_again(running: Config) -> None:
+    shutil.rmtree(running.runtime_dir)
+    status.write(running, {"state": "idle"})
+    assert json.loads(status_path(running).read_bytes()) == {"state": "idle"}

@@ -1,0 +1,65 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file of which only the newest content counts, written by a thread: its disk may stall, or be full."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Callable
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What is wrong with writing a file now; "" when nothing is any more."""
+
+    what: str
+    problem: str
+
+
+class Newest:
+    """Does the newest of the writes that were offered; what that overtook is never done. Posts what changes."""
+
+    def __init__(self, what: str, post: Callable[[Shown], None]) -> None:
+        self._what = what
+        self._post = post
+        self._changed = threading.Condition()
+        self._offered: Callable[[], None] | None = None
+        self._is_writing = False
+        self._problem = ""
+        threading.Thread(target=self._run, name=what, daemon=True).start()
+
+    def offer(self, write: Callable[[], None]) -> None:
+        """Have it done soon; it may raise OSError. Never blocks."""
+        with self._changed:
+            self._offered = write
+            self._changed.notify_all()
+
+    def finish(self, within: float) -> bool:
+        """Wait until the newest is written, at most so many seconds. Answers whether it is."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._offered is None and not self._is_writing, within)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._is_writing = False
+                self._changed.notify_all()
+                self._changed.wait_for(lambda: self._offered is not None)
+                write, self._offered = self._offered, None
+                self._is_writing = True
+            problem = "" if write is None else _problem_of(write)
+            if problem != self._problem:
+                self._problem = problem
+                self._post(Shown(self._what, problem))
+
+
+def _problem_of(write: Callable[[], None]) -> str:
+    try:
+        write()
+    except OSError as exc:
+        return str(exc)
+    return ""
