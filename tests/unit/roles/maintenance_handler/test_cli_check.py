@@ -7,6 +7,8 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ from typing import Any
 import pytest
 
 from maintenance_handler.cli import main
-from support.handler import HandlerProcess, task
+from support.handler import PACKAGE_FOLDER, HandlerProcess, task
 
 MakeHandler = Callable[..., HandlerProcess]
 
@@ -200,3 +202,20 @@ def test_plan_shows_what_runs_when_and_what_is_left(tmp_path: Path, capsys: pyte
     assert "600 s before it\n    stage 20   drain    db  (+0 s, 300 s at most)" in out
     assert "preempt (30 s of notice)\n  no task is for it" in out
     assert "afterwards\n    stage 10   restore  lb" in out
+
+
+def test_a_name_that_the_locale_cannot_write(tmp_path: Path) -> None:
+    """freeipa#5334: of a locale such as ISO-8859-1 there is no arrow."""
+    path = tmp_path / "config.json"
+    entry = {"name": "db → standby", "on": ["migrate"], "drain": ["true"]}
+    config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": [entry]}
+    path.write_text(json.dumps(config), encoding="utf-8")
+    for encoding, shown in (("iso-8859-1", b"db \\u2192 standby"), ("utf-8", "db → standby".encode())):
+        result = subprocess.run(
+            [sys.executable, "-m", "maintenance_handler", "plan", "--config", str(path)],
+            cwd=PACKAGE_FOLDER,
+            env={**os.environ, "PYTHONIOENCODING": encoding},
+            capture_output=True,
+            check=True,
+        )
+        assert shown in result.stdout
