@@ -7,6 +7,7 @@ Threads watch the metadata server and write the guest attribute; everything that
 
 from __future__ import annotations
 
+import os
 import selectors
 import signal
 import time
@@ -46,6 +47,7 @@ from .observations import (
     Tick,
     recovered,
 )
+from .orphans import Orphans
 from .pool import Pool
 from .report import Reporter
 from .request import REHEARSE, Request, UnreadableRequest
@@ -150,6 +152,7 @@ class Handler:
         self._looks = 0
         self._reload_look = 0
         self._look_again_at: float | None = None
+        self._orphans = Orphans()
         # Whether the disk was said to stall.
         self._stalled = False
         # By how much, to see it jump.
@@ -277,6 +280,8 @@ class Handler:
         self._look_for_missed()
         self._look_for_jump()
         self._look_for_stall()
+        if os.getpid() == 1:
+            self._orphans.reap(self._runner.pids(), self._clock())
         self._show_life()
         self._report()
 

@@ -134,6 +134,10 @@ class Runner:
         """Do what is due, and answer what has ended."""
         return [*self._given_up(now), *self._ended(now)]
 
+    def pids(self) -> list[int]:
+        """Of the steps that run."""
+        return [running.process.pid for running in self._running.values()]
+
     def next_time(self) -> float | None:
         """When on the clock to poll although nothing happened."""
         times = [launch.until for launch in self._launching.values()]
