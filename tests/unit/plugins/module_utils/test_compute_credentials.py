@@ -237,10 +237,11 @@ class TestUniverse:
 
 class TestTokenOfGcloud:
     def test_is_used_where_there_is_nothing_else(self, environment: pytest.MonkeyPatch, private_key: str) -> None:
+        nothing: dict[str, Any] = {}
         environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "")
-        assert auth_kind({}.get) == "application"
+        assert auth_kind(nothing.get) == "application"
         environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "of-gcloud")
-        assert auth_kind({}.get) == "accesstoken"
+        assert auth_kind(nothing.get) == "accesstoken"
         assert auth_kind({"service_account_file": "key.json"}.get) == "serviceaccount"
         assert auth_kind({"auth_kind": "application"}.get) == "application"
 

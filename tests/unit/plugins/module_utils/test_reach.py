@@ -22,15 +22,13 @@ from ansible_collections.gce.guest.plugins.module_utils._reach import (
     traits_of,
 )
 
-Possible = tuple[bool | None, bool | None, bool | None, bool | None]
-
 
 def reach(machine_type: str, policy: str, preemptible: str = "FALSE", **seen: Any) -> dict[str, Applicability]:
     return applicability(machine_type, policy, traits_of(machine_type, preemptible, **seen))
 
 
-def possible(found: dict[str, Applicability]) -> Possible:
-    return (found[MIGRATE].possible, found[TERMINATE].possible, found[PREEMPT].possible, found[WINDOW].possible)
+def possible(found: dict[str, Applicability]) -> tuple[bool | None, ...]:
+    return tuple(found[event].possible for event in (MIGRATE, TERMINATE, PREEMPT, WINDOW))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +52,9 @@ def possible(found: dict[str, Applicability]) -> Possible:
         ("projects/1/machineTypes/E2-MEDIUM", "migrate\n", "false", (True, False, False, None)),
     ],
 )
-def test_by_policy_and_machine_type(machine_type: str, policy: str, preemptible: str, expected: Possible) -> None:
+def test_by_policy_and_machine_type(
+    machine_type: str, policy: str, preemptible: str, expected: tuple[bool | None, ...]
+) -> None:
     found = reach(machine_type, policy, preemptible)
     assert tuple(found) == EVENTS
     assert possible(found) == expected
@@ -80,7 +80,9 @@ def test_the_policy_outranks_every_table(machine_type: str) -> None:
         ("ct5lp-hightpu-4t", {"tpu": None}, (False, True, False, True)),
     ],
 )
-def test_what_was_seen_of_the_hardware_says_more(machine_type: str, seen: dict[str, Any], expected: Possible) -> None:
+def test_what_was_seen_of_the_hardware_says_more(
+    machine_type: str, seen: dict[str, Any], expected: tuple[bool | None, ...]
+) -> None:
     assert possible(reach(machine_type, "TERMINATE", **seen)) == expected
 
 
@@ -94,7 +96,7 @@ def test_what_was_seen_of_the_hardware_says_more(machine_type: str, seen: dict[s
         ("a2-highgpu-1g", (False, True, None, True), "machine type a2-highgpu-1g with GPUs cannot be migrated"),
     ],
 )
-def test_of_a_server_that_says_nothing(machine_type: str, expected: Possible, reason: str) -> None:
+def test_of_a_server_that_says_nothing(machine_type: str, expected: tuple[bool | None, ...], reason: str) -> None:
     """As GKE's metadata server does, which has no `scheduling`: unknown is unknown, and not "no"."""
     found = reach(machine_type, "", "")
     assert possible(found) == expected
