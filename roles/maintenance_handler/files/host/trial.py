@@ -70,7 +70,7 @@ def _problems(wanted: dict[str, Any], folder: Path, with_systemd: bool) -> list[
     descriptor = os.open(config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(wanted["config"])
-    command = [wanted["python"], "-I", str(folder / "lib"), "check", "--here", "--config", str(config)]
+    command = [wanted["python"], "-I", "-X", "utf8", str(folder / "lib"), "check", "--here", "--config", str(config)]
     if not with_systemd:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         return _said(done.stderr, config) if done.returncode else []

@@ -41,7 +41,7 @@ def report_in_unit(configuration: Path, unit: str) -> Report:
     """What `report` says in the environment of the service that a unit file's text describes. Raises `CannotRun`."""
     by_input = str(configuration) in config.STANDARD_INPUT
     where = "-" if by_input else str(configuration)
-    command = [sys.executable, "-I", str(PROGRAM), "check", "--here", "--json", "--config", where]
+    command = [sys.executable, "-I", "-X", "utf8", str(PROGRAM), "check", "--here", "--json", "--config", where]
     # The file is read by the service's user, who may own it: root does not read what another may have put there.
     status, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:

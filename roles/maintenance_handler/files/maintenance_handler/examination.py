@@ -61,7 +61,8 @@ class Examiner:
             self._post(Examined(number, (f"the tasks could not be looked at: {exc}",)))
 
     def _problems(self) -> tuple[str, ...]:
-        command = [sys.executable, "-I", str(_PROGRAM), "check", "--here", "--json", "--config", str(self._path)]
+        python = [sys.executable, "-I", "-X", "utf8"]
+        command = [*python, str(_PROGRAM), "check", "--here", "--json", "--config", str(self._path)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
