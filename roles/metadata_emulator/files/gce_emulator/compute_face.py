@@ -158,7 +158,7 @@ class _ComputeFace:
             if method is None and request.method == "POST" and request.path in compute_batch.PATHS:
                 return await self._serve_batch(request, is_closed)
             if method is None:
-                unknown = f"The Compute API has no method {request.method} {request.path}."
+                unknown = f"The emulator has no method {request.method} {request.path}. Its guide lists what it has."
                 raise ApiError(404, "notFound", unknown)
             mask = parse_fields(request.query["fields"]) if request.query.get("fields") else {}
             reply = json_reply(request, apply_mask(mask, await method(request)))

@@ -253,14 +253,16 @@ MISSING = f"The resource 'projects/{PROJECT}/zones/us-east1-b/instances/nosuch' 
             {},
             404,
             "notFound",
-            f"The Compute API has no method GET /compute/v1/projects/{PROJECT}/zones/us-east1-b/nosuch.",
+            f"The emulator has no method GET /compute/v1/projects/{PROJECT}/zones/us-east1-b/nosuch. "
+            "Its guide lists what it has.",
         ),
         (
             "setCommonInstanceMetadata",
             {},
             404,
             "notFound",
-            f"The Compute API has no method GET /compute/v1/projects/{PROJECT}/setCommonInstanceMetadata.",
+            f"The emulator has no method GET /compute/v1/projects/{PROJECT}/setCommonInstanceMetadata. "
+            "Its guide lists what it has.",
         ),
     ],
 )
