@@ -522,11 +522,7 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     for key, age in now["last_good_answer_ages"].items():
         heard = "never" if age is None else f"{age:.1f} s ago"
         lines.append(f"  {key:<29} last heard {heard}")
-    count = now.get("tasks")
-    tasks = {None: "", 0: ", with NO task: nothing would be drained", 1: ", with 1 task"}.get(
-        count, f", with {count} tasks"
-    )
-    lines.append(f"  configuration {now['config_digest']}{tasks}")
+    lines.append(f"  configuration {now['config_digest']}{_how_many_tasks(now.get('tasks'))}")
     lines += [f"  a newer configuration was refused: {problem}" for problem in now["config_refused"]]
     if now["restart_required"]:
         lines.append("  a restart is required to put the whole configuration into force")
