@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
@@ -291,8 +292,7 @@ def test_drains_and_says_so_when_the_journal_cannot_be_written(vm: Vm, make_hand
 def test_drains_and_restores_when_nothing_at_all_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     for name in ("state_dir", "runtime_dir"):
-        # In one go, whatever is just being written there.
-        Path(handler.config[name]).rename(handler.folder / f"moved {name}")
+        _replace_by_file(Path(handler.config[name]))
     vm.announce("migrate")
     handler.until_traced("drain lb")
     vm.withdraw("migrate")
@@ -300,6 +300,19 @@ def test_drains_and_restores_when_nothing_at_all_can_be_written(vm: Vm, make_han
     assert handler.running.poll() is None
     for said in ("Writing the journal", "Writing the history", "Writing the status"):
         handler.until_logged(said)
+
+
+def _replace_by_file(folder: Path) -> None:
+    """Have nothing be written to a folder any more, nor a new one be made."""
+    for number in itertools.count():
+        # In one go, whatever is just being written there.
+        folder.rename(folder.with_name(f"{folder.name} {number}"))
+        try:
+            folder.touch(exist_ok=False)
+            return
+        except FileExistsError:
+            # It was made again in between.
+            continue
 
 
 def test_starts_and_drains_without_a_state_directory(vm: Vm, make_handler: MakeHandler) -> None:
@@ -346,6 +359,7 @@ def test_a_handler_with_the_lock_of_last_resort_is_not_overlooked(vm: Vm, make_h
 
 def test_the_journal_says_what_runs_before_it_runs(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain='cp "$FOLDER/state/journal.json" "$FOLDER/seen"')).start()
+    handler.until(lambda: handler.journal().get("instance_id"), "the instance's id in the journal")
     vm.announce("migrate")
     handler.until_state("drained")
     seen = newest_entry(handler.folder / "seen")
