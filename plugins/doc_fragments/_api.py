@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Kept in step with API_ARGSPEC in plugins/module_utils/_api_module.py, and INSTANCES_ARGSPEC in _selection.py."""
+    """Kept in step with API_ARGSPEC in plugins/module_utils/_module/api.py, and INSTANCES_ARGSPEC in _selection.py."""
 
     DOCUMENTATION = r"""
 requirements:

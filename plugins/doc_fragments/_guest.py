@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Kept in step with GUEST_ARGSPEC and SECRETS_ARGSPEC in plugins/module_utils/_module.py."""
+    """Kept in step with GUEST_ARGSPEC and SECRETS_ARGSPEC in plugins/module_utils/_module/guest.py."""
 
     DOCUMENTATION = r"""
 requirements:

@@ -52,7 +52,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import CustomMetadataError, as_dict
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import CustomMetadataError, as_dict
 
 # What the API's resource Metadata has.
 RESOURCE = frozenset({"fingerprint", "items", "kind"})

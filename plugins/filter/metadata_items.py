@@ -56,7 +56,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import CustomMetadataError, as_items
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import CustomMetadataError, as_items
 
 
 def metadata_items(values: Any) -> list[dict[str, str]]:

@@ -96,11 +96,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._instances import instance_named, zone_named, zone_of
-from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
-from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, is_secret_item
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import instance_named, zone_named, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
+    ProjectStore,
+    ZonalStore,
+    snapshot_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import is_secret, is_secret_item
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
 
 Layer = Callable[[], Mapping[str, str]]

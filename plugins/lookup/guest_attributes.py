@@ -78,17 +78,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ansible.errors import AnsibleLookupError
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import DIRECTORY
-from ansible_collections.gce.guest.plugins.module_utils._instances import instance_named, zone_named
-from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.guest_attributes import (
     FIELDS,
     is_enabled,
     query_path,
     read,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import is_secret, is_secret_item, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import instance_named, zone_named
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import is_secret, is_secret_item, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
 
 

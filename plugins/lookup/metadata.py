@@ -110,14 +110,14 @@ from typing import Any
 
 from ansible.errors import AnsibleLookupError
 from ansible.utils.display import Display
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import REDACTED, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, canonical, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
     MetadataError,
     MetadataServer,
     NotFound,
     encoded_path,
 )
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
-from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
 from ansible_collections.gce.guest.plugins.plugin_utils._lookup_base import TermLookup
 

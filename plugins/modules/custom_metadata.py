@@ -341,30 +341,10 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils import _ssh_keys
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
-    API_ARGSPEC,
-    ApiModule,
-    compute_api,
-    each,
-    failing,
-    summary_of_failures,
-)
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import (
-    KEPT_KEYS,
-    CustomMetadataError,
-    Plan,
-    as_bool,
-    plan,
-    refuse_too_large,
-    script_warnings,
-    texts_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
-from ansible_collections.gce.guest.plugins.module_utils._instances import zone_named, zone_of
-from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import zone_named, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
     InstanceStore,
     NotKept,
     ProjectStore,
@@ -376,15 +356,39 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     snapshot_of,
     unverified,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
-from ansible_collections.gce.guest.plugins.module_utils._selection import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata import ssh_keys as _ssh_keys
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import (
+    KEPT_KEYS,
+    CustomMetadataError,
+    Plan,
+    as_bool,
+    plan,
+    refuse_too_large,
+    script_warnings,
+    texts_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
+    API_ARGSPEC,
+    ApiModule,
+    compute_api,
+    each,
+    failing,
+    summary_of_failures,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    SECRETS_ARGSPEC,
+    ArgumentSpec,
+    secret_patterns,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.redacting import DiscreetModule
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
     refuse_empty,
     selected,
     selections,
 )
-from ansible_collections.gce.guest.plugins.module_utils._ssh_key_reach import (
+from ansible_collections.gce.guest.plugins.module_utils._module.ssh_key_reach import (
     Ignoring,
     of_instances,
     of_project,

@@ -161,7 +161,17 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import Selection, zone_named, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
+    ProjectStore,
+    ZonalStore,
+    snapshot_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import merged
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redacted
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
@@ -169,14 +179,12 @@ from ansible_collections.gce.guest.plugins.module_utils._api_module import (
     failing,
     summary_of_failures,
 )
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import merged
-from ansible_collections.gce.guest.plugins.module_utils._instances import Selection, zone_named, zone_of
-from ansible_collections.gce.guest.plugins.module_utils._metadata_store import ProjectStore, ZonalStore, snapshot_of
-from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
-from ansible_collections.gce.guest.plugins.module_utils._secrets import redacted
-from ansible_collections.gce.guest.plugins.module_utils._selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    SECRETS_ARGSPEC,
+    ArgumentSpec,
+    secret_patterns,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
     refuse_empty,

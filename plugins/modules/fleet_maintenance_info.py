@@ -164,21 +164,21 @@ unreachables:
 import time
 from collections.abc import Callable
 
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
-    API_ARGSPEC,
-    ApiModule,
-    compute_api,
-    failing,
-)
-from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import (
     FIELDS,
     is_near,
     seconds_of,
     windows_of,
 )
-from ansible_collections.gce.guest.plugins.module_utils._instances import zone_named
-from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._selection import refuse_empty
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import zone_named
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
+    API_ARGSPEC,
+    ApiModule,
+    compute_api,
+    failing,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import refuse_empty
 
 
 def main(now: Callable[[], float] = time.time) -> None:

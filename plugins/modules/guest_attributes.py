@@ -186,22 +186,9 @@ from functools import partial
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace import (
-    Namespace,
-    Plan,
-    leave_rate_alone,
-    plan,
-    texts_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
-from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import (
-    DIRECTORY,
-    GuestAttributeError,
-    attribute_path,
-    namespace_path,
-)
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode
-from ansible_collections.gce.guest.plugins.module_utils._module import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
     ArgumentSpec,
@@ -209,7 +196,20 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._module.redacting import DiscreetModule
+from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import (
+    Namespace,
+    Plan,
+    leave_rate_alone,
+    plan,
+    texts_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import (
+    DIRECTORY,
+    GuestAttributeError,
+    attribute_path,
+    namespace_path,
+)
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -129,39 +129,43 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
-    API_ARGSPEC,
-    ApiModule,
-    compute_api,
-    each,
-    failing,
-)
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import (
     ComputeError,
     ConstraintViolated,
     PerimeterViolated,
     PermissionDenied,
 )
-from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import DIRECTORY
-from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
-    Target,
-    finish,
-    targets_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._module import SECRETS_ARGSPEC, ArgumentSpec, secret_patterns
-from ansible_collections.gce.guest.plugins.module_utils._read_guest_attributes import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.guest_attributes import (
     FIELDS,
     Attributes,
     is_enabled,
     query_path,
     read,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
-from ansible_collections.gce.guest.plugins.module_utils._selection import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
+    API_ARGSPEC,
+    ApiModule,
+    compute_api,
+    each,
+    failing,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    SECRETS_ARGSPEC,
+    ArgumentSpec,
+    secret_patterns,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.instance_results import (
+    Target,
+    finish,
+    targets_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
     refuse_empty,
 )
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:

@@ -299,28 +299,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
-    API_ARGSPEC,
-    ApiModule,
-    compute_api,
-    each,
-    failing,
-    summary_of_failures,
-)
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._custom_metadata import Plan, plan
-from ansible_collections.gce.guest.plugins.module_utils._instances import select, zone_of
-from ansible_collections.gce.guest.plugins.module_utils._legacy_endpoints import (
-    DISABLED,
-    KEY,
-    calls,
-    effective_state,
-    overrides,
-    scripts_elsewhere,
-    state_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
     InstanceStore,
     ProjectStore,
     Snapshot,
@@ -330,8 +312,26 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata_store import (
     snapshot_of,
     unverified,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._selection import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import Plan, plan
+from ansible_collections.gce.guest.plugins.module_utils._metadata.legacy_endpoints import (
+    DISABLED,
+    KEY,
+    calls,
+    effective_state,
+    overrides,
+    scripts_elsewhere,
+    state_of,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
+    API_ARGSPEC,
+    ApiModule,
+    compute_api,
+    each,
+    failing,
+    summary_of_failures,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
     refuse_empty,

@@ -80,13 +80,13 @@ endpoints:
 from contextlib import closing
 from typing import Any
 
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
-from ansible_collections.gce.guest.plugins.module_utils._module import (
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     GUEST_ARGSPEC,
     ArgumentSpec,
     failing,
     metadata_server,
 )
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 
 ENDPOINTS = ("/0.1/meta-data/", "/computeMetadata/v1beta1/")
 STATES = {200: "answers", 403: "refused", 404: "gone"}

@@ -244,8 +244,15 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils import _hardware
-from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import typed
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
+    ArgumentSpec,
+    failing,
+    metadata_server,
+)
+from ansible_collections.gce.guest.plugins.module_utils._vm import hardware as _hardware
+from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,
     PREEMPT,
     UPCOMING_MAINTENANCE_KEY,
@@ -256,15 +263,8 @@ from ansible_collections.gce.guest.plugins.module_utils._maintenance import (
     is_preempted,
     parse_window,
 )
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import typed
-from ansible_collections.gce.guest.plugins.module_utils._module import (
-    GUEST_ARGSPEC,
-    ArgumentSpec,
-    failing,
-    metadata_server,
-)
-from ansible_collections.gce.guest.plugins.module_utils._reach import applicability, traits_of
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, NotFound
+from ansible_collections.gce.guest.plugins.module_utils._vm.reach import applicability, traits_of
 
 
 def main(root: Path = Path("/")) -> None:

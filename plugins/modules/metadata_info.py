@@ -201,9 +201,9 @@ from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound, encoded_path
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, canonical, is_directory, typed
-from ansible_collections.gce.guest.plugins.module_utils._module import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, canonical, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
     ArgumentSpec,
@@ -212,7 +212,11 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._secrets import redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataServer,
+    NotFound,
+    encoded_path,
+)
 
 WHOLE_TREE = ""
 NOTHING = {"found": False, "value": None, "etag": None}

@@ -197,24 +197,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._api_module import (
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest, ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import path_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import FIELDS, Plan, checked, plan, refusals
+from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
     each,
     failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._compute_api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest, ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._instance_results import (
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
+from ansible_collections.gce.guest.plugins.module_utils._module.instance_results import (
     Target,
     finish,
     targets_of,
 )
-from ansible_collections.gce.guest.plugins.module_utils._instances import path_of
-from ansible_collections.gce.guest.plugins.module_utils._module import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._scheduling import FIELDS, Plan, checked, plan, refusals
-from ansible_collections.gce.guest.plugins.module_utils._selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
     refuse_empty,

@@ -158,10 +158,10 @@ from contextlib import closing
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._discreet_module import DiscreetModule
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import encoded_path
-from ansible_collections.gce.guest.plugins.module_utils._metadata_tree import as_unicode, is_directory, typed
-from ansible_collections.gce.guest.plugins.module_utils._module import (
+from ansible_collections.gce.guest.plugins.module_utils._metadata.query import QueryError
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import REDACTED, is_secret_item, redact_tree
+from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, is_directory, typed
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     GUEST_ARGSPEC,
     SECRETS_ARGSPEC,
     ArgumentSpec,
@@ -171,9 +171,9 @@ from ansible_collections.gce.guest.plugins.module_utils._module import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._query import QueryError
-from ansible_collections.gce.guest.plugins.module_utils._secrets import REDACTED, is_secret_item, redact_tree
-from ansible_collections.gce.guest.plugins.module_utils._waiting import Changed, Outcome, Seen, wait_until
+from ansible_collections.gce.guest.plugins.module_utils._module.redacting import DiscreetModule
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import encoded_path
+from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")
 # The conditions that name the value, or part of it.

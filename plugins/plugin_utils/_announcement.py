@@ -14,8 +14,8 @@ from typing import Any
 
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace import Plan
-from ansible_collections.gce.guest.plugins.module_utils._guest_attributes import QUERIES_PER_MINUTE
+from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import Plan
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import QUERIES_PER_MINUTE
 
 # What takes no longer than this is not worth a word.
 SHORT = 10.0

@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-from ..module_utils._metadata_server import Answer, MetadataServer, NotFound
+from ..module_utils._vm.metadata_server import Answer, MetadataServer, NotFound
 
 
 class AnswerCache:

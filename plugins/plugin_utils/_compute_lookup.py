@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from ansible.errors import AnsibleLookupError
 from ansible.utils.display import Display
 
-from ..module_utils._compute_api import ComputeApi, MissingLibrary, connect
-from ..module_utils._compute_errors import ComputeError
-from ..module_utils._instances import Selection, select
+from ..module_utils._compute.api import ComputeApi, MissingLibrary, connect
+from ..module_utils._compute.errors import ComputeError
+from ..module_utils._compute.instances import Selection, select
 from ._lookup_base import TermLookup
 
 _Value = TypeVar("_Value")

@@ -22,7 +22,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
-from ..module_utils._query import QueryError, compiled_query
+from ..module_utils._metadata.query import QueryError, compiled_query
 
 _display = Display()
 

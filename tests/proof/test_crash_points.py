@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler.journal import Journal
+from maintenance_handler.io.journal import Journal
 from support.crashing import AFTER, WAYS
 from support.handler import HandlerProcess, task
 from support.proof import Run, Table, Verdict, judged

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler.files import write_whole
+from maintenance_handler.io.files import write_whole
 from support.emulator import EmulatorProcess
 from support.handler import UNTIL_RELEASED, HandlerProcess, task
 from support.network import network_namespace

@@ -15,14 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maintenance_handler._maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
-from maintenance_handler.cli import main
-from maintenance_handler.incident import Incident, public
-from maintenance_handler.lock import Lock
-from maintenance_handler.machine import State, step
-from maintenance_handler.observations import Reading
-from maintenance_handler.signals import essence, read
-from maintenance_handler.watch import Failed, Heard, Watcher
+from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
+from maintenance_handler.app.cli import main
+from maintenance_handler.core.incident import Incident, public
+from maintenance_handler.core.machine import State, step
+from maintenance_handler.core.observations import Reading
+from maintenance_handler.core.signals import essence, read
+from maintenance_handler.io.lock import Lock
+from maintenance_handler.io.watch import Failed, Heard, Watcher
 from support import documents
 from support.incidents import always, task
 from support.journals import NOW, VALUES, WHOLE, damaged, entry, take_up

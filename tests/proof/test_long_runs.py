@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.history import MOST
+from maintenance_handler.io.history import MOST
 from support.handler import HandlerProcess, task
 from support.proof import Table, Verdict, judged
 from support.vm import Vm

@@ -15,8 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
 
-from maintenance_handler.cli import main
-from maintenance_handler.journal import Entry, Journal
+from maintenance_handler.app.cli import main
+from maintenance_handler.io.journal import Entry, Journal
 
 BEFORE, TORN, AFTER = "before", "torn", "after"
 WAYS = (BEFORE, TORN, AFTER)

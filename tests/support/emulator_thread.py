@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gce_emulator.cli import Emulator
-from gce_emulator.fleet import parse
-from gce_emulator.guest_attributes import Budget
-from gce_emulator.state import Instance
+from gce_emulator.state.fleet import parse
+from gce_emulator.state.guest_attributes import Budget
+from gce_emulator.state.state import Instance
 
 
 class EmulatorThread:

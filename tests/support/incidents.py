@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from maintenance_handler import signals
-from maintenance_handler._maintenance import (
+from maintenance_handler._vm.maintenance import (
     DEFAULT_NOTICE,
     MAINTENANCE_EVENT_KEY,
     MIGRATE,
@@ -20,10 +19,11 @@ from maintenance_handler._maintenance import (
     UPCOMING_MAINTENANCE_KEY,
     format_time,
 )
-from maintenance_handler.incident import OK, Incident, Moment, Step
-from maintenance_handler.machine import Action, Close, End, Limit, Start, State, step
-from maintenance_handler.observations import Finished, Observation, Reconfigured, Tick, recovered
-from maintenance_handler.tasks import Task
+from maintenance_handler.core import signals
+from maintenance_handler.core.incident import OK, Incident, Moment, Step
+from maintenance_handler.core.machine import Action, Close, End, Limit, Start, State, step
+from maintenance_handler.core.observations import Finished, Observation, Reconfigured, Tick, recovered
+from maintenance_handler.core.tasks import Task
 
 # Whatever the clocks start at; not 0, so that nothing holds by chance.
 CLOCK = 5_000.0

@@ -13,18 +13,18 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from maintenance_handler._maintenance import MAINTENANCE_EVENT_KEY, UPCOMING_MAINTENANCE_KEY, Window
-from maintenance_handler.config import Config
-from maintenance_handler.event import document
-from maintenance_handler.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
-from maintenance_handler.journal import Entry, Journal, JournalError
-from maintenance_handler.launch import task_document
-from maintenance_handler.machine import Start, State, step
-from maintenance_handler.narrate import narrate
-from maintenance_handler.observations import Observation, Reconfigured, Tick, Withdrawn, recovered
-from maintenance_handler.status import read
-from maintenance_handler.tasks import Task
-from maintenance_handler.timeline import incident_lines
+from maintenance_handler._vm.maintenance import MAINTENANCE_EVENT_KEY, UPCOMING_MAINTENANCE_KEY, Window
+from maintenance_handler.app.config import Config
+from maintenance_handler.app.status import read
+from maintenance_handler.core.event import document
+from maintenance_handler.core.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
+from maintenance_handler.core.machine import Start, State, step
+from maintenance_handler.core.narrate import narrate
+from maintenance_handler.core.observations import Observation, Reconfigured, Tick, Withdrawn, recovered
+from maintenance_handler.core.tasks import Task
+from maintenance_handler.core.timeline import incident_lines
+from maintenance_handler.io.journal import Entry, Journal, JournalError
+from maintenance_handler.io.launch import task_document
 
 from .incidents import CLOCK, WALL, always
 

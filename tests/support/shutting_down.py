@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import sys
 
-from maintenance_handler import last_look
-from maintenance_handler.cli import main
+from maintenance_handler.app.cli import main
+from maintenance_handler.io import last_look
 
 setattr(last_look, "is_shutting_down", lambda: True)  # noqa: B010 - not what it exports
 

@@ -45,6 +45,6 @@ if __name__ == "__main__":
     for name in ("monotonic", "time", "sleep"):
         setattr(time, name, getattr(steered, name))
     # Not before: it takes them for defaults.
-    from maintenance_handler.cli import main
+    from maintenance_handler.app.cli import main
 
     sys.exit(main())

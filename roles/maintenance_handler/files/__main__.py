@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from maintenance_handler.cli import main
+from maintenance_handler.app.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

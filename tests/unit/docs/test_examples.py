@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
-from gce_emulator import fleet
-from maintenance_handler import config
+from gce_emulator.state import fleet
+from maintenance_handler.app import config
 from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
 from support.playbook import CHECKOUT

@@ -20,13 +20,15 @@ from typing import Any
 
 from aiohttp import web
 
-from . import __version__, compute_face, control_face
-from .clock import Clock
-from .fleet import Fleet, load
-from .fleet_section import FleetError
-from .listening import Ports
-from .metadata_face import MetadataFace
-from .state import Project
+from . import __version__
+from .compute import face as compute_face
+from .control import face as control_face
+from .metadata.face import MetadataFace
+from .state.clock import Clock
+from .state.fleet import Fleet, load
+from .state.fleet_section import FleetError
+from .state.state import Project
+from .web.listening import Ports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 
 from support.emulator import EmulatorProcess
 from support.playbook import examples, run_play

@@ -14,7 +14,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils import _api_module, _compute_api, _selection
+from ansible_collections.gce.guest.plugins.module_utils._compute import api as _compute_api
+from ansible_collections.gce.guest.plugins.module_utils._module import api as _api_module
+from ansible_collections.gce.guest.plugins.module_utils._module import selection as _selection
 from ansible_collections.gce.guest.plugins.modules import custom_metadata
 
 from support.emulator import EmulatorProcess, eventually

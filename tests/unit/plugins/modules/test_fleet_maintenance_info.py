@@ -10,8 +10,8 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest
-from ansible_collections.gce.guest.plugins.module_utils._fleet_maintenance import seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import seconds_of, windows_of
 from ansible_collections.gce.guest.plugins.modules import fleet_maintenance_info
 
 from support.emulator import EmulatorProcess

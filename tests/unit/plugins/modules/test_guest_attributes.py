@@ -11,11 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._attribute_namespace import Namespace, leave_rate_alone, plan
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import Namespace, leave_rate_alone, plan
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 from ansible_collections.gce.guest.plugins.modules import guest_attributes
 
-from gce_emulator.state import Instance
+from gce_emulator.state.state import Instance
 from support.emulator import EmulatorProcess
 from support.emulator_thread import EmulatorThread
 from support.modules import Result, run_module

@@ -10,7 +10,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 from ansible_collections.gce.guest.plugins.modules import metadata_info
 
 from support.emulator import EmulatorProcess

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import requests
-from ansible_collections.gce.guest.plugins.module_utils._compute_errors import BadRequest
-from ansible_collections.gce.guest.plugins.module_utils._scheduling import checked, plan, refusals
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import checked, plan, refusals
 from ansible_collections.gce.guest.plugins.modules import scheduling
 
 from support.emulator import EmulatorProcess

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module wait_for_metadata, on an emulated VM. How it waits is tested with module_utils/_waiting.py."""
+"""The module wait_for_metadata, on an emulated VM. How it waits is tested with module_utils/_vm/waiting.py."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, NotFound, Unavailable
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, NotFound, Unavailable
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
 
 from support.emulator import EmulatorProcess

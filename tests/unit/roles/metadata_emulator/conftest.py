@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.clock import Clock
-from gce_emulator.fleet import parse
-from gce_emulator.state import Project
+from gce_emulator.state.clock import Clock
+from gce_emulator.state.fleet import parse
+from gce_emulator.state.state import Project
 from support.manual_time import ManualTime
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator.propagation import CustomMetadata
-from gce_emulator.state import Project
+from gce_emulator.state.propagation import CustomMetadata
+from gce_emulator.state.state import Project
 from support.compute_api import ComputeApi, compute_api
 from support.manual_time import ManualTime
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator import scenarios
+from gce_emulator.state import scenarios
 from support.compute_api import ComputeApi, compute_api
 
 FLEET = {

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator.fleet import parse
-from gce_emulator.fleet_section import FleetError
+from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_section import FleetError
 from support.compute_api import SERVICE, ComputeApi, compute_api
 
 FLEET = {

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._metadata_server import MetadataServer, Unavailable
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, Unavailable
 
 from support.emulator import EmulatorProcess, eventually
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from gce_emulator.fleet import load
-from gce_emulator.fleet_section import FleetError
-from gce_emulator.web_pages import refusal
+from gce_emulator.state.fleet import load
+from gce_emulator.state.fleet_section import FleetError
+from gce_emulator.web.web_pages import refusal
 from support.emulator import EmulatorProcess
 
 FLEET = {"hosts": ["emulator.example.com"], "instances": [{"name": "web-1"}]}

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.listening import Ports
-from gce_emulator.metadata_answers import MetadataAnswers
-from gce_emulator.state import Instance, Project
-from gce_emulator.waiting import Question
+from gce_emulator.metadata.answers import MetadataAnswers
+from gce_emulator.metadata.waiting import Question
+from gce_emulator.state.state import Instance, Project
+from gce_emulator.web.listening import Ports
 from support.emulator import EmulatorProcess
 from support.wire import ask
 

@@ -1,0 +1,87 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Projects, zones and instances in the forms in which people have them. Pure.
+
+Private to the collection: it may change at any time. Standard library only.
+
+The API answers with URLs, the metadata server with paths that have the project's number, Cloud Asset Inventory with
+//compute.googleapis.com/..., and a VM's own name is one of the internal DNS. The patterns are those of the API's
+discovery document. https://cloud.google.com/compute/docs/internal-dns
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from .errors import BadRequest
+
+_LABEL = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
+_PROJECT = rf"(?:(?:[-a-z0-9]{{1,63}}\.)*{_LABEL}:)?(?:[0-9]{{1,19}}|[a-z0-9](?:[-a-z0-9]{{0,61}}[a-z0-9])?)"
+_INSTANCE = rf"{_LABEL}|[1-9][0-9]{{0,19}}"
+# What may be in front: the scheme and the host, and the API with its version.
+_BEFORE = r"(?:(?:https?:)?//[^/\s]+/(?:compute/)?(?:[a-z][a-z0-9]*/)?|/)?"
+
+_PROJECT_FORM = re.compile(rf"(?:{_BEFORE}projects/)?(?P<project>{_PROJECT})")
+_ZONE_FORM = re.compile(rf"(?:{_BEFORE}(?:projects/(?P<project>{_PROJECT})/)?zones/)?(?P<zone>{_LABEL})")
+_INSTANCE_FORMS = (
+    re.compile(
+        rf"(?:{_BEFORE}(?:projects/(?P<project>{_PROJECT})/)?zones/(?P<zone>{_LABEL})/instances/)?(?P<name>{_INSTANCE})"
+    ),
+    re.compile(rf"(?P<zone>{_LABEL})/(?P<name>{_INSTANCE})"),
+    re.compile(rf"(?P<name>{_LABEL})\.(?:(?P<zone>{_LABEL})\.)?c\.(?P<project>[-a-z0-9.]+)\.internal"),
+)
+
+
+@dataclass(frozen=True)
+class ZoneName:
+    zone: str
+    # Its ID or its number, if that is written.
+    project: str | None = None
+
+
+@dataclass(frozen=True)
+class InstanceName:
+    """An instance by its name or its ID; with its zone and its project if these are written."""
+
+    name: str
+    zone: str | None = None
+    project: str | None = None
+
+
+def parse_project(written: str) -> str:
+    """The project's ID or number. Raises BadRequest, as all of these do for what is written otherwise."""
+    match = _PROJECT_FORM.fullmatch(written.strip())
+    if not match:
+        raise BadRequest(f"The option project is {written!r}, and not the ID or the number of a project.")
+    return match["project"]
+
+
+def parse_zone(written: str) -> ZoneName:
+    match = _ZONE_FORM.fullmatch(written.strip())
+    if not match:
+        raise BadRequest(
+            f"{written!r} is not a zone: write its name, such as us-central1-a, or projects/PROJECT/zones/ZONE, or its "
+            "URL."
+        )
+    return ZoneName(match["zone"], match["project"])
+
+
+def parse_instance(written: str) -> InstanceName:
+    for form in _INSTANCE_FORMS:
+        match = form.fullmatch(written.strip())
+        if match:
+            found = match.groupdict()
+            return InstanceName(found["name"], found["zone"], _project_of_domain(found.get("project")))
+    raise BadRequest(
+        f"{written!r} is not an instance: write its name or its ID, ZONE/NAME, "
+        "projects/PROJECT/zones/ZONE/instances/NAME, or its URL."
+    )
+
+
+def _project_of_domain(project: str | None) -> str | None:
+    """In the internal DNS, the project example.com:web is web.example.com."""
+    if project is None or "." not in project or ":" in project:
+        return project
+    name, _dot, domain = project.partition(".")
+    return f"{domain}:{name}"

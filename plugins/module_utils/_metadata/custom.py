@@ -1,0 +1,215 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Custom metadata: as a dictionary, as the Compute API's list, and how to change it. Pure.
+
+Private to the collection: it may change at any time. Standard library only.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from .owned_keys import owned
+from .secrets import REDACTED, is_secret_item
+
+# In a diff, the new one of two secrets that differ.
+REDACTED_CHANGE = "[redacted, another value]"
+
+# What people and tools other than a play put there, as patterns.
+KEPT_KEYS = ("ssh-keys", "sshKeys", "windows-keys")
+
+# https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
+LARGEST_VALUE = 256 * 1024
+LARGEST_TOTAL = 512 * 1024
+
+
+# Keys of scripts, and of what cloud-init takes for one if it begins as one does. Those of Windows have other keys.
+# https://cloud.google.com/compute/docs/instances/startup-scripts/linux
+_LINUX_SCRIPTS = {"startup-script", "shutdown-script", "configure-sh"}
+_MAYBE_SCRIPTS = {"user-data"}
+_BYTE_ORDER_MARK = "\ufeff"
+
+# https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#boolean
+_BOOLEANS = {**dict.fromkeys(("true", "y", "yes", "1"), True), **dict.fromkeys(("false", "n", "no", "0"), False)}
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
+
+
+class CustomMetadataError(Exception):
+    """Something cannot be custom metadata; str() is a sentence for a person, and without the value."""
+
+
+def as_bool(value: Any) -> bool | None:
+    """What Compute Engine takes a value for: TRUE, Y, Yes and 1, FALSE, N, No and 0 in any case, or else None."""
+    return _BOOLEANS.get(str(value).lower()) if isinstance(value, (str, int)) else None
+
+
+def as_items(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    """A dictionary as the API's list, in the same order. Numbers and booleans become text."""
+    return [{"key": _checked(key), "value": _text(key, value)} for key, value in values.items()]
+
+
+def as_dict(items: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    """The API's list as a dictionary, in the same order."""
+    values: dict[str, str] = {}
+    for item in items:
+        if not isinstance(item, Mapping) or not isinstance(item.get("key"), str):
+            raise CustomMetadataError("An item of custom metadata has to be a dictionary with key and value.")
+        key = _checked(item["key"])
+        if key in values:
+            raise CustomMetadataError(f"The key {key!r} is more than once in the items of custom metadata.")
+        values[key] = _text(key, item.get("value", ""))
+    return values
+
+
+def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Values as they can be sent, in the same order; raises CustomMetadataError for what cannot be."""
+    texts = {_checked(key): _text(key, value) for key, value in values.items()}
+    for key, text in texts.items():
+        size = _size(key, text)
+        if size > LARGEST_VALUE:
+            raise CustomMetadataError(
+                f"The value of {key!r} has {size} bytes, and a value of custom metadata at most {LARGEST_VALUE}."
+            )
+    return texts
+
+
+def script_warnings(values: Mapping[str, str]) -> list[str]:
+    """What keeps scripts for Linux from running there, although the API takes them: what editors on Windows leave."""
+    warnings = []
+    for key, value in values.items():
+        text = value.lstrip(_BYTE_ORDER_MARK)
+        if key not in _LINUX_SCRIPTS and not (key in _MAYBE_SCRIPTS and text.startswith("#!")):
+            continue
+        if "\r\n" in text:
+            warnings.append(
+                f"{key} has line ends of Windows (CRLF), with which Linux does not find the script's interpreter, nor "
+                "its commands. Convert it, such as with dos2unix, or with the filter replace('\\r\\n', '\\n')."
+            )
+        if text != value:
+            warnings.append(
+                f"{key} begins with a byte order mark, and Linux does not see that it is a script. Remove it."
+            )
+    return warnings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What custom metadata is, and what it is to become."""
+
+    before: Mapping[str, str]
+    after: Mapping[str, str]
+
+    @property
+    def changed(self) -> bool:
+        return bool(self.written or self.deleted)
+
+    @property
+    def written(self) -> list[str]:
+        """The keys that get a value."""
+        return [key for key, value in self.after.items() if self.before.get(key) != value]
+
+    @property
+    def deleted(self) -> list[str]:
+        return [key for key in self.before if key not in self.after]
+
+    def diff(self, patterns: Sequence[str | re.Pattern[str]], *, show_secrets: bool) -> dict[str, dict[str, str]]:
+        """Both, with secrets redacted, and such that it shows whether these change."""
+
+        def shown(key: str, value: str, old: str | None) -> str:
+            # What has replaced a secret, or is replaced by one, is shown only if it is none itself.
+            if show_secrets or not is_secret_item(key, value, patterns):
+                return value
+            return REDACTED if old in (None, value) else REDACTED_CHANGE
+
+        return {
+            "before": {key: shown(key, value, None) for key, value in self.before.items()},
+            "after": {key: shown(key, value, self.before.get(key)) for key, value in self.after.items()},
+        }
+
+
+def plan(
+    current: Mapping[str, str],
+    wanted: Mapping[str, str],
+    *,
+    present: bool = True,
+    purge: bool = False,
+    purge_owned: bool = False,
+    keep: Collection[str] = KEPT_KEYS,
+) -> Plan:
+    """How to have the wanted values, or none of the wanted keys.
+
+    `purge` deletes all others but what `keep` matches, and what Google's services own unless `purge_owned`.
+    What stays is in its old order, and what is new follows. Raises CustomMetadataError if it becomes too large.
+    """
+
+    # By what will be there, so that a second run finds the same.
+    theirs = set() if purge_owned else owned({*current, *wanted} if present else current.keys() - wanted.keys())
+
+    def stays(key: str) -> bool:
+        if key in wanted:
+            return present
+        return not purge or key in theirs or any(fnmatchcase(key, pattern) for pattern in keep)
+
+    after = {key: value for key, value in current.items() if stays(key)}
+    if present:
+        after.update(wanted)
+    result = Plan(dict(current), after)
+    refuse_too_large(result)
+    return result
+
+
+def refuse_too_large(result: Plan) -> None:
+    """Raises CustomMetadataError if a plan makes too much of the metadata, or of a value."""
+    texts_of({key: result.after[key] for key in result.written})
+    after = result.after
+    total = sum(_size(key, value) + len(key) for key, value in after.items())
+    # What is too large already may still become smaller, and must not keep a play from finding nothing to do.
+    if result.written and total > LARGEST_TOTAL:
+        raise CustomMetadataError(
+            f"This would make {total} bytes of custom metadata, keys and values together, of at most {LARGEST_TOTAL}."
+        )
+
+
+def merged(layers: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
+    """The value and the layer's name for each key, in the keys' order; of several layers the first that has it wins."""
+    found: dict[str, tuple[str, str]] = {}
+    for name, layer in layers.items():
+        for key, value in layer.items():
+            found.setdefault(key, (value, name))
+    return dict(sorted(found.items()))
+
+
+def _size(key: str, value: str) -> int:
+    try:
+        return len(value.encode())
+    except UnicodeEncodeError:
+        raise CustomMetadataError(f"The value of {key!r} is not Unicode text, and cannot be sent.") from None
+
+
+def _checked(key: Any) -> str:
+    if not isinstance(key, str) or not _KEY.fullmatch(key):
+        raise CustomMetadataError(
+            f"A key of custom metadata has up to 128 letters, digits, '_' and '-', and {key!r} has not."
+        )
+    return key
+
+
+def _text(key: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, float) and not math.isfinite(value):
+        raise CustomMetadataError(
+            f"The value of {key!r} is {value}, which is no finite number. Make it text if meant so."
+        )
+    if isinstance(value, (int, float)):
+        return str(value)
+    raise CustomMetadataError(
+        f"The value of {key!r} is neither text nor a number nor a boolean. Make it text, such as with to_json."
+    )

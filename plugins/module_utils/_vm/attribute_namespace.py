@@ -1,0 +1,253 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One namespace of guest attributes: what has to be written or deleted, and doing so at the pace that is allowed.
+
+Private to the collection: it may change at any time. Standard library only.
+
+A query beyond the budget is refused with 429, or, as Google says, its data may be dropped without a word. The budget is
+the whole VM's, and nothing tells how much of it others use. Hence what was written is read again, and what has not
+arrived is written again.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from .guest_attributes import (
+    QUERIES_PER_MINUTE,
+    GuestAttributeError,
+    QueryBudget,
+    attribute_path,
+    attribute_value,
+    namespace_path,
+    seconds_for,
+)
+from .metadata_server import Forbidden, MetadataError, MetadataServer, NotFound, TooManyRequests
+
+# Between two tries of a query that was refused: what the budget comes to, evenly spread.
+REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
+
+SWITCH = "enable-guest-attributes"
+CONSTRAINT = "constraints/compute.disableGuestAttributesAccess"
+_TRUE = ("true", "y", "yes", "1")
+
+_T = TypeVar("_T")
+
+
+class Disabled(GuestAttributeError):
+    """The VM has no guest attributes, as a setting or a policy has it."""
+
+
+class TooSlow(GuestAttributeError):
+    """The query budget does not allow for so much within the time given."""
+
+
+class Interrupted(GuestAttributeError):
+    """Some of the changes were sent, and then there was an error."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What has to be sent to a namespace that holds ``before``: for each key its new text, or None to delete it."""
+
+    before: Mapping[str, str]
+    changes: Mapping[str, str | None]
+
+    @property
+    def written(self) -> list[str]:
+        return [key for key, text in self.changes.items() if text is not None]
+
+    @property
+    def deleted(self) -> list[str]:
+        return [key for key, text in self.changes.items() if text is None]
+
+    @property
+    def after(self) -> dict[str, str]:
+        return {key: text for key, text in {**self.before, **self.changes}.items() if text is not None}
+
+    @property
+    def queries(self) -> int:
+        """One to read, one for each change, and one to see that they have arrived."""
+        return 1 + len(self.changes) + (1 if self.changes else 0)
+
+    @property
+    def seconds(self) -> float:
+        """The least time from the first query to the last."""
+        return seconds_for(self.queries)
+
+    def not_arrived(self, now: Mapping[str, str]) -> dict[str, str | None]:
+        """The changes of which the namespace shows nothing: there, everything is still as it was before."""
+        return {key: text for key, text in self.changes.items() if now.get(key) == self.before.get(key)}
+
+    def overtaken(self, now: Mapping[str, str]) -> list[str]:
+        """The keys that have neither their old nor their new text: somebody else has written them meanwhile."""
+        return [key for key, text in self.changes.items() if now.get(key) not in (self.before.get(key), text)]
+
+
+def plan(
+    current: Mapping[str, str], attributes: Mapping[str, str], *, present: bool = True, purge: bool = False
+) -> Plan:
+    """What makes a namespace hold ``attributes``, or none of their keys; ``purge`` deletes what else it holds now."""
+    wanted = attributes if present else {}
+    written = {key: wanted[key] for key in sorted(wanted) if current.get(key) != wanted[key]}
+    unwanted = [key for key in sorted(current) if key not in wanted and (purge or key in attributes)]
+    return Plan(current, {**written, **dict.fromkeys(unwanted)})
+
+
+def texts_of(attributes: Mapping[str, Any]) -> dict[str, str]:
+    """The values as texts that may be sent. What is no text may be a number or a boolean, and nothing else."""
+    texts = {key: _text_of(key, value) for key, value in attributes.items()}
+    for key, text in texts.items():
+        attribute_value(text, key)
+    return texts
+
+
+class Namespace:
+    """A namespace on the metadata server, read and changed within the query budget.
+
+    ``server`` is made with ``on_retry=leave_rate_alone``. ``max_wait`` is the most seconds to wait for the budget,
+    ``denied_for`` the most to wait for guest attributes that are denied: for some minutes after they were enabled, they
+    still are.
+    """
+
+    def __init__(
+        self,
+        server: MetadataServer,
+        name: str,
+        *,
+        max_wait: float = math.inf,
+        denied_for: float = 0.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.path = namespace_path(name)
+        self._server = server
+        self._name = name
+        self._max_wait = max_wait
+        self._denied_for = denied_for
+        self._clock = clock
+        self._sleep = sleep
+        self._budget = QueryBudget()
+        self._waited = 0.0
+
+    def read(self) -> dict[str, str]:
+        """All its keys and their texts; a namespace that does not exist has none."""
+        try:
+            content = self._query(lambda: self._server.get(self.path, recursive=True, alt="json").value)
+        except NotFound:
+            return {}
+        if not isinstance(content, dict):
+            raise GuestAttributeError(f"Cannot read {self.path}: the metadata server sent no keys and values.")
+        return {key: str(text) for key, text in content.items()}
+
+    def refuse_to_take_long(self, plan: Plan) -> None:
+        """Raise TooSlow if the plan takes longer than ``max_wait`` even if nobody else uses the budget."""
+        if plan.seconds > self._max_wait:
+            raise TooSlow(
+                f"Making {len(plan.changes)} changes to {self.path} takes {plan.queries} requests and at least "
+                f"{plan.seconds:.0f} s, since the metadata server allows {QUERIES_PER_MINUTE} a minute, but max_wait "
+                f"is {self._max_wait:g}. Nothing was changed. Raise max_wait, or change less at once."
+            )
+
+    def carry_out(self, plan: Plan) -> list[str]:
+        """Make the changes, and see that they arrive. Answers the keys that somebody else has written meanwhile."""
+        outstanding = dict(plan.changes)
+        now = plan.before
+        try:
+            while outstanding:
+                for key, text in list(outstanding.items()):
+                    self._change(key, text)
+                    del outstanding[key]
+                now = self.read()
+                outstanding = plan.not_arrived(now)
+        except (MetadataError, GuestAttributeError) as error:
+            sent = len(plan.changes) - len(outstanding)
+            raise Interrupted(f"{error} By then, {sent} of {len(plan.changes)} changes had been made.") from error
+        return plan.overtaken(now)
+
+    def _change(self, key: str, text: str | None) -> None:
+        path = attribute_path(self._name, key)
+        if text is not None:
+            value = attribute_value(text, key)
+            return self._query(lambda: self._server.put(path, value))
+        try:
+            return self._query(lambda: self._server.delete(path))
+        except NotFound:
+            return None  # somebody else was faster
+
+    def _query(self, call: Callable[[], _T]) -> _T:
+        """The answer to one query, as soon as the budget allows for it and the server does."""
+        denied_since = None
+        while True:
+            self._wait_for_budget(self._budget.take(self._clock()))
+            try:
+                return self._send(call)
+            except TooManyRequests:
+                self._wait_for_budget(REFUSED_PAUSE)
+            except Forbidden as error:
+                now = self._clock()
+                denied_since = now if denied_since is None else denied_since
+                left = denied_since + self._denied_for - now
+                if left <= 0:
+                    raise Disabled(f"{error} {self._why_denied()}") from error
+                self._sleep(min(REFUSED_PAUSE, left))
+
+    def _send(self, call: Callable[[], _T]) -> _T:
+        try:
+            return call()
+        finally:
+            self._budget.answered(self._clock())
+
+    def _wait_for_budget(self, seconds: float) -> None:
+        if self._waited + seconds > self._max_wait:
+            raise TooSlow(
+                f"Cannot go on with {self.path}: the metadata server allows {QUERIES_PER_MINUTE} requests a minute, "
+                f"and others use them as well. Waited {self._waited:.0f} s, and max_wait is {self._max_wait:g}."
+            )
+        self._waited += seconds
+        if seconds > 0:
+            self._sleep(seconds)
+
+    def _why_denied(self) -> str:
+        """What the metadata says about guest attributes, as reading it is not denied."""
+        has, zone = f"Neither the metadata of the instance nor that of the project has {SWITCH}", ""
+        for owner in ("instance", "project"):
+            try:
+                value = str(self._server.get(f"{owner}/attributes/{SWITCH}").value)
+            except NotFound:
+                continue
+            has = f"The metadata of the {owner} has {SWITCH}={value[:40]!r}"
+            if value.strip().lower() in _TRUE:
+                return (
+                    f"{has} already. Either it was set within the last minutes, for which retry_for=300 waits, or a "
+                    f"policy of the organization denies guest attributes ({CONSTRAINT})."
+                )
+            if owner == "project":
+                zone = " The metadata server shows that of the zone as the project's, so it may also be set there."
+            break
+        return (
+            f"{has}. Once it is TRUE, that takes some minutes to work, for which retry_for=300 waits, and it does not "
+            f"work if a policy of the organization denies guest attributes ({CONSTRAINT}).{zone}"
+        )
+
+
+def leave_rate_alone(error: MetadataError, pause: float) -> None:
+    """For MetadataServer's on_retry: too many requests are not tried again within the second, but by Namespace."""
+    if isinstance(error, TooManyRequests):
+        raise error
+
+
+def _text_of(key: str, value: Any) -> str:
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
+        return str(value)
+    what = "null" if value is None else str(value) if isinstance(value, float) else f"a {type(value).__name__}"
+    raise GuestAttributeError(
+        f"The value of the guest attribute {key!r} is {what}, but it has to be a text, a finite number or a boolean. "
+        "The filter to_json makes a text of anything."
+    )

@@ -1,0 +1,424 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One HTTP/1.1 request and its answer over a kept-alive TCP connection, under one deadline.
+
+Private to the collection: it may change at any time.
+
+Raw sockets, because http.client drags in ssl and email (5 MB of a watcher's memory, measured on Python 3.9 to 3.13),
+and because its timeouts are for each ``recv`` anew: a server that sends a byte now and then holds a client for ever.
+Here the time that is left of the deadline is set before every connect, send and receive.
+
+Proxies are never used: nothing here looks at the environment.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+
+from .addresses import ADDRESSES, Addresses, NotResolved
+
+TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
+if TYPE_CHECKING:
+    from .addresses import Address
+
+# A SYN that is not answered by a host on the same link is lost, and the kernel repeats it after 1, 3, 7, 15… s: without
+# a limit of its own, connecting would go on sleeping long after an outage has ended.
+CONNECT_SECONDS = 2.0
+# A resolver that is slower than this is asked again, and its answer is then waited for again.
+RESOLVE_SECONDS = 5.0
+# The same for a host that has addresses to go on with.
+RESOLVE_SECONDS_WITH_OTHERS = 1.0
+
+HEAD_LIMIT = 64 * 1024
+BODY_LIMIT = 16 * 1024 * 1024
+
+# A live migration can leave a connection half open. While an answer is awaited, silence is probed after KEEPALIVE_IDLE
+# seconds, and a peer that has acknowledged nothing for SILENCE_LIMIT seconds is given up, long before the deadline.
+KEEPALIVE_IDLE = 10
+KEEPALIVE_INTERVAL = 5
+SILENCE_LIMIT = 20
+
+_LONGEST_TIMEOUT = 86400.0  # settimeout() overflows on what a C time cannot hold
+_STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
+_TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_LENGTH = re.compile(r"[0-9]{1,16}")
+# Compiled when there are chunks, which are not what the metadata server was seen to send.
+_CHUNK_SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?"
+
+
+class ExchangeError(Exception):
+    """No answer came out of the exchange; the text says what happened, as a clause without a full stop."""
+
+
+class CannotConnect(ExchangeError):
+    """No address of the host took the connection."""
+
+
+class NameNotResolved(CannotConnect):
+    """The host's name has no address here."""
+
+
+class ConnectionLost(ExchangeError):
+    """The connection ended before the answer was complete.
+
+    ``while_idle``: the connection had been used before and not one byte of this answer came, so in all likelihood the
+    server closed it while it was idle, and the request may be sent again on a new one.
+    """
+
+    def __init__(self, message: str, *, while_idle: bool = False) -> None:
+        super().__init__(message)
+        self.while_idle = while_idle
+
+
+class DeadlinePassed(ExchangeError):
+    """The answer was not complete in time."""
+
+
+class NotHTTP(ExchangeError):
+    """What came is not an HTTP answer."""
+
+
+class Oversized(NotHTTP):
+    """The answer is larger than what is taken."""
+
+
+class Deadline:
+    """The time that an exchange may take as a whole."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._end = clock() + seconds
+
+    def remaining(self) -> float:
+        """The seconds that are left, more than 0; raises DeadlinePassed when there are none."""
+        left = self._end - self._clock()
+        if left <= 0:
+            raise self.passed()
+        return min(left, _LONGEST_TIMEOUT)
+
+    def passed(self) -> DeadlinePassed:
+        """The exception to raise when a timeout of what remained has run out."""
+        return DeadlinePassed(f"there was no complete answer within {self._seconds:g} s")
+
+
+class Response:
+    """An answer. Header names are in lower case; of a header that comes more than once, the first counts.
+
+    ``reusable``: whether the connection takes another request.
+    """
+
+    # No dataclass: to generate its methods would take each run of a module about a millisecond.
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, reusable: bool) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.reusable = reusable
+
+
+class Connection:
+    """A connection to one host, opened when it is needed and kept until a failure or until the server wants it closed.
+
+    For one thread at a time. ``others``: addresses that the host has besides those of its name. ``body_limit``: the
+    bytes that the body of an answer may have.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        others: Sequence[str] = (),
+        body_limit: int = BODY_LIMIT,
+        addresses: Addresses = ADDRESSES,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._others = others
+        self._body_limit = body_limit
+        self._addresses = addresses
+        self._socket: socket.socket | None = None
+
+    def exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
+    ) -> Response:
+        """Send one request and return its answer, whatever its status; any exception leaves the connection closed."""
+        sock, reused = self._socket, True
+        if sock is None or not _is_quiet(sock):
+            self.close()
+            sock = connect(self._host, self._port, deadline, others=self._others, addresses=self._addresses)
+            reused = False
+            self._socket = sock
+        inflow = Inflow(_receiver(sock, deadline))
+        try:
+            _send(sock, _request(method, target, headers, body), deadline)
+            response = read_response(inflow, self._body_limit)
+        except ConnectionLost as error:
+            self.close()
+            error.while_idle = reused and not inflow.started
+            raise
+        except BaseException:
+            self.close()
+            raise
+        if not response.reusable:
+            self.close()
+        return response
+
+    def leave(self) -> None:
+        """Close the connection, and go by the host's name again: what answered is not what was looked for."""
+        self.close()
+        self._addresses.forget(self._host, self._port)
+
+    def close(self) -> None:
+        """Close the connection if it is open; the next exchange opens a new one."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+class Inflow:
+    """The bytes of an answer, as ``receive`` hands them out call by call; its b"" means that the server has closed."""
+
+    def __init__(self, receive: Callable[[], bytes]) -> None:
+        self._receive = receive
+        self._buffer = bytearray()
+        self._head_left = HEAD_LIMIT
+        self.started = False
+
+    def line(self) -> bytes:
+        """The next line without its end; all lines of an answer together are held to HEAD_LIMIT and what is allowed."""
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched, self._head_left)) < 0:
+            if len(self._buffer) >= self._head_left:
+                raise Oversized(f"the head of the answer is larger than {HEAD_LIMIT} bytes")
+            searched = len(self._buffer)
+            self._fill("in the head of the answer")
+        self._head_left -= end + 1
+        return self._take(end + 1)[:-1].removesuffix(b"\r")
+
+    def allow_lines(self, size: int) -> None:
+        self._head_left += size
+
+    def exactly(self, size: int) -> bytes:
+        while len(self._buffer) < size:
+            self._fill(f"{size - len(self._buffer)} bytes before the end of the answer")
+        return self._take(size)
+
+    def rest(self, limit: int) -> bytes:
+        """Everything until the server closes the connection."""
+        while self._more():
+            if len(self._buffer) > limit:
+                raise _too_large(limit)
+        return self._take(len(self._buffer))
+
+    def is_empty(self) -> bool:
+        """Whether nothing is left of what has been received."""
+        return not self._buffer
+
+    def _take(self, size: int) -> bytes:
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    def _fill(self, place: str) -> None:
+        if not self._more():
+            raise ConnectionLost(f"the server closed the connection {place if self.started else 'without an answer'}")
+
+    def _more(self) -> bool:
+        data = self._receive()
+        self._buffer += data
+        self.started = self.started or bool(data)
+        return bool(data)
+
+
+def read_response(inflow: Inflow, body_limit: int = BODY_LIMIT) -> Response:
+    """Parse one answer to a GET, PUT or DELETE; raises ConnectionLost, DeadlinePassed or NotHTTP, nothing else."""
+    version, status = _read_status(inflow)
+    headers = _read_headers(inflow)
+    while status < 200:
+        if status == 101:
+            raise NotHTTP("the server switched to another protocol")
+        version, status = _read_status(inflow)
+        headers = _read_headers(inflow)
+    body, delimited = _read_body(inflow, status, headers, body_limit)
+    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    persistent = "close" not in tokens and (version >= 1 or "keep-alive" in tokens)
+    return Response(status, headers, body, reusable=persistent and delimited and inflow.is_empty())
+
+
+def _read_status(inflow: Inflow) -> tuple[int, int]:
+    match = _STATUS_LINE.fullmatch(inflow.line())
+    if match is None:
+        raise NotHTTP("what came back is not HTTP")
+    return int(match[1]), int(match[2])
+
+
+def _read_headers(inflow: Inflow) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    while line := inflow.line():
+        name, colon, rest = line.partition(b":")
+        if not colon or not _TOKEN.fullmatch(name):
+            raise NotHTTP("the head of the answer has a line that is not a header")
+        key, value = name.decode("ascii").lower(), rest.strip(b" \t").decode("latin-1")
+        if headers.setdefault(key, value) != value and key in ("content-length", "transfer-encoding"):
+            raise NotHTTP(f"the answer has two different headers {key}")
+    return headers
+
+
+def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str], limit: int) -> tuple[bytes, bool]:
+    """The body, and whether its end was told by other means than the end of the connection."""
+    if status in (204, 304):
+        return b"", True
+    coding, length = headers.get("transfer-encoding"), headers.get("content-length")
+    if coding is not None:
+        if coding.lower() != "chunked" or length is not None:
+            raise NotHTTP("the length of the answer is ambiguous")
+        return _read_chunks(inflow, limit), True
+    if length is None:
+        return inflow.rest(limit), False
+    if not _LENGTH.fullmatch(length):
+        raise NotHTTP("the answer has a Content-Length that is not a number")
+    if int(length) > limit:
+        raise _too_large(limit)
+    return inflow.exactly(int(length)), True
+
+
+def _read_chunks(inflow: Inflow, limit: int) -> bytes:
+    body = bytearray()
+    while True:
+        match = re.fullmatch(_CHUNK_SIZE, inflow.line())
+        if match is None:
+            raise NotHTTP("the answer has a chunk without a size")
+        size = int(match[1], 16)
+        if size == 0:
+            _read_headers(inflow)
+            return bytes(body)
+        if len(body) + size > limit:
+            raise _too_large(limit)
+        body += inflow.exactly(size)
+        inflow.allow_lines(size)  # so that chunks of a byte or two run out of it, and no sensible ones
+        if inflow.line():
+            raise NotHTTP("the answer has a chunk that is longer than its size")
+
+
+def _too_large(limit: int) -> Oversized:
+    return Oversized(f"the answer is larger than {limit} bytes")
+
+
+def connect(
+    host: str, port: int, deadline: Deadline, *, others: Sequence[str] = (), addresses: Addresses = ADDRESSES
+) -> socket.socket:
+    """A connection to where the last one was, or else to an address of the host's name, or else to one of ``others``.
+
+    Raises CannotConnect, or DeadlinePassed.
+    """
+    known = addresses.kept(host, port)
+    tried: list[Address] = []
+    failure: CannotConnect | None = None
+    if known is not None:
+        try:
+            return _open(known, min(deadline.remaining() / 2, CONNECT_SECONDS))
+        except OSError as error:
+            tried, failure = [known], _no_connection(port, error)
+    candidates: list[Address] = []
+    try:
+        candidates += addresses.resolve(host, port, _patience(deadline, bool(others)))
+    except NotResolved as error:
+        failure = failure or NameNotResolved(f"the name {host} could not be resolved ({error})")
+    for other in others:
+        candidates += addresses.literal(other, port)
+    candidates = [address for address in dict.fromkeys(candidates) if address not in tried]
+    for number, address in enumerate(candidates):
+        try:
+            sock = _open(address, min(deadline.remaining() / (len(candidates) - number), CONNECT_SECONDS))
+        except OSError as error:  # noqa: PERF203 - each address has its own failure
+            failure = failure or _no_connection(port, error)
+        else:
+            addresses.keep(host, port, address)
+            return sock
+    failure = failure or NameNotResolved(f"the name {host} has no address")
+    if others:
+        failure = type(failure)(f"{failure}, and no connection to {' or '.join(others)}")
+    raise failure
+
+
+def _patience(deadline: Deadline, has_others: bool) -> float:
+    """For how long to wait for the addresses of a name."""
+    left = deadline.remaining()
+    return min(left / 2, RESOLVE_SECONDS_WITH_OTHERS) if has_others else min(left, RESOLVE_SECONDS)
+
+
+def _no_connection(port: int, error: OSError) -> CannotConnect:
+    return CannotConnect(f"no connection to port {port} ({_reason(error)})")
+
+
+def _open(address: Address, seconds: float) -> socket.socket:
+    family, kind, protocol, where = address
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.settimeout(seconds)
+        sock.connect(where)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            ("TCP_KEEPIDLE", KEEPALIVE_IDLE),
+            ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
+            ("TCP_USER_TIMEOUT", SILENCE_LIMIT * 1000),
+        ):
+            if hasattr(socket, option):  # Linux has all three, others not
+                sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+def _is_quiet(sock: socket.socket) -> bool:
+    """Whether an idle connection is still open: an end, an error or unasked-for bytes all speak against using it."""
+    try:
+        sock.setblocking(False)
+        sock.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _request(method: str, target: str, headers: Mapping[str, str], body: bytes | None) -> bytes:
+    lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + (body or b"")
+
+
+def _send(sock: socket.socket, request: bytes, deadline: Deadline) -> None:
+    sock.settimeout(deadline.remaining())
+    try:
+        sock.sendall(request)  # under one timeout as a whole, unlike recv
+    except OSError as error:
+        raise _lost(error, deadline) from error
+
+
+def _receiver(sock: socket.socket, deadline: Deadline) -> Callable[[], bytes]:
+    def receive() -> bytes:
+        sock.settimeout(deadline.remaining())
+        try:
+            return sock.recv(65536)
+        except OSError as error:
+            raise _lost(error, deadline) from error
+
+    return receive
+
+
+def _lost(error: OSError, deadline: Deadline) -> ExchangeError:
+    """The same words for every way in which a socket fails; only what the deadline did is not the server's doing."""
+    if isinstance(error, socket.timeout) and error.errno is None:
+        return deadline.passed()
+    return ConnectionLost(f"the connection was lost ({_reason(error)})")
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else None) or str(error)

@@ -1,0 +1,481 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The client of the Compute Engine metadata server.
+
+Private to the collection: it may change at any time. Standard library only, so that it runs on any VM as it is; the
+maintenance handler uses this same file, which is why the sibling is imported relatively.
+
+https://cloud.google.com/compute/docs/metadata/querying-metadata
+"""
+
+from __future__ import annotations
+
+import os
+import random as _random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+
+from . import bounded_json as _bounded_json
+from .addresses import ADDRESSES, Addresses
+from .http_exchange import (
+    BODY_LIMIT,
+    Connection,
+    ConnectionLost,
+    Deadline,
+    ExchangeError,
+    NameNotResolved,
+    Oversized,
+    Response,
+)
+
+TYPE_CHECKING = False  # typing is not worth 0.5 MB of a watcher's memory; type checkers know this name
+if TYPE_CHECKING:
+    from typing import Any, TypeVar
+
+    _T = TypeVar("_T")
+
+GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"
+DEFAULT_HOST = "metadata.google.internal"
+DEFAULT_ORIGIN = "whether this is a Compute Engine VM, or set GCE_METADATA_HOST"
+# Where the default host is on every VM, whatever becomes of its name; the second is for those with IPv6 only.
+DEFAULT_ADDRESSES = ("169.254.169.254", "fd20:ce::254")
+ROOT = "/computeMetadata/v1/"
+
+# What a hanging GET's deadline adds to its timeout_sec. The guest agent does the same: 60 s there, 70 s here.
+GRACE_SECONDS = 10
+
+# A reaction within 2 s of the end of an outage is promised, so the cap of the pauses stays well below.
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 1.5
+
+# `! $ ' ( ) * , @` are not taken encoded in a path (storing and retrieving instance metadata), the rest is unreserved.
+_LITERAL_IN_PATH = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$'()*,@/")
+_LITERAL_IN_QUERY = _LITERAL_IN_PATH - frozenset(b"!$'()*,@/")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
+# Used when there is an error page.
+_TAG = r"(<[^<>]*>)"
+_STOCK = ("title", "style", "script", "b", "ins")
+_NO_NOTIFICATIONS = b"no notifications have been received yet"
+_UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
+
+
+class MetadataError(Exception):
+    """A call did not get its answer; as text, a sentence for a person.
+
+    ``status`` is the HTTP status if there was one, ``text`` what the server's error page said.
+    """
+
+    def __init__(self, message: str, *, status: int | None = None, text: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.text = text
+        self.gave_up = ""
+
+    def __str__(self) -> str:
+        return super().__str__() + self.gave_up
+
+
+class BadRequest(MetadataError):
+    """The request is wrong in itself: refused by the server (400 and its like), or before anything was sent."""
+
+
+class Forbidden(MetadataError):
+    """The server refuses (403); ``text`` has its reason."""
+
+
+class NotFound(MetadataError):
+    """There is no such key (404)."""
+
+
+class NoNotifications(NotFound):
+    """The 503 (or 200) that is an answer: upcoming-maintenance has nothing to say yet."""
+
+
+class TooLarge(MetadataError):
+    """The answer is larger or deeper than what is taken. Not tried again, which would not make it smaller."""
+
+
+class TooManyRequests(MetadataError):
+    """The server limits the rate (429), for longer than ``retry_for``."""
+
+
+class Unavailable(MetadataError):
+    """No usable answer, for longer than ``retry_for``: 503, no connection, a lost one, a cut or late answer."""
+
+
+class NotMetadataServer(Unavailable):
+    """Something answered, but not the metadata server."""
+
+
+class Answer:
+    """A value as it came: text (UTF-8, surrogateescape), or whatever the JSON holds, with integers exact."""
+
+    # No dataclass, nor is _Request one: to generate the methods would take each run of a module about a millisecond.
+    def __init__(self, value: Any, etag: str | None) -> None:
+        self.value = value
+        self.etag = etag
+
+
+class MetadataServer:
+    """The metadata server, asked over one kept-alive connection for each thread.
+
+    ``host_origin``: what errors call the place that ``host`` comes from. ``retry_for``: how many seconds, counted from
+    a call's first failure, that call tries again; None is for ever, 0 not at all. ``timeout``: seconds for one try of a
+    call that does not wait. ``body_limit``: the bytes that an answer may have. ``on_retry`` hears of each failure that
+    is tried again, and of the pause before it.
+
+    If no host is given, and the default one cannot be reached by its name, it is asked at its addresses.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        *,
+        host_origin: str = "the setting metadata_host",
+        retry_for: float | None = 10.0,
+        timeout: float = 5.0,
+        body_limit: int = BODY_LIMIT,
+        environ: Mapping[str, str] | None = None,
+        addresses: Addresses = ADDRESSES,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        random: Callable[[], float] = _random.random,
+        on_retry: Callable[[MetadataError, float], None] | None = None,
+    ) -> None:
+        chosen = _chosen_host(host, host_origin, os.environ if environ is None else environ)
+        written, self._host_origin = chosen or (DEFAULT_HOST, DEFAULT_ORIGIN)
+        self._others = () if chosen else DEFAULT_ADDRESSES
+        self._name, self._port = _parse_host(written, self._host_origin)
+        self.host = _joined_host(self._name, self._port)
+        self._retry_for = retry_for
+        self._timeout = timeout
+        self._body_limit = body_limit
+        self._addresses = addresses
+        self._clock = clock
+        self._sleep = sleep
+        self._random = random
+        self._on_retry = on_retry
+        self._local = threading.local()
+
+    def get(
+        self, path: str, *, recursive: bool = False, alt: str | None = None, params: Mapping[str, str] | None = None
+    ) -> Answer:
+        """The value of a key, the listing of a directory, or everything below one if ``recursive``."""
+        query = {**_shape(recursive, alt), **(params or {})}
+        return self._ask(_Request("GET", "read", path, self._timeout, query=query))
+
+    def wait(
+        self, path: str, last_etag: str | None, timeout_sec: int, *, recursive: bool = False, alt: str | None = None
+    ) -> Answer:
+        """The value as soon as its etag is not ``last_etag``, or the unchanged one after ``timeout_sec`` seconds.
+
+        Without a last_etag the answer comes at once.
+        """
+        if not isinstance(timeout_sec, int) or timeout_sec < 0:
+            raise BadRequest(f"Cannot wait for {path}: timeout_sec is {timeout_sec!r}, not a whole number of seconds.")
+        query = {
+            "wait_for_change": "true",
+            "last_etag": last_etag or "NONE",  # matches no etag; the guest agent sends the same
+            "timeout_sec": str(timeout_sec),
+            **_shape(recursive, alt),
+        }
+        return self._ask(_Request("GET", "wait for", path, timeout_sec + GRACE_SECONDS, query=query))
+
+    def put(self, path: str, value: str | bytes) -> None:
+        """Write a value; only guest attributes take any."""
+        body = _encoded(value) if isinstance(value, str) else value
+        self._ask(_Request("PUT", "write", path, self._timeout, body=body))
+
+    def delete(self, path: str) -> None:
+        """Delete a guest attribute."""
+        self._ask(_Request("DELETE", "delete", path, self._timeout))
+
+    def probe(self, target: str) -> tuple[int, str]:
+        """What a plain GET outside /computeMetadata/v1/ comes to: its status, and what the page says if it is an error.
+
+        That this is the metadata server at all is not looked at: what answered here was older than Metadata-Flavor.
+        """
+        return self._retried(lambda: self._try_probe(target))
+
+    def close(self) -> None:
+        """Close this thread's connection; the next call opens a new one."""
+        self._connection().close()
+
+    def _ask(self, request: _Request) -> Answer:
+        return self._retried(lambda: self._try(request))
+
+    def _retried(self, attempt: Callable[[], _T]) -> _T:
+        """Try until there is an answer, or an error that no repetition changes, or ``retry_for`` is over."""
+        pauses = backoff(self._random)
+        tries, first_failure = 0, None
+        while True:
+            began = self._clock()
+            try:
+                return attempt()
+            except (Unavailable, TooManyRequests) as failure:
+                error = failure
+            tries += 1
+            now = self._clock()
+            first_failure = now if first_failure is None else first_failure
+            # From start to start: a try that hung has been pause enough, and an outage may be over by now.
+            pause = max(0.0, next(pauses) - (now - began))
+            if self._retry_for is not None:
+                left = first_failure + self._retry_for - now
+                if left <= 0:
+                    if tries > 1:
+                        error.gave_up = f" Gave up after {tries} tries in {now - first_failure:.1f} s."
+                    raise error
+                pause = min(pause, left)
+            if self._on_retry is not None:
+                self._on_retry(error, pause)
+            self._sleep(pause)
+
+    def _try(self, request: _Request) -> Answer:
+        deadline = Deadline(request.seconds, self._clock)
+        try:
+            response = self._exchange(request, request.target(), deadline)
+            if _is_missing_slash(request, response):
+                response = self._exchange(request, request.target(directory=True), deadline)
+        except ExchangeError as error:
+            raise self._no_answer(request, error) from error
+        return self._judged(request, response)
+
+    def _try_probe(self, target: str) -> tuple[int, str]:
+        request = _Request("GET", "probe", target, self._timeout)
+        try:
+            response = self._exchange(request, target, Deadline(request.seconds, self._clock), is_plain=True)
+        except ExchangeError as error:
+            raise self._no_answer(request, error) from error
+        text = "" if response.status < 300 else _page_text(response.body)
+        if response.status in (408, 429) or response.status >= 500:
+            clause = f"{self.host} is unavailable ({response.status})"
+            raise Unavailable(request.failure(clause), status=response.status, text=text)
+        return response.status, text
+
+    def _exchange(self, request: _Request, target: str, deadline: Deadline, *, is_plain: bool = False) -> Response:
+        flavor = {} if is_plain else {"Metadata-Flavor": "Google"}
+        headers = {"Host": self.host, **flavor, "User-Agent": "gce.guest"}
+        connection = self._connection()
+        try:
+            return connection.exchange(request.method, target, headers, request.body, deadline)
+        except ConnectionLost as error:
+            if not error.while_idle:
+                raise
+        # Nothing has failed but a kept connection, and each of our requests may be sent twice: none of them adds up.
+        return connection.exchange(
+            request.method, target, headers, request.body, Deadline(request.seconds, self._clock)
+        )
+
+    def _connection(self) -> Connection:
+        if not hasattr(self._local, "connection"):
+            self._local.connection = Connection(
+                self._name,
+                self._port,
+                others=self._others,
+                body_limit=self._body_limit,
+                addresses=self._addresses,
+            )
+        connection: Connection = self._local.connection
+        return connection
+
+    def _no_answer(self, request: _Request, error: ExchangeError) -> MetadataError:
+        hint = f". Check {self._host_origin}" if isinstance(error, NameNotResolved) else ""
+        kind = TooLarge if isinstance(error, Oversized) else Unavailable
+        return kind(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
+
+    def _judged(self, request: _Request, response: Response) -> Answer:
+        """The answer that a response is, or raises what it is instead."""
+        status = response.status
+        text = "" if status < 300 else _page_text(response.body)
+        said = f"the metadata server at {self.host} "
+
+        def error(kind: type[MetadataError], clause: str, reason: str = "") -> MetadataError:
+            return kind(request.failure(clause + (f": {reason}" if reason else "")), status=status, text=text)
+
+        if _NO_NOTIFICATIONS in response.body and (
+            status == 503 or (status == 200 and request.path == _UPCOMING_MAINTENANCE)
+        ):
+            # Without the status, which would make an outage of it.
+            raise error(NoNotifications, f"nothing is announced, for {said}has not heard of any maintenance yet")
+        if status == 429:
+            raise error(TooManyRequests, said + "gets too many requests (429)", text)
+        if status == 408 or status >= 500:
+            raise error(Unavailable, said + f"is unavailable ({status})", text)
+        if response.headers.get("metadata-flavor") != "Google":
+            raise self._impostor(request, response, "it answered without Metadata-Flavor: Google")
+        if status == 403:
+            raise error(Forbidden, said + "refuses it (403)", text + _remedy(text))
+        if status == 404:
+            raise error(NotFound, said + "has no such key (404)")
+        if status >= 400:
+            raise error(BadRequest, said + f"calls it a bad request ({status})", text)
+        if not (status == 200 or (status < 300 and request.method != "GET")):
+            raise self._impostor(request, response, "the metadata server does not answer this way")
+        return self._answer(request, response)
+
+    def _answer(self, request: _Request, response: Response) -> Answer:
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        etag = response.headers.get("etag")
+        if media_type == "text/html":
+            raise self._impostor(request, response, "it answered with a web page")
+        if "wait_for_change" in request.query and not etag:
+            raise self._impostor(request, response, "it answered without an ETag, so that no change could be awaited")
+        text = response.body.decode("utf-8", "surrogateescape")
+        if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
+            return Answer(text, etag)
+        is_deep = False
+        try:
+            return Answer(_bounded_json.loads(text), etag)
+        except ValueError as error:
+            is_deep = isinstance(error, _bounded_json.TooDeep)
+        # Apart from that exception, which holds the document and with it perhaps a token.
+        what = f"of more than {_bounded_json.DEPTH_LIMIT} levels" if is_deep else "that is cut off or broken"
+        clause = request.failure(f"the metadata server at {self.host} sent JSON {what}")
+        raise (TooLarge if is_deep else Unavailable)(clause, status=response.status)
+
+    def _impostor(self, request: _Request, response: Response, why: str) -> NotMetadataServer:
+        self._connection().leave()
+        server = response.headers.get("server", "")[:80]
+        clause = (
+            f"what answers at {self.host} is not the metadata server: {why} (status {response.status}"
+            f"{f', Server: {server}' if server.isprintable() and server else ''}). Check {self._host_origin}"
+        )
+        return NotMetadataServer(request.failure(clause), status=response.status)
+
+
+def backoff(random: Callable[[], float]) -> Iterator[float]:
+    """The pauses between tries: doubling from FIRST_PAUSE to LONGEST_PAUSE, a random part of up to half taken off."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause * (1 - random() / 2)
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+def encoded_path(path: str) -> str:
+    """The target of a request for a path below /computeMetadata/v1/, or BadRequest for one that is none."""
+    if _CONTROL.search(path):
+        raise BadRequest(f"The metadata path {path!r} has a control character in it.")
+    segments = path.removesuffix("/").split("/") if path else []
+    for segment in segments:
+        if segment in ("", ".", ".."):
+            raise BadRequest(
+                f"The metadata path {path!r} has {repr(segment) if segment else 'an empty part'} between its slashes. "
+                "Paths start below /computeMetadata/v1/, such as instance/name."
+            )
+    return ROOT + _quoted(path, _LITERAL_IN_PATH)
+
+
+def _quoted(text: str, literal: frozenset[int]) -> str:
+    return "".join(chr(byte) if byte in literal else f"%{byte:02X}" for byte in _encoded(text))
+
+
+def _encoded(text: str) -> bytes:
+    with suppress(UnicodeError):
+        return text.encode("utf-8", "surrogateescape")
+    # Apart from that exception, which holds the text: it may be a secret.
+    raise BadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
+
+
+class _Request:
+    def __init__(
+        self,
+        method: str,
+        verb: str,
+        path: str,
+        seconds: float,
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> None:
+        self.method = method
+        self.verb = verb
+        self.path = path
+        self.seconds = seconds
+        self.query = query or {}
+        self.body = body
+
+    def target(self, *, directory: bool = False) -> str:
+        query = "&".join(
+            f"{_quoted(name, _LITERAL_IN_QUERY)}={_quoted(value, _LITERAL_IN_QUERY)}"
+            for name, value in self.query.items()
+        )
+        return encoded_path(self.path) + ("/" if directory else "") + (f"?{query}" if query else "")
+
+    def failure(self, clause: str) -> str:
+        return f"Cannot {self.verb} {self.path or 'the root'}: {clause.rstrip('.')}."
+
+
+def _shape(recursive: bool, alt: str | None) -> dict[str, str]:
+    return {**({"recursive": "true"} if recursive else {}), **({"alt": alt} if alt else {})}
+
+
+def _is_missing_slash(request: _Request, response: Response) -> bool:
+    """Whether this is the redirect of a directory that was asked for without its slash, and nothing else."""
+    if request.method != "GET" or response.status != 301 or request.path.endswith("/"):
+        return False
+    location = response.headers.get("location", "")
+    _unused, separator, after_scheme = location.partition("://")
+    path = "/" + after_scheme.partition("/")[2] if separator else location
+    return path.partition("?")[0] == encoded_path(request.path) + "/"
+
+
+def _page_text(page: bytes) -> str:
+    """What an error page says, in at most 300 characters: Google's pages have one sentence between stock phrases."""
+    text = page[:8192].decode("utf-8", "replace")
+    if "<" in text:
+        text = _without_markup(text)
+        for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&")):
+            text = text.replace(entity, character)
+    words = "".join(character if character.isprintable() else " " for character in text).split()
+    return " ".join(words)[:300]
+
+
+def _without_markup(text: str) -> str:
+    """The text between the tags, but for what is in an element of stock phrases. In linear time, whatever the text."""
+    kept: list[str] = []
+    within, mark = "", 0
+    for number, piece in enumerate(re.split(_TAG, text)):
+        if number % 2 == 0:
+            kept.append(piece)
+            continue
+        name = piece[1:-1].lstrip("/").split(" ", 1)[0].lower()
+        if within and piece.startswith("</") and name == within:
+            del kept[mark:]
+            within = ""
+        elif not within and name in _STOCK and not piece.startswith("</"):
+            within, mark = name, len(kept)
+    return " ".join(kept)
+
+
+def _remedy(text: str) -> str:
+    if GUEST_ATTRIBUTES_DISABLED in text:
+        return " Set enable-guest-attributes=TRUE in the metadata of the instance, its zone or the project"
+    return ""
+
+
+def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
+    """The host as written, and who wrote it, or None. An empty variable is an unset one, as it is for google-auth."""
+    if host is not None:
+        return host, host_origin
+    for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):
+        if environ.get(variable):
+            return environ[variable], f"the environment variable {variable}"
+    return None
+
+
+def _parse_host(written: str, origin: str) -> tuple[str, int]:
+    match = _HOST.fullmatch(written)
+    port = int(match[3] or 80) if match else 0
+    if match is None or not 0 < port < 65536:
+        raise BadRequest(
+            f"{origin[0].upper()}{origin[1:]} is {written!r}, which is not a host: "
+            "write name, name:port, [IPv6 address]:port or http://name:port."
+        )
+    return match[1] or match[2], port
+
+
+def _joined_host(name: str, port: int) -> str:
+    return (f"[{name}]" if ":" in name else name) + ("" if port == 80 else f":{port}")

@@ -1,1 +1,0 @@
-../../../../plugins/module_utils/_bounded_json.py

@@ -1,0 +1,215 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether this machine has what a configuration speaks of: programs, playbooks, users, jmespath, directories.
+
+Each task is looked at as the user who will run it, in a process of its own: who looks as root sees what others do not.
+It does not wait for a user database or a file system that hangs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import select
+import signal
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.likeness import did_you_mean
+from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
+from ..core.tasks import Task
+from ..io.programs import program_problem
+from ..io.search_path import adopt
+from . import config as configuration
+from .config import Config, ConfigError
+from .event_names import unknown_fields
+from .expressions import ExpressionError, compiled
+
+# Seconds for all tasks together; they are looked at side by side.
+PATIENCE = 10.0
+
+
+@dataclass(frozen=True)
+class Report:
+    """What there is to say of a configuration here, a line each."""
+
+    digest: str
+    tasks: int
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def report(path: Path) -> Report:
+    """What there is to say of the configuration in a file, all of it at once."""
+    try:
+        config = configuration.parse(configuration.read(path))
+    except ConfigError as exc:
+        adopt(None)
+        return Report("", len(exc.tasks), (*exc.problems, *task_problems(exc.tasks)))
+    adopt(config.path)
+    return Report(config.digest, len(config.tasks), tuple(problems(config)), config.cautions)
+
+
+def load(path: Path) -> Config:
+    """The configuration in a file, if its tasks can be run on this machine. Raises `ConfigError`."""
+    config = configuration.load(path)
+    adopt(config.path)
+    missing = task_problems(config.tasks)
+    if missing:
+        raise ConfigError([f"{path}: {problem}" for problem in missing])
+    return config
+
+
+def problems(config: Config) -> list[str]:
+    """A line for each thing that is missing here, naming its field and task; none if all is there."""
+    return [*_directory_problems(config.metrics_textfile), *task_problems(config.tasks)]
+
+
+def task_problems(tasks: Iterable[Task]) -> list[str]:
+    """A line for each thing that a task would miss here."""
+    looks = [_Look.start(task) for task in tasks]
+    give_up_at = time.monotonic() + PATIENCE
+    return [f"task {look.task.name!r}, {problem}" for look in looks for problem in look.result(give_up_at)]
+
+
+@dataclass
+class _Look:
+    """A process that looks at one task as its user."""
+
+    task: Task
+    pid: int
+    channel: int
+    # What needs nobody's eyes but ours.
+    known: list[str]
+
+    @classmethod
+    def start(cls, task: Task) -> _Look:
+        known = _condition_problems(task)
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                os.write(writer, json.dumps(_seen_problems(task)).encode())
+                status = 0
+            finally:
+                # Nothing of the parent's is to be flushed, or cleaned up, twice.
+                os._exit(status)
+        os.close(writer)
+        return cls(task, pid, reader, known)
+
+    def result(self, give_up_at: float) -> list[str]:
+        said = b""
+        while select.select([self.channel], [], [], max(0.0, give_up_at - time.monotonic()))[0]:
+            more = os.read(self.channel, 65536)
+            if not more:
+                os.waitpid(self.pid, 0)
+                break
+            said += more
+        else:
+            # Asleep in the kernel, it dies when what it waits for comes back, and is then not ours to wait for.
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, os.WNOHANG)
+            said = json.dumps([f"could not be looked at within {PATIENCE:g} s: {_suspect(self.task)}"]).encode()
+        os.close(self.channel)
+        try:
+            return [*json.loads(said), *self.known]
+        except ValueError:
+            return ["could not be looked at: the process that did so ended early", *self.known]
+
+
+def _suspect(task: Task) -> str:
+    if task.user is not None:
+        return f"the user database (user {task.user!r}) or a file system does not answer"
+    return "a file system does not answer"
+
+
+def _directory_problems(textfile: Path | None) -> list[str]:
+    if textfile is None:
+        return []
+    folder = textfile.parent
+    if not folder.is_dir():
+        return [f"field 'metrics_textfile': the directory {str(folder)!r} does not exist"]
+    if not os.access(folder, os.W_OK | os.X_OK):
+        return [f"field 'metrics_textfile': the directory {str(folder)!r} cannot be written to by the handler's user"]
+    return []
+
+
+def _condition_problems(task: Task) -> list[str]:
+    if task.when is None:
+        return []
+    try:
+        compiled(task.when)
+    except ExpressionError as exc:
+        return [f"field 'when': {exc}"]
+    return [f"field 'when': {problem}" for problem in unknown_fields(task.when)]
+
+
+def _seen_problems(task: Task) -> list[str]:
+    """What the task's user does not find or may not use. Becomes that user."""
+    environment = {**os.environ, **task.env}
+    if task.user is not None:
+        try:
+            entry = pwd.getpwnam(task.user)
+        except KeyError:
+            hint = did_you_mean(task.user, (one.pw_name for one in pwd.getpwall()))
+            return [f"field 'user': there is no user {task.user!r} here{hint}", *_file_problems(task, environment)]
+        if os.geteuid() not in (0, entry.pw_uid):
+            problem = f"field 'user': only root can run a task as {task.user!r}"
+            return [problem, *_file_problems(task, environment)]
+        environment = {**os.environ, "HOME": entry.pw_dir, **task.env}
+        if os.geteuid() != entry.pw_uid:
+            try:
+                os.setgroups(os.getgrouplist(task.user, entry.pw_gid))
+                os.setgid(entry.pw_gid)
+                os.setuid(entry.pw_uid)
+            except OSError as exc:
+                return [f"field 'user': cannot become {task.user!r}: {exc.strerror}"]
+    return _file_problems(task, environment)
+
+
+def _file_problems(task: Task, environment: dict[str, str]) -> list[str]:
+    os.chdir(os.sep)
+    found = []
+    who = f" by user {task.user!r}" if task.user is not None else ""
+    folders = os.get_exec_path(environment)
+    for field, command in (("drain", task.drain), ("restore", task.restore)):
+        problem = program_problem(command[0], folders, who) if command else None
+        if problem:
+            found.append(f"field '{field}': {problem}")
+    for field, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
+        if playbook is not None:
+            found += [
+                f"field '{field}': {problem}" for problem in _playbook_problems(playbook, folders, who, environment)
+            ]
+    return found
+
+
+def _playbook_problems(playbook: str, folders: Sequence[str], who: str, environment: dict[str, str]) -> list[str]:
+    found = []
+    if not os.path.isfile(playbook):
+        found.append(f"{playbook!r} does not exist or is not a file")
+    elif not os.access(playbook, os.R_OK):
+        found.append(f"{playbook!r} cannot be read{who}")
+    missing = program_problem(ANSIBLE_PLAYBOOK, folders, who)
+    if missing:
+        found.append(f"needs {ANSIBLE_PLAYBOOK}: {missing}")
+    home = environment.get("HOME") or os.path.expanduser("~")
+    if not {"ANSIBLE_LOCAL_TEMP", "ANSIBLE_REMOTE_TEMP"} <= environment.keys() and not _can_make(
+        f"{home}/.ansible/tmp"
+    ):
+        found.append(
+            f"{ANSIBLE_PLAYBOOK} keeps temporary files in the home directory, and {home!r} cannot be written to{who}: "
+            "give it another by the task's 'env', such as HOME=/var/lib/drain"
+        )
+    return found
+
+
+def _can_make(path: str) -> bool:
+    """Whether a directory can be written to, or made where it is not there yet."""
+    while not os.path.lexists(path):
+        path = os.path.dirname(path)
+    return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)

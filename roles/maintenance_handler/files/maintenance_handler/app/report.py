@@ -1,0 +1,414 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the handler is seen from outside: systemd, status file, metrics, guest attribute, and the log of outages."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from .. import __version__
+from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
+from .._vm.reach import was_announced
+from ..core.incident import IDLE, Incident, Moment, Step, held, not_restored, public
+from ..core.tasks import DRAIN
+from ..io.files import write_whole
+from ..io.identity import IDENTITY_KEY
+from ..io.log import Log
+from ..io.metrics import Metrics
+from ..io.newest import Newest, Shown
+from ..io.notify import Supervisor, watchdog_interval
+from ..io.publish import Publisher
+from ..io.textfile import Textfile
+from ..io.watch import Failed, Heard
+from . import status
+from .config import Config
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+# During an outage: how often the log says that it goes on.
+OUTAGE_LOG_EVERY = 60.0
+# What the guest attribute says of a handler that has stopped, and the seconds that this may cost a shutdown.
+STOPPED = "stopped"
+GOODBYE = 1.0
+# Seconds until what could not be written is tried again.
+WRITE_AGAIN = 5.0
+# To so many requests the status has the answers.
+ANSWERS = 10
+
+
+class Reporter:
+    """Collects what there is to say, and says it when it has changed. Nothing here can fail the handler."""
+
+    def __init__(
+        self,
+        config: Config,
+        log: Log,
+        boot_id: str,
+        on_published: Callable[[str], None],
+        on_shown: Callable[[Shown], None],
+    ) -> None:
+        self._instance_id: str | None = None
+        self._reach: Mapping[str, Any] = {}
+        self._announced: set[str] = set()
+        self._config = config
+        self._log = log
+        self._boot_id = boot_id
+        self._started_at = time.time()
+        self._last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
+        self._outages: dict[str, tuple[float, float]] = {}
+        self._last_failure = ""
+        self._config_problems: list[str] = []
+        self._unusable: list[str] = []
+        self._answers: dict[str, str] = {}
+        self._restart_required = False
+        self._journal_problem = ""
+        self._lock_problem = ""
+        self._lost_journal: Path | None = None
+        self._task_problems: list[str] = []
+        # What is wrong with the files that are written, by name.
+        self._write_problems: dict[str, str] = {}
+        self._write_again_at: float | None = None
+        self._textfile = Textfile(config.state_dir)
+        # The file that is noted there as the one that is written to.
+        self._noted_textfile: Path | str | None = ""
+        self._status_file = Newest("status", on_shown)
+        self._metrics_file = Newest("metrics", on_shown)
+        self._published = ""
+        self._ready = False
+        self._supervisor = Supervisor()
+        self._life_every = watchdog_interval()
+        self._last_life = 0.0
+        self._shown_state: tuple[Any, ...] = ()
+        self._changed = True
+        self._publisher = Publisher(config.metadata_host, on_published) if config.guest_attributes else None
+        self.metrics = Metrics()
+        self._describe()
+
+    def start(self) -> None:
+        if self._publisher is not None:
+            self._publisher.start()
+
+    def identified(self, instance_id: str, reach: Mapping[str, Any]) -> None:
+        """It is known which VM this is, and which events can reach it."""
+        self._instance_id = instance_id
+        self._reach = reach
+        self._outages.pop(IDENTITY_KEY, None)
+        self._changed = True
+
+    def possible(self, event: str) -> bool | None:
+        """Whether an event can reach this VM, None if that is not known (yet)."""
+        reach = self._reach.get(event)
+        possible: bool | None = None if reach is None else reach["possible"]
+        return possible
+
+    def heard(self, heard: Heard) -> None:
+        """A key was answered for."""
+        self._changed = True
+        self._last_good[heard.key] = heard.clock
+        self.metrics.count("polls_total", key=heard.key, result="answer")
+        self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
+        outage = self._outages.pop(heard.key, None)
+        if not self._outages:
+            self._last_failure = ""
+        if outage is not None:
+            self._log.warning(f"{heard.key} is answered again, after {heard.clock - outage[0]:.0f} s")
+        if heard.key == MAINTENANCE_EVENT_KEY and not self._ready:
+            self._ready = True
+            self._log.info("the metadata server has answered: ready")
+            self._supervisor.notify("READY=1")
+
+    def failed(self, failed: Failed) -> None:
+        """A try to hear of a key failed."""
+        self.metrics.count("polls_total", key=failed.key, result="failure")
+        began, logged = self._outages.get(failed.key, (failed.clock, None))
+        if logged is None or failed.clock - logged >= OUTAGE_LOG_EVERY:
+            since = "" if logged is None else f" (for {failed.clock - began:.0f} s now)"
+            self._log.warning(f"{failed.reason}{since}")
+            logged = failed.clock
+            self._changed = True
+        self._outages[failed.key] = (began, logged)
+        self._last_failure = failed.reason
+
+    def missed(self) -> None:
+        """The VM was migrated without a notice."""
+        self.metrics.count("missed_migrations_total")
+        self._changed = True
+
+    def published(self, result: str) -> None:
+        """The guest attribute was written, or not. The log has what differs from the time before."""
+        self._changed = True
+        self.metrics.count("status_writes_total", result="ok" if result == "ok" else "failure")
+        if result == self._published:
+            return
+        self._published = result
+        if result == "ok":
+            self._log.debug("the guest attribute is written")
+        else:
+            self._log.warning(f"the status is not published as a guest attribute: {result}")
+
+    def lock_failed(self, problem: str) -> None:
+        """The handler runs without one, and whoever looks for a lock takes it for stopped."""
+        self.metrics.count("lock_failures_total")
+        self._lock_problem = problem
+        self._changed = True
+        self._log.error(f"{problem} This handler runs all the same, but a second one would not notice it.")
+
+    def journal_failed(self, problem: str) -> None:
+        self.metrics.count("journal_failures_total")
+        self._changed = True
+        if problem != self._journal_problem:
+            self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
+        self._journal_problem = problem
+
+    def journal_set_aside(self) -> None:
+        self.metrics.count("journal_set_aside_total")
+        self._changed = True
+
+    def journal_lost(self, kept: Path | None) -> None:
+        """A journal that could not be read is kept there; None: there is none, or somebody has seen to it."""
+        self._lost_journal = kept
+        self._changed = True
+
+    def tasks_examined(self, problems: list[str]) -> list[str]:
+        """What this machine misses of what the tasks need. Answers what was not known of that."""
+        new = [problem for problem in problems if problem not in self._task_problems]
+        self._changed = self._changed or problems != self._task_problems
+        self._task_problems = problems
+        return new
+
+    def jumped(self, seconds: float) -> None:
+        """Somebody set the wall clock, or the machine stood still."""
+        self.metrics.count("wall_clock_jumps_total")
+        self._changed = True
+        self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines stay where they are")
+
+    def journal_written(self) -> None:
+        self._changed = True
+        if self._journal_problem:
+            self._log.warning("the journal can be written again")
+        self._journal_problem = ""
+
+    def config_unusable(self, problems: list[str]) -> None:
+        """There is no configuration in force."""
+        self._unusable = problems
+        self._changed = True
+
+    def config_refused(self, problems: list[str]) -> None:
+        self.metrics.count("reload_failures_total")
+        self._config_problems = problems
+        self._changed = True
+
+    def configured(self, config: Config, restart_required: bool) -> None:
+        self._config = config
+        self._config_problems = []
+        self._unusable = []
+        self._restart_required = restart_required
+        self._describe()
+        self._changed = True
+
+    def answered(self, name: str, refusal: str) -> None:
+        """A request was accepted, or refused for a reason."""
+        self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
+        self._changed = True
+
+    def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
+        """An observation has made this of the incident."""
+        seen = after or closed
+        if seen is None:
+            return
+        open_before = {one.number for one in before.steps if one.open} if before else set()
+        ended = [one for one in seen.steps if not one.open and (one.number in open_before)]
+        for one in ended:
+            self._count_step(seen, one)
+        if closed is not None:
+            # It is closed when no signal is left.
+            first = closed.past[0]
+            self.metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
+        self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
+        self._changed = True
+
+    def _count_step(self, incident: Incident, step: Step) -> None:
+        of = {"event": step.event, "rehearsal": _word(_is_rehearsed(incident, step.event))}
+        self.metrics.count("steps_total", phase=step.phase, outcome=step.outcome, **of)
+        if step.finished is None:
+            return
+        seconds = step.finished.clock - step.started.clock
+        self.metrics.add("step_seconds_total", round(seconds, 3), phase=step.phase, outcome=step.outcome, **of)
+        if step.phase != DRAIN:
+            return
+        noticed = [one.noticed.clock for one in incident.signals if one.event == step.event]
+        if noticed:
+            self.metrics.set("last_drain_seconds", round(step.finished.clock - min(noticed), 3), **of)
+        if step.deadline is not None:
+            left = round(step.deadline - step.finished.clock, 3)
+            self.metrics.set("last_drain_notice_left_seconds", left, **of)
+
+    def alive(self, now: float, polls_end: bool) -> None:
+        """The loop turns; whether the watchers' polls end, systemd is to know."""
+        if self._life_every is not None and now - self._last_life >= self._life_every / 2:
+            self._last_life = now
+            if polls_end:
+                self._supervisor.notify("WATCHDOG=1")
+
+    def shown(self, shown: Shown) -> None:
+        """What is wrong with the status file or the metrics has changed."""
+        self._changed = True
+        if shown.problem:
+            self._write_problems[shown.what] = shown.problem
+            self._log.error(f"Writing the {shown.what}: {shown.problem}.")
+        else:
+            del self._write_problems[shown.what]
+            self._log.warning(f"the {shown.what} can be written again")
+
+    def finish(self, within: float) -> None:
+        """Have on disk what was reported last, if that takes no longer."""
+        self._status_file.finish(within)
+        self._metrics_file.finish(within)
+
+    def stopping(self) -> None:
+        """It was asked to stop, and may take its time."""
+        self._supervisor.notify("STOPPING=1")
+
+    def next_time(self) -> float | None:
+        """When on the clock to turn the loop although nothing happened."""
+        life_at = None if self._life_every is None else self._last_life + self._life_every
+        return min((at for at in (life_at, self._write_again_at) if at is not None), default=None)
+
+    def report(self, incident: Incident | None, now: Moment, final: bool = False) -> None:
+        """Write down how things are, if that has changed."""
+        is_due = self._write_again_at is not None and now.clock >= self._write_again_at
+        if not self._changed and not final and not is_due:
+            return
+        self._changed = False
+        self._write_again_at = now.clock + WRITE_AGAIN if self._write_problems else None
+        state = IDLE if incident is None else incident.phase
+        self._set_gauges(incident, now)
+        if final:
+            # From now on nobody hears of anything.
+            self.metrics.set("healthy", 0.0)
+        self._write(incident, state, now)
+        if final and self._publisher is not None:
+            self._publisher.finish(json.dumps(self._announcement(incident, STOPPED, now)), GOODBYE)
+            return
+        unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
+        shown = (state, held(incident) if incident else (), unrestored, bool(self._outages))
+        if shown == self._shown_state:
+            return
+        self._shown_state = shown
+        self._supervisor.notify(f"STATUS={state}{', the metadata server does not answer' if self._outages else ''}")
+        if self._publisher is not None:
+            self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
+
+    def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
+        problems = self._problems()
+        document = {
+            "version": __version__,
+            "pid": os.getpid(),
+            "boot_id": self._boot_id,
+            "instance_id": self._instance_id,
+            "started_at": self._started_at,
+            "clock": now.clock,
+            "state": state,
+            "incident": None if incident is None else public(incident, now),
+            # Written by a thread, while this goes on.
+            "last_good_answer": dict(self._last_good),
+            "poll_timeout": self._config.poll_timeout,
+            "problems": problems,
+            "outages": sorted(self._outages),
+            "last_failure": self._last_failure,
+            "config_digest": self._config.digest,
+            "tasks": len(self._config.tasks),
+            "config_refused": self._config_problems,
+            "answers": self._answers,
+            "restart_required": self._restart_required,
+            "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
+            "guest_attribute": self._published if self._publisher else "off",
+            "reach": {**self._reach, **dict.fromkeys(self._announced, asdict(was_announced()))},
+        }
+        self._status_file.offer(partial(status.write, self._config, document))
+        text = self.metrics.text().encode()
+        self._metrics_file.offer(partial(self._write_metrics, self._config.metrics_textfile, text))
+
+    def _write_metrics(self, path: Path | None, text: bytes) -> None:
+        if path != self._noted_textfile:
+            self._note_textfile(path)
+            self._noted_textfile = path
+        if path is not None:
+            write_whole(path, text, mode=0o644)
+
+    def _note_textfile(self, path: Path | None) -> None:
+        """Leave no figures where an earlier configuration had them."""
+        try:
+            removed = self._textfile.use(path)
+        except OSError as exc:
+            self._log.error(f"Noting where the metrics are: {exc}. Configured elsewhere, they stay there, too.")
+            return
+        if removed is not None:
+            self._log.info(f"the metrics are not written to {removed} any more: it is removed")
+
+    def _problems(self) -> list[str]:
+        problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
+        if self._lost_journal is not None:
+            problems.append(
+                f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
+                "it by hand, delete the file, and reload the handler"
+            )
+        for what, problem in self._write_problems.items():
+            if what != "metrics" or not any("metrics_textfile" in one for one in self._task_problems):
+                problems.append(f"Writing the {what}: {problem}.")
+        unusable = [f"the configuration cannot be used: {problem}" for problem in self._unusable]
+        return unusable + problems + self._task_problems
+
+    def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
+        return {
+            "state": state,
+            "rehearsal": incident is not None and _is_rehearsed(incident),
+            "events": [one.event for one in incident.signals] if incident else [],
+            "held": list(held(incident)) if incident else [],
+            "not_restored": [step.task for step in not_restored(incident)] if incident else [],
+            "incident": incident.id if incident else None,
+            "at": format_time(now.at),
+            "version": __version__,
+        }
+
+    def _set_gauges(self, incident: Incident | None, now: Moment) -> None:
+        signals = incident.signals if incident else ()
+        on = {(one.event, one.rehearsal) for one in signals}
+        for event in EVENTS:
+            for rehearsed in (False, True):
+                self.metrics.set("event", float((event, rehearsed) in on), event=event, rehearsal=_word(rehearsed))
+        self.metrics.clear("event_deadline_timestamp_seconds")
+        for one in signals:
+            if one.deadline is not None:
+                at = round(now.at + one.deadline - now.clock, 3)
+                of = {"event": one.event, "rehearsal": _word(one.rehearsal)}
+                self.metrics.set("event_deadline_timestamp_seconds", at, **of)
+        self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
+        unrestored = len(not_restored(incident)) if incident else 0
+        self.metrics.set("not_restored_tasks", float(unrestored))
+        known = all(clock is not None for clock in self._last_good.values())
+        well = not self._outages and not self._problems()
+        self.metrics.set("healthy", float(known and well and not unrestored))
+
+    def _describe(self) -> None:
+        self.metrics.clear("info")
+        self.metrics.set("info", 1.0, version=__version__, config_digest=self._config.digest)
+
+
+def _is_rehearsed(incident: Incident, event: str | None = None) -> bool:
+    """Whether an incident, or an event of it, is a rehearsal and nothing more."""
+    real = [one.event for one in incident.signals if not one.rehearsal]
+    real += [one.event for one in incident.past if not one.rehearsal]
+    return not real if event is None else event not in real
+
+
+def _word(value: bool) -> str:
+    return "true" if value else "false"

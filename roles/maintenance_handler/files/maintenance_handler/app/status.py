@@ -1,0 +1,178 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the handler is: what it writes into its runtime directory, and what a reader concludes from it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from .._vm.maintenance import format_time
+from ..core.checked import fits
+from ..core.incident import DRAINING, IDLE, PUBLIC, RESTORING, Moment, public
+from ..core.observations import recovered
+from ..io.files import write_whole
+from ..io.journal import Journal, JournalError
+from ..io.lock import is_locked, lock_paths
+from .config import Config
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+# A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
+BLIND_AFTER = 15.0
+
+# The state of a handler whose status cannot be read, or that is not running and whose journal cannot be.
+UNKNOWN = "unknown"
+
+# What a handler writes, as far as readers rely on it; `incident` is None or as `incident.PUBLIC` (`checked.fits`).
+_WRITTEN = {
+    "version": "str",
+    "pid": "int",
+    "boot_id": "str",
+    "started_at": "float",
+    "state": "str",
+    "last_good_answer": {...: "float | None"},
+    "poll_timeout": "float",
+    "problems": ["str"],
+    "config_digest": "str",
+    "config_refused": ["str"],
+    "restart_required": "bool",
+    "missed_migrations": "int",
+    "guest_attribute": "str",
+    "reach": {...: {"possible": "bool | None", "reason": "str"}},
+}
+
+
+def status_path(config: Config) -> Path:
+    return config.runtime_dir / "status.json"
+
+
+def write(config: Config, status: Mapping[str, Any]) -> None:
+    """Raises OSError. There is no status then: the one before is true no longer."""
+    path = status_path(config)
+    data = json.dumps(status).encode()
+    try:
+        try:
+            write_whole(path, data, mode=0o644)
+        except FileNotFoundError:
+            # Somebody has cleared the directory away.
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_whole(path, data, mode=0o644)
+    except OSError:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+        raise
+
+
+def forget(config: Config) -> None:
+    """Delete what an earlier handler wrote. Raises OSError."""
+    config.runtime_dir.mkdir(parents=True, exist_ok=True)
+    status_path(config).unlink(missing_ok=True)
+
+
+def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
+    """The handler's status as of now; of one that is not running, what its journal says.
+
+    Always has `running`, `healthy`, `state`, `incident`, `problems` and `last_good_answer_age`.
+
+    Raises OSError when the state directory cannot be looked into.
+    """
+    running = any(is_locked(path) for path in lock_paths(config.state_dir, config.runtime_dir))
+    try:
+        status = json.loads(status_path(config).read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        status = {}
+    if not running or not isinstance(status, dict) or status.get("boot_id") != boot_id:
+        said = {"running": running, "healthy": False, "last_good_answer_age": None}
+        return {**said, **_by_journal(config, now_clock, boot_id, running)}
+    if not _is_readable(status):
+        return _barely_readable(status)
+    answers = status.pop("last_good_answer")
+    ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
+    known = [age for age in ages.values() if age is not None]
+    problems = list(status.pop("problems"))
+    blind_spots = _blind_spots(ages, status["poll_timeout"])
+    if blind_spots and isinstance(status.get("last_failure"), str):
+        # The reason, once, before what it leads to.
+        problems += [status["last_failure"]] if status["last_failure"] else []
+    problems += blind_spots
+    problems += _unrestored(status["incident"])
+    return {
+        **status,
+        "running": True,
+        "healthy": not problems,
+        "problems": problems,
+        "last_good_answer_age": max(known, default=None) if len(known) == len(ages) else None,
+        "last_good_answer_ages": ages,
+    }
+
+
+def in_flight(status: Mapping[str, Any]) -> bool:
+    """Whether steps are being run, so that now is no time to restart the handler."""
+    return bool(status["running"]) and status["state"] in (DRAINING, RESTORING)
+
+
+def _is_readable(status: Mapping[str, Any]) -> bool:
+    incident = status.get("incident", "missing")
+    return fits(status, _WRITTEN) and (incident is None or fits(incident, PUBLIC))
+
+
+def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
+    """After an upgrade in the middle of a drain: what matters then is whether it is still under way."""
+    version = f"{status.get('version')!s:.40}"
+    problem = f"is of version {version}, whose status cannot be read here: restart it once nothing is drained"
+    return {
+        "running": True,
+        "healthy": False,
+        "state": status["state"] if isinstance(status.get("state"), str) else UNKNOWN,
+        "incident": None,
+        "last_good_answer_age": None,
+        "problems": [problem],
+    }
+
+
+def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -> dict[str, Any]:
+    """What the journal says of a handler that says nothing itself, or of one that is gone and left it to the next."""
+    problems = [f"has not said anything yet, or cannot write {status_path(config)}" if running else "is not running"]
+    try:
+        entry = Journal(config.state_dir).read()
+    except JournalError as exc:
+        return {"state": UNKNOWN, "incident": None, "problems": [*problems, str(exc)]}
+    if entry is None or entry.incident is None:
+        return {"state": IDLE, "incident": None, "problems": problems}
+    now = Moment(now_clock, time.time())
+    if running:
+        incident = public(entry.incident, now)
+    else:
+        incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
+        what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
+        problems.append(f"an incident is open: the next handler sees to the restore{what}")
+    problems += _unrestored(incident)
+    return {"state": entry.incident.phase, "incident": incident, "problems": problems}
+
+
+def _unrestored(incident: Mapping[str, Any] | None) -> list[str]:
+    """A line for each task that could not be restored."""
+    problems = []
+    for one in (incident or {}).get("not_restored", ()):
+        detail = f" ({one['detail']})" if one["detail"] else ""
+        again = "tries again"
+        if one["next_attempt_at"] is not None:
+            again += f" at {format_time(one['next_attempt_at'])}"
+        problems.append(f"could not restore {one['task']!r} in {one['attempts']} attempts{detail}: {again}")
+    return problems
+
+
+def _blind_spots(ages: Mapping[str, float | None], poll_timeout: float) -> list[str]:
+    problems = []
+    for key, age in ages.items():
+        if age is None:
+            problems.append(f"has not heard of {key} yet")
+        elif age > poll_timeout + BLIND_AFTER:
+            problems.append(f"has not heard of {key} for {age:.0f} s")
+    return problems

@@ -1,0 +1,125 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""An event as tasks see it: its fields, and the form that each must have. Pure.
+
+What the metadata server says comes over the network. It is data, and of a form that no shell, template engine or
+terminal makes more of: all else is dropped before it reaches a task, a file or a log.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+from .._vm.maintenance import (
+    DRIFT_TOKEN_KEY,
+    EVENT_OF_VALUE,
+    MAINTENANCE_EVENT_KEY,
+    PREEMPTED_KEY,
+    REASONS_LIMIT,
+    UPCOMING_MAINTENANCE_KEY,
+    Window,
+    format_time,
+    plain_word,
+)
+from .tasks import TASK_EVENTS
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+REHEARSAL = "rehearsal"
+TOKEN_CHANGED = "drift-token changed"
+
+# Values that are known. Any other announces its event too, and is replaced by the event's name.
+_KNOWN_VALUES = {
+    MAINTENANCE_EVENT_KEY: tuple(EVENT_OF_VALUE),
+    PREEMPTED_KEY: ("TRUE",),
+}
+_SOURCES = (*_KNOWN_VALUES, UPCOMING_MAINTENANCE_KEY, DRIFT_TOKEN_KEY, REHEARSAL)
+
+_REHEARSAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}\Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
+
+
+def known_value(source: str, event: str, value: str) -> str:
+    """A value by which an event was announced, in a form that is known; else the event's name."""
+    if source == REHEARSAL:
+        return value if _REHEARSAL_NAME.match(value) else event
+    if source == DRIFT_TOKEN_KEY:
+        return TOKEN_CHANGED
+    word = plain_word(value, event)
+    return word if word in _KNOWN_VALUES.get(source, (word,)) else event
+
+
+def document(
+    event: str,
+    source: str,
+    value: str,
+    notice_seconds: float | None,
+    window: Window | None = None,
+) -> dict[str, Any]:
+    """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
+    known = window or Window(start=None)
+    return reduced(
+        {
+            "name": event,
+            "source": source,
+            "value": value,
+            "rehearsal": source == REHEARSAL,
+            "notice_seconds": notice_seconds,
+            "can_reschedule": known.can_reschedule,
+            "maintenance_status": known.status if window else None,
+            "maintenance_type": known.type if window else None,
+            "maintenance_reasons": list(known.reasons),
+            "window_start_time": format_time(known.start),
+            "window_end_time": format_time(known.end),
+            "latest_window_start_time": format_time(known.latest_start),
+        }
+    )
+
+
+def reduced(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A document of which each field has its form; one that has not is None, and what is no field is left out."""
+    event, source = _one_of(TASK_EVENTS, raw.get("name")), _one_of(_SOURCES, raw.get("source"))
+    reasons = raw.get("maintenance_reasons")
+    return {
+        "name": event,
+        "source": source,
+        "value": known_value(source, event, str(raw.get("value"))) if event and source else None,
+        "rehearsal": raw.get("rehearsal") is True,
+        "notice_seconds": _number(raw.get("notice_seconds")),
+        "can_reschedule": _boolean(raw.get("can_reschedule")),
+        "maintenance_status": _word(raw.get("maintenance_status")),
+        "maintenance_type": _word(raw.get("maintenance_type")),
+        "maintenance_reasons": [
+            reason for reason in (reasons if isinstance(reasons, (list, tuple)) else ()) if _word(reason)
+        ][:REASONS_LIMIT],
+        "window_start_time": _time(raw.get("window_start_time")),
+        "window_end_time": _time(raw.get("window_end_time")),
+        "latest_window_start_time": _time(raw.get("latest_window_start_time")),
+    }
+
+
+def _one_of(choices: Sequence[str], value: Any) -> str | None:
+    return value if isinstance(value, str) and value in choices else None
+
+
+def _word(value: Any) -> str | None:
+    return value if isinstance(value, str) and plain_word(value, "") == value else None
+
+
+def _time(value: Any) -> str | None:
+    return value if isinstance(value, str) and _TIME.match(value) else None
+
+
+def _number(value: Any) -> float | None:
+    return value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+
+
+def _boolean(value: Any) -> bool | None:
+    return value if isinstance(value, bool) else None
+
+
+# The names of a document's fields, in order.
+FIELDS = tuple(reduced({}))

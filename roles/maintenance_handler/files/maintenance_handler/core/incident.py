@@ -1,0 +1,368 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an incident consists of, and how it is written down.
+
+An incident opens with the first signal. It closes when no signal is left and every task that was started is restored,
+or somebody has acknowledged that it is not. What the handler decides by is in here, derived from two lists: the signals
+that are on, and the steps that were started.
+ Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+
+from .._vm.maintenance import DRIFT_TOKEN_KEY
+from .checked import checked
+from .event import REHEARSAL, reduced
+from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+# How a step ended. An open step has the outcome "".
+OK = "ok"
+FAILED = "failed"
+TIMEOUT = "timeout"
+NOT_STARTED = "not started"  # its program could not be run at all, so nothing was changed
+CANCELLED = "cancelled"  # ended by us because its event was over (or, a restore, because a new event came)
+INTERRUPTED = "interrupted"  # the handler or the machine went down while it ran
+
+# A step that ended like this did not do its work.
+FAILURES = (FAILED, TIMEOUT, NOT_STARTED)
+
+# The phases of an incident, in the order of a person's reading.
+IDLE = "idle"
+ANNOUNCED = "announced"
+DRAINING = "draining"
+DRAINED = "drained"
+RESTORING = "restoring"
+NOT_RESTORED = "not restored"
+CLOSED = "closed"
+PHASES = (IDLE, ANNOUNCED, DRAINING, DRAINED, RESTORING, NOT_RESTORED, CLOSED)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One instant on both clocks."""
+
+    clock: float
+    at: float
+
+
+@dataclass(frozen=True)
+class Signal:
+    """An event that is announced now. `source` is the metadata key that says so, or a rehearsal."""
+
+    source: str
+    event: str
+    value: str
+    noticed: Moment
+    deadline: float | None
+    document: Mapping[str, Any]
+    # The window had begun when it was read: its deadline is an assumption, not an announcement.
+    begun: bool = False
+    # Not, after a reboot, until the metadata server has been asked again.
+    confirmed: bool = True
+    # Grows with each change within an incident, so that a decision about one announcement is not taken for the next.
+    serial: int = 0
+
+    @property
+    def rehearsal(self) -> bool:
+        return self.source == REHEARSAL
+
+    @property
+    def ends_by_itself(self) -> bool:
+        """Nobody will say that it is over: it is when everything for it has been tried."""
+        return self.source in (REHEARSAL, DRIFT_TOKEN_KEY)
+
+
+@dataclass(frozen=True)
+class PastSignal:
+    """An event that was announced and is over."""
+
+    event: str
+    value: str
+    rehearsal: bool
+    noticed_at: float
+    ended_at: float
+    document: Mapping[str, Any]
+    # It was withdrawn before its time.
+    cancelled: bool = False
+
+
+@dataclass(frozen=True)
+class Step:
+    """One start of one task in one phase. Times are on the clock, but for `acknowledged_at`."""
+
+    number: int
+    task: str
+    phase: str
+    event: str
+    attempt: int
+    started: Moment
+    # When the task is ended at the latest.
+    until: float
+    # Seconds that were left until the event, None where nobody said when it comes.
+    left: float | None
+    # The deadline that its time was measured by.
+    deadline: float | None = None
+    finished: Moment | None = None
+    outcome: str = ""
+    detail: str = ""
+    # Its last line, if it failed: in the journal and in the history, which are not for everybody.
+    output: str = ""
+    # Asked to end before its time.
+    ending: bool = False
+    # When the first of these attempts began.
+    began: float | None = None
+    # The rest is for restores. This one, or one before it, failed with no retries left: the task is not restored.
+    failing: bool = False
+    # When to try again.
+    again_at: float | None = None
+    # An attempt before this one ran, so part of the task may be restored.
+    partial: bool = False
+    # Who said that the task may stay as it is, and when (epoch seconds).
+    acknowledged_by: str = ""
+    acknowledged_at: float | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.finished is None
+
+    @property
+    def limit(self) -> float:
+        """Seconds until it is asked to end. Until `until` it has a moment for that."""
+        return without_grace(self.until - self.started.clock)
+
+    @property
+    def attempts_began(self) -> float:
+        return self.started.clock if self.began is None else self.began
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A decision not to start a task for one announcement."""
+
+    task: str
+    event: str
+    serial: int
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True)
+class Incident:
+    """Signals and steps from the first signal to the last restore."""
+
+    id: str
+    opened: Moment
+    tasks: tuple[Task, ...]
+    signals: tuple[Signal, ...] = ()
+    past: tuple[PastSignal, ...] = ()
+    steps: tuple[Step, ...] = ()
+    skips: tuple[Skip, ...] = ()
+    phase: str = ANNOUNCED
+    # How many of the oldest are not kept (`trimming`).
+    past_dropped: int = 0
+    steps_dropped: int = 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON can hold it, for the journal. Has the tasks' environments in it: not for anybody's eyes."""
+        # Not by asdict, which copies every leaf: that takes as long as starting a task does.
+        return {
+            **vars(self),
+            "opened": vars(self.opened),
+            "tasks": [task.to_dict() for task in self.tasks],
+            "signals": [{**vars(signal), "noticed": vars(signal.noticed)} for signal in self.signals],
+            "past": [vars(past) for past in self.past],
+            "steps": [_step_to_dict(step) for step in self.steps],
+            "skips": [vars(skip) for skip in self.skips],
+        }
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
+        """What `to_dict` made. Raises KeyError, TypeError or ValueError for anything else."""
+        incident = cls(
+            id=checked(cls, raw)["id"],
+            opened=_moment(raw["opened"]),
+            tasks=tuple(Task.from_dict(checked(Task, task)) for task in raw["tasks"]),
+            signals=tuple(_signal_from_dict(signal) for signal in raw["signals"]),
+            past=tuple(_past_from_dict(past) for past in raw["past"]),
+            steps=tuple(_step_from_dict(step) for step in raw["steps"]),
+            skips=tuple(Skip(**checked(Skip, skip)) for skip in raw["skips"]),
+            phase=raw["phase"],
+            past_dropped=raw.get("past_dropped", 0),
+            steps_dropped=raw.get("steps_dropped", 0),
+        )
+        if incident.phase not in PHASES:
+            raise ValueError(f"no such phase of an incident: {incident.phase!r}")
+        for task in incident.tasks:
+            if not task.has(DRAIN):
+                raise ValueError(f"task {task.name!r} has nothing to drain")
+        told = {one.event for one in incident.signals} | {one.event for one in incident.past}
+        for step in incident.steps:
+            if step.event not in told:
+                raise ValueError(f"step {step.number} is for {step.event!r}, which was not announced")
+        return incident
+
+    def task(self, name: str) -> Task:
+        return next(task for task in self.tasks if task.name == name)
+
+    def deadline(self) -> float | None:
+        """On the clock: when the first of the announced events comes, None when nobody said."""
+        known = (one.deadline for one in self.signals if one.deadline is not None and one.confirmed)
+        return min(known, default=None)
+
+    def with_step(self, changed: Step) -> Incident:
+        """This incident with the step of that number replaced."""
+        return replace(self, steps=tuple(changed if step.number == changed.number else step for step in self.steps))
+
+
+def held(incident: Incident) -> tuple[str, ...]:
+    """The names of the tasks that were started and not restored: what keeps the VM drained."""
+    return tuple(name for name, step in last_steps(incident.steps).items() if not _is_over(step))
+
+
+def not_restored(incident: Incident) -> tuple[Step, ...]:
+    """Of each task whose restore failed with no retries left, the newest step, which may be another try."""
+    return tuple(step for step in last_steps(incident.steps).values() if step.failing and not _is_over(step))
+
+
+def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
+    """For each task that was ever started, its newest step."""
+    return {step.task: step for step in steps}
+
+
+# What `public` answers, as far as others rely on it (`checked.fits`).
+_PAST = {"event": "str", "value": "str", "rehearsal": "bool", "noticed_at": "float"}
+PUBLIC = {
+    "id": "str",
+    "opened_at": "float",
+    "signals": [{**_PAST, "seconds_left": "float | None"}],
+    "past": [{**_PAST, "ended_at": "float"}],
+    "steps": [
+        {
+            "task": "str",
+            "phase": "str",
+            "event": "str",
+            "attempt": "int",
+            "started_at": "float",
+            "seconds_left": "float | None",
+            "seconds": "float | None",
+            "outcome": "str",
+            "detail": "str",
+        }
+    ],
+    "skips": [{"task": "str", "reason": "str", "at": "float"}],
+    "held": ["str"],
+}
+
+
+def recorded(incident: Incident, now: Moment) -> dict[str, Any]:
+    """What the history keeps of an incident: what is public, and the last line of each step that failed."""
+    shown = public(incident, now)
+    steps = [{**one, "output": step.output} for one, step in zip(shown["steps"], incident.steps)]
+    return {**shown, "steps": steps}
+
+
+def public(incident: Incident, now: Moment) -> dict[str, Any]:
+    """What the status says of an incident, for everybody: no command, no environment, nothing that a task printed."""
+    return {
+        "id": incident.id,
+        "phase": incident.phase,
+        "opened_at": incident.opened.at,
+        "signals": [
+            {
+                "event": signal.event,
+                "value": signal.value,
+                "rehearsal": signal.rehearsal,
+                "noticed_at": signal.noticed.at,
+                "seconds_left": None if signal.deadline is None else round(signal.deadline - now.clock, 3),
+            }
+            for signal in incident.signals
+        ],
+        "past": [
+            {
+                "event": past.event,
+                "value": past.value,
+                "rehearsal": past.rehearsal,
+                "noticed_at": past.noticed_at,
+                "ended_at": past.ended_at,
+                "cancelled": past.cancelled,
+            }
+            for past in incident.past
+        ],
+        "steps": [
+            {
+                "number": step.number,
+                "task": step.task,
+                "phase": step.phase,
+                "event": step.event,
+                "attempt": step.attempt,
+                "started_at": step.started.at,
+                "seconds_left": None if step.left is None else round(step.left, 3),
+                "limit": round(step.limit, 3),
+                "seconds": None if step.finished is None else round(step.finished.clock - step.started.clock, 3),
+                "outcome": step.outcome,
+                "detail": step.detail,
+            }
+            for step in incident.steps
+        ],
+        "skips": [dict(vars(skip)) for skip in incident.skips],
+        "held": list(held(incident)),
+        "not_restored": [
+            {
+                "task": step.task,
+                "detail": step.detail,
+                "attempts": step.attempt,
+                "next_attempt_at": None if step.again_at is None else now.at + step.again_at - now.clock,
+            }
+            for step in not_restored(incident)
+        ],
+        "acknowledged": [
+            {"task": step.task, "by": step.acknowledged_by, "at": step.acknowledged_at}
+            for step in incident.steps
+            if step.acknowledged_by
+        ],
+        "past_dropped": incident.past_dropped,
+        "steps_dropped": incident.steps_dropped,
+    }
+
+
+def _step_to_dict(step: Step) -> dict[str, Any]:
+    finished = None if step.finished is None else vars(step.finished)
+    return {**vars(step), "started": vars(step.started), "finished": finished}
+
+
+def _moment(raw: Any) -> Moment:
+    return Moment(**checked(Moment, raw))
+
+
+def _signal_from_dict(raw: Any) -> Signal:
+    read = checked(Signal, raw)
+    signal = Signal(**{**read, "noticed": _moment(raw["noticed"]), "document": reduced(read["document"])})
+    if signal.event not in TASK_EVENTS:
+        raise ValueError(f"no such event: {signal.event!r}")
+    return signal
+
+
+def _past_from_dict(raw: Any) -> PastSignal:
+    read = checked(PastSignal, raw)
+    return PastSignal(**{**read, "document": reduced(read["document"])})
+
+
+def _step_from_dict(raw: Any) -> Step:
+    finished = checked(Step, raw)["finished"]
+    moments = {"started": _moment(raw["started"]), "finished": None if finished is None else _moment(finished)}
+    step = Step(**{**raw, **moments})
+    if step.phase not in (DRAIN, RESTORE):
+        raise ValueError(f"no such phase: {step.phase!r}")
+    return step
+
+
+def _is_over(last: Step) -> bool:
+    """Whether a task with this newest step is restored, or somebody has taken it off the handler's hands."""
+    return (last.phase == RESTORE and last.outcome == OK) or (bool(last.acknowledged_by) and not last.open)

@@ -1,0 +1,127 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How tasks share the time before an event: when each is due, in which order, and with how many seconds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from .._vm.maintenance import WINDOW
+from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
+
+# What is kept free before an event, so that nothing of ours is still running when it comes.
+RESERVE_SHARE = 0.05
+RESERVE_MOST = 1.0
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Tasks that run side by side, and the seconds that the longest of them may take."""
+
+    number: int
+    tasks: tuple[Task, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The stages that become due at one time: `lead` seconds before the event, or (None) with its notice."""
+
+    lead: float | None
+    stages: tuple[Stage, ...]
+
+
+def stages(tasks: Iterable[Task], phase: str = DRAIN) -> tuple[Stage, ...]:
+    """The tasks by stage, in the order in which the phase takes them: ascending to drain, descending to restore."""
+    by_number: dict[int, list[Task]] = {}
+    for task in tasks:
+        if task.has(phase):
+            by_number.setdefault(task.stage, []).append(task)
+    return tuple(
+        Stage(number, tuple(by_number[number]), max(task.limit(phase) for task in by_number[number]))
+        for number in sorted(by_number, reverse=phase == RESTORE)
+    )
+
+
+def batches(tasks: Iterable[Task], event: str) -> tuple[Batch, ...]:
+    """What drains for an event, in order of time."""
+    by_lead: dict[float | None, list[Task]] = {}
+    for task in tasks:
+        if event in task.on:
+            by_lead.setdefault(task.lead_for(event), []).append(task)
+    # At once comes first, then the longest lead.
+    order = sorted(by_lead, key=lambda lead: float("-inf") if lead is None else -lead)
+    return tuple(Batch(lead, stages(by_lead[lead])) for lead in order)
+
+
+def misfits(tasks: Iterable[Task], event: str, notice: Mapping[str, float]) -> list[str]:
+    """Why tasks cannot be drained within the notice of an event: a sentence each, none when all fit.
+
+    Tasks that start with a lead, and all those with a shorter one, must fit into that lead; all together must fit into
+    the notice. A window is announced long before, so tasks without a lead are not bound by one.
+    """
+    mine = [task for task in tasks if event in task.on]
+    problems = []
+    bounds = sorted({lead for lead in (task.lead_for(event) for task in mine) if lead is not None})
+    for lead in bounds:
+        if event != WINDOW and lead > notice[event]:
+            longest = next(task for task in mine if task.lead_for(event) == lead)
+            problems.append(
+                f"task {longest.name!r}, field 'lead': {lead:g} s before a {event} event, "
+                f"of which {notice[event]:g} s of notice are given"
+            )
+            continue
+        within = [task for task in mine if _is_within(task.lead_for(event), lead)]
+        problems += _excess(within, event, lead, f"the lead of {lead:g} s")
+    if event != WINDOW:
+        problems += _excess(mine, event, notice[event], f"the notice of {notice[event]:g} s")
+    return problems
+
+
+def fraction(needs: float, left: float) -> float:
+    """The part that each stage gets of the seconds it needs, when `left` are left for all of them: 1 if they fit.
+
+    In equal parts, so that a late start or a long task never takes all from those that come after it. Past the notice
+    the event is late, and nobody knows for how long: then the stages get what they ask for.
+    """
+    if needs <= left or left <= 0:
+        return 1.0
+    return left / needs
+
+
+def reserve(notice: float) -> float:
+    """Seconds that are kept free before an event with so much notice."""
+    return min(RESERVE_MOST, RESERVE_SHARE * notice)
+
+
+def shortened(batch: Batch, event: str, notice: Mapping[str, float]) -> list[str]:
+    """That the tasks of a batch are asked to end sooner than their timeouts say, in a sentence, if they are."""
+    given = notice.get(event) if event != WINDOW else batch.lead
+    left = given if batch.lead is None else batch.lead
+    if given is None or left is None:
+        return []
+    needs = [with_grace(stage.seconds) for stage in batch.stages]
+    part = fraction(sum(needs), left - reserve(given))
+    if part == 1.0:
+        return []
+    stages_get = " and ".join(f"{without_grace(part * need):.1f} s" for need in needs)
+    free = f"{reserve(given):g} s before the event is kept free"
+    return [f"the stages get {stages_get}; {free}, and a task has up to {GRACE:g} s to end"]
+
+
+def _is_within(lead: float | None, bound: float) -> bool:
+    return lead is not None and lead <= bound
+
+
+def _excess(tasks: list[Task], event: str, seconds: float, what: str) -> list[str]:
+    rows = stages(tasks)
+    total = sum(stage.seconds for stage in rows)
+    if total <= seconds:
+        return []
+    worst = max((task for stage in rows for task in stage.tasks), key=lambda task: task.timeout)
+    steps = " + ".join(f"{stage.seconds:g}" for stage in rows) + (f" = {total:g}" if len(rows) > 1 else "")
+    return [
+        f"task {worst.name!r}, field 'timeout': the stages for {event} take {steps} s, more than {what}; "
+        f"shorten timeouts, or let tasks share a stage"
+    ]

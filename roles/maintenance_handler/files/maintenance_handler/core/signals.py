@@ -1,0 +1,88 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what the metadata server answers to what the state machine observes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .._vm.maintenance import (
+    DRIFT_TOKEN_KEY,
+    MISSED,
+    PREEMPT,
+    PREEMPTED_KEY,
+    UPCOMING_MAINTENANCE_KEY,
+    WINDOW,
+    Window,
+    event_of,
+    is_preempted,
+    parse_window,
+)
+from .event import REHEARSAL, TOKEN_CHANGED, document
+from .incident import Moment, Signal
+from .observations import Announced, Reading, Withdrawn
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+# Maintenance may be late. Seconds after the end of a window, from which on its announcement is no longer believed.
+STAYS_AFTER_END = 3600.0
+# What is kept of a value.
+LONGEST_VALUE = 100
+
+
+def essence(key: str, value: Any) -> str | Window | None:
+    """What is passed on of a value that the metadata server has, and kept: little, however much it is.
+
+    Raises `UnreadableWindow`.
+    """
+    if value is None:
+        return None
+    if key == UPCOMING_MAINTENANCE_KEY:
+        return parse_window(value)
+    return str(value).strip()[:LONGEST_VALUE]
+
+
+def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
+    """What the essence of a value of one of the signal keys says; None is that of a key that is not there."""
+    if value is None:
+        return Withdrawn(key)
+    if isinstance(value, Window):
+        # Some windows are announced for weeks after their end. Each poll reads one again, so that its end is noticed.
+        if value.has_ended(now.at - STAYS_AFTER_END):
+            return Withdrawn(key)
+        return Announced(_window_signal(key, value, now, notice))
+    if key == PREEMPTED_KEY:
+        return _announced(key, PREEMPT if is_preempted(value) else None, value, now, notice)
+    return _announced(key, event_of(value, unknown_event), value, now, notice)
+
+
+def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -> Announced:
+    """An event that nobody announced, to see what the tasks do about it."""
+    deadline = now.clock + notice[event]
+    told = document(event, REHEARSAL, name, notice[event])
+    return Announced(Signal(REHEARSAL, event, told["value"], now, deadline, told))
+
+
+def missed(now: Moment) -> Announced:
+    """A migration that nobody announced is found out."""
+    told = document(MISSED, DRIFT_TOKEN_KEY, TOKEN_CHANGED, None)
+    return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, told))
+
+
+def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:
+    if event is None:
+        return Withdrawn(key)
+    told = document(event, key, value, notice[event])
+    return Announced(Signal(key, event, told["value"], now, now.clock + notice[event], told))
+
+
+def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, float]) -> Signal:
+    left = window.seconds_until_start(now.at)
+    begun = window.has_begun(now.at)
+    if begun:
+        left = notice[WINDOW]
+    told = document(WINDOW, key, window.status, None, window)
+    deadline = None if left is None else now.clock + left
+    return Signal(key, WINDOW, told["value"], now, deadline, told, begun=begun)

@@ -1,0 +1,93 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A drain task: what runs before an event, what takes it back, and for which events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from .._vm.maintenance import EVENTS, MISSED, TERMINATE, WINDOW
+from . import playbook as playbooks
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+DRAIN = "drain"
+RESTORE = "restore"
+
+CONTINUE = "continue"
+STOP = "stop"
+
+# Seconds between SIGTERM and SIGKILL, and what part they may be of all that a step may take.
+GRACE = 2.0
+GRACE_SHARE = 0.2
+
+# What a task can be for.
+TASK_EVENTS = (*EVENTS, MISSED)
+# The other events come too soon after their signal for a lead to mean anything.
+EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
+# A `lead` that says: as soon as the event is announced.
+AT_ONCE = "at_once"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One entry of `tasks`. Times in seconds; `timeout` covers a drain with all its retries."""
+
+    name: str
+    on: tuple[str, ...]
+    stage: int = 50
+    drain: tuple[str, ...] = ()
+    restore: tuple[str, ...] = ()
+    playbook: str | None = None
+    restore_playbook: str | None = None
+    timeout: float = 20.0
+    restore_timeout: float | None = None
+    retries: int = 0
+    user: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    on_failure: str = CONTINUE
+    lead: float | None = None
+    when: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Task:
+        """The task of a valid entry, or of one that `to_dict` made."""
+        lists = {key: tuple(values[key]) for key in ("on", "drain", "restore") if key in values}
+        return cls(**{**values, **lists})
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+    def has(self, phase: str) -> bool:
+        """Whether there is anything to run in this phase."""
+        return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
+
+    def limit(self, phase: str) -> float:
+        """Seconds that the phase may take when nothing else presses."""
+        if phase == RESTORE and self.restore_timeout is not None:
+            return self.restore_timeout
+        return self.timeout
+
+    def lead_for(self, event: str) -> float | None:
+        """Seconds before the event at which the task starts; None: at once."""
+        return self.lead if event in EVENTS_WITH_LEAD else None
+
+    def command(self, phase: str, event: Mapping[str, Any]) -> tuple[str, ...]:
+        """What to execute in this phase of this event."""
+        playbook = self.playbook if phase == DRAIN else self.restore_playbook
+        if playbook is None:
+            return self.drain if phase == DRAIN else self.restore
+        return playbooks.command(playbook, event, phase)
+
+
+def with_grace(seconds: float) -> float:
+    """What a step may take in all that is asked to end after so many seconds."""
+    return seconds + min(GRACE, seconds * GRACE_SHARE / (1 - GRACE_SHARE))
+
+
+def without_grace(seconds: float) -> float:
+    """After how many seconds a step is asked to end that may take so many in all."""
+    return seconds - min(GRACE, GRACE_SHARE * max(0.0, seconds))

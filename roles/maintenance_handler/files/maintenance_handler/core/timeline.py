@@ -1,0 +1,125 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Incidents and plans as lines for a person. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+
+from .._vm.maintenance import MISSED, WINDOW
+from .incident import OK
+from .plan import Stage, batches, shortened, stages
+from .tasks import RESTORE, Task
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def incident_lines(incident: Mapping[str, Any]) -> list[str]:
+    """An incident (as `incident.public` shows it) in order of time, seconds counted from the first signal."""
+    began = incident["opened_at"]
+    rows: list[tuple[float, str, str]] = []
+    for past in incident["past"]:
+        rows.append((past["noticed_at"], _notice(past), ""))
+        how = "cancelled" if past.get("cancelled") else "over"
+        rows.append((past["ended_at"], f"{past['event']} is {how}", ""))
+    rows += [(one["noticed_at"], _notice(one), _left(one["seconds_left"], "left now")) for one in incident["signals"]]
+    rows += [(skip["at"], f"skip     {skip['task']}", skip["reason"]) for skip in incident["skips"]]
+    rows += [
+        (step["started_at"], f"{step['phase']:<8} {step['task']}{_attempt(step)}", step_end(step))
+        for step in incident["steps"]
+    ]
+    for one in incident.get("acknowledged", ()):
+        rows.append((one["at"], f"acknowledged {one['task']} as not restored", f"by {one['by']}"))
+    rows.sort(key=lambda row: row[0])
+    width = max(len(row[1]) for row in rows) if rows else 0
+    head = f"Incident {incident['id']}, {time.strftime('%Y-%m-%d %H:%M:%S %Z', time.localtime(began))}"
+    dropped = [
+        f"  ({incident[f'{what}_dropped']} earlier {words} are not kept)"
+        for what, words in (("past", "announcements"), ("steps", "steps"))
+        if incident.get(f"{what}_dropped")
+    ]
+    return [head, *dropped, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
+
+
+def ended_at(incident: Mapping[str, Any]) -> float:
+    """The newest time (epoch seconds) that an incident tells of."""
+    times = [past["ended_at"] for past in incident["past"]] + [step["started_at"] for step in incident["steps"]]
+    return float(max([incident["opened_at"], *times, *(one["at"] for one in incident.get("acknowledged", ()))]))
+
+
+def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
+    """What has happened in an incident apart from what was told before, a line each; it is told from now on."""
+    lines = []
+    for step in incident["steps"]:
+        what = f"{step['phase']} {step['task']!r}{_attempt(step)}"
+        lines.append((f"{what} {step['started_at']} starts", f"{what} starts"))
+        if step["outcome"]:
+            lines.append((f"{what} {step['started_at']} ends", f"{what}: {step_end(step)}"))
+    fresh = [(key, line) for key, line in lines if key not in told]
+    told.update(key for key, _unused in fresh)
+    return [line for _unused, line in fresh]
+
+
+def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
+    """What an event starts when, side by side or in turn, and how much of the notice that may take."""
+    given = {WINDOW: "announced ahead", MISSED: "found out afterwards"}.get(event) or f"{notice[event]:g} s of notice"
+    lines = [f"{event} ({given}){_reach(reach.get(event))}"]
+    for batch in batches(tasks, event):
+        lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
+        begins = 0.0
+        for stage in batch.stages:
+            lines.append(_stage_line(stage, begins))
+            begins += stage.seconds
+        given_seconds = batch.lead if event in (WINDOW, MISSED) or batch.lead is not None else notice[event]
+        if given_seconds is not None:
+            lines.append(f"    {begins:g} s at most, {given_seconds - begins:g} s to spare")
+        lines += [f"    shortened: {line}" for line in shortened(batch, event, notice)]
+    back = stages([task for task in tasks if event in task.on], RESTORE)
+    if back:
+        lines.append("  afterwards")
+        lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]
+    return lines if len(lines) > 1 else [*lines, "  no task is for it"]
+
+
+def _stage_line(stage: Stage, begins: float) -> str:
+    return f"    stage {stage.number:<4} drain    {_names(stage)}  (+{begins:g} s, {stage.seconds:g} s at most)"
+
+
+def _names(stage: Stage) -> str:
+    return ", ".join(task.name for task in stage.tasks)
+
+
+def _reach(reach: Mapping[str, Any] | None) -> str:
+    if not reach:
+        return ""
+    verdict = {True: "can reach this VM", False: "cannot reach this VM", None: "may reach this VM"}
+    return f": {verdict[reach['possible']]}, {reach['reason']}"
+
+
+def _notice(signal: Mapping[str, Any]) -> str:
+    kind = "rehearsal of " if signal["rehearsal"] else ""
+    return f"notice   {kind}{signal['event']} ({signal['value']})"
+
+
+def _attempt(step: Mapping[str, Any]) -> str:
+    return f" (attempt {step['attempt']})" if step["attempt"] > 1 else ""
+
+
+def step_end(step: Mapping[str, Any]) -> str:
+    """What a step (as in `incident.public`) came to."""
+    if not step["outcome"]:
+        return _joined("running", _left(step["seconds_left"], "left at its start"))
+    took = "" if step["seconds"] is None else f"{step['outcome']} in {step['seconds']:.3f} s"
+    why = "" if step["outcome"] == OK else ": ".join(filter(None, (step["detail"], step.get("output", ""))))
+    return _joined(took, _left(step["seconds_left"], "left at its start"), why)
+
+
+def _left(seconds: float | None, what: str) -> str:
+    return "" if seconds is None else f"{max(0.0, seconds):.1f} s {what}"
+
+
+def _joined(*parts: str) -> str:
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,77 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which VM this is, and which events can reach it: asked for once, by a thread that an outage does not discourage."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from .._vm.hardware import seen
+from .._vm.maintenance import SIGNAL_LIMIT
+from .._vm.metadata_server import MetadataError, MetadataServer, NotFound
+from .._vm.reach import applicability, traits_of
+from .watch import Failed
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable, Union
+
+IDENTITY_KEY = "instance/id"
+
+# An id is a number of up to 20 digits. It becomes part of file names.
+_UNLIKE_ID = re.compile(r"[^0-9A-Za-z-]")
+LONGEST_ID = 64
+
+# After a refusal, or a redirect. An outage is nothing to wait for here: the client itself tries until it is over.
+PAUSE = 20.0
+
+
+@dataclass(frozen=True)
+class Identified:
+    """The metadata server said who this VM is, and which events can reach it."""
+
+    instance_id: str
+    reach: Mapping[str, Any]
+
+
+if TYPE_CHECKING:
+    Post = Callable[[Union[Identified, Failed]], None]
+
+
+def start_identifying(host: str | None, post: Post) -> None:
+    """Post `Identified` as soon as the server answers. Only an incident of an earlier boot waits for that."""
+    server = MetadataServer(host, retry_for=None, body_limit=SIGNAL_LIMIT)
+    threading.Thread(target=_identify, args=(server, post), name="identity", daemon=True).start()
+
+
+def _identify(server: MetadataServer, post: Post) -> None:
+    while True:
+        try:
+            identified = _identified(server)
+            break
+        except MetadataError as exc:
+            post(Failed(IDENTITY_KEY, str(exc), time.monotonic()))
+            time.sleep(PAUSE)
+    server.close()
+    post(identified)
+
+
+def _identified(server: MetadataServer) -> Identified:
+    instance_id = _UNLIKE_ID.sub("", str(server.get(IDENTITY_KEY).value))[:LONGEST_ID]
+    if not instance_id:
+        raise MetadataError(f"The metadata server has an {IDENTITY_KEY} with neither a digit nor a letter in it.")
+    machine_type = _value(server, "instance/machine-type")
+    traits = traits_of(machine_type, _value(server, "instance/scheduling/preemptible"), **seen())
+    reach = applicability(machine_type, _value(server, "instance/scheduling/on-host-maintenance"), traits)
+    return Identified(instance_id, {event: asdict(one) for event, one in reach.items()})
+
+
+def _value(server: MetadataServer, path: str) -> str:
+    try:
+        return str(server.get(path).value)
+    except NotFound:
+        return ""

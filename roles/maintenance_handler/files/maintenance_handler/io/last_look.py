@@ -1,0 +1,59 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a handler that is asked to stop still looks for: a preemption, whose signal may come after its shutdown."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
+from .._vm.metadata_server import MetadataError, MetadataServer
+from ..core.signals import essence
+from .shutdown import is_shutting_down
+from .watch import Heard
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Callable, Union
+
+    Post = Callable[[Union[Heard, "Looked", "ShutsDown"]], None]
+
+# Seconds from one look to the next, and how long one may take.
+EVERY = 0.1
+ONE_LOOK = 1.0
+
+
+@dataclass(frozen=True)
+class Looked:
+    """One look is over, whatever came of it."""
+
+
+@dataclass(frozen=True)
+class ShutsDown:
+    """The machine is shutting down."""
+
+
+def start_looking(host: str | None, post: Post) -> None:
+    """Post what `preempted` says, again and again until the process ends, and whether the machine shuts down."""
+    threading.Thread(target=_look, args=(host, post), name="last look", daemon=True).start()
+    threading.Thread(target=_ask_systemd, args=(post,), name="shutdown", daemon=True).start()
+
+
+def _look(host: str | None, post: Post) -> None:
+    server = MetadataServer(host, retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT)
+    while True:
+        try:
+            value = server.get(PREEMPTED_KEY).value
+            post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
+        except MetadataError:
+            # Whoever shuts down does not wait for more than the next look.
+            pass
+        post(Looked())
+        time.sleep(EVERY)
+
+
+def _ask_systemd(post: Post) -> None:
+    if is_shutting_down():
+        post(ShutsDown())

@@ -1,0 +1,193 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The start of one step, in a thread of its own: what hangs in it, hangs there.
+
+The user database, the program's file system, the journal's disk and the system's memory may all be slow. A step that
+has not started when its time is over is given up, and does not start afterwards.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, replace
+
+from .._vm.maintenance import format_time
+from ..core.incident import Moment
+from ..core.machine import Start
+from ..core.tasks import DRAIN
+from .account import NoAccount
+from .executable import located
+from .leftovers import VARIABLE, input_name
+from .process import CannotStart, TaskProcess, cannot_start, environment_for
+from .state_writer import JOURNAL_BOUND, JOURNAL_SHARE
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    from .account import Account
+
+    LookUp = Callable[[str, float], Account]
+
+# Seconds until it is tried again what the system had no room for.
+PAUSE = 0.2
+# A step that starts this much later than planned has its time anew.
+LATE = 0.1
+
+
+@dataclass(frozen=True)
+class Launched:
+    """A step was started (`process`), or could not be (`problem`)."""
+
+    number: int
+    process: TaskProcess | None
+    problem: str
+    at: Moment
+    # Since it was to be started.
+    seconds: float
+
+
+class Launch:
+    """One start: `run` in a thread, everything else from the loop."""
+
+    def __init__(
+        self,
+        start: Start,
+        incident: str,
+        *,
+        end_leftovers: Callable[[], None],
+        wait_for_journal: Callable[[float], bool],
+        look_up: LookUp,
+        now: Callable[[], Moment],
+        post: Callable[[Launched], None],
+    ) -> None:
+        self.start = start
+        self.until = start.step.until
+        self.wanted = True
+        # What it is doing.
+        self.stage = "waiting for a thread"
+        self.incident = incident
+        self._end_leftovers = end_leftovers
+        self._wait_for_journal = wait_for_journal
+        self._look_up = look_up
+        self._now = now
+        self._post = post
+        self._lock = threading.Lock()
+        self._given_up = threading.Event()
+
+    def give_up(self) -> None:
+        """It is not to start any more. If it does at this very moment, it is killed."""
+        with self._lock:
+            self._given_up.set()
+
+    def run(self) -> None:
+        """Start the step, and post `Launched`, unless it was given up."""
+        process, problem = None, ""
+        try:
+            process = self._process()
+        except (CannotStart, NoAccount) as exc:
+            problem = str(exc)
+        except Exception as exc:
+            problem = f"{self.stage}: {exc!r}"
+        now = self._now()
+        with self._lock:
+            if not self._given_up.is_set():
+                self._post(Launched(self.start.step.number, process, problem, now, self._seconds(now)))
+                return
+        if process is not None:
+            process.kill()
+
+    def _process(self) -> TaskProcess | None:
+        self.stage = "ending what earlier steps left running"
+        self._end_leftovers()
+        while not self._given_up.is_set():
+            try:
+                return self._tried()
+            except CannotStart as exc:
+                if not exc.passes:
+                    raise
+                self.stage = str(exc)
+            self._given_up.wait(PAUSE)
+        return None
+
+    def _tried(self) -> TaskProcess | None:
+        task, step = self.start.task, self.start.step
+        command = task.command(step.phase, task_document(self.start, self.incident, self._now().at)["event"])
+        try:
+            account = None
+            if task.user is not None:
+                self.stage = f"looking up the user {task.user!r}"
+                account = self._look_up(task.user, max(0.0, self.until - self._now().clock))
+            environment = environment_for(account, {**task.env, **_variables(self.start, self.incident)})
+            self.stage = f"reading {command[0]}"
+            program = located(command[0], environment)
+        except OSError as exc:
+            raise cannot_start(command[0], exc) from None
+        self.stage = "waiting for the journal"
+        bound = JOURNAL_BOUND if step.left is None else min(JOURNAL_BOUND, JOURNAL_SHARE * max(0.0, step.left))
+        self._wait_for_journal(bound)
+        self.stage = f"starting {command[0]}"
+        if self._given_up.is_set():
+            return None
+        start, now = self._as_it_is()
+        return TaskProcess(
+            command,
+            program=program,
+            environment={**environment, **_times(start)},
+            account=account,
+            input_name=input_name(self.incident, start.step.number),
+            document=task_document(start, self.incident, now.at),
+            now=now.clock,
+            until=start.step.until,
+        )
+
+    def _as_it_is(self) -> tuple[Start, Moment]:
+        """The start, with the time that there is for it now."""
+        now = self._now()
+        seconds = self._seconds(now)
+        step = self.start.step
+        left = None if step.left is None else step.left - seconds
+        until = self.until
+        if seconds >= LATE:
+            until += seconds
+            if left is not None and left > 0:
+                until = min(until, now.clock + left)
+        return replace(self.start, step=replace(step, started=now, until=until, left=left)), now
+
+    def _seconds(self, now: Moment) -> float:
+        return now.clock - self.start.step.started.clock
+
+
+def task_document(start: Start, incident: str, at: float) -> dict[str, Any]:
+    """What a task reads on its standard input: `event` as `when` sees it, and what is true of this step alone."""
+    step = start.step
+    return {
+        "event": {
+            **start.event,
+            "incident": incident,
+            "phase": step.phase,
+            "attempt": step.attempt,
+            "deadline_seconds": None if step.left is None else round(max(step.left, 0.0), 3),
+            "deadline_at": None if step.left is None else format_time(at + step.left),
+            "timeout_seconds": round(step.limit, 3),
+        },
+        "task": {"name": start.task.name, "stage": start.task.stage},
+    }
+
+
+def _variables(start: Start, incident: str) -> dict[str, str]:
+    return {
+        "GCE_EVENT": start.step.event,
+        "GCE_EVENT_PHASE": start.step.phase,
+        "GCE_EVENT_INCIDENT": incident,
+        "GCE_EVENT_TASK": start.task.name,
+        VARIABLE: f"{incident}/{start.step.number}",
+    }
+
+
+def _times(start: Start) -> dict[bytes, bytes]:
+    step = start.step
+    times = {b"GCE_TASK_TIMEOUT_SECONDS": b"%.3f" % max(0.0, step.limit)}
+    if step.phase == DRAIN and step.left is not None:
+        times[b"GCE_EVENT_DEADLINE_SECONDS"] = b"%.3f" % max(0.0, step.left)
+    return times

@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The lock of the one handler that works on a state directory; it goes away with its holder."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+
+# Whoever only looks at a lock holds it for an instant, and must not be taken for its holder.
+_TRIES = 25
+_PAUSE = 0.01
+
+
+class CannotLock(Exception):
+    """No lock can be had: a disk may be full, or mounted read-only. As text, a sentence for each place tried."""
+
+
+class Locked(Exception):
+    """Somebody else holds the lock."""
+
+
+class Lock:
+    """An exclusive lock on a file, held until it is released or the process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        """Take it. Raises `Locked`, or OSError."""
+        self._descriptor = _open_lock(path)
+        for _unused in range(_TRIES):
+            if _flock(self._descriptor, fcntl.LOCK_EX):
+                return
+            time.sleep(_PAUSE)
+        os.close(self._descriptor)
+        raise Locked(f"{path} is locked by another process")
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a `Lock` on the file. Raises OSError."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    try:
+        # Shared: two who look at once do not take each other for the holder.
+        return not _flock(descriptor, fcntl.LOCK_SH)
+    finally:
+        os.close(descriptor)
+
+
+def lock_paths(state_dir: Path, runtime_dir: Path) -> tuple[Path, Path]:
+    """One of these is locked while a handler runs: the first that it could lock."""
+    return state_dir / "lock", runtime_dir / "lock"
+
+
+def take_lock(state_dir: Path, runtime_dir: Path) -> Lock:
+    """The lock of a state directory's one handler. Raises `Locked` when another has it, and `CannotLock`."""
+    problems = []
+    *_unused, last_resort = paths = lock_paths(state_dir, runtime_dir)
+    for path in paths:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lock = Lock(path)
+        except OSError as exc:
+            problems.append(str(exc))
+            continue
+        if path != last_resort and _is_taken(last_resort):
+            lock.release()
+            raise Locked(f"{last_resort} is locked by another process")
+        return lock
+    raise CannotLock(f"Taking a lock: {'; '.join(problems)}.")
+
+
+def _is_taken(path: Path) -> bool:
+    try:
+        return is_locked(path)
+    except OSError:
+        # Whoever has it was allowed to look into it.
+        return False
+
+
+def _open_lock(path: Path) -> int:
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as exc:
+        if exc.errno != errno.EROFS:
+            raise
+    # One that was made while it could be can still be locked.
+    return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+
+
+def _flock(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,109 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The guest attribute `maintenance-handler/status`: written beside the drain, never before it, never too often."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+
+from .._vm.guest_attributes import QueryBudget, attribute_path
+from .._vm.maintenance import SIGNAL_LIMIT
+from .._vm.metadata_server import Forbidden, MetadataError, MetadataServer
+
+TYPE_CHECKING = False  # see __init__.py
+if TYPE_CHECKING:
+    from typing import Callable
+
+NAMESPACE = "maintenance-handler"
+KEY = "status"
+
+# Guest attributes may be turned on at any time, and take effect some minutes later.
+DISABLED_PAUSE = 300.0
+FAILED_PAUSE = 30.0
+# The states of a quick drain follow each other within milliseconds, and the budget is not ours alone.
+LEAST_PAUSE = 2.0
+
+
+class Publisher:
+    """Writes the newest text that was offered in a daemon thread; what it overtook is never sent.
+
+    `on_result` hears of each write: "ok", or why it failed.
+    """
+
+    def __init__(
+        self,
+        host: str | None,
+        on_result: Callable[[str], None],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._host = host
+        self._on_result = on_result
+        self._clock = clock
+        self._sleep = sleep
+        self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
+        self._budget = QueryBudget()
+        self._changed = threading.Condition()
+        self._offered: str | None = None
+        self._written: str | None = None
+        self._writing = threading.Lock()
+        self._finished = False
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="guest attribute", daemon=True).start()
+
+    def offer(self, text: str) -> None:
+        """Have it written soon. Never blocks."""
+        with self._changed:
+            self._offered = text
+            self._changed.notify()
+
+    def turn(self) -> float:
+        """Wait for something new, write it, and answer how many seconds to leave the server alone."""
+        with self._changed:
+            while self._offered == self._written:
+                self._changed.wait()
+        wait = self._budget.take(self._clock())
+        if wait > 0:
+            self._sleep(wait)
+        with self._writing:
+            if self._finished:
+                return DISABLED_PAUSE
+            with self._changed:
+                text = self._offered
+            try:
+                self._server.put(attribute_path(NAMESPACE, KEY), text or "")
+            except MetadataError as exc:
+                self._on_result(str(exc))
+                return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
+            self._written = text
+        self._on_result("ok")
+        return LEAST_PAUSE
+
+    def finish(self, text: str, within: float) -> None:
+        """Write a last text now, if one was written before; nothing is written after it. Takes `within` s at most."""
+        if self._written is None:
+            return
+        # A thread, for a resolver that hangs.
+        last = threading.Thread(target=self._finish, args=(text, within), name="last guest attribute", daemon=True)
+        last.start()
+        last.join(within)
+
+    def _finish(self, text: str, within: float) -> None:
+        if not self._writing.acquire(timeout=within):
+            return
+        self._finished = True
+        server = MetadataServer(self._host, retry_for=0, timeout=within, body_limit=SIGNAL_LIMIT)
+        # Not within the budget: it is the last, and if it is refused, nobody is left to try again.
+        with suppress(MetadataError):
+            server.put(attribute_path(NAMESPACE, KEY), text)
+        self._writing.release()
+
+    def _run(self) -> None:
+        while True:
+            pause = self.turn()
+            if pause > 0:
+                self._sleep(pause)

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the command line asks the running handler for: a file in its runtime directory, and a signal.
+
+The answer stands in the status, under the request's name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core.checked import checked
+from .files import read_own, write_whole
+
+REHEARSE = "rehearse"
+RESTORE = "restore"
+ACKNOWLEDGE = "acknowledge"
+COMMANDS = (REHEARSE, RESTORE, ACKNOWLEDGE)
+
+SIGNAL = signal.SIGUSR1
+
+
+@dataclass(frozen=True)
+class Request:
+    """One wish. `tasks` are those to restore or to acknowledge; none means all that are not restored."""
+
+    command: str
+    name: str
+    by: str
+    event: str = ""
+    tasks: tuple[str, ...] = ()
+
+
+class UnreadableRequest(Exception):
+    """A request cannot be made out. As text, which and why."""
+
+
+def send(runtime_dir: Path, pid: int, request: Request) -> Path:
+    """Ask the handler of that process. Answers the file, which is gone once it was taken. Raises OSError."""
+    path = _path(runtime_dir, request.command)
+    write_whole(path, json.dumps(vars(request)).encode())
+    os.kill(pid, SIGNAL)
+    return path
+
+
+def take(runtime_dir: Path) -> Iterator[Request | UnreadableRequest]:
+    """The requests that there are, each of which is not there any more afterwards."""
+    for command in COMMANDS:
+        path = _path(runtime_dir, command)
+        try:
+            data = read_own(path)
+            path.unlink()
+            raw = json.loads(data)
+            yield Request(**{**checked(Request, raw), "tasks": tuple(raw["tasks"]), "command": command})
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
+            yield UnreadableRequest(f"Reading what was asked for in {path}: {exc!r}.")
+
+
+def _path(runtime_dir: Path, command: str) -> Path:
+    return runtime_dir / f"{command}.json"

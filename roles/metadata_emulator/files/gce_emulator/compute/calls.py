@@ -1,0 +1,172 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the methods of the Compute API have in common: what a URL names, replayed requests, operations, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from ..state import errors
+from ..state.errors import ApiError
+from ..state.faults import Fault
+from ..state.geography import COMMON_ZONES, region_of
+from ..state.state import Instance, Project
+from .list_query import Page
+from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_request_id
+from .request import PREFIX, Answer, ApiRequest
+from .resources import SERVICE_URL, instance_path
+
+# Below PREFIX, as the routes have it.
+PROJECT = "projects/{project}"
+REGION = PROJECT + "/regions/{region}"
+ZONE = PROJECT + "/zones/{zone}"
+INSTANCE = ZONE + "/instances/{instance}"
+
+# By the last segment of a URL: what is not called as its segment is.
+_PERMISSIONS = {
+    "setCommonInstanceMetadata": "projects.setCommonInstanceMetadata",
+    "serialPort": "instances.getSerialPortOutput",
+}
+_COLLECTIONS = ("instances", "disks", "zones", "regions", "operations")
+
+
+def needed_permission(request: ApiRequest) -> tuple[str, str]:
+    """The permission that a request takes, and the resource that it takes it for."""
+    path, named = request.path[len(PREFIX) :].strip("/"), request.named
+    parent, _unused, last = path.rpartition("/")
+    operations = f"{'zone' if 'zone' in named else 'region' if 'region' in named else 'global'}Operations"
+    if last in _PERMISSIONS:
+        return f"compute.{_PERMISSIONS[last]}", parent
+    if last == "instanceSettings":
+        return f"compute.instanceSettings.{'get' if request.method == 'GET' else 'update'}", path
+    if "operation" in named:
+        return f"compute.{operations}.get", path
+    if "instance" in named and last != named["instance"]:
+        return f"compute.instances.{last}", parent
+    if last in _COLLECTIONS:
+        return f"compute.{operations if last == 'operations' else last}.list", parent
+    for kind in ("instance", "disk", "zone", "region"):
+        if kind in named:
+            return f"compute.{kind}s.{'delete' if request.method == 'DELETE' else 'get'}", path
+    return "compute.projects.get", path
+
+
+class Calls:
+    """Requests to one project's API."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self.operations = Operations(
+            project.name,
+            project.clock,
+            user=f"{project.number}-compute@developer.gserviceaccount.com",
+            duration=project.fleet.durations.operation,
+        )
+        project.on_system_event(self._record)
+        project.on_reset(self.operations.reset)
+
+    def _record(self, instance: Instance, event: str) -> None:
+        self.operations.record(f"zones/{instance.zone}", event, instance_path(instance), instance.id)
+
+    # What a URL names
+
+    def project_of(self, request: ApiRequest) -> Project:
+        name = request.named["project"]
+        if name not in (self.project.name, str(self.project.number)):
+            raise ApiError(404, "notFound", f"Failed to find project {name}")
+        return self.project
+
+    def zone_of(self, request: ApiRequest) -> str:
+        self.project_of(request)
+        zone = request.named["zone"]
+        if zone not in self.zones():
+            raise errors.invalid("zone", zone, "Unknown zone.")
+        return zone
+
+    def zones(self) -> list[str]:
+        return sorted({*self.project.zones(), *COMMON_ZONES})
+
+    def regions(self) -> list[str]:
+        return sorted({region_of(zone) for zone in self.zones()})
+
+    def region_of(self, request: ApiRequest) -> str:
+        self.project_of(request)
+        region = request.named["region"]
+        if region not in self.regions():
+            raise errors.invalid("region", region, "Unknown region.")
+        return region
+
+    def instance_of(self, request: ApiRequest) -> Instance:
+        zone, name = self.zone_of(request), request.named["instance"]
+        instance = self.project.find(zone, name)
+        if instance is None:
+            raise errors.not_found(f"projects/{self.project.name}/zones/{zone}/instances/{name}")
+        return instance
+
+    def instance_name(self, request: ApiRequest) -> str | None:
+        """The name of the instance that a URL is about, which may name it by its id."""
+        named = request.named.get("instance")
+        instance = self.project.find(request.named["zone"], named) if named is not None else None
+        return instance.name if instance is not None else named
+
+    def scope_of_operations(self, request: ApiRequest) -> str:
+        if "zone" in request.named:
+            return f"zones/{self.zone_of(request)}"
+        if "region" in request.named:
+            return f"regions/{self.region_of(request)}"
+        self.project_of(request)
+        return GLOBAL
+
+    def operation_of(self, request: ApiRequest) -> Operation:
+        scope, name = self.scope_of_operations(request), request.named["operation"]
+        operation = self.operations.find(scope, name)
+        if operation is None:
+            raise errors.not_found(f"projects/{self.project.name}/{scope}/operations/{name}")
+        return operation
+
+    # Faults
+
+    def take_fault(self, request: ApiRequest, kinds: Collection[str]) -> Fault | None:
+        path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
+        return self.project.faults.take("compute", self.instance_name(request), path, kinds)
+
+    # Answers
+
+    def replayed(self, request: ApiRequest, operation_type: str, target: str) -> Answer | None:
+        """The operation of an earlier request with the same requestId; raises ApiError for what is no requestId."""
+        request_id = request.query.get("requestId")
+        if request_id is None:
+            return None
+        if not is_request_id(request_id):
+            raise errors.invalid("requestId", request_id, "Must be a UUID, and not the zero UUID.")
+        operation = self.operations.replayed(request_id, operation_type, target)
+        return operation.to_api() if operation is not None else None
+
+    def start_on(self, instance: Instance, request: ApiRequest, operation_type: str, work: Work) -> Answer:
+        scope = f"zones/{instance.zone}"
+        return self.start(request, scope, operation_type, instance_path(instance), instance.id, work)
+
+    def start(
+        self, request: ApiRequest, scope: str, operation_type: str, target: str, target_id: int, work: Work
+    ) -> Answer:
+        request_id = request.query.get("requestId")
+        return self.operations.start(scope, operation_type, target, target_id, work, request_id).to_api()
+
+    def list_of(self, path: str, kind: str, page: Page) -> dict[str, Any]:
+        resource = f"projects/{self.project.name}/{path}"
+        answer: dict[str, Any] = {"kind": kind, "id": resource}
+        if page.items:
+            answer["items"] = page.items
+        if page.next_page_token is not None:
+            answer["nextPageToken"] = page.next_page_token
+        return {**answer, "selfLink": f"{SERVICE_URL}/{resource}"}
+
+
+def failing(error: OperationError) -> Work:
+    """The work of an operation that does nothing but end in an error."""
+
+    async def fail() -> OperationError:
+        return error
+
+    return fail

@@ -1,0 +1,85 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Methods of instances that only read: get, list, aggregatedList, getGuestAttributes."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from ..state.errors import ApiError
+from ..state.state import Instance
+from .aggregated_list import by_scope
+from .calls import INSTANCE, PROJECT, ZONE, Calls
+from .list_query import Entry, parse_list_query, select
+from .request import Answer, ApiRequest, Routes
+from .resources import SERVICE_URL, instance_path, instance_resource
+
+
+class InstanceMethods:
+    def __init__(self, calls: Calls) -> None:
+        self._calls = calls
+        self._project = calls.project
+
+    def routes(self) -> Routes:
+        return [
+            ("GET", PROJECT + "/aggregated/instances", self.aggregated_list),
+            ("GET", ZONE + "/instances", self.list_zone),
+            ("GET", INSTANCE, self.get),
+            ("GET", INSTANCE + "/getGuestAttributes", self.get_guest_attributes),
+        ]
+
+    async def get(self, request: ApiRequest) -> Answer:
+        return instance_resource(self._calls.instance_of(request))
+
+    async def list_zone(self, request: ApiRequest) -> Answer:
+        zone = self._calls.zone_of(request)
+        query = parse_list_query(request.query)
+        page = select(map(_entry, self._project.in_zone(zone)), query)
+        return self._calls.list_of(f"zones/{zone}/instances", "compute#instanceList", page)
+
+    async def aggregated_list(self, request: ApiRequest) -> Answer:
+        self._calls.project_of(request)
+        query = parse_list_query(request.query)
+        unreachable = self._unreachable_zones(request)
+        reachable = (each for each in self._project.instances.values() if each.zone not in unreachable)
+        page = select(map(_entry, reachable), query)
+        zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
+        answer = self._calls.list_of("aggregated/instances", "compute#instanceAggregatedList", page)
+        scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
+        return {**answer, **by_scope("instances", page.items, scopes, lacking)}
+
+    async def get_guest_attributes(self, request: ApiRequest) -> Answer:
+        instance = self._calls.instance_of(request)
+        query_path = request.query.get("queryPath", "")
+        variable = request.query.get("variableKey", "")
+        answer: dict[str, Any] = {
+            "kind": "compute#guestAttributes",
+            "selfLink": f"{SERVICE_URL}/{instance_path(instance)}/getGuestAttributes",
+        }
+        namespace, _unused, key = (variable or query_path).partition("/")
+        items = [
+            {"namespace": space, "key": name, "value": value}
+            for space, values in sorted(instance.guest_attributes.items())
+            for name, value in sorted(values.items())
+            if namespace in ("", space) and key in ("", name)
+        ]
+        if not items:
+            # Never an empty list, even when nothing was ever written.
+            raise ApiError(
+                404, "notFound", f"The resource '{variable or query_path}' of type 'Guest Attribute' was not found."
+            )
+        if variable:
+            return {**answer, "variableKey": variable, "variableValue": items[0]["value"]}
+        return {**answer, "queryPath": query_path, "queryValue": {"items": items}}
+
+    def _unreachable_zones(self, request: ApiRequest) -> list[str]:
+        fault = self._calls.take_fault(request, ["unreachable"])
+        if fault is None:
+            return []
+        return [fault.zone] if fault.zone is not None else self._project.zones()
+
+
+def _entry(instance: Instance) -> Entry:
+    resource = functools.partial(instance_resource, instance)
+    return Entry(f"zones/{instance.zone}", instance.name, instance.created, resource)

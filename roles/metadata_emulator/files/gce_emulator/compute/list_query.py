@@ -1,0 +1,122 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the list methods of the Compute API take as query: filter, orderBy, maxResults, pageToken. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Callable, NamedTuple
+
+from ..web.json_text import parse_json
+from .bad_query import BadQuery
+from .list_filter import Predicate, Resource, parse_filter
+
+DEFAULT_PAGE_SIZE = 500
+LARGEST_PAGE_SIZE = 500
+
+_TRUE_WORDS = {"true", "1", "yes", "on"}
+
+
+class Entry(NamedTuple):
+    """What a list may show: where it belongs, and how its resource is made."""
+
+    scope: str
+    name: str
+    created: datetime.datetime | None
+    resource: Callable[[], Resource]
+
+
+@dataclass(frozen=True)
+class ListQuery:
+    """The parsed query of a list or aggregatedList request."""
+
+    matches: Predicate
+    newest_first: bool
+    max_results: int
+    after: tuple[Any, ...] | None
+    include_all_scopes: bool
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of resources, and the token of the next page if there is more."""
+
+    items: list[Resource]
+    next_page_token: str | None
+
+
+def parse_list_query(query: Mapping[str, str]) -> ListQuery:
+    """Read the parameters that all list methods share; raises BadQuery."""
+    order_by = query.get("orderBy", "")
+    if order_by not in ("", "name", "creationTimestamp desc"):
+        raise BadQuery("orderBy", order_by, "Only 'name' and 'creationTimestamp desc' are supported.")
+    newest_first = order_by == "creationTimestamp desc"
+    filter_text = query.get("filter", "")
+    return ListQuery(
+        matches=parse_filter(filter_text) if filter_text.strip() else lambda resource: True,
+        newest_first=newest_first,
+        max_results=_page_size(query.get("maxResults")),
+        after=_decode_token(query["pageToken"], newest_first) if query.get("pageToken") else None,
+        include_all_scopes=query.get("includeAllScopes", "").lower() in _TRUE_WORDS,
+    )
+
+
+def select(entries: Iterable[Entry], query: ListQuery) -> Page:
+    """The page that `query` asks for, ordered by scope and then as the query says.
+
+    The token holds the place of the last resource given and not a number, so that a resource that comes or goes
+    between two pages neither hides another one nor shows it twice. Only what may be on the page is made a resource of.
+    """
+    placed = sorted(((_place(entry, query.newest_first), entry) for entry in entries), key=lambda pair: pair[0])
+    items: list[Resource] = []
+    last: tuple[Any, ...] | None = None
+    for place, entry in placed:
+        if query.max_results == 0:
+            break
+        if query.after is not None and place <= query.after:
+            continue
+        resource = entry.resource()
+        if not query.matches(resource):
+            continue
+        if last is not None and len(items) == query.max_results:
+            return Page(items, _encode_token(last, query.newest_first))
+        items.append(resource)
+        last = place
+    return Page(items, None)
+
+
+def _page_size(text: str | None) -> int:
+    if text is None or text == "":
+        return DEFAULT_PAGE_SIZE
+    if not re.fullmatch(r"-?\d{1,18}", text):
+        raise BadQuery("maxResults", text, "Must be an integer.")
+    number = int(text)
+    if not 0 <= number <= LARGEST_PAGE_SIZE:
+        raise BadQuery("maxResults", text, f"Value must be between 0 and {LARGEST_PAGE_SIZE}, inclusive.")
+    return number
+
+
+def _place(entry: Entry, newest_first: bool) -> tuple[Any, ...]:
+    return (entry.scope, -entry.created.timestamp() if newest_first and entry.created else 0.0, entry.name)
+
+
+def _encode_token(place: tuple[Any, ...], newest_first: bool) -> str:
+    return base64.urlsafe_b64encode(json.dumps([newest_first, *place]).encode()).decode()
+
+
+def _decode_token(token: str, newest_first: bool) -> tuple[Any, ...]:
+    try:
+        parts = parse_json(base64.b64decode(token.encode(), altchars=b"-_", validate=True))
+    except (binascii.Error, ValueError):
+        parts = None
+    if not isinstance(parts, list) or [type(part) for part in parts] != [bool, str, float, str]:
+        raise BadQuery("pageToken", token, "The token is not one that this API gave.")
+    if parts[0] != newest_first:
+        raise BadQuery("pageToken", token, "The token belongs to a request with another orderBy.")
+    return tuple(parts[1:])

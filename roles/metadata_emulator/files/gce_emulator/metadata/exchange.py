@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One request to a metadata server on its way to an answer, which the journal notes."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+
+from aiohttp import web
+
+from ..state.clock import Clock
+from ..state.journal import Entry
+from ..web.connection import reset
+from .wire import Answer, Sent
+
+_TRUE = ("true", "on", "yes", "1")
+
+
+class Exchange:
+    """`raw_path` is as it was sent, `path` is decoded."""
+
+    def __init__(self, request: web.BaseRequest, raw_path: str, query: str, entry: Entry, clock: Clock) -> None:
+        self.request = request
+        self.raw_path = raw_path
+        # Repeated slashes count as one, but one at the end says that a directory is meant.
+        self.path = re.sub("/+", "/", urllib.parse.unquote(raw_path, errors="surrogateescape"))
+        self.parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
+        self._query = query
+        self._entry = entry
+        self._clock = clock
+        self._closes = not request.keep_alive
+
+    def is_on(self, parameter: str) -> bool:
+        """Whether a boolean parameter is given and true; nonsense is false."""
+        return self.parameters.get(parameter, "").lower() in _TRUE
+
+    def redirect(self) -> Answer:
+        """To the directory's own URL, on the host that the client named."""
+        query = f"?{self._query}" if self._query else ""
+        location = f"http://{self.request.headers.get('Host', 'metadata.google.internal')}{self.raw_path}/{query}"
+        return Answer(301, f"{self.raw_path}/\n".encode(), "text/html", location=location)
+
+    def send(self, answer: Answer) -> Sent:
+        self.note(answer.status)
+        self._closes = self._closes or answer.close
+        return Sent(answer.encode(close=self._closes), close=self._closes)
+
+    def send_bytes(self, status: int, payload: bytes, *, close: bool = False) -> Sent:
+        self.note(status)
+        return Sent(payload, close=close or self._closes)
+
+    def send_now(self, answer: Answer) -> None:
+        """Send past the handler, which then gives back `sent()`."""
+        self.note(answer.status)
+        self._closes = self._closes or answer.close
+        self.write(answer.encode(close=self._closes))
+
+    def sent(self) -> Sent:
+        return Sent(close=self._closes)
+
+    def write(self, payload: bytes) -> bool:
+        transport = self.request.transport
+        if transport is None or transport.is_closing():
+            return False
+        transport.write(payload)
+        return True
+
+    def abort(self) -> Sent:
+        self.note(0)
+        reset(self.request.transport)
+        return Sent(close=True)
+
+    def note(self, status: int) -> None:
+        self._entry.status = status
+        self._entry.answered_at = self._clock.time()
+
+
+async def read_body(request: web.BaseRequest, limit: int) -> bytes | None:
+    """The request's body, or None when it is larger than `limit`."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    body = bytearray()
+    too_large = False
+    async for chunk in request.content.iter_any():
+        too_large = too_large or len(body) + len(chunk) > limit
+        if not too_large:
+            body += chunk
+    return None if too_large else bytes(body)

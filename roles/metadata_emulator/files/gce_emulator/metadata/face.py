@@ -1,0 +1,147 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The metadata server of one instance: whether it can be reached, and the faults that come between it and its guest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import secrets
+
+from aiohttp import web
+
+from ..state.faults import Fault
+from ..state.state import Instance
+from ..web.listening import BACKLOG, Ports
+from .answers import ROOT, MetadataAnswers
+from .exchange import Exchange
+from .wire import HTML, Sent, Server, too_many, unavailable
+
+
+class MetadataFace:
+    """Listens on the instance's own address; `address` is `127.0.0.1:PORT` once it is started."""
+
+    def __init__(self, instance: Instance, ports: Ports) -> None:
+        self._instance = instance
+        self._ports = ports
+        self._faults = instance.project.faults
+        self._port = instance.spec.port
+        self._server: asyncio.AbstractServer | None = None
+        self._http: Server | None = None
+        self._opening = asyncio.Lock()
+        # Kept, or the task might be collected before it is done.
+        self._reopening: asyncio.Task[None] | None = None
+        self._answers = MetadataAnswers(instance)
+        self._was_up = True
+        instance.on_power(self._power_changed)
+        self._faults.listen(self._open_or_close)
+
+    @property
+    def address(self) -> str:
+        host = self._instance.spec.address
+        return f"[{host}]:{self._port}" if ":" in host else f"{host}:{self._port}"
+
+    @property
+    def held(self) -> int:
+        """How many GETs hang."""
+        return len(self._answers.waiting)
+
+    async def start(self) -> None:
+        self._http = Server(
+            self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600, lingering_time=0
+        )
+        await self._listen()
+
+    async def stop(self) -> None:
+        self._close()
+
+    # Being reachable
+
+    async def _listen(self) -> None:
+        async with self._opening:
+            if self._server is not None or self._http is None or self._is_refusing():
+                return
+            listening = self._ports.listen(self._instance.spec.address, self._port)
+            self._port = listening.getsockname()[1]
+            self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening, backlog=BACKLOG)
+
+    def _close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        if self._http is not None:
+            self._http.abort_connections()
+
+    def _is_refusing(self) -> bool:
+        instance = self._instance
+        down = not instance.is_up and (instance.spec.while_down == "refuse" or not instance.exists)
+        return down or self._faults.active("refuse", "metadata", self._instance.name)
+
+    def _open_or_close(self) -> None:
+        if self._is_refusing():
+            if self._server is not None:
+                self._close()
+        elif self._server is None and self._http is not None:
+            self._reopening = asyncio.get_running_loop().create_task(self._listen())
+
+    def _power_changed(self) -> None:
+        # First the door: behind one that is closed there is nobody to answer.
+        self._open_or_close()
+        was_up, self._was_up = self._was_up, self._instance.is_up
+        if not self._was_up:
+            self._answers.waiting.tell_all(unavailable())
+        elif was_up and self._http is not None:
+            # A reset: the guest's end of every connection is gone.
+            self._http.abort_connections()
+
+    # Requests
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        raw_path, _unused, query = request.raw_path.partition("?")
+        instance = self._instance
+        entry = instance.project.journal.record(
+            instance.clock.time(), "metadata", instance.name, request.method, raw_path, query
+        )
+        exchange = Exchange(request, raw_path, query, entry, instance.clock)
+        below_root = raw_path[len(ROOT) :] if raw_path.startswith(f"{ROOT}/") else raw_path
+        fault = self._faults.take("metadata", instance.name, below_root)
+        if fault is not None:
+            return await self._answer_with_fault(exchange, fault)
+        answer = await self._answers.respond(exchange)
+        return exchange.send(answer) if answer is not None else exchange.sent()
+
+    async def _answer_with_fault(self, exchange: Exchange, fault: Fault) -> Sent:
+        if fault.kind == "503":
+            return exchange.send(unavailable())
+        if fault.kind == "429":
+            return exchange.send(too_many())
+        if fault.kind == "reset":
+            return exchange.abort()
+        if fault.kind == "hang":
+            exchange.note(0)
+            await asyncio.get_running_loop().create_future()
+        if fault.kind == "html":
+            body = b"<html><body><h1>It works!</h1></body></html>\n"
+            head = f"HTTP/1.1 200 OK\r\nContent-Type: {HTML}\r\nContent-Length: {len(body)}\r\n\r\n"
+            return exchange.send_bytes(200, head.encode() + body)
+        if fault.kind == "garbage":
+            return exchange.send_bytes(0, b"\x00\x01SSH-2.0-emulated", close=True)
+        if fault.kind == "delay":
+            await asyncio.sleep(fault.delay)
+        if fault.kind == "etag-flap":
+            exchange.parameters.pop("wait_for_change", None)
+        answer = await self._answers.respond(exchange, in_person=True)
+        if answer is None:
+            return exchange.sent()
+        if fault.kind == "etag-flap":
+            return exchange.send(dataclasses.replace(answer, etag=secrets.token_hex(8)))
+        payload = answer.encode()
+        if fault.kind == "truncate":
+            return exchange.send_bytes(answer.status, payload[: len(payload) - (len(answer.body) + 1) // 2], close=True)
+        if fault.kind == "dribble":
+            for position in range(len(payload)):
+                if not exchange.write(payload[position : position + 1]):
+                    break
+                await asyncio.sleep(fault.delay)
+            return exchange.sent()
+        return exchange.send(answer)

@@ -1,0 +1,158 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The metadata tree of an ordinary VM of 2026, built from its description."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from .fleet import Fleet, InstanceSpec, NetworkInterface, ServiceAccount
+from .tree import NUMBERED, VERBATIM, Announcement, Computed, Directory, Leaf, NothingYet, Value, directory, numbered
+
+
+def project(fleet: Fleet) -> Directory:
+    """`project/` without what a zone adds to it."""
+    return directory(
+        {
+            "attributes": directory(dict(fleet.attributes), VERBATIM),
+            "numeric-project-id": fleet.numeric_project_id,
+            "project-id": fleet.project,
+        }
+    )
+
+
+def place_zonal(view: Directory, project_tree: Directory, attributes: Mapping[str, str]) -> None:
+    """Make `view` what the guests of a zone see as `project/`: the zone's metadata goes before the project's."""
+    own = project_tree.entries.get("attributes")
+    entries = own.entries if isinstance(own, Directory) else {}
+    zonal = directory(dict(attributes), VERBATIM)
+    view.entries = {**project_tree.entries, "attributes": Directory({**entries, **zonal.entries}, VERBATIM)}
+
+
+def instance(
+    spec: InstanceSpec, fleet: Fleet, project_tree: Directory, external_ips: Sequence[str | None]
+) -> Directory:
+    """Everything below `/computeMetadata/v1/`. `external_ips` are those that the interfaces have now."""
+    number = fleet.numeric_project_id
+    own = directory(
+        {
+            "attributes": directory(dict(spec.attributes), VERBATIM),
+            "cpu-platform": spec.cpu_platform,
+            "credentials": directory({}),
+            "description": spec.description,
+            "disks": numbered(
+                [
+                    directory(
+                        {
+                            "device-name": disk.device_name,
+                            "index": index,
+                            "interface": disk.interface,
+                            "mode": disk.mode,
+                            "type": disk.type,
+                        }
+                    )
+                    for index, disk in enumerate(spec.disks)
+                ]
+            ),
+            "gce-workload-certificates": directory({}),
+            "guest-attributes": Directory(keys=VERBATIM),
+            "hostname": spec.hostname,
+            "id": spec.id,
+            "image": spec.image,
+            "licenses": numbered([directory({"id": "5032601234567890123"})]),
+            "machine-type": f"projects/{number}/machineTypes/{spec.machine_type}",
+            "maintenance-event": "NONE",
+            "name": spec.name,
+            "network-interfaces": numbered(
+                [_interface(each, ip, number) for each, ip in zip(spec.network_interfaces, external_ips)]
+            ),
+            "partner-attributes": Directory(keys=VERBATIM),
+            "preempted": "FALSE",
+            "remaining-cpu-time": -1,
+            "scheduling": directory(
+                {
+                    "automatic-restart": _flag(spec.scheduling.automatic_restart),
+                    "on-host-maintenance": spec.scheduling.on_host_maintenance,
+                    "preemptible": _flag(spec.scheduling.preemptible),
+                }
+            ),
+            "service-accounts": _service_accounts(spec.service_accounts),
+            "shutdown-details": directory(
+                {"max-duration": "0", "request-timestamp": "", "stop-state": "UNSPECIFIED", "target-state": ""}
+            ),
+            "tags": Leaf(list(spec.tags), json_by_default=True),
+            "virtual-clock": directory({"drift-token": "0"}),
+            "zone": f"projects/{number}/zones/{spec.zone}",
+        }
+    )
+    root = directory(
+        {
+            "instance": own,
+            "oslogin": directory({"authenticate": directory({"sessions": directory({})})}),
+            "project": project_tree,
+        }
+    )
+    if fleet.universe_domain != "googleapis.com":
+        # Listed and served only outside the default universe; clients take 404 for googleapis.com.
+        root.entries["universe"] = directory({"universe-domain": fleet.universe_domain})
+    place_no_upcoming(root, spec)
+    return root
+
+
+def place_upcoming(root: Directory, announcement: Announcement) -> None:
+    _instance_entries(root)["upcoming-maintenance"] = Leaf(announcement)
+
+
+def place_no_upcoming(root: Directory, spec: InstanceSpec) -> None:
+    """What a VM says when no window is announced; real ones differ, so the fleet file chooses."""
+    entries = _instance_entries(root)
+    entries.pop("upcoming-maintenance", None)
+    none: dict[str, Leaf] = {"503": Leaf(NothingYet()), "NONE": Leaf("NONE"), "{}": Leaf({}, json_by_default=True)}
+    if spec.upcoming_maintenance_none in none:
+        entries["upcoming-maintenance"] = none[spec.upcoming_maintenance_none]
+
+
+def _instance_entries(root: Directory) -> dict[str, Leaf | Directory]:
+    own = root.entries["instance"]
+    if not isinstance(own, Directory):
+        raise TypeError("instance is no directory")
+    return own.entries
+
+
+def _interface(interface: NetworkInterface, external_ip: str | None, number: int) -> Directory:
+    access_configs = [directory({"external-ip": external_ip, "type": "ONE_TO_ONE_NAT"})] if external_ip else []
+    entries: dict[str, Value | Leaf | Directory] = {
+        "access-configs": numbered(access_configs),
+        "dns-servers": list(interface.dns_servers),
+        "forwarded-ips": Directory(keys=NUMBERED),
+        "gateway": interface.gateway,
+        "ip": interface.ip,
+        "ip-aliases": Directory(keys=NUMBERED),
+        "mac": interface.mac,
+        "mtu": interface.mtu,
+        "network": f"projects/{number}/networks/{interface.network}",
+        "subnetmask": interface.subnetmask,
+        "target-instance-ips": [],
+    }
+    return directory(entries)
+
+
+def _service_accounts(accounts: tuple[ServiceAccount, ...]) -> Directory:
+    entries: dict[str, Directory] = {}
+    for position, account in enumerate(accounts):
+        names = [account.email, "default"] if position == 0 else [account.email]
+        for name in names:
+            entries[name] = directory(
+                {
+                    "aliases": ["default"] if position == 0 else [],
+                    "email": account.email,
+                    "identity": Computed("identity"),
+                    "scopes": list(account.scopes),
+                    "token": Computed("token"),
+                }
+            )
+    return directory(dict(entries), VERBATIM)
+
+
+def _flag(value: bool) -> str:
+    return "TRUE" if value else "FALSE"

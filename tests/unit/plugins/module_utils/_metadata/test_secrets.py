@@ -1,0 +1,227 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which metadata is secret, and trees without it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import (
+    REDACTED,
+    is_secret,
+    is_secret_item,
+    redact_tree,
+    redacted,
+)
+from hypothesis import given
+from hypothesis import strategies as st
+
+HERE = Path(__file__).parent
+ORDINARY: dict[str, str] = yaml.safe_load((HERE / "ordinary_metadata.yml").read_text(encoding="utf-8"))
+SECRETS: dict[str, Any] = yaml.safe_load((HERE / "secret_metadata.yml").read_text(encoding="utf-8"))
+
+
+def test_there_are_no_false_alarms() -> None:
+    alarms = [key for key, value in ORDINARY.items() if is_secret_item(key, value)]
+    assert len(ORDINARY) > 300
+    assert alarms == []
+
+
+@pytest.mark.parametrize("key", SECRETS["by_key"])
+def test_keys_name_secrets(key: str) -> None:
+    assert is_secret(key)
+    assert redacted({key: "x", "role": "web"}) == {key: REDACTED, "role": "web"}
+
+
+@pytest.mark.parametrize("value", SECRETS["by_content"])
+def test_values_show_secrets(value: str) -> None:
+    assert redacted({"notes": value}) == {"notes": REDACTED}
+    assert redacted({"notes": f"# first\n{value}\n# last"}) == {"notes": REDACTED}
+    assert redacted({"notes": value}, show_secrets=True) == {"notes": value}
+    assert redact_tree({"instance": {"attributes": {"notes": value}}}) == {
+        "instance": {"attributes": {"notes": REDACTED}}
+    }
+    assert redact_tree(value, path="instance/guest-attributes/app/notes") == REDACTED
+
+
+@pytest.mark.parametrize("key, value", SECRETS["environments"].items())
+def test_files_of_variables_are_secret_by_their_key(key: str, value: str) -> None:
+    assert is_secret_item(key, value)
+    assert not is_secret_item("notes", value)
+
+
+def test_patterns_are_also_for_what_is_in_a_document() -> None:
+    assert is_secret_item("config", "role: web-role\n", ["^role$"])
+    assert not is_secret_item("config", "db_password: hunter2\n", ["^role$"])
+    # A private key is one whatever it is called.
+    assert is_secret_item("config", "-----BEGIN PRIVATE KEY-----", [])
+
+
+@pytest.mark.parametrize(
+    "unit",
+    ["a=b ", "a: b\n", "--a b ", "name: a\nvalue: b\n", "http://a:", "x", "curl ", '"a": ', "env\n", "-" * 7, "token"],
+)
+def test_large_values_come_to_an_end(unit: str) -> None:
+    """Patterns that begin anew at each character would take minutes."""
+    value = (unit * (262_144 // len(unit) + 1))[:262_144]
+    assert not is_secret_item("notes", value)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "ssh-keys",
+        "sshKeys",
+        "startup-script",
+        "shutdown-script",
+        "windows-startup-script-ps1",
+        "sysprep-specialize-script-cmd",
+        "user-data",
+        "kube-env",
+        "db-password",
+        "DB_PASSWORD",
+        "passwd",
+        "join-token",
+        "client_secret",
+        "api-key",
+        "apikey",
+        "aws-access-key",
+        "tls_private_key",
+        "gpg-passphrase",
+        "PASS_PHRASE",
+        "disk-pass-phrase",
+        "pwd",
+        "db-pwd",
+        "DB_PWD",
+        "dbpwd",
+        "pass",
+        "DB_PASS",
+        "smtp-pass",
+        "smtp.pass",
+        "server-tls-key",
+        "TLS_KEY",
+        "tlskey",
+        "ssl-key",
+        "nginx_ssl_key",
+        "ssh-key",
+        "deploy-ssh-key",
+    ],
+)
+def test_secret_keys(key: str) -> None:
+    assert is_secret(key)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "role",
+        "startup-script-url",
+        "block-project-ssh-keys",
+        "enable-oslogin",
+        "user-data-encoding",
+        "monkey",
+        "key",
+        "keys",
+        "public-key",
+        "key-name",
+        "tls-key-path",
+        "ssl-keylog",
+        "ssh-public-key",
+        "compass",
+        "compass-url",
+        "passenger",
+        "passenger-version",
+        "bypass",
+        "proxy-bypass",
+        "pass-through",
+        "passive",
+        "passed",
+        "tests-passed",
+        "encompass",
+        "phrase",
+        "keyboard",
+        "SSH-KEYS",
+        "cluster-name",
+    ],
+)
+def test_other_keys(key: str) -> None:
+    assert not is_secret(key)
+
+
+def test_patterns_come_instead_of_the_usual_ones_and_not_instead_of_the_well_known_keys() -> None:
+    assert is_secret("role", ["^role$"])
+    assert not is_secret("db-password", ["^role$"])
+    assert is_secret("ssh-keys", [])
+
+
+class TestTrees:
+    def test_keep_all_but_the_values(self) -> None:
+        tree: dict[str, Any] = {
+            "instance": {
+                "attributes": {"ssh-keys": "a", "role": "web", "startup-script": ""},
+                "credentials": {"certs": {"key": "a"}},
+                "gceWorkloadCertificates": {"workloadIdentities": "a", "configStatus": "b"},
+                "guestAttributes": {"app": {"token": "a", "state": "b"}, "secrets": {"x": "a", "y": ["a"]}},
+                "serviceAccounts": {"default": {"email": "me@example.com", "token": {"access_token": "a"}}},
+                "virtualClock": {"driftToken": "0"},
+            },
+            "project": {"attributes": {"sshKeys": "a", "zone": "b"}},
+        }
+        assert redact_tree(tree) == {
+            "instance": {
+                "attributes": {"ssh-keys": REDACTED, "role": "web", "startup-script": REDACTED},
+                "credentials": {"certs": REDACTED},
+                "gceWorkloadCertificates": {"workloadIdentities": REDACTED, "configStatus": REDACTED},
+                "guestAttributes": {"app": {"token": REDACTED, "state": "b"}, "secrets": REDACTED},
+                "serviceAccounts": {"default": {"email": "me@example.com", "token": REDACTED}},
+                "virtualClock": {"driftToken": "0"},
+            },
+            "project": {"attributes": {"sshKeys": REDACTED, "zone": "b"}},
+        }
+        assert tree["instance"]["attributes"]["ssh-keys"] == "a"
+
+    @pytest.mark.parametrize(
+        "path, tree, expected",
+        [
+            ("instance/attributes/ssh-keys", "a", REDACTED),
+            ("instance/attributes/ssh-keys/", "a", REDACTED),
+            ("instance/attributes/", {"ssh-keys": "a"}, {"ssh-keys": REDACTED}),
+            ("instance/guest-attributes/app/", {"token": "a"}, {"token": REDACTED}),
+            ("instance/guest-attributes/app/token", "a", REDACTED),
+            ("instance/service-accounts/default/token", {"access_token": "a"}, REDACTED),
+            ("instance/service-accounts/me@example.com/identity", "a", REDACTED),
+            ("instance/service-accounts/default/", {"token": "a", "email": "b"}, {"token": REDACTED, "email": "b"}),
+            ("instance/gce-workload-certificates/workload-identities", "a", REDACTED),
+            ("instance/name", "ssh-keys", "ssh-keys"),
+            ("project/attributes/", {"user-data": "a"}, {"user-data": REDACTED}),
+            ("project/project-id", "token", "token"),
+        ],
+    )
+    def test_may_begin_anywhere(self, path: str, tree: Any, expected: Any) -> None:
+        assert redact_tree(tree, path=path) == expected
+
+    def test_with_their_secrets_still_have_no_tokens(self) -> None:
+        tree = {
+            "instance": {"attributes": {"ssh-keys": "a"}, "serviceAccounts": {"x": {"token": "a", "identity": "a"}}}
+        }
+        assert redact_tree(tree, show_secrets=True) == {
+            "instance": {
+                "attributes": {"ssh-keys": "a"},
+                "serviceAccounts": {"x": {"token": REDACTED, "identity": REDACTED}},
+            }
+        }
+
+
+_values = st.recursive(
+    st.text(max_size=3) | st.integers(), lambda inner: st.lists(inner) | st.dictionaries(st.text(max_size=3), inner)
+)
+
+
+@given(secret=_values, other=_values)
+def test_no_secret_is_left_however_deep_it_is(secret: Any, other: Any) -> None:
+    tree = {"instance": {"attributes": {"ssh-keys": secret, "other": other}}}
+    redacted = redact_tree(tree, patterns=[])
+    assert redacted == {"instance": {"attributes": {"ssh-keys": REDACTED, "other": other}}}

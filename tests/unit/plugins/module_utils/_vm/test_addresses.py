@@ -1,0 +1,140 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The addresses of hosts, with resolvers that answer, refuse, and hang."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils._vm.addresses import Addresses, NotResolved
+from ansible_collections.gce.guest.plugins.module_utils._vm.http_exchange import (
+    CannotConnect,
+    Deadline,
+    NameNotResolved,
+    connect,
+)
+
+from support.raw_server import PATIENCE, Peer, RawServer, refusing_host
+
+
+class Resolver:
+    """Knows one name, as an address of this machine; hangs until it is let go on."""
+
+    def __init__(self, name: str, found: Any) -> None:
+        self.asked = 0
+        self.may_answer = threading.Event()
+        self._name = name.encode()
+        self._found = found
+
+    def look_up(self, host: bytes, port: int, **options: Any) -> Any:
+        if options["flags"] or host != self._name:
+            return socket.getaddrinfo(host, port, **options)
+        self.asked += 1
+        self.may_answer.wait(PATIENCE)
+        if isinstance(self._found, Exception):
+            raise self._found
+        return socket.getaddrinfo(self._found, port, **options)
+
+
+@pytest.fixture
+def make_resolver() -> Iterator[Callable[[Any], Resolver]]:
+    made: list[Resolver] = []
+
+    def make(found: Any, *, hangs: bool = True) -> Resolver:
+        made.append(Resolver("vm.test", found))
+        if not hangs:
+            made[-1].may_answer.set()
+        return made[-1]
+
+    yield make
+    for resolver in made:
+        resolver.may_answer.set()
+
+
+MakeResolver = Callable[..., Resolver]
+
+
+def soon(seconds: float = PATIENCE) -> Deadline:
+    return Deadline(seconds, time.monotonic)
+
+
+class TestResolve:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "fd20:ce::254"])
+    def test_an_address_is_what_it_is_and_nobody_is_asked(self, host: str) -> None:
+        threads = threading.active_count()
+        found = Addresses().resolve(host, 80, 0)
+        assert (found[0][3][:2], threading.active_count()) == ((host, 80), threads)
+
+    def test_a_name_has_the_addresses_that_the_resolver_says(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
+        assert [one[3] for one in addresses.resolve("vm.test", 80, PATIENCE)] == [("127.0.0.1", 80)]
+
+    def test_a_resolver_that_hangs_is_given_up_and_asked_once(self, make_resolver: MakeResolver) -> None:
+        """field: no name resolution, but the address answers; and a resolver can hang."""
+        resolver = make_resolver("127.0.0.1")
+        addresses = Addresses(resolver.look_up)
+        threads = threading.active_count()
+        for _unused in range(20):
+            with pytest.raises(NotResolved, match=r"no answer within 0\.001 s"):
+                addresses.resolve("vm.test", 80, 0.001)
+        assert (resolver.asked, threading.active_count()) == (1, threads + 1)
+        resolver.may_answer.set()
+        assert addresses.resolve("vm.test", 80, PATIENCE)
+
+    def test_a_refusal_has_its_reason_and_is_asked_about_again(self, make_resolver: MakeResolver) -> None:
+        resolver = make_resolver(socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), hangs=False)
+        addresses = Addresses(resolver.look_up)
+        for _unused in range(2):
+            with pytest.raises(NotResolved, match="Temporary failure"):
+                addresses.resolve("vm.test", 80, PATIENCE)
+        assert resolver.asked == 2
+
+
+class TestConnect:
+    def test_goes_on_to_the_others_while_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.1").look_up)
+        with RawServer(Peer.hang) as server:
+            connect("vm.test", server.port, soon(1.0), others=("127.0.0.1",), addresses=addresses).close()
+
+    def test_goes_on_to_the_others_if_the_name_leads_nowhere(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.2", hangs=False).look_up)
+        with RawServer(Peer.hang) as server:
+            connect("vm.test", server.port, soon(), others=("127.0.0.1",), addresses=addresses).close()
+
+    def test_is_over_in_time_although_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.1").look_up)
+        with pytest.raises(
+            NameNotResolved, match=r"vm\.test could not be resolved \(there was no answer within 0\.\d+ s"
+        ):
+            connect("vm.test", 80, soon(0.05), addresses=addresses)
+
+    def test_keeps_what_worked(self, make_resolver: MakeResolver) -> None:
+        """And asks nobody any more, who might hang."""
+        resolver = make_resolver("127.0.0.1", hangs=False)
+        addresses = Addresses(resolver.look_up)
+        with RawServer(Peer.hang) as server:
+            for _unused in range(3):
+                connect("vm.test", server.port, soon(), addresses=addresses).close()
+        assert resolver.asked == 1
+
+    def test_resolves_again_when_that_works_no_more(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
+        with RawServer(Peer.hang) as server, refusing_host() as gone:
+            port = int(gone.rpartition(":")[2])
+            [stale] = addresses.literal("127.0.0.1", port)
+            addresses.keep("vm.test", server.port, stale)
+            connect("vm.test", server.port, soon(), addresses=addresses).close()
+            assert addresses.kept("vm.test", server.port) == addresses.literal("127.0.0.1", server.port)[0]
+
+    def test_does_not_try_twice_what_has_just_failed(self, make_resolver: MakeResolver) -> None:
+        addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
+        with refusing_host() as host:
+            port = int(host.rpartition(":")[2])
+            addresses.keep("vm.test", port, addresses.literal("127.0.0.1", port)[0])
+            with pytest.raises(CannotConnect, match="refused"):
+                connect("vm.test", port, soon(), addresses=addresses)

@@ -1,0 +1,487 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Waiting for a key, on an emulated VM. Time is real where GETs hang, and the test's own where outages last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import pytest
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    Forbidden,
+    MetadataServer,
+    Unavailable,
+)
+from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
+
+from support.emulator import EmulatorProcess, eventually
+from support.raw_server import Peer, RawServer, answering, http_answer
+
+GUEST_ATTRIBUTES = "instance/guest-attributes/"
+APP = f"{GUEST_ATTRIBUTES}app/"
+STATE = f"{APP}state"
+PHASE = "instance/attributes/phase"
+LATE = "instance/attributes/late"
+FLEET = {
+    "instances": [
+        {"name": "vm", "attributes": {"phase": "one", "enable-guest-attributes": "TRUE"}},
+        {"name": "silent", "attributes": {"phase": "one"}},
+        {
+            "name": "generous",
+            "attributes": {"enable-guest-attributes": "TRUE"},
+            "guest_attributes_over_budget": "allow",
+        },
+    ]
+}
+
+
+class Clock:
+    """Time that passes only while someone sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.slept: list[float] = []
+
+    def time(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def in_background() -> Iterator[Callable[..., Future[Outcome]]]:
+    with ThreadPoolExecutor() as pool:
+        yield pool.submit
+
+
+def wait(
+    emulator: EmulatorProcess,
+    path: str,
+    condition: Callable[[Seen], bool],
+    *,
+    instance: str = "vm",
+    timeout: float = 20,
+    retry_for: float = 0,
+    **time: Any,
+) -> Outcome:
+    with closing(MetadataServer(emulator.metadata[instance], retry_for=0)) as server:
+        return wait_until(server, path, condition, timeout=timeout, retry_for=retry_for, **time)
+
+
+def wait_on(server: RawServer, *, clock: Clock, timeout: float) -> Outcome:
+    """For what a server does that the emulator does not; one try takes 50 ms."""
+    with closing(MetadataServer(server.host, retry_for=0, timeout=0.05)) as client:
+        return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, clock=clock.time, sleep=clock.sleep)
+
+
+def silent(peer: Peer) -> None:
+    peer.read_request()
+    peer.hang()
+
+
+def paths(emulator: EmulatorProcess) -> list[str]:
+    return [request["path"].removeprefix("/computeMetadata/v1/") for request in emulator.control.journal()]
+
+
+def is_present(seen: Seen) -> bool:
+    return seen.found
+
+
+def never(seen: Seen) -> bool:
+    return False
+
+
+def hanging(emulator: EmulatorProcess, path: str, *, instance: str = "vm") -> Callable[[], bool]:
+    """Whether a GET with an etag has come for exactly this path, which then hangs."""
+
+    def has_come() -> bool:
+        return any(
+            request["path"] == f"/computeMetadata/v1/{path}"
+            and "last_etag=" in request["query"]
+            and "last_etag=NONE" not in request["query"]
+            for request in emulator.control.journal(instance=instance)
+        )
+
+    return has_come
+
+
+class TestAKeyThatIsThere:
+    def test_is_heard_of_as_soon_as_it_changes(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two")
+        eventually(hanging(emulator, PHASE))
+        emulator.control.set("vm", PHASE, "two")
+        outcome = waiting.result(timeout=30)
+        assert outcome.met
+        assert outcome.seen is not None
+        assert outcome.seen.value == "two"
+        assert len(emulator.control.journal()) == 2
+
+    def test_is_waited_for_with_its_etag(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        """field: `last_etag` not sent: a change between two polls is lost."""
+        seen: list[Seen] = []
+
+        def change_meanwhile(latest: Seen) -> bool:
+            seen.append(latest)
+            if len(seen) == 1:
+                emulator.control.set("vm", PHASE, "two")
+            return bool(latest.value == "two")
+
+        assert wait(emulator, PHASE, change_meanwhile).met
+        assert f"last_etag={seen[0].etag}" in emulator.control.journal()[1]["query"]
+
+    def test_goes_away(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: not seen.found)
+        eventually(hanging(emulator, PHASE))
+        emulator.control.remove("vm", PHASE)
+        assert waiting.result(timeout=30).met
+
+    def test_may_be_a_directory(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, "instance/attributes", lambda seen: seen.value.get("late") == "x")
+        eventually(hanging(emulator, "instance/attributes/"))
+        emulator.control.set("vm", LATE, "x")
+        assert waiting.result(timeout=30).met
+
+
+class TestAKeyThatIsMissing:
+    @pytest.mark.parametrize(
+        "path, around, value",
+        [
+            (LATE, "instance/attributes/", "x"),
+            (STATE, GUEST_ATTRIBUTES, "x"),
+            ("instance/upcoming-maintenance", "instance/", {"window_start_time": "2026-12-01T03:00:00Z"}),
+        ],
+    )
+    def test_is_heard_of_as_soon_as_it_comes(
+        self,
+        emulator: EmulatorProcess,
+        in_background: Callable[..., Future[Outcome]],
+        path: str,
+        around: str,
+        value: Any,
+    ) -> None:
+        waiting = in_background(wait, emulator, path, is_present)
+        eventually(hanging(emulator, around))
+        emulator.control.set("vm", path, value)
+        outcome = waiting.result(timeout=30)
+        assert outcome.met
+        assert not outcome.trouble
+
+    def test_is_asked_for_again_after_an_outage_at_the_wrong_time(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, LATE, is_present)
+        eventually(hanging(emulator, "instance/attributes/"))
+        emulator.control.fault("503", instance="vm", path=LATE, count=2)
+        emulator.control.set("vm", LATE, "x")
+        assert waiting.result(timeout=30).met
+
+    def test_is_found_if_it_comes_between_the_questions(self, emulator: EmulatorProcess) -> None:
+        def come_meanwhile(seen: Seen) -> bool:
+            if not seen.found:
+                emulator.control.set("vm", LATE, "x")
+            return seen.found
+
+        assert wait(emulator, LATE, come_meanwhile).met
+        assert not hanging(emulator, "instance/attributes/")()
+
+    @pytest.mark.parametrize(
+        "path, around",
+        [
+            ("instance/nothing/at/all", "instance/"),
+            ("instance/disks/7/mode", "instance/disks/"),
+            ("nothing/at/all", ""),
+            ("nothing", ""),
+        ],
+    )
+    def test_may_have_no_directory_either(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], path: str, around: str
+    ) -> None:
+        looks: list[Seen] = []
+
+        def is_second_look(seen: Seen) -> bool:
+            looks.append(seen)
+            return len(looks) == 2
+
+        waiting = in_background(wait, emulator, path, is_second_look)
+        eventually(hanging(emulator, around))
+        emulator.control.set("vm", "instance/disks/0/type", "PERSISTENT-SSD")
+        assert waiting.result(timeout=30).met
+        assert looks == [Seen(False), Seen(False)]
+
+    def test_that_is_denied_is_an_error(self, emulator: EmulatorProcess) -> None:
+        with pytest.raises(Forbidden, match="enable-guest-attributes"):
+            wait(emulator, STATE, is_present, instance="silent")
+
+
+class TestGuestAttributes:
+    """Their queries are ten a minute, of all who read and write them on the VM."""
+
+    @pytest.mark.parametrize("there", [[], ["other/key"], ["app/key"]], ids=str)
+    def test_that_are_missing_take_two_queries_until_one_hangs(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], there: list[str]
+    ) -> None:
+        for name in there:
+            emulator.control.set("vm", GUEST_ATTRIBUTES + name, "x")
+        waiting = in_background(wait, emulator, STATE, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.set("vm", STATE, "ready")
+        outcome = waiting.result(timeout=30)
+        assert outcome.seen is not None
+        assert (outcome.seen.value, outcome.seen.etag is None) == ("ready", False)
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
+
+    def test_of_the_same_namespace_are_left_time_to_be_written(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock = Clock()
+        waiting = in_background(
+            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", f"{APP}version", "1")
+        # From now on, other namespaces are not heard of.
+        eventually(hanging(emulator, APP, instance="generous"))
+        assert clock.now >= 1003
+        emulator.control.set("generous", f"{GUEST_ATTRIBUTES}other/key", "x")
+        emulator.control.set("generous", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, APP, APP, STATE]
+
+    def test_are_waited_for_after_their_namespace_has_gone(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock = Clock()
+        emulator.control.set("generous", f"{APP}old", "x")
+        waiting = in_background(
+            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", f"{APP}new", "x")
+        eventually(hanging(emulator, APP, instance="generous"))
+        emulator.control.clear_journal()
+        emulator.control.remove("generous", APP)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
+
+    def test_that_are_there_are_hung_on(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        emulator.control.set("vm", STATE, "starting")
+        waiting = in_background(wait, emulator, STATE, lambda seen: seen.value == "ready")
+        eventually(hanging(emulator, STATE))
+        emulator.control.set("vm", f"{APP}version", "1")
+        emulator.control.set("vm", STATE, "ready")
+        assert waiting.result(timeout=30).met
+        assert paths(emulator) == [GUEST_ATTRIBUTES, STATE, STATE]
+
+    def test_that_go_away_and_come_back(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        clock, looks = Clock(), []
+
+        def has_come_back(seen: Seen) -> bool:
+            looks.append(seen.value)
+            if len(looks) == 1:
+                emulator.control.remove("generous", STATE)
+            return looks[1:] != [] and seen.found
+
+        emulator.control.set("generous", STATE, "one")
+        waiting = in_background(
+            wait, emulator, STATE, has_come_back, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
+        )
+        eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
+        emulator.control.set("generous", STATE, "two")
+        assert waiting.result(timeout=30).met
+        assert looks[0] == "one"
+        assert looks[-1] == "two"
+
+    def test_are_not_asked_for_more_often_than_ten_times_a_minute(self, emulator: EmulatorProcess) -> None:
+        clock, times = Clock(), []
+
+        def change_meanwhile(seen: Seen) -> bool:
+            times.append(clock.now)
+            emulator.control.set("generous", STATE, f"{len(times)}")
+            return len(times) == 25
+
+        assert wait(
+            emulator,
+            STATE,
+            change_meanwhile,
+            instance="generous",
+            timeout=300,
+            clock=clock.time,
+            sleep=clock.sleep,
+        ).met
+        assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
+
+    def test_that_are_refused_are_asked_for_at_the_rate_that_is_allowed(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("429", instance="vm")
+        outcome = wait(emulator, STATE, is_present, timeout=60, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert outcome.seen is None
+        assert "too many requests (429)" in outcome.trouble
+        assert outcome.elapsed == pytest.approx(60)
+        # At the beginning, at the end, and every six seconds between them.
+        assert len(paths(emulator)) == 11
+
+    def test_are_no_longer_waited_for_when_only_the_etag_is_refused(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
+        waiting = in_background(wait, emulator, STATE, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.fault("429", instance="vm", path=STATE)
+        emulator.control.set("vm", STATE, "ready")
+        assert waiting.result(timeout=30).seen == Seen(True, "ready", None)
+
+    def test_may_be_a_namespace(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, APP, is_present)
+        eventually(hanging(emulator, GUEST_ATTRIBUTES))
+        emulator.control.set("vm", STATE, "ready")
+        outcome = waiting.result(timeout=30)
+        assert outcome.seen is not None
+        assert outcome.seen.value == {"state": "ready"}
+
+    def test_are_not_there_before_time_passes(self, emulator: EmulatorProcess) -> None:
+        assert wait(emulator, STATE, lambda seen: not seen.found, timeout=0).met
+        emulator.control.set("vm", STATE, "ready")
+        assert wait(emulator, STATE, is_present, timeout=0).met
+
+
+class TestOutages:
+    def test_are_survived_once_the_server_has_answered(self, emulator: EmulatorProcess) -> None:
+        """field: 503 from the metadata server kills the handler."""
+        clock = Clock()
+
+        def break_down(seen: Seen) -> bool:
+            if seen.value == "one":
+                emulator.control.fault("503", instance="vm", count=20)
+                emulator.control.set("vm", PHASE, "two")
+            return bool(seen.value == "two")
+
+        outcome = wait(emulator, PHASE, break_down, timeout=300, clock=clock.time, sleep=clock.sleep)
+        assert outcome.met
+        assert len(clock.slept) == 20
+        assert max(clock.slept) <= 1.5
+
+    def test_last_until_the_time_is_over(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+
+        def break_down(seen: Seen) -> bool:
+            emulator.control.fault("reset", instance="vm")
+            return False
+
+        outcome = wait(emulator, PHASE, break_down, timeout=60, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert outcome.elapsed == pytest.approx(60)
+        assert outcome.seen is not None
+        assert outcome.seen.value == "one"
+        assert PHASE in outcome.trouble
+
+    def test_before_the_first_answer_last_for_retry_for(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("503", instance="vm")
+        with pytest.raises(Unavailable, match="503"):
+            wait(emulator, PHASE, never, timeout=300, retry_for=10, clock=clock.time, sleep=clock.sleep)
+        assert 10 <= clock.now - 1000 <= 12
+        clock = Clock()
+        with pytest.raises(Unavailable, match="503"):
+            wait(emulator, PHASE, never, timeout=300, retry_for=0, clock=clock.time, sleep=clock.sleep)
+        assert clock.slept == []
+
+    def test_in_which_a_server_says_nothing_end_as_the_tries_do(self) -> None:
+        clock = Clock()
+        with RawServer(silent) as server, pytest.raises(Unavailable):
+            wait_on(server, clock=clock, timeout=300)
+        assert [b"wait_for_change" in request for request in server.requests] == [False]
+
+    def test_in_which_there_is_no_directory_either_are_survived(self) -> None:
+        clock = Clock()
+        with RawServer(answering(http_answer("404 Not Found")), silent) as server:
+            outcome = wait_on(server, clock=clock, timeout=3)
+        assert outcome.seen == Seen(False)
+        assert "instance/attributes/" in outcome.trouble
+        assert not any(b"wait_for_change" in request for request in server.requests)
+        assert len(server.requests) > 1
+
+    def test_that_end_are_no_trouble(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("503", instance="vm", count=2)
+        outcome = wait(emulator, PHASE, is_present, retry_for=10, clock=clock.time, sleep=clock.sleep)
+        assert outcome.met
+        assert outcome.trouble == ""
+
+
+class TestTime:
+    def test_that_is_none_is_enough_to_look_once(self, emulator: EmulatorProcess) -> None:
+        assert wait(emulator, PHASE, is_present, timeout=0).met
+        assert not wait(emulator, PHASE, never, timeout=0).met
+        assert len(emulator.control.journal()) == 2
+
+    def test_that_is_left_is_what_the_server_is_told(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        seen: list[Seen] = []
+
+        def take_time(latest: Seen) -> bool:
+            seen.append(latest)
+            clock.now += 288.5
+            emulator.control.set("vm", PHASE, f"{len(seen)}")
+            return len(seen) == 2
+
+        wait(emulator, PHASE, take_time, timeout=300, clock=clock.time, sleep=clock.sleep)
+        assert ["timeout_sec=12" in request["query"] for request in emulator.control.journal()] == [False, True]
+
+    def test_that_has_no_end(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+        waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two", timeout=math.inf)
+        eventually(hanging(emulator, PHASE))
+        emulator.control.set("vm", PHASE, "two")
+        assert waiting.result(timeout=30).met
+        assert "timeout_sec=60" in emulator.control.journal()[1]["query"]
+
+    def test_is_not_wasted_on_a_server_without_etags(self) -> None:
+        clock = Clock()
+        with RawServer(answering(*[http_answer("200 OK", b'"one"')] * 100)) as server:
+            outcome = wait_on(server, clock=clock, timeout=5)
+        assert outcome.seen == Seen(True, "one")
+        assert "without an ETag" in outcome.trouble
+
+    def test_passes_between_answers_without_news(self, emulator: EmulatorProcess) -> None:
+        clock = Clock()
+        emulator.control.fault("etag-flap", instance="vm")
+        outcome = wait(emulator, PHASE, never, timeout=10, clock=clock.time, sleep=clock.sleep)
+        assert not outcome.met
+        assert clock.slept == [1.0] * 10
+        assert len(emulator.control.journal()) == 12
+
+
+class TestChanged:
+    def test_is_what_has_another_value_than_at_first(self) -> None:
+        changed = Changed()
+        assert not changed(Seen(True, "one", "a"))
+        assert not changed(Seen(True, "one", "b"))
+        assert changed(Seen(True, "two", "c"))
+        assert changed(Seen(False))
+
+    def test_is_what_appears(self) -> None:
+        changed = Changed()
+        assert not changed(Seen(False))
+        assert changed(Seen(True, None, "a"))
+
+    def test_is_what_has_another_etag_than_the_one_that_is_known(self) -> None:
+        changed = Changed("a")
+        assert not changed(Seen(True, "one", "a"))
+        assert not changed(Seen(True, "one"))
+        assert changed(Seen(True, "one", "b"))
+        assert changed(Seen(False))

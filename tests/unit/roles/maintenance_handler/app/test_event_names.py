@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A `when` with a name that no event has can never be what was meant."""
+
+from __future__ import annotations
+
+import pytest
+
+from maintenance_handler.app.event_names import unknown_fields
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "event.can_reschedule == `false`",
+        "event.maintenance_reasons[0] == 'FAILURE_DISK' && !event.rehearsal",
+        "contains(event.maintenance_reasons, 'PLANNED_UPDATE')",
+        "event.maintenance_reasons[?@ == 'X'] | [0]",
+        "length(event.maintenance_reasons[?starts_with(@, 'F')]) > `0`",
+        "event.[name, value][0] == 'window'",
+        "event.{a: name, b: can_reschedule}.b",
+        "event | name == 'migrate'",
+        "@.event.name",
+        "event.* | [0]",
+        "(event.can_reschedule || event.rehearsal) && event.notice_seconds > `30`",
+        "sort_by([event], &whatever)",
+        "`{}`.anything",
+        "'text'",
+        "not_null(event.window_start_time, event.window_end_time)",
+        "event.maintenance_reasons[] | [1:]",
+        'event."name"',
+    ],
+)
+def test_names_that_an_event_has(expression: str) -> None:
+    assert unknown_fields(expression) == []
+
+
+@pytest.mark.parametrize(
+    "expression, problem",
+    [
+        ("event.can_reshedule == `false`", "an event has no field 'can_reshedule'; did you mean 'can_reschedule'?"),
+        ("event.canReschedule", "an event has no field 'canReschedule'; did you mean 'can_reschedule'?"),
+        ("!(event.name == 'x' && event.reason == 'y')", "an event has no field 'reason'; it has name, source, value"),
+        ("contains(event.maintenance_reason, 'X')", "an event has no field 'maintenance_reason'; did you mean"),
+        ("event.{a: nam}.a", "an event has no field 'nam'; did you mean 'name'?"),
+        ("event | nam", "an event has no field 'nam'; did you mean 'name'?"),
+        ("can_reschedule", "'can_reschedule' is not known; the document has only 'event'; did you mean 'event.can_res"),
+        ("evnt.name", "'evnt' is not known; the document has only 'event'; did you mean 'event'?"),
+        ("event.name.first", "'first' is looked for in a single value, which has no fields"),
+        ("event.maintenance_reasons.first", "'first' is looked for in a list, which has no fields"),
+        ("event.maintenance_reasons[?code == 'X']", "'code' is looked for in a single value, which has no fields"),
+        ("event.maintenance_reasons[*].code", "'code' is looked for in a single value, which has no fields"),
+    ],
+)
+def test_names_that_it_has_not(expression: str, problem: str) -> None:
+    (line,) = unknown_fields(expression)
+    assert line.startswith(problem)
+
+
+def test_every_name_is_told_once() -> None:
+    assert len(unknown_fields("event.a == event.b || event.a")) == 2

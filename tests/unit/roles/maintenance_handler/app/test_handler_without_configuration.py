@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A configuration that cannot be used, while the journal has tasks that were drained: they are restored."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from maintenance_handler.app.config import without_file
+from support.handler import HandlerProcess, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+
+def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -> HandlerProcess:
+    """A handler that was killed while its VM was drained, and whose configuration then became an empty file."""
+    folder = tmp_path / "handler-0"
+    # As systemd tells a service of its directories.
+    environ = {"STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "run")}
+    handler = make_handler(*(tasks or (task("lb"),)), environ={**environ, "GCE_METADATA_HOST": vm.host})
+    # Without a configuration nobody knows of another file.
+    handler.configure(boot_id_file="/proc/sys/kernel/random/boot_id")
+    handler.start()
+    vm.announce("terminate")
+    handler.until_state("drained")
+    handler.kill()
+    handler.config_path.write_bytes(b"")
+    return handler
+
+
+def test_what_was_drained_is_restored_by_the_journal(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    """field: a power cut leaves an empty file."""
+    handler = drained(vm, make_handler, tmp_path)
+    vm.withdraw("terminate")
+    handler.start(ready=False)
+    # systemd is to try again.
+    assert handler.wait() == 1
+    assert handler.trace() == ["drain lb", "restore lb"]
+    assert len(handler.history()) == 1
+    assert "does not parse as JSON" in handler.log()
+    # Then there is nothing left to do for it.
+    handler.start(ready=False)
+    assert handler.wait() == 2
+
+
+def test_it_stays_drained_for_as_long_as_its_event_lasts_and_is_not_well(
+    vm: Vm, make_handler: MakeHandler, tmp_path: Path
+) -> None:
+    handler = drained(vm, make_handler, tmp_path, task("lb"), task("spot", "preempt"))
+    handler.start()
+    result = handler.command("status", "--json")
+    now = json.loads(result.stdout)
+    assert (result.returncode, now["healthy"], now["state"]) == (1, False, "drained")
+    assert any("the configuration cannot be used: " in problem for problem in now["problems"])
+    # Nothing new is drained.
+    vm.announce("preempt")
+    handler.until(lambda: len(handler.signals()) == 2, "both signals")
+    vm.withdraw("preempt")
+    vm.withdraw("terminate")
+    assert handler.wait() == 1
+    assert handler.trace() == ["drain lb", "restore lb"]
+
+
+def test_a_stop_meanwhile_is_no_failure(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    handler = drained(vm, make_handler, tmp_path).start()
+    assert handler.stop() == 0
+    assert handler.trace() == ["drain lb"]
+
+
+def test_a_configuration_that_is_mended_comes_into_force(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    handler = drained(vm, make_handler, tmp_path).start()
+    handler.configure()
+    handler.send(signal.SIGHUP)
+    handler.until_logged("is in force")
+    vm.withdraw("terminate")
+    handler.until_over()
+    assert handler.command("status").returncode == 0
+
+
+@pytest.mark.parametrize("text", [b"", b"\0" * 400, b'{"tasks": [', b'{"colour": 1}'])
+def test_without_an_incident_it_is_an_error(make_handler: MakeHandler, text: bytes) -> None:
+    handler = make_handler(task("lb"))
+    handler.config_path.write_bytes(text)
+    handler.start(ready=False)
+    assert handler.wait() == 2
+
+
+def test_the_directories_are_where_the_role_puts_them() -> None:
+    found = without_file(Path("/opt/x/etc/gce-maintenance-handler/config.json"), {})
+    assert found is not None
+    assert str(found.state_dir) == "/opt/x/var/lib/gce-maintenance-handler"
+    assert str(found.runtime_dir) == "/opt/x/run/gce-maintenance-handler"
+    found = without_file(Path("/etc/gce-maintenance-handler/config.json"), {"STATE_DIRECTORY": "/a:/b"})
+    assert found is not None
+    assert (str(found.state_dir), str(found.runtime_dir)) == ("/a", "/run/gce-maintenance-handler")
+    assert without_file(Path("/tmp/config.json"), {}) is None

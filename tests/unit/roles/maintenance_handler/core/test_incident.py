@@ -1,0 +1,124 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an incident consists of, how it is written down, and what others get to see of it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, WINDOW
+from maintenance_handler.core.incident import FAILED, INTERRUPTED, OK, Incident, Moment, held, public
+from support.incidents import Drive, drained, task
+
+LB = task("lb", MIGRATE, PREEMPT, stage=10, env={"TOKEN": "hunter2"})
+APP = task("app", MIGRATE, stage=20)
+
+
+def eventful() -> Drive:
+    """An incident that has something of everything."""
+    drive = Drive(LB, APP, task("db", WINDOW, stage=30), applies=lambda task, event: task.name != "app")
+    drive.window(600)
+    drive.on(MIGRATE)
+    drive.ends("lb", after=2.0)
+    drive.ends("db", FAILED, detail="exit status 1", after=1.0)
+    drive.off(MIGRATE)
+    return drive
+
+
+def test_an_incident_survives_being_written_down() -> None:
+    incident = eventful().state.incident
+    assert incident is not None
+    assert incident.signals
+    assert incident.past
+    assert incident.skips
+    assert any(one.open for one in incident.steps)
+    assert Incident.from_dict(json.loads(json.dumps(incident.to_dict()))) == incident
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": None, "opened": 3},
+        {"signals": [{"event": "explode"}]},
+        {"signals": None},
+        {"tasks": [{"nome": "lb"}]},
+        {"steps": [{}]},
+        {"past": [{"event": MIGRATE}]},
+        {"skips": ["lb"]},
+    ],
+)
+def test_what_is_no_incident_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Incident.from_dict({**eventful().incident.to_dict(), **change})
+
+
+def test_a_step_of_an_unknown_phase_is_refused() -> None:
+    raw = json.loads(json.dumps(eventful().incident.to_dict()))
+    raw["steps"][0]["phase"] = "dance"
+    with pytest.raises(ValueError, match="no such phase: 'dance'"):
+        Incident.from_dict(raw)
+
+
+@pytest.mark.parametrize("missing", ["id", "opened", "tasks", "signals", "past", "steps", "skips", "phase"])
+def test_an_incident_with_a_part_missing_is_refused(missing: str) -> None:
+    raw = eventful().incident.to_dict()
+    del raw[missing]
+    with pytest.raises(KeyError):
+        Incident.from_dict(raw)
+
+
+def test_held_is_what_was_started_and_not_restored() -> None:
+    drive = Drive(LB, APP)
+    drive.on(MIGRATE)
+    assert held(drive.incident) == ("lb",)
+    drive.ends("lb")
+    assert held(drive.incident) == ("lb", "app")
+    drive.ends("app", FAILED)
+    drive.off(MIGRATE)
+    assert held(drive.incident) == ("lb", "app")
+    drive.ends("app")
+    assert held(drive.incident) == ("lb",)
+    drive.ends("lb")
+    assert held(drive.closed[0]) == ()
+
+
+def test_an_interrupted_restore_still_holds() -> None:
+    drive = drained(LB)
+    drive.off(MIGRATE)
+    drive.restart()
+    assert [one.outcome for one in drive.incident.steps] == [OK, INTERRUPTED, ""]
+    assert held(drive.incident) == ("lb",)
+
+
+def test_the_deadline_is_the_nearest() -> None:
+    drive = Drive(LB)
+    drive.window(None)
+    assert drive.incident.deadline() is None
+    drive.on(MIGRATE)
+    drive.on(PREEMPT)
+    assert drive.incident.deadline() == drive.now.clock + 30.0
+
+
+def test_the_public_sees_no_command_and_no_environment() -> None:
+    drive = eventful()
+    shown = json.dumps(public(drive.incident, drive.now))
+    for secret in ("hunter2", "TOKEN", "/drain", "/restore"):
+        assert secret not in shown
+
+
+def test_the_public_sees_what_happened() -> None:
+    drive = eventful()
+    shown = public(drive.incident, Moment(drive.now.clock + 10, drive.now.at + 10))
+    assert shown["phase"] == "restoring"
+    assert [(one["event"], one["seconds_left"]) for one in shown["signals"]] == [(WINDOW, 587.0)]
+    assert [(one["event"], one["ended_at"] - one["noticed_at"]) for one in shown["past"]] == [(MIGRATE, 3.0)]
+    assert [(one["task"], one["phase"], one["seconds"], one["outcome"], one["detail"]) for one in shown["steps"]] == [
+        ("db", "drain", 3.0, FAILED, "exit status 1"),
+        ("lb", "drain", 2.0, OK, ""),
+        ("lb", "restore", None, "", ""),
+    ]
+    assert [(one["task"], one["reason"]) for one in shown["skips"]] == [("app", "when is false")]
+    assert shown["held"] == ["db", "lb"]

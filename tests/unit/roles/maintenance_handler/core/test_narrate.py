@@ -1,0 +1,102 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the log says of an incident."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT
+from maintenance_handler.core.incident import FAILED, TIMEOUT
+from maintenance_handler.core.narrate import Line, narrate
+from maintenance_handler.core.tasks import STOP, Task
+from support.incidents import Drive, task
+
+LB = task("lb", MIGRATE, PREEMPT, stage=10)
+APP = task("app", stage=20, retries=1)
+
+
+class Telling(Drive):
+    """Tells what each observation made of the incident."""
+
+    def tell(self, happen: Callable[[], object]) -> list[Line]:
+        before = self.state.incident
+        happen()
+        after = self.state.incident or self.closed[-1]
+        return narrate(before, after, self.now)
+
+
+def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
+    drive = Telling(LB, APP)
+    assert drive.tell(lambda: drive.on(MIGRATE)) == [
+        ("warning", "migrate is announced (MIGRATE_ON_HOST_MAINTENANCE), 60.0 s left"),
+        ("info", "drain 'lb' starts, 60.0 s before migrate, may take 20.0 s"),
+    ]
+    assert drive.tell(lambda: drive.on(MIGRATE)) == []
+    drive.wait(2.0)
+    assert drive.tell(lambda: drive.ends("lb")) == [
+        ("info", "drain 'lb': ok after 2.0 s"),
+        ("info", "drain 'app' starts, 58.0 s before migrate, may take 20.0 s"),
+    ]
+    assert drive.tell(lambda: drive.ends("app", FAILED, detail="exit status 3")) == [
+        ("warning", "drain 'app': failed after 0.0 s (exit status 3)"),
+    ]
+    assert drive.tell(lambda: drive.wait(1.0)) == [
+        ("info", "drain 'app' starts, attempt 2, 57.0 s before migrate, may take 19.0 s"),
+    ]
+    drive.ends("app")
+    assert drive.tell(lambda: drive.off(MIGRATE)) == [
+        ("info", "migrate is cancelled (MIGRATE_ON_HOST_MAINTENANCE)"),
+        ("info", "nothing is left to drain: restoring"),
+        ("info", "restore 'app' starts, may take 20.0 s"),
+    ]
+    drive.wait(1.0)
+    drive.ends("app")
+    assert drive.tell(lambda: drive.ends("lb", TIMEOUT, detail="did not end in time")) == [
+        ("error", "restore 'lb': timeout after 0.0 s (did not end in time); not restored, tried again in 5 s"),
+    ]
+
+
+def test_a_window_that_moves_is_told_anew() -> None:
+    drive = Telling(LB)
+    drive.window(600)
+    assert drive.tell(lambda: drive.window(6000)) == [("warning", "window is announced (PENDING), 6000.0 s left")]
+
+
+def test_a_rehearsal_is_called_one() -> None:
+    drive = Telling(LB)
+    assert drive.tell(lambda: drive.rehearse(MIGRATE))[0] == (
+        "warning",
+        "migrate is rehearsed (rehearsal 1), 60.0 s left",
+    )
+
+
+def test_an_incident_that_closes_at_once() -> None:
+    drive = Telling()
+    assert drive.tell(lambda: drive.rehearse(MIGRATE)) == [("info", "migrate is over (rehearsal 1)")]
+
+
+def test_what_is_skipped_and_why() -> None:
+    drive = Telling(replace(LB, on_failure=STOP), APP)
+    drive.on(MIGRATE)
+    assert drive.tell(lambda: drive.ends("lb", FAILED))[1:] == [
+        ("info", "drain 'app' is skipped for migrate: lb failed")
+    ]
+
+
+def test_what_is_skipped_anew_after_a_new_configuration() -> None:
+    def never(_task: Task, _event: Mapping[str, Any]) -> bool:
+        return False
+
+    drive = Telling(LB, applies=never)
+    drive.on(MIGRATE)
+    drive.wait(1.0)
+    assert drive.tell(lambda: drive.configure(LB)) == [("info", "drain 'lb' is skipped for migrate: when is false")]
+
+
+def test_what_was_interrupted_by_a_crash_is_told_when_it_runs_again() -> None:
+    drive = Telling(LB)
+    drive.on(MIGRATE)
+    assert ("info", "drain 'lb' starts, 60.0 s before migrate, may take 20.0 s") in drive.tell(drive.restart)

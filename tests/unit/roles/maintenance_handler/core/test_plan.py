@@ -1,0 +1,138 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How tasks share the time before an event."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, TERMINATE, WINDOW
+from maintenance_handler.core.plan import Batch, batches, fraction, misfits, stages
+from maintenance_handler.core.tasks import RESTORE, Task
+from support.incidents import task
+
+A = task("a", MIGRATE, TERMINATE, stage=20, timeout=10.0)
+B = task("b", MIGRATE, stage=10, timeout=5.0)
+C = task("c", MIGRATE, stage=20, timeout=30.0, restore_timeout=1.0, restore=False)
+LATE = task("late", TERMINATE, WINDOW, lead=600, timeout=300.0)
+LATER = task("later", WINDOW, lead=60, timeout=30.0)
+
+
+def names(batch: Batch) -> list[tuple[int, str]]:
+    return [(stage.number, each.name) for stage in batch.stages for each in stage.tasks]
+
+
+def test_stages_ascend_to_drain_and_are_as_long_as_their_longest_task() -> None:
+    rows = stages([A, B, C])
+    assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
+        (10, ["b"], 5.0),
+        (20, ["a", "c"], 30.0),
+    ]
+
+
+def test_stages_descend_to_restore_and_leave_out_what_cannot_be_restored() -> None:
+    rows = stages([A, B, C], RESTORE)
+    assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
+        (20, ["a"], 10.0),
+        (10, ["b"], 5.0),
+    ]
+
+
+def test_batches_at_once_first_then_by_the_longest_lead() -> None:
+    now = task("now", WINDOW)
+    found = batches([LATER, LATE, now, A], WINDOW)
+    assert [(batch.lead, names(batch)) for batch in found] == [
+        (None, [(50, "now")]),
+        (600, [(50, "late")]),
+        (60, [(50, "later")]),
+    ]
+
+
+def test_batches_of_an_event_that_nothing_is_for() -> None:
+    assert batches([B], WINDOW) == ()
+
+
+@pytest.mark.parametrize(
+    "needs, left, part",
+    [
+        (30.0, 60.0, 1.0),
+        (60.0, 60.0, 1.0),
+        (60.0, 30.0, 0.5),
+        (0.0, 30.0, 1.0),
+        # Past the notice: nobody knows for how long, so tasks get what they ask for.
+        (60.0, 0.0, 1.0),
+        (60.0, -5.0, 1.0),
+    ],
+)
+def test_fraction(needs: float, left: float, part: float) -> None:
+    assert fraction(needs, left) == part
+
+
+@given(st.floats(0, 1e6), st.floats(0.001, 1e6))
+def test_a_fraction_never_gives_more_than_is_left_nor_more_than_is_needed(needs: float, left: float) -> None:
+    part = fraction(needs, left)
+    assert 0 < part <= 1
+    assert needs * part <= left * (1 + 1e-9)
+
+
+@pytest.mark.parametrize(
+    "tasks, event",
+    [
+        ([], MIGRATE),
+        ([A, B, C], MIGRATE),
+        ([task("x", timeout=60.0)], MIGRATE),
+        ([task("x", stage=1, timeout=30.0), task("y", stage=2, timeout=30.0)], MIGRATE),
+        # For another event it does not matter.
+        ([task("x", WINDOW, timeout=500.0)], MIGRATE),
+        # A window is announced long before.
+        ([task("x", WINDOW, timeout=80000.0)], WINDOW),
+        ([LATE, LATER], WINDOW),
+        ([LATE], TERMINATE),
+        # A lead means nothing to a migration.
+        ([task("x", MIGRATE, WINDOW, lead=5.0, timeout=4.0)], MIGRATE),
+    ],
+)
+def test_what_fits(tasks: list[Task], event: str) -> None:
+    assert misfits(tasks, event, DEFAULT_NOTICE) == []
+
+
+@pytest.mark.parametrize(
+    "tasks, event, expected",
+    [
+        ([task("x", timeout=61.0)], MIGRATE, ["task 'x', field 'timeout': the stages for migrate take 61 s, more"]),
+        (
+            [task("x", stage=1, timeout=30.0), task("y", stage=2, timeout=31.0)],
+            MIGRATE,
+            ["task 'y', field 'timeout': the stages for migrate take 30 + 31 = 61 s, more than the notice of 60 s"],
+        ),
+        (
+            [task("x", WINDOW, lead=60, timeout=61.0)],
+            WINDOW,
+            ["task 'x', field 'timeout': the stages for window take 61 s, more than the lead of 60 s"],
+        ),
+        # Whoever starts earlier has to leave room for those that start later.
+        (
+            [task("x", WINDOW, lead=100, stage=1, timeout=60.0), task("y", WINDOW, lead=60, stage=2, timeout=50.0)],
+            WINDOW,
+            ["task 'x', field 'timeout': the stages for window take 60 + 50 = 110 s, more than the lead of 100 s"],
+        ),
+        (
+            [task("x", TERMINATE, lead=4000, timeout=10.0)],
+            TERMINATE,
+            ["task 'x', field 'lead': 4000 s before a terminate event, of which 3600 s of notice are given"],
+        ),
+    ],
+)
+def test_what_does_not_fit(tasks: list[Task], event: str, expected: list[str]) -> None:
+    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    found = misfits(tasks, event, DEFAULT_NOTICE)
+    assert len(found) == len(expected)
+    assert all(map(str.startswith, found, expected))
+
+
+def test_a_termination_with_leads_has_to_fit_the_notice_as_a_whole() -> None:
+    tasks = [task("x", TERMINATE, stage=1, timeout=3500.0), task("y", TERMINATE, lead=600, stage=2, timeout=200.0)]
+    (line,) = misfits(tasks, TERMINATE, DEFAULT_NOTICE)
+    assert line.startswith("task 'x', field 'timeout': the stages for terminate take 3500 + 200 = 3700 s, more than")

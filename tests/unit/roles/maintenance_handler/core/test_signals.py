@@ -1,0 +1,218 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""From what the metadata server answers to what the state machine observes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from maintenance_handler._vm.maintenance import (
+    DEFAULT_NOTICE,
+    DRIFT_TOKEN_KEY,
+    EVENTS,
+    MAINTENANCE_EVENT_KEY,
+    MIGRATE,
+    PREEMPT,
+    PREEMPTED_KEY,
+    SIGNAL_KEYS,
+    TERMINATE,
+    UPCOMING_MAINTENANCE_KEY,
+    WINDOW,
+    UnreadableWindow,
+    Window,
+    format_time,
+)
+from maintenance_handler.core.incident import Moment, Signal
+from maintenance_handler.core.observations import Announced, Reading, Withdrawn
+from maintenance_handler.core.signals import LONGEST_VALUE, essence, read, rehearsal
+
+NOW = Moment(500.0, 1_780_000_000.0)
+
+
+def reading(key: str, value: Any) -> Reading:
+    return read(key, essence(key, value), NOW, DEFAULT_NOTICE, TERMINATE)
+
+
+def signal(key: str, value: Any) -> Signal:
+    seen = reading(key, value)
+    assert isinstance(seen, Announced)
+    return seen.signal
+
+
+@pytest.mark.parametrize("key", SIGNAL_KEYS)
+def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
+    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance`."""
+    assert reading(key, None) == Withdrawn(key)
+
+
+@pytest.mark.parametrize(
+    "key, value",
+    [
+        (MAINTENANCE_EVENT_KEY, "NONE"),
+        (PREEMPTED_KEY, "FALSE"),
+        (UPCOMING_MAINTENANCE_KEY, "NONE"),
+        (UPCOMING_MAINTENANCE_KEY, "{ }"),
+        (UPCOMING_MAINTENANCE_KEY, {}),
+        (UPCOMING_MAINTENANCE_KEY, {"type": "NONE"}),
+        (UPCOMING_MAINTENANCE_KEY, "maintenance_status COMPLETE"),
+    ],
+)
+def test_nothing_is_announced(key: str, value: Any) -> None:
+    assert reading(key, value) == Withdrawn(key)
+
+
+@pytest.mark.parametrize(
+    "key, value, event, notice",
+    [
+        (MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE", MIGRATE, 60.0),
+        (MAINTENANCE_EVENT_KEY, "TERMINATE_ON_HOST_MAINTENANCE", TERMINATE, 3600.0),
+        (PREEMPTED_KEY, "TRUE", PREEMPT, 30.0),
+    ],
+)
+def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notice: float) -> None:
+    """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+    seen = signal(key, value)
+    assert (seen.source, seen.event, seen.value, seen.noticed) == (key, event, value, NOW)
+    assert seen.deadline == NOW.clock + notice
+    assert seen.document["notice_seconds"] == notice
+
+
+def test_an_unknown_word_is_the_event_that_is_configured_for_it() -> None:
+    seen = signal(MAINTENANCE_EVENT_KEY, "SOMETHING_NEW")
+    assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, TERMINATE, TERMINATE)
+
+
+def test_the_notice_is_configured() -> None:
+    seen = read(PREEMPTED_KEY, "TRUE", NOW, {**DEFAULT_NOTICE, PREEMPT: 3.0}, TERMINATE)
+    assert isinstance(seen, Announced)
+    assert seen.signal.deadline == NOW.clock + 3.0
+
+
+def test_a_window_comes_when_it_says() -> None:
+    seen = signal(UPCOMING_MAINTENANCE_KEY, {"maintenance_status": "PENDING", "window_start_time": _in(7200)})
+    assert (seen.event, seen.value, seen.deadline, seen.begun) == (WINDOW, "PENDING", NOW.clock + 7200, False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {"maintenance_status": "PENDING", "window_start_time": "PAST"},
+        {"maintenance_status": "ONGOING", "window_start_time": "FUTURE"},
+        {"maintenance_status": "ONGOING"},
+    ],
+)
+def test_a_window_that_has_begun_leaves_what_is_assumed(value: dict[str, str]) -> None:
+    times = {"PAST": _in(-5), "FUTURE": _in(7200)}
+    seen = signal(UPCOMING_MAINTENANCE_KEY, {key: times.get(word, word) for key, word in value.items()})
+    assert (seen.deadline, seen.begun) == (NOW.clock + DEFAULT_NOTICE[WINDOW], True)
+
+
+def test_a_window_without_a_time_has_no_deadline() -> None:
+    assert signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").deadline is None
+
+
+def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
+    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    with pytest.raises(UnreadableWindow):
+        reading(UPCOMING_MAINTENANCE_KEY, '{"window_start_time": "20')
+
+
+@pytest.mark.parametrize("key", [MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, DRIFT_TOKEN_KEY])
+@pytest.mark.parametrize("value", ["X" * 60_000, {"a": ["b"] * 10_000}, 10**900])
+def test_of_a_long_value_little_is_kept(key: str, value: Any) -> None:
+    kept = essence(key, value)
+    assert isinstance(kept, str)
+    assert len(kept) <= LONGEST_VALUE
+
+
+@pytest.mark.parametrize(
+    "value", ["{{ lookup('pipe', 'id') }}", "X" * 10_000, "a b", {"a": "b"}, "\x1b[2J", "<html>", "../../x"]
+)
+def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value: Any) -> None:
+    """field: words from the network taken for a template, a path, a file name."""
+    seen = signal(MAINTENANCE_EVENT_KEY, value)
+    assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, "terminate", "terminate")
+    assert signal(PREEMPTED_KEY, value).value == "preempt"
+
+
+@pytest.mark.parametrize(
+    "status, ended, is_on",
+    [("PENDING", -3000, True), ("PENDING", -3700, False), ("PENDING", -1e6, False), ("ONGOING", -1e6, True)],
+)
+def test_a_window_that_is_over_is_not_believed_for_ever(status: str, ended: float, is_on: bool) -> None:
+    """A window that ended weeks ago and is still PENDING is neither drained for nor held."""
+    value = {"maintenance_status": status, "window_start_time": _in(ended - 7200), "window_end_time": _in(ended)}
+    assert isinstance(reading(UPCOMING_MAINTENANCE_KEY, value), Announced) is is_on
+
+
+def test_the_signal_of_the_longest_window_is_small() -> None:
+    """field: a window's status has no bound, and history grew 8 MB an incident."""
+    lines = ["window_start_time " + _in(60), "maintenance_status " + "x" * 9000, "type " + "y" * 9000]
+    lines += [f"maintenance_reasons/{number} REASON_{number:056}" for number in range(400)]
+    window = essence(UPCOMING_MAINTENANCE_KEY, "\n".join(lines))
+    assert isinstance(window, Window)
+    assert len(json.dumps(signal(UPCOMING_MAINTENANCE_KEY, "\n".join(lines)).document)) < 4000
+
+
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_rehearsal_has_the_notice_of_its_event(event: str) -> None:
+    seen = rehearsal(event, "rehearsal 7", NOW, DEFAULT_NOTICE).signal
+    assert (seen.event, seen.value, seen.rehearsal) == (event, "rehearsal 7", True)
+    assert seen.deadline == NOW.clock + DEFAULT_NOTICE[event]
+    assert seen.document["rehearsal"] is True
+
+
+def test_every_document_has_the_same_keys() -> None:
+    """So that an expression over them means the same for each event."""
+    documents = [
+        signal(MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE").document,
+        signal(PREEMPTED_KEY, "TRUE").document,
+        signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").document,
+        rehearsal(WINDOW, "r", NOW, DEFAULT_NOTICE).signal.document,
+    ]
+    assert len({tuple(document) for document in documents}) == 1
+
+
+def test_the_document_of_a_window() -> None:
+    value = {
+        "maintenance_status": "PENDING",
+        "type": "SCHEDULED",
+        "can_reschedule": "TRUE",
+        "maintenance_reasons": ["PLANNED_UPDATE"],
+        "window_start_time": _in(60),
+        "window_end_time": _in(120),
+        "latest_window_start_time": _in(90),
+    }
+    assert signal(UPCOMING_MAINTENANCE_KEY, json.dumps(value)).document == {
+        "name": "window",
+        "source": UPCOMING_MAINTENANCE_KEY,
+        "value": "PENDING",
+        "rehearsal": False,
+        "notice_seconds": None,
+        "can_reschedule": True,
+        "maintenance_status": "PENDING",
+        "maintenance_type": "SCHEDULED",
+        "maintenance_reasons": ["PLANNED_UPDATE"],
+        "window_start_time": _in(60),
+        "window_end_time": _in(120),
+        "latest_window_start_time": _in(90),
+    }
+
+
+@given(st.sampled_from(SIGNAL_KEYS), st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()))
+def test_any_value_is_read_or_refused(key: str, value: Any) -> None:
+    try:
+        seen = reading(key, value)
+    except UnreadableWindow:
+        return
+    if isinstance(seen, Announced):
+        json.dumps(seen.signal.document)
+
+
+def _in(seconds: float) -> str:
+    return str(format_time(NOW.at + seconds))

@@ -1,0 +1,61 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a task runs, and for how long it may."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
+from maintenance_handler.core.tasks import DRAIN, RESTORE, Task
+
+PROGRAMS = Task("lb", (MIGRATE,), drain=("/lb", "drain"), restore=("/lb", "enable"))
+PLAYBOOKS = Task("db", (MIGRATE,), playbook="/etc/drain.yml", restore_playbook="/etc/restore.yml")
+
+
+def test_a_program_is_run_as_it_is_written() -> None:
+    assert PROGRAMS.command(DRAIN, {}) == ("/lb", "drain")
+    assert PROGRAMS.command(RESTORE, {}) == ("/lb", "enable")
+
+
+@pytest.mark.parametrize("phase, playbook", [(DRAIN, "/etc/drain.yml"), (RESTORE, "/etc/restore.yml")])
+def test_each_phase_has_its_playbook(phase: str, playbook: str) -> None:
+    command = PLAYBOOKS.command(phase, {"name": "migrate"})
+    assert (command[0], command[-1]) == ("ansible-playbook", playbook)
+
+
+def test_a_program_may_be_taken_back_by_a_playbook() -> None:
+    mixed = Task("x", (MIGRATE,), drain=("/a",), restore_playbook="/b.yml")
+    assert mixed.command(DRAIN, {}) == ("/a",)
+    assert mixed.command(RESTORE, {})[-1] == "/b.yml"
+
+
+@pytest.mark.parametrize(
+    "task, drains, restores",
+    [
+        (PROGRAMS, True, True),
+        (PLAYBOOKS, True, True),
+        (Task("x", (MIGRATE,), drain=("/a",)), True, False),
+        (Task("x", (MIGRATE,), playbook="/a.yml", restore_playbook="/b.yml"), True, True),
+    ],
+)
+def test_has(task: Task, drains: bool, restores: bool) -> None:
+    assert (task.has(DRAIN), task.has(RESTORE)) == (drains, restores)
+
+
+def test_a_restore_has_its_own_limit_or_the_drain_s() -> None:
+    assert Task("x", (MIGRATE,), timeout=5.0).limit(RESTORE) == 5.0
+    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(RESTORE) == 50.0
+    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(DRAIN) == 5.0
+
+
+@pytest.mark.parametrize("event, lead", [(MIGRATE, None), (PREEMPT, None), (TERMINATE, 600.0), (WINDOW, 600.0)])
+def test_a_lead_is_for_events_that_are_told_in_time(event: str, lead: float | None) -> None:
+    assert Task("x", (event,), lead=600.0).lead_for(event) == lead
+
+
+@pytest.mark.parametrize("task", [PROGRAMS, PLAYBOOKS, Task("x", (WINDOW,), env={"A": "1"}, lead=1.0, when="a")])
+def test_a_task_survives_being_written_down(task: Task) -> None:
+    assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task

@@ -1,0 +1,108 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Incidents and plans as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, TERMINATE, WINDOW
+from maintenance_handler.core.incident import FAILED, public
+from maintenance_handler.core.timeline import incident_lines, plan_lines
+from support.incidents import Drive, task
+
+LB = task("Leave the balancer", MIGRATE, TERMINATE, stage=10, timeout=15.0)
+APP = task("app", MIGRATE, stage=20, retries=1)
+LOG = task("log", MIGRATE, stage=20, timeout=5.0, restore=False)
+
+
+def test_an_incident_in_order_of_time() -> None:
+    drive = Drive(LB, APP, task("db", WINDOW), applies=lambda task, event: task.name != "db")
+    drive.on(MIGRATE)
+    drive.ends("Leave the balancer", after=1.5)
+    drive.ends("app", FAILED, detail="exit status 3", after=0.5)
+    drive.wait(1.0)
+    drive.window(600)
+    drive.ends("app", after=0.25)
+    drive.off(MIGRATE)
+    drive.wait(0.5)
+    head, *lines = incident_lines(public(drive.incident, drive.now))
+    assert head.startswith(f"Incident {drive.incident.id}, 2026-")
+    assert lines == [
+        "     +0.000 s  notice   migrate (MIGRATE_ON_HOST_MAINTENANCE)",
+        "     +0.000 s  drain    Leave the balancer                     ok in 1.500 s, 60.0 s left at its start",
+        "     +1.500 s  drain    app"
+        "                                    failed in 0.500 s, 58.5 s left at its start, exit status 3",
+        "     +3.000 s  notice   window (PENDING)                       599.2 s left now",
+        "     +3.000 s  skip     db                                     when is false",
+        "     +3.000 s  drain    app (attempt 2)                        ok in 0.250 s, 57.0 s left at its start",
+        "     +3.250 s  migrate is cancelled",
+        "     +3.250 s  restore  app                                    running",
+    ]
+
+
+def test_an_incident_of_which_nothing_is_known_yet() -> None:
+    drive = Drive()
+    drive.window(None)
+    assert incident_lines(public(drive.incident, drive.now))[1:] == ["     +0.000 s  notice   window (PENDING)"]
+
+
+def test_the_plan_of_an_event() -> None:
+    reach = {MIGRATE: {"possible": True, "reason": "on-host-maintenance is MIGRATE"}}
+    assert plan_lines(MIGRATE, [APP, LB, LOG], DEFAULT_NOTICE, reach) == [
+        "migrate (60 s of notice): can reach this VM, on-host-maintenance is MIGRATE",
+        "  at once",
+        "    stage 10   drain    Leave the balancer  (+0 s, 15 s at most)",
+        "    stage 20   drain    app, log  (+15 s, 20 s at most)",
+        "    35 s at most, 25 s to spare",
+        "  afterwards",
+        "    stage 20   restore  app",
+        "    stage 10   restore  Leave the balancer",
+    ]
+
+
+def test_the_plan_says_where_the_notice_shortens_timeouts() -> None:
+    """A moment before the event is kept free, and a task that is asked to end gets one to do so."""
+    tasks = [task("a", MIGRATE, stage=1, timeout=30.0), task("b", MIGRATE, stage=2, timeout=30.0)]
+    lines = plan_lines(MIGRATE, tasks, DEFAULT_NOTICE, {})
+    assert lines[4:6] == [
+        "    60 s at most, 0 s to spare",
+        "    shortened: the stages get 27.5 s and 27.5 s; 1 s before the event is kept free, and a task has up to 2 s "
+        "to end",
+    ]
+    assert not any("shortened" in line for line in plan_lines(MIGRATE, tasks[:1], DEFAULT_NOTICE, {}))
+
+
+def test_the_plan_says_where_a_lead_shortens_timeouts() -> None:
+    (line,) = [
+        line
+        for line in plan_lines(WINDOW, [task("db", WINDOW, lead=300.0, timeout=299.0)], DEFAULT_NOTICE, {})
+        if "shortened" in line
+    ]
+    assert "the stages get 297.0 s" in line
+
+
+def test_the_plan_of_a_window_with_leads() -> None:
+    tasks = [
+        task("now", WINDOW, restore=False),
+        task("db", WINDOW, lead=600, timeout=300.0, restore=False),
+    ]
+    assert plan_lines(WINDOW, tasks, DEFAULT_NOTICE, {}) == [
+        "window (announced ahead)",
+        "  at once",
+        "    stage 50   drain    now  (+0 s, 20 s at most)",
+        "  600 s before it",
+        "    stage 50   drain    db  (+0 s, 300 s at most)",
+        "    300 s at most, 300 s to spare",
+    ]
+
+
+@pytest.mark.parametrize(
+    "possible, words", [(True, "can reach this VM"), (False, "cannot reach this VM"), (None, "may reach this VM")]
+)
+def test_the_plan_of_an_event_that_no_task_is_for(possible: bool | None, words: str) -> None:
+    reach = {TERMINATE: {"possible": possible, "reason": "because"}}
+    assert plan_lines(TERMINATE, [APP], DEFAULT_NOTICE, reach) == [
+        f"terminate (3600 s of notice): {words}, because",
+        "  no task is for it",
+    ]

@@ -1,0 +1,98 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The incidents that are over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from maintenance_handler.io import history
+from maintenance_handler.io.history import History
+from support.documents import incident
+
+
+@pytest.fixture
+def kept(tmp_path: Path) -> History:
+    return History(tmp_path)
+
+
+def test_nothing_yet(kept: History) -> None:
+    assert kept.read() == []
+
+
+def test_the_newest_comes_last(kept: History) -> None:
+    first, second = incident("a"), incident("b", text="línea\u2028\nzwei")
+    kept.add(first)
+    kept.add(second)
+    assert kept.read() == [first, second]
+
+
+def test_an_incident_is_kept_once_however_often_it_is_added(kept: History) -> None:
+    """After a crash between this and the journal, it is added again."""
+    kept.add(incident("a"))
+    kept.add(incident("b"))
+    kept.add(incident("a", held=["lb"]))
+    assert kept.read() == [incident("b"), incident("a", held=["lb"])]
+
+
+def test_is_for_the_handler_s_user_and_root_only(kept: History) -> None:
+    """What a task printed is in it."""
+    kept.add(incident("a"))
+    assert kept.path.stat().st_mode & 0o777 == 0o600
+
+
+class TestClaim:
+    """A disk or an image brings along the incidents of another VM."""
+
+    def test_what_is_ours_stays(self, kept: History) -> None:
+        ours = [incident("a", instance_id="1"), incident("b", instance_id=None), incident("c")]
+        for one in ours:
+            kept.add(one)
+        assert kept.claim("1", None) is None
+        assert kept.claim("1", "1") is None
+        assert kept.read() == ours
+
+    def test_another_instance_s_is_kept_beside_it(self, kept: History) -> None:
+        ours, theirs = incident("a", instance_id="1"), incident("b", instance_id="../../x")
+        kept.add(ours)
+        kept.add(theirs)
+        aside = kept.claim("1", None)
+        assert kept.read() == [ours]
+        assert aside == kept.path.parent / "history.jsonl.of-another-instance"
+        assert json.loads(aside.read_bytes()) == theirs
+
+    def test_what_names_no_instance_is_of_the_one_that_wrote_the_journal(self, kept: History) -> None:
+        kept.add(incident("a"))
+        assert kept.claim("2", "1") is not None
+        assert kept.read() == []
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"id": ',
+        b"\xff",
+        b"[]",
+        b"[" * 100_000,
+        b'{"id": "b"}',
+        json.dumps(incident("b", opened_at="yesterday")).encode(),
+        json.dumps(incident("b", opened_at=float("inf"))).encode(),
+        json.dumps(incident("b", past=[{"event": "migrate"}])).encode(),
+        json.dumps(incident("b", skips={})).encode(),
+    ],
+)
+def test_a_line_that_cannot_be_read_is_left_out(kept: History, line: bytes) -> None:
+    kept.path.write_bytes(json.dumps(incident("a")).encode() + b"\n" + line + b"\n")
+    assert kept.read() == [incident("a")]
+    kept.add(incident("c"))
+    assert kept.read() == [incident("a"), incident("c")]
+
+
+def test_it_does_not_grow_for_ever(kept: History) -> None:
+    """field: memory, fd and thread leaks over days."""
+    for number in range(history.MOST + 5):
+        kept.add(incident(str(number)))
+    assert [one["id"] for one in kept.read()] == [str(number) for number in range(5, history.MOST + 5)]

@@ -1,0 +1,76 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A lock that is for one, and goes away with its holder."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from maintenance_handler.io.lock import Lock, Locked, is_locked
+
+PACKAGE = Path(__file__).resolve().parents[5] / "roles" / "maintenance_handler" / "files"
+HOLDER = """
+import sys
+from pathlib import Path
+from maintenance_handler.io.lock import Lock
+lock = Lock(Path(sys.argv[1]))
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_is_for_one(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = Lock(path)
+    with pytest.raises(Locked, match="is locked by another process"):
+        Lock(path)
+    lock.release()
+    Lock(path).release()
+
+
+def test_a_lock_goes_away_with_its_holder_however_it_ends(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    command = [sys.executable, "-c", HOLDER, str(path)]
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        assert is_locked(path)
+        with pytest.raises(Locked):
+            Lock(path)
+        holder.kill()
+    assert not is_locked(path)
+    Lock(path).release()
+
+
+def test_looking_at_a_lock_takes_it_from_nobody(tmp_path: Path) -> None:
+    """The handler may start while somebody asks for its status, again and again."""
+    path = tmp_path / "lock"
+    Lock(path).release()
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.is_set():
+            is_locked(path)
+
+    lookers = [threading.Thread(target=look) for _unused in range(2)]
+    for looker in lookers:
+        looker.start()
+    try:
+        for _unused in range(20):
+            Lock(path).release()
+    finally:
+        done.set()
+        for looker in lookers:
+            looker.join()
+
+
+def test_a_lock_that_nobody_ever_took(tmp_path: Path) -> None:
+    assert not is_locked(tmp_path / "lock")
+    assert not (tmp_path / "lock").exists()

@@ -1,0 +1,143 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One line an occurrence."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from maintenance_handler.io.log import MOST_WAITING, Log, PatientStream, visible
+from support.raw_server import PATIENCE
+
+
+@pytest.fixture(autouse=True)
+def no_journald(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("JOURNAL_STREAM", raising=False)
+
+
+def written(level: str) -> list[str]:
+    stream = io.StringIO()
+    log = Log(level, stream)
+    for each in (log.debug, log.info, log.warning, log.error):
+        each(f"at {each.__name__}")
+    return stream.getvalue().splitlines()
+
+
+@pytest.mark.parametrize("level, lines", [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)])
+def test_lines_below_the_level_are_left_out(level: str, lines: int) -> None:
+    found = written(level)
+    assert len(found) == lines
+    assert found[0].endswith(f" {level} at {level}")
+
+
+def test_a_line_begins_with_the_time() -> None:
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} error at error$", written("error")[0])
+
+
+def test_journald_gets_priorities_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "8:12345")
+    assert written("debug") == ["<7>at debug", "<6>at info", "<4>at warning", "<3>at error"]
+
+
+def test_a_message_of_many_lines_stays_one() -> None:
+    stream = io.StringIO()
+    Log("info", stream).info("one\ntwo\r\nthree")
+    assert stream.getvalue().endswith(" info one two three\n")
+
+
+def test_nobody_reads_any_more() -> None:
+    stream = io.StringIO()
+    stream.close()
+    Log("info", stream).error("nobody")
+
+
+def test_the_level_can_change() -> None:
+    stream = io.StringIO()
+    log = Log("error", stream)
+    log.level = "debug"
+    log.debug("seen")
+    assert "seen" in stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "text, shown",
+    [
+        ("plain – and ünïcode", "plain – and ünïcode"),
+        ("\x1b[2J\x1b]0;owned\x07", r"\x1b[2J\x1b]0;owned\x07"),
+        ("50%\r100%\t\x7f", r"50%\r100%\t\x7f"),
+        ("\u202egnp.exe\x9b1m", r"\u202egnp.exe\x9b1m"),
+        ("\udce9", r"\udce9"),
+    ],
+)
+def test_what_a_terminal_would_obey_is_shown_instead(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_a_line_has_no_control_characters() -> None:
+    stream = io.StringIO()
+    Log("info", stream).info("\x1b[31mred\x1b[0m")
+    assert stream.getvalue().endswith(r" info \x1b[31mred\x1b[0m" + "\n")
+
+
+@pytest.fixture
+def pipe() -> Iterator[tuple[int, int]]:
+    ends = os.pipe()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+class TestAPipeThatNobodyReads:
+    """systemd#16456: a service that logs to a journal that does not read stands still."""
+
+    def test_keeps_nobody_waiting_and_what_is_lost_is_counted(self, pipe: tuple[int, int]) -> None:
+        stream = PatientStream(pipe[1])
+        log = Log("info", stream)
+        line = "x" * 1000
+        # More than the pipe and the queue can hold.
+        for _unused in range(2 * MOST_WAITING // len(line)):
+            log.info(line)
+        assert not stream.finish(0.0)
+        lines: list[str] = []
+        with os.fdopen(os.dup(pipe[0]), encoding="ascii") as reader:
+            reading = threading.Thread(target=lambda: lines.extend(iter(reader.readline, "the end\n")))
+            reading.start()
+            assert stream.finish(PATIENCE)
+            log.info("somebody reads again")
+            stream.write("the end\n")
+            reading.join(PATIENCE)
+        whole = [one for one in lines if one.endswith(f" info {line}\n")]
+        lost = [re.search(r"nobody read this log for a while: (\d+) lines are not in it", one) for one in lines]
+        assert len(whole) + sum(int(one[1]) for one in lost if one) == 2 * MOST_WAITING // len(line)
+        assert len(whole) < 2 * MOST_WAITING // len(line)
+        assert lines[-1].endswith(" info somebody reads again\n")
+
+    def test_its_reader_is_gone(self) -> None:
+        reader, writer = os.pipe()
+        os.close(reader)
+        stream = PatientStream(writer)
+        Log("info", stream).error("nobody")
+        assert stream.finish(PATIENCE)
+        os.close(writer)
+
+    def test_one_that_does_not_block(self, pipe: tuple[int, int]) -> None:
+        os.set_blocking(pipe[1], False)
+        stream = PatientStream(pipe[1])
+        stream.write("x" * 200_000)
+        assert not stream.finish(0.0)
+        read = 0
+        while read < 200_000:
+            read += len(os.read(pipe[0], 65536))
+        assert stream.finish(PATIENCE)
+
+    def test_half_a_surrogate_pair(self, pipe: tuple[int, int]) -> None:
+        stream = PatientStream(pipe[1])
+        stream.write("ä → \ud800\n")
+        assert stream.finish(PATIENCE)
+        assert os.read(pipe[0], 100).decode() == "ä → \\ud800\n"

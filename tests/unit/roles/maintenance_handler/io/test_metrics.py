@@ -1,0 +1,55 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Counters, and the text that Prometheus reads."""
+
+from __future__ import annotations
+
+from maintenance_handler.io.metrics import Metrics
+
+
+def test_counters_and_gauges_by_label() -> None:
+    metrics = Metrics()
+    metrics.count("polls_total", key="a", result="answer")
+    metrics.count("polls_total", result="answer", key="a")
+    metrics.count("polls_total", key="a", result="failure")
+    metrics.set("healthy", 1.0)
+    metrics.set("healthy", 0.0)
+    assert metrics.text() == (
+        "# HELP gce_maintenance_handler_healthy 1 while every watched key was heard of lately.\n"
+        "# TYPE gce_maintenance_handler_healthy gauge\n"
+        "gce_maintenance_handler_healthy 0\n"
+        "# HELP gce_maintenance_handler_polls_total Questions to the metadata server, by key and result.\n"
+        "# TYPE gce_maintenance_handler_polls_total counter\n"
+        'gce_maintenance_handler_polls_total{key="a",result="answer"} 2\n'
+        'gce_maintenance_handler_polls_total{key="a",result="failure"} 1\n'
+    )
+
+
+def test_a_time_keeps_its_milliseconds() -> None:
+    metrics = Metrics()
+    metrics.set("last_good_answer_timestamp_seconds", 1780000000.123, key="a")
+    assert " 1780000000.123\n" in metrics.text()
+
+
+def test_a_label_is_escaped() -> None:
+    metrics = Metrics()
+    metrics.set("info", 1.0, version='a"b\\c\nd')
+    assert '{version="a\\"b\\\\c\\nd"} 1\n' in metrics.text()
+
+
+def test_what_was_counted() -> None:
+    metrics = Metrics()
+    metrics.count("steps_total", phase="drain")
+    assert metrics.counted("steps_total", phase="drain") == 1
+    assert metrics.counted("steps_total", phase="restore") == 0
+    assert metrics.counted("incidents_total") == 0
+
+
+def test_it_does_not_grow_with_the_polls() -> None:
+    """field: memory, fd and thread leaks over days."""
+    metrics = Metrics()
+    metrics.count("polls_total", key="a")
+    size = len(metrics.text())
+    for _unused in range(8):
+        metrics.count("polls_total", key="a")
+    assert len(metrics.text()) == size

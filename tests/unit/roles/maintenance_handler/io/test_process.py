@@ -1,0 +1,324 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A step's process: real processes, on a clock that the tests move."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintenance_handler.core.incident import FAILED, OK, TIMEOUT
+from maintenance_handler.core.tasks import GRACE
+from maintenance_handler.io.account import look_up
+from maintenance_handler.io.process import (
+    LOGGED_LINE,
+    LOGGED_LINES,
+    UNKILLABLE_AFTER,
+    CannotStart,
+    TaskProcess,
+    environment_for,
+)
+from support.raw_server import PATIENCE
+
+START = 1000.0
+UNTIL = 1020.0
+SETTINGS: dict[str, Any] = {"account": None, "input_name": "input", "document": {}, "now": START, "until": UNTIL}
+IGNORING = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
+
+Launch = Callable[..., TaskProcess]
+
+
+class Remembering(TaskProcess):
+    """Knows how it ended, so that it can be cleared away whatever a test did with it."""
+
+    end_of_it: tuple[str, str] | None = None
+
+    def poll(self, now: float) -> tuple[str, str] | None:
+        self.end_of_it = self.end_of_it or super().poll(now)
+        return self.end_of_it
+
+
+@pytest.fixture
+def launch() -> Iterator[Launch]:
+    """Starts a shell script at START that may run until UNTIL; whatever is left is killed."""
+    started: list[Remembering] = []
+
+    def start(script: str, **options: Any) -> TaskProcess:
+        user, variables = options.pop("user", None), options.pop("environment", {})
+        account = None if user is None else look_up(user, PATIENCE)
+        environment = environment_for(account, variables)
+        settings = {**SETTINGS, "environment": environment, "account": account, **options}
+        started.append(Remembering(["/bin/sh", "-c", script], program="/bin/sh", **settings))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.poll(START) is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            result(process)
+        process.close()
+
+
+def eventually(condition: Callable[[], Any]) -> Any:
+    """What the condition comes to, once it comes to anything."""
+    give_up_at = time.monotonic() + PATIENCE
+    while time.monotonic() < give_up_at:
+        result = condition()
+        if result:
+            return result
+        time.sleep(0.005)
+    raise AssertionError("it never happened")
+
+
+def result(process: TaskProcess, now: float = START) -> tuple[str, str]:
+    """The end of a process, by a clock that stands still."""
+    found: tuple[str, str] = eventually(lambda: process.poll(now))
+    return found
+
+
+def output(process: TaskProcess, lines: int = 1) -> list[str]:
+    found: list[str] = []
+
+    def enough() -> bool:
+        found.extend(process.read_lines()[0])
+        return len(found) >= lines
+
+    eventually(enough)
+    return found
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, reaped or not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return state == "Z"
+
+
+class TestEnd:
+    @pytest.mark.parametrize(
+        "script, expected",
+        [
+            ("exit 0", (OK, "")),
+            ("exit 3", (FAILED, "exit status 3")),
+            ("kill -KILL $$", (FAILED, "ended by SIGKILL")),
+            ("no-such-program 2> /dev/null", (FAILED, "exit status 127")),
+        ],
+    )
+    def test_of_itself(self, launch: Launch, script: str, expected: tuple[str, str]) -> None:
+        assert result(launch(script)) == expected
+
+    def test_not_yet(self, launch: Launch) -> None:
+        process = launch("echo ready; exec sleep 60")
+        output(process)
+        assert process.poll(START) is None
+        assert process.poll(UNTIL - GRACE - 0.1) is None
+
+    def test_of_a_process_that_leaves_others_running(self, launch: Launch) -> None:
+        """A restore may start a service that stays."""
+        process = launch("sleep 60 > /dev/null 2>&1 & echo $!")
+        child = int(output(process)[0])
+        assert result(process) == (OK, "")
+        assert not is_gone(child)
+        os.kill(child, 9)
+
+
+class TestDeadline:
+    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+
+    def test_it_is_asked_to_end_before_its_time_is_up(self, launch: Launch) -> None:
+        process = launch("echo ready; exec sleep 60")
+        output(process)
+        assert process.next_time() == UNTIL - GRACE
+        assert result(process, UNTIL - GRACE) == (TIMEOUT, "did not end in time")
+
+    def test_even_if_it_ends_well_then_it_was_late(self, launch: Launch) -> None:
+        process = launch("trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done")
+        output(process)
+        assert result(process, UNTIL - GRACE) == (TIMEOUT, "did not end in time")
+
+    def test_what_does_not_listen_is_killed(self, launch: Launch) -> None:
+        process = launch(IGNORING)
+        output(process)
+        assert process.poll(UNTIL - GRACE) is None
+        assert process.next_time() == UNTIL
+        assert process.poll(UNTIL - 0.01) is None
+        assert not is_gone(process.pid)
+        process.poll(UNTIL)
+        assert process.next_time() == UNTIL + UNKILLABLE_AFTER
+        assert result(process, UNTIL) == (TIMEOUT, "did not end in time")
+
+    def test_a_clock_that_jumped_past_everything_kills_it_and_waits_for_that(self, launch: Launch) -> None:
+        """As after a live migration."""
+        process = launch(IGNORING)
+        output(process)
+        late = UNTIL + 60.0
+        process.poll(late)
+        assert process.next_time() == late + UNKILLABLE_AFTER
+        assert result(process, late) == (TIMEOUT, "did not end in time")
+
+    def test_with_its_whole_group(self, launch: Launch) -> None:
+        process = launch(f"({IGNORING}) & echo $!; wait")
+        child = int(next(line for line in output(process, 2) if line != "ready"))
+        assert result(process, UNTIL - GRACE)[0] == TIMEOUT
+        eventually(lambda: is_gone(child))
+
+    def test_the_grace_of_a_short_limit_is_short(self, launch: Launch) -> None:
+        assert launch("exec sleep 60", until=START + 1.0).next_time() == START + 0.8
+
+    def test_a_shorter_limit_counts(self, launch: Launch) -> None:
+        process = launch("exec sleep 60")
+        process.limit(START + 5.0, START + 10.0)
+        assert process.next_time() == pytest.approx(START + 9.0)
+
+    def test_a_longer_limit_does_not(self, launch: Launch) -> None:
+        process = launch("exec sleep 60")
+        process.limit(START, UNTIL + 60)
+        assert process.next_time() == UNTIL - GRACE
+
+    def test_a_limit_that_is_over_ends_it_now(self, launch: Launch) -> None:
+        process = launch("echo ready; exec sleep 60")
+        output(process)
+        process.limit(START + 5.0, START + 4.0)
+        assert result(process, START + 5.0)[0] == TIMEOUT
+
+    def test_ended_early_it_says_what_it_came_to(self, launch: Launch) -> None:
+        process = launch("echo ready; exec sleep 60")
+        output(process)
+        process.end(START + 1.0)
+        assert process.next_time() == START + 1.0
+        assert result(process, START + 1.0) == (FAILED, "ended by SIGTERM")
+
+    def test_ended_early_what_does_not_listen_is_killed(self, launch: Launch) -> None:
+        process = launch(IGNORING)
+        output(process)
+        process.end(START + 1.0)
+        assert process.poll(START + 1.0) is None
+        assert process.next_time() == START + 1.0 + GRACE
+        assert result(process, START + 1.0 + GRACE) == (FAILED, "ended by SIGKILL")
+
+    def test_ended_early_it_gets_no_more_time_than_it_had(self, launch: Launch) -> None:
+        process = launch(IGNORING, until=START + 1.0)
+        output(process)
+        process.end(START + 0.5)
+        process.poll(START + 0.5)
+        assert process.next_time() == START + 1.0
+
+
+class TestInput:
+    def test_the_document_is_on_its_standard_input(self, launch: Launch) -> None:
+        document = {"event": {"name": "migrate", "text": "ä\n"}}
+        assert json.loads(output(launch("cat; echo", document=document))[0]) == document
+
+    def test_who_does_not_read_it_blocks_nobody(self, launch: Launch) -> None:
+        assert result(launch("exit 0", document={"long": "x" * 1_000_000})) == (OK, "")
+
+    def test_it_has_the_environment_it_is_given(self, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("INHERITED", "yes")
+        monkeypatch.setenv("CHANGED", "no")
+        process = launch('echo "$INHERITED $CHANGED $NEW"', environment={"CHANGED": "yes", "NEW": "yes"})
+        assert output(process) == ["yes yes yes"]
+
+    @pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "PYTHONPATH"])
+    def test_what_systemd_gave_the_handler_is_not_for_tasks(
+        self, launch: Launch, monkeypatch: pytest.MonkeyPatch, name: str
+    ) -> None:
+        monkeypatch.setenv(name, "1")
+        assert output(launch(f'echo "<${name}>"')) == ["<>"]
+
+    def test_it_runs_in_a_session_of_its_own_at_the_root(self, launch: Launch) -> None:
+        process = launch("pwd; exec sleep 60")
+        assert output(process) == ["/"]
+        assert os.getsid(process.pid) == process.pid
+
+    @as_root
+    def test_it_runs_as_its_user(self, launch: Launch) -> None:
+        account = pwd.getpwnam("nobody")
+        process = launch('id -un; id -gn; id -G; echo "$USER $LOGNAME $HOME"', user="nobody")
+        group = str(account.pw_gid)
+        name, group_name, groups, variables = output(process, 4)
+        assert (name, variables) == ("nobody", f"nobody nobody {account.pw_dir}")
+        assert group_name
+        assert group in groups.split()
+        assert "0" not in groups.split()
+
+    @pytest.mark.parametrize("user", [pytest.param("nobody", marks=as_root), pwd.getpwuid(os.geteuid()).pw_name])
+    def test_what_a_task_says_of_its_environment_counts_most(self, launch: Launch, user: str) -> None:
+        process = launch('echo "$HOME $USER"', user=user, environment={"HOME": "/srv"})
+        assert output(process) == [f"/srv {user}"]
+
+
+class TestCannotStart:
+    @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
+    def test_a_program_that_cannot_be_executed(self, program: str) -> None:
+        with pytest.raises(CannotStart, match=f"^{program} cannot be started: "):
+            TaskProcess([program], program=program, environment={}, **SETTINGS)
+
+    def test_arguments_that_are_too_long(self) -> None:
+        with pytest.raises(CannotStart, match="too long"):
+            TaskProcess(["/bin/true", "x" * 5_000_000], program="/bin/true", environment={}, **SETTINGS)
+
+    def test_it_leaves_nothing_open(self) -> None:
+        """field: memory, fd and thread leaks over days."""
+        before = len(os.listdir("/proc/self/fd"))
+        for _unused in range(3):
+            with pytest.raises(CannotStart):
+                TaskProcess(["/no"], program="/no", environment={}, **SETTINGS)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+class TestOutput:
+    def test_both_streams_line_by_line(self, launch: Launch) -> None:
+        process = launch("echo one; echo two >&2; printf three")
+        result(process)
+        assert [*process.read_lines()[0], *process.last_lines()[0]] == ["one", "two", "three"]
+        assert process.last_line == "three"
+
+    def test_empty_lines_are_left_out_and_bytes_are_shown(self, launch: Launch) -> None:
+        process = launch(r"printf '\n  \na\377b  \n'")
+        result(process)
+        assert process.last_lines()[0] == ["a\ufffdb"]
+
+    def test_more_may_come_until_it_is_closed(self, launch: Launch) -> None:
+        process = launch("echo one; exec > /dev/null 2>&1; exec sleep 60")
+        output(process)
+        eventually(lambda: process.read_lines() == ([], False))
+        assert process.poll(START) is None
+
+    def test_nothing_there_yet(self, launch: Launch) -> None:
+        assert launch("exec sleep 60").read_lines() == ([], True)
+
+    def test_a_flood_is_cut_and_does_not_block_the_task(self, launch: Launch) -> None:
+        process = launch("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done; echo end")
+        lines: list[str] = []
+
+        def is_over() -> bool:
+            lines.extend(process.read_lines()[0])
+            return process.poll(START) is not None
+
+        eventually(is_over)
+        lines += process.last_lines()[0]
+        assert lines[0] == "line 1"
+        assert lines[-1] == "(more output is not logged)"
+        assert len(lines) == LOGGED_LINES + 1
+
+    def test_a_long_line_is_cut(self, launch: Launch) -> None:
+        process = launch("head -c 300000 /dev/zero | tr '\\0' x; echo; echo end")
+        lines: list[str] = []
+
+        def is_over() -> bool:
+            lines.extend(process.read_lines()[0])
+            return lines[-1:] == ["end"]
+
+        eventually(is_over)
+        assert lines == ["x" * LOGGED_LINE, "end"]

@@ -1,0 +1,26 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Where tasks' programs are looked for."""
+
+from __future__ import annotations
+
+import pytest
+
+from maintenance_handler.io.search_path import search_path
+
+LOGIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
+
+
+@pytest.mark.parametrize(
+    "configured, inherited, path",
+    [
+        (None, "", LOGIN),
+        (None, "/usr/bin:/bin", "/usr/bin:/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/sbin:/snap/bin"),
+        (None, f"/opt/bin:{LOGIN}", f"/opt/bin:{LOGIN}"),
+        ("/opt/bin", LOGIN, "/opt/bin"),
+    ],
+)
+def test_is_what_is_configured_or_inherited_with_that_of_a_login(
+    configured: str | None, inherited: str, path: str
+) -> None:
+    assert search_path(configured, inherited) == path

@@ -1,0 +1,257 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The thread that hangs on one key: what it asks, what it says, and how long it then waits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from maintenance_handler._vm.maintenance import (
+    DRIFT_TOKEN_KEY,
+    MAINTENANCE_EVENT_KEY,
+    PREEMPTED_KEY,
+    UPCOMING_MAINTENANCE_KEY,
+    Window,
+)
+from maintenance_handler.io.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
+from support.raw_server import RawServer, Script, answering, http_answer
+
+MIGRATE = http_answer("200 OK", b"MIGRATE_ON_HOST_MAINTENANCE", etag="etag-migrate")
+NONE = http_answer("200 OK", b"NONE", etag="etag-none")
+ABSENT = http_answer("404 Not Found")
+UNAVAILABLE = http_answer("503 Service Unavailable")
+FORBIDDEN = http_answer("403 Forbidden", b"no")
+WEB_PAGE = http_answer("200 OK", b"<html>Sign in</html>", content_type="text/html", etag="x")
+CUT = b"HTTP/1.1 200 OK\r\nmetadata-flavor: Google\r\ncontent-length: 100\r\n\r\nMIGR"
+NO_NOTIFICATIONS = http_answer(
+    "503 Service Unavailable",
+    b'{ "error": "no notifications have been received yet, try again later" }',
+    content_type="application/json",
+)
+
+
+class Watch:
+    """A watcher whose clock only its own sleeping moves, and all that it posted."""
+
+    def __init__(self, server: RawServer, key: str) -> None:
+        self.now = 1000.0
+        self.posted: list[Heard | Failed] = []
+        self.server = server
+        self.watcher = Watcher(key, server.host, self.posted.append, 60, clock=lambda: self.now, sleep=self.sleep)
+
+    def turn(self) -> float:
+        return self.watcher.turn()
+
+    def until_heard(self) -> None:
+        """Take turns, with the pauses between them, until one has an answer."""
+        self.sleep(self.turn())
+        while isinstance(self.posted[-1], Failed):
+            self.sleep(self.turn())
+
+    def heard(self) -> list[object]:
+        return [one.value if isinstance(one, Heard) else "failed" for one in self.posted]
+
+    def asked(self) -> list[dict[str, str]]:
+        """What each request had in its query."""
+        targets = [request.split(b" ", 2)[1].decode() for request in self.server.requests]
+        return [{name: values[0] for name, values in parse_qs(urlsplit(target).query).items()} for target in targets]
+
+    def close(self) -> None:
+        """A watcher never ends by itself."""
+        self.watcher._server.close()
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@contextmanager
+def watching(*scripts: Script, key: str = MAINTENANCE_EVENT_KEY) -> Iterator[Watch]:
+    with RawServer(*scripts) as server:
+        watch = Watch(server, key)
+        try:
+            yield watch
+        finally:
+            watch.close()
+
+
+def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news() -> None:
+    """field: `last_etag` not sent: a change between two polls is lost."""
+    with watching(answering(NONE, MIGRATE, NONE, MIGRATE)) as watch:
+        assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE] * 4
+        assert watch.heard() == ["NONE", "MIGRATE_ON_HOST_MAINTENANCE", "NONE", "MIGRATE_ON_HOST_MAINTENANCE"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-none", "etag-migrate", "etag-none"]
+        assert {(one["wait_for_change"], one["timeout_sec"]) for one in watch.asked()} == {("true", "60")}
+        assert watch.server.requests[0].startswith(b"GET /computeMetadata/v1/instance/maintenance-event?")
+
+
+def test_an_answer_without_news_is_an_answer() -> None:
+    """field: health endpoint always says OK: its age is that of the last answer, news or not."""
+    with watching(answering(NONE, NONE)) as watch:
+        watch.turn()
+        watch.now += 60.0
+        watch.turn()
+        assert watch.posted == [
+            Heard(MAINTENANCE_EVENT_KEY, "NONE", 1000.0),
+            Heard(MAINTENANCE_EVENT_KEY, "NONE", 1060.0),
+        ]
+        assert watch.watcher.last_turn == 1060.0
+
+
+def test_an_etag_that_changes_while_the_value_does_not_makes_no_busy_loop() -> None:
+    flapping = [http_answer("200 OK", b"NONE", etag=f"etag-{number}") for number in range(3)]
+    with watching(answering(*flapping)) as watch:
+        assert [watch.turn() for _unused in flapping] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-0", "etag-1"]
+
+
+@pytest.mark.parametrize(
+    "key, pause",
+    [(MAINTENANCE_EVENT_KEY, ABSENT_PAUSE), (PREEMPTED_KEY, ABSENT_PAUSE), (UPCOMING_MAINTENANCE_KEY, 60.0)],
+)
+def test_a_key_that_is_not_there_is_asked_for_again(key: str, pause: float) -> None:
+    with watching(answering(ABSENT, NONE), key=key) as watch:
+        assert watch.turn() == pause
+        watch.turn()
+        assert watch.heard() == [None, None if key == UPCOMING_MAINTENANCE_KEY else "NONE"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "NONE"]
+
+
+def test_a_key_that_goes_away_is_heard_of() -> None:
+    with watching(answering(MIGRATE, ABSENT)) as watch:
+        watch.turn()
+        watch.turn()
+        assert watch.heard() == ["MIGRATE_ON_HOST_MAINTENANCE", None]
+
+
+def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
+    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance`."""
+    with watching(answering(NO_NOTIFICATIONS), key=UPCOMING_MAINTENANCE_KEY) as watch:
+        assert watch.turn() == 60.0
+        assert watch.heard() == [None]
+
+
+@pytest.mark.parametrize(
+    "bad", [UNAVAILABLE, WEB_PAGE, http_answer("200 OK", b"NONE")], ids=["503", "web page", "no etag"]
+)
+def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
+    """field: 503 from the metadata server kills the handler; an HTML body or truncated JSON with status 200."""
+    with watching(answering(bad, bad, MIGRATE), answering(bad, MIGRATE), answering(MIGRATE)) as watch:
+        watch.until_heard()
+        assert watch.heard() == ["failed", "failed", "MIGRATE_ON_HOST_MAINTENANCE"]
+        # From the end of an outage to the answer: never longer than the longest pause.
+        assert watch.now - 1000.0 < 2.0
+
+
+def test_what_is_not_the_metadata_server_is_told_with_the_setting_that_leads_to_it() -> None:
+    with watching(answering(WEB_PAGE)) as watch:
+        watch.turn()
+        failed = watch.posted[0]
+        assert isinstance(failed, Failed)
+        assert failed.reason.endswith("Check the setting metadata_host.")
+
+
+def test_an_outage_of_an_hour_is_survived() -> None:
+    """field: 503 from the metadata server kills the handler (8 of 400 pods at once)."""
+    with watching(answering(*[UNAVAILABLE] * 5000, MIGRATE)) as watch:
+        watch.until_heard()
+        assert watch.now - 1000.0 > 3600.0
+        assert watch.heard()[-1] == "MIGRATE_ON_HOST_MAINTENANCE"
+        assert watch.heard()[:-1] == ["failed"] * 5000
+        assert watch.posted[-1].clock - watch.posted[-2].clock < 2.0
+
+
+def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
+    def cutting(peer: object) -> None:
+        peer.read_request()  # type: ignore[attr-defined]
+        peer.send(CUT)  # type: ignore[attr-defined]
+
+    with watching(cutting, answering(MIGRATE)) as watch:
+        watch.until_heard()
+        assert watch.heard() == ["failed", "MIGRATE_ON_HOST_MAINTENANCE"]
+
+
+def test_the_end_of_an_outage_is_heard_of_although_nothing_has_changed() -> None:
+    """field: health endpoint always says OK: nor may it go on saying that it is blind."""
+    with watching(answering(NONE, UNAVAILABLE, NONE, NONE)) as watch:
+        watch.turn()
+        watch.turn()
+        watch.until_heard()
+        watch.turn()
+        assert watch.heard() == ["NONE", "failed", "NONE", "NONE"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-none", "NONE", "etag-none"]
+
+
+def test_a_server_that_only_fails_waits_is_not_hammered() -> None:
+    with watching(answering(*[NONE, UNAVAILABLE] * 40)) as watch:
+        for _unused in range(80):
+            watch.sleep(watch.turn())
+        assert watch.now - 1000.0 > 20.0
+
+
+def test_a_refusal_is_told_and_asked_again_later() -> None:
+    with watching(answering(MIGRATE, FORBIDDEN, NONE)) as watch:
+        watch.turn()
+        assert watch.turn() == ABSENT_PAUSE
+        watch.turn()
+        assert watch.heard() == ["MIGRATE_ON_HOST_MAINTENANCE", "failed", "NONE"]
+        assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-migrate", "NONE"]
+        assert "403" in watch.posted[1].reason  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize(
+    "key, pause",
+    [
+        (MAINTENANCE_EVENT_KEY, TOO_LARGE_PAUSE),
+        (PREEMPTED_KEY, TOO_LARGE_PAUSE),
+        (UPCOMING_MAINTENANCE_KEY, 60.0),
+        (DRIFT_TOKEN_KEY, 60.0),
+    ],
+)
+@pytest.mark.parametrize(
+    "large",
+    [
+        http_answer("200 OK", b"reasons/0 X\n" * 6000, etag="x"),
+        http_answer("503 Service Unavailable", b"x" * 70_000),
+        http_answer("200 OK", b"[" * 6000, content_type="application/json", etag="x"),
+    ],
+)
+def test_what_is_too_large_is_no_answer_and_asked_again_at_a_calm_pace(key: str, pause: float, large: bytes) -> None:
+    """field: one loop in which a long value can hang; four endless bodies, and 328 MB resident."""
+    with watching(answering(large, large), answering(large), key=key) as watch:
+        assert watch.turn() == pause
+        watch.sleep(pause)
+        assert watch.turn() == pause
+        assert watch.heard() == ["failed", "failed"]
+        assert ("larger than 65536" in str(watch.posted[0])) != ("more than 64 levels" in str(watch.posted[0]))
+
+
+def test_what_is_passed_on_of_a_window_is_read_here() -> None:
+    lines = b"maintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
+    with watching(answering(http_answer("200 OK", lines, etag="a")), key=UPCOMING_MAINTENANCE_KEY) as watch:
+        watch.turn()
+        assert watch.heard() == [Window(1796090400.0, status="PENDING")]
+
+
+def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
+    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    odd = [http_answer("200 OK", b"odd", etag=f"etag-{number}") for number in range(3)]
+    with watching(answering(*odd, NONE), key=UPCOMING_MAINTENANCE_KEY) as watch:
+        assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
+        assert watch.heard() == ["failed", "failed", "failed", None]
+        assert watch.asked()[1]["last_etag"] == "etag-0"
+
+
+def test_one_connection_for_all_its_questions() -> None:
+    """field: a client that gives up without closing leaks hanging GETs; memory, fd and thread leaks over days."""
+    with watching(answering(*[NONE] * 500)) as watch:
+        watch.turn()
+        before = len(os.listdir("/proc/self/fd"))
+        for _unused in range(499):
+            watch.turn()
+        assert watch.server.connections == 1
+        assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,107 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The imports that docs/ARCHITECTURE.md allows between the wings, and no others."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COLLECTION = "ansible_collections.gce.guest."
+
+# For each wing, the wings that it may import besides itself. The longest name that fits a module is its wing.
+ALLOWED = {
+    "plugins.module_utils._metadata": set[str](),
+    "plugins.module_utils._vm": {"plugins.module_utils._metadata"},
+    "plugins.module_utils._compute": {"plugins.module_utils._metadata", "plugins.module_utils._vm"},
+    "plugins.module_utils._module": {"plugins.module_utils"},
+    "plugins.plugin_utils": {"plugins.module_utils"},
+    "plugins.modules": {"plugins.module_utils"},
+    "plugins.action": {"plugins.module_utils", "plugins.plugin_utils"},
+    "plugins.filter": {"plugins.module_utils"},
+    "plugins.lookup": {"plugins.module_utils", "plugins.plugin_utils"},
+    "plugins.doc_fragments": set[str](),
+    "maintenance_handler._metadata": set[str](),
+    "maintenance_handler._vm": {"maintenance_handler._metadata"},
+    "maintenance_handler.core": {"maintenance_handler._metadata", "maintenance_handler._vm"},
+    "maintenance_handler.io": {"maintenance_handler._metadata", "maintenance_handler._vm", "maintenance_handler.core"},
+    "maintenance_handler": {"maintenance_handler"},
+    "gce_emulator.state": set[str](),
+    "gce_emulator.web": set[str](),
+    "gce_emulator.metadata": {"gce_emulator.state", "gce_emulator.web"},
+    "gce_emulator.compute": {"gce_emulator.state", "gce_emulator.web"},
+    "gce_emulator.control": {"gce_emulator.state", "gce_emulator.web"},
+    "gce_emulator": {"gce_emulator"},
+}
+
+# Third-party packages, by the wings that may import them.
+PACKAGES = {
+    "aiohttp": {"gce_emulator"},
+    "ansible": {
+        "plugins.action",
+        "plugins.filter",
+        "plugins.lookup",
+        "plugins.module_utils._module",
+        "plugins.modules",
+        "plugins.plugin_utils",
+    },
+    "google": {"plugins.module_utils._compute"},
+    "jmespath": {"maintenance_handler", "plugins.module_utils._metadata"},
+    "multidict": {"gce_emulator"},
+    "requests": {"plugins.module_utils._compute"},
+    "yaml": {"gce_emulator"},
+}
+
+ROOTS = {
+    "plugins": CHECKOUT / "plugins",
+    "maintenance_handler": CHECKOUT / "roles/maintenance_handler/files/maintenance_handler",
+    "gce_emulator": CHECKOUT / "roles/metadata_emulator/files/gce_emulator",
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    for name, root in ROOTS.items():
+        for path in sorted(root.rglob("*.py")):
+            parts = path.relative_to(root).with_suffix("").parts
+            yield ".".join((name, *parts)), path
+
+
+def _imports(module: str, path: Path) -> Iterator[str]:
+    package = module.split(".")[:-1]
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            source = ".".join([*base, *(node.module or "").split(".")]).strip(".")
+            # `from . import name` may name a module.
+            yield from (f"{source}.{alias.name}" for alias in node.names)
+
+
+def _wing(name: str) -> str | None:
+    fitting = [wing for wing in ALLOWED if name == wing or name.startswith(f"{wing}.")]
+    return max(fitting, key=len, default=None)
+
+
+def _is_within(name: str, wings: set[str]) -> bool:
+    return any(name == wing or name.startswith(f"{wing}.") for wing in wings)
+
+
+@pytest.mark.parametrize("module, path", [pytest.param(*each, id=each[0]) for each in _modules()])
+def test_imports_only_what_its_wing_may(module: str, path: Path) -> None:
+    wing = _wing(module)
+    assert wing is not None, f"{module} is in no wing: put it into one, or add the wing here and to ARCHITECTURE.md"
+    for name in _imports(module, path):
+        name = name.removeprefix(COLLECTION)
+        top = name.split(".")[0]
+        if top in ROOTS:
+            assert _is_within(name, ALLOWED[wing] | {wing}), f"{module} must not import {name}"
+        elif top in PACKAGES:
+            assert _is_within(module, PACKAGES[top]), f"{module} must not import {name}"
+        else:
+            assert top in sys.stdlib_module_names, f"{module} imports {top}, which no wing may"
