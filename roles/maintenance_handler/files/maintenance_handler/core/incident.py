@@ -203,6 +203,8 @@ class Incident:
             if not task.has(DRAIN):
                 raise ValueError(f"task {task.name!r} has nothing to drain")
         told = {one.event for one in incident.signals} | {one.event for one in incident.past}
+        if not told:
+            raise ValueError("an incident in which nothing was announced")
         for step in incident.steps:
             if step.event not in told:
                 raise ValueError(f"step {step.number} is for {step.event!r}, which was not announced")

@@ -62,6 +62,13 @@ def test_a_step_of_an_unknown_phase_is_refused() -> None:
         Incident.from_dict(raw)
 
 
+def test_an_incident_that_nothing_announced_is_refused() -> None:
+    """A handler that took it up would not know what to close: it ended, again after each start."""
+    raw = {**eventful().incident.to_dict(), "signals": [], "past": [], "steps": []}
+    with pytest.raises(ValueError, match="nothing was announced"):
+        Incident.from_dict(raw)
+
+
 @pytest.mark.parametrize("missing", ["id", "opened", "tasks", "signals", "past", "steps", "skips", "phase"])
 def test_an_incident_with_a_part_missing_is_refused(missing: str) -> None:
     raw = eventful().incident.to_dict()
