@@ -223,7 +223,7 @@ class HandlerProcess:
 
     # Waiting for it
 
-    def until(self, condition: Callable[[], Any], what: str, within: float = 15.0) -> Any:
+    def until(self, condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
         """What the condition answers once that is something true. Shows the log if it never is."""
         try:
             return eventually(condition, within=within, what=what)
@@ -260,7 +260,7 @@ class HandlerProcess:
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a command of the command line on the same configuration, and wait for it."""
-        return subprocess.run(self._command_line(arguments), **self._command_options(), timeout=30, check=False)
+        return subprocess.run(self._command_line(arguments), **self._command_options(), timeout=60, check=False)
 
     def start_command(self, *arguments: str) -> subprocess.Popen[str]:
         """Start one. Whoever does waits for it, too."""
