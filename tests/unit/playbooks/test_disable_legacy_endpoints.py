@@ -106,6 +106,14 @@ def test_there_have_to_be_canaries(tmp_path: Path, canaries: str) -> None:
         assert emulator.control.journal() == []
 
 
+def test_a_limit_does_not_leave_out_the_look_before(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = disable(emulator, tmp_path, "--limit", "canary.example")
+        assert status != 0
+        assert "--limit leaves out localhost" in output
+        assert writes(emulator) == []
+
+
 def test_a_zone_that_overrides_the_project_is_seen_to(tmp_path: Path) -> None:
     zone = "europe-west1-b"
     fleet = {**FLEET, "zonal_attributes": {zone: {KEY: "FALSE"}}, "instances": [*FLEET["instances"]]}

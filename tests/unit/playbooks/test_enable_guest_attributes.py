@@ -48,6 +48,13 @@ def test_a_project_has_them_once(tmp_path: Path) -> None:
         assert output.count("changed=0") == 2
 
 
+def test_a_limit_that_leaves_out_setting_them_is_no_success(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = enable(emulator, tmp_path, "--limit", "web-1", gce_hosts="web-1")
+        assert status != 0
+        assert "leaves out localhost" in output
+
+
 def test_where_they_stay_denied_it_says_why(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, gce_hosts="web-2", gce_patience=0)

@@ -102,6 +102,17 @@ def test_hosts_that_are_not_there_are_no_success(rollout):
     assert fleet.reached() == set()
 
 
+def test_a_limit_without_localhost_does_not_hide_that_no_host_matches(rollout):
+    fleet = rollout({"a": {}, "b": {}})
+    for arguments in (["-e", "gce_hosts=wbe", "--limit", "a"], ["-e", "gce_hosts=a", "--limit", "b"], ["--limit", "a"]):
+        result = fleet.run(*arguments)
+        assert result.returncode != 0
+        assert "No host of gce_hosts" in result.stdout + result.stderr
+    assert fleet.reached() == set()
+    assert fleet.run("-e", "gce_hosts=vms", "--limit", "b").returncode == 0
+    assert fleet.reached() == {"b"}
+
+
 @pytest.mark.parametrize(
     "variables, words",
     [
