@@ -17,6 +17,7 @@ import pytest
 from support.handler import task
 
 FILES = Path(__file__).resolve().parents[4] / "roles/maintenance_handler/files"
+PACKAGE = FILES / "maintenance_handler"
 
 
 def run(script: str, *arguments: str, asked: dict[str, Any]) -> Any:
@@ -69,7 +70,7 @@ def test_a_configuration_that_cannot_be_read_may_have_secrets(tmp_path: Path, te
 def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:
     code = {
         str(path.relative_to(FILES)): path.read_text(encoding="utf-8")
-        for path in (FILES / "__main__.py", *(FILES / "maintenance_handler").glob("*.py"))
+        for path in (FILES / "__main__.py", *PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))
     }
     config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": tasks}
     asked = {"python": sys.executable, "code": code, "launcher": launcher, "config": json.dumps(config)}
