@@ -8,14 +8,12 @@ import json
 import sys
 from pathlib import Path
 
+from ..io.examination import PROGRAM
 from . import config, unit_environment
 from .preflight import Report, report
 from .unit_environment import UNIT_FILE, CannotRun
 
 __all__ = ["CannotRun", "report", "report_in_unit", "unit_text"]
-
-# What `python3 -I` takes for the program.
-PROGRAM = Path(__file__).resolve().parents[1]
 
 
 def unit_text(wanted: Path | None, configuration: Path) -> str | None:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Seconds for `check`, which gives up what hangs before that.
 PATIENCE = 30.0
 
-_PROGRAM = Path(__file__).resolve().parents[1]
+# The directory of the package, which `python3 -I` takes for the program.
+PROGRAM = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ class Examiner:
 
     def _problems(self) -> tuple[str, ...]:
         python = [sys.executable, "-I", "-X", "utf8"]
-        command = [*python, str(_PROGRAM), "check", "--here", "--json", "--config", str(self._path)]
+        command = [*python, str(PROGRAM), "check", "--here", "--json", "--config", str(self._path)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
