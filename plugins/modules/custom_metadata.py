@@ -549,7 +549,7 @@ def file_text(key: str, path: Any) -> str:
 
 
 def change_one(
-    module: AnsibleModule, api: ComputeApi, scope: str, planner: Planner, patterns: Sequence[re.Pattern[str]]
+    module: AnsibleModule, api: ComputeApi, scope: str, planner: Planner, patterns: Sequence[str | re.Pattern[str]]
 ) -> None:
     zone = zone_named(api, module.params["zone"]) if scope == "zonal" else ""
     store = ZonalStore(api, zone) if scope == "zonal" else ProjectStore(api)
@@ -573,7 +573,7 @@ def change_one(
 
 
 def change_instances(
-    module: AnsibleModule, api: ComputeApi, planner: Planner, patterns: Sequence[re.Pattern[str]]
+    module: AnsibleModule, api: ComputeApi, planner: Planner, patterns: Sequence[str | re.Pattern[str]]
 ) -> None:
     targets = targets_of(module, api)
     # All of them before the first is changed: what is too large for one is not written to the others.
@@ -618,7 +618,7 @@ def carry_out(
     api: ComputeApi,
     targets: Sequence[Target],
     planner: Planner,
-    patterns: Sequence[re.Pattern[str]],
+    patterns: Sequence[str | re.Pattern[str]],
 ) -> None:
     """Change and verify them, and leave in each what became of it."""
 
@@ -651,7 +651,10 @@ def store_of(target: Target) -> Store:
 
 
 def summary(
-    module: AnsibleModule, api: ComputeApi, done: Sequence[tuple[Store, Plan]], patterns: Sequence[re.Pattern[str]]
+    module: AnsibleModule,
+    api: ComputeApi,
+    done: Sequence[tuple[Store, Plan]],
+    patterns: Sequence[str | re.Pattern[str]],
 ) -> dict[str, Any]:
     changes = [(store, each_plan) for store, each_plan in done if each_plan.changed]
     result: dict[str, Any] = {
@@ -676,7 +679,9 @@ def summary(
     return result
 
 
-def shown_diff(module: AnsibleModule, done: Plan, patterns: Sequence[re.Pattern[str]]) -> dict[str, dict[str, str]]:
+def shown_diff(
+    module: AnsibleModule, done: Plan, patterns: Sequence[str | re.Pattern[str]]
+) -> dict[str, dict[str, str]]:
     """Secrets are redacted; if single SSH keys are what this is about, they are shown without what is private."""
     show = module.params["show_secrets"]
     diff = done.diff(patterns, show_secrets=show)

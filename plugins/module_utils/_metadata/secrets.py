@@ -10,11 +10,11 @@ people look than that. They are known by their keys, and by what they look like.
 
 from __future__ import annotations
 
+import binascii
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .secret_content import holds_secret
 from .tree import is_chosen_by_users, split
 
 REDACTED = "[redacted]"
@@ -64,6 +64,21 @@ SECRET_PATTERNS = (
     r"(?i)jwt[-_]service[-_]?account|(consul|new[-_]?relic|nomad|splunk|vault)[-_]licen[cs]e$",
     r"(?i)(bootstrap|shutdown|startup)[-_]script(?!.*(enabled|name|path|timeout|ur[il]|version)$)",
 )
+# Each name that a pattern finds has one of these in it. To compile the patterns takes a run some milliseconds.
+_STEMS = (
+    *("pass", "pwd", "secret", "token", "cred", "psk", "jwt", "netrc"),
+    *("config", "key", "url", "uri", "dsn", "conn", "licen", "script"),
+)
+
+# Each value that holds a secret has one of these in it, or in what it encodes.
+_SIGNS = (
+    *('"', "=", "$", "%", "\\", "\n", "\r", "--", ": ", ":\t", "curl", "hooks.slack.com"),
+    *("PuTTY", "SECRET-KEY", "AIza", "ya29.", "GOCSPX", "1//0", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat"),
+    *("glpat", "npm_", "xox", "k_live_", "SG.", "hvs.", "hvb.", "NRA", "eyJ"),
+    *("\u0130", "\u0131"),  # which regular expressions take for an i
+)
+_WORDS = ("authorization", "value")
+_ENCODED = r"[\w+/-]{20,}"
 
 _SERVICE_ACCOUNTS = ("service-accounts", "serviceAccounts")
 _TOKENS = ("token", "identity")
@@ -72,7 +87,11 @@ _OWN_SECRETS = ("credentials", "gce-workload-certificates", "gceWorkloadCertific
 
 def is_secret(key: str, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS) -> bool:
     """Whether a key of custom metadata or a guest attribute names a secret: known as such, or found by a pattern."""
-    return key in SECRET_KEYS or any(re.search(pattern, key) for pattern in patterns)
+    if key in SECRET_KEYS:
+        return True
+    if patterns is SECRET_PATTERNS and key.isascii() and not any(stem in key.lower() for stem in _STEMS):
+        return False
+    return any(re.search(pattern, key) for pattern in patterns)
 
 
 def is_secret_item(key: str, value: Any, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS) -> bool:
@@ -117,7 +136,40 @@ def _redacted(value: Any, trail: tuple[str, ...], patterns: Sequence[str | re.Pa
 
 
 def _holds_secret(key: str, value: Any, patterns: Sequence[str | re.Pattern[str]]) -> bool:
-    return isinstance(value, str) and holds_secret(key, value, lambda name: is_secret(name, patterns))
+    if not isinstance(value, str) or not _may_hold_secret(value):
+        return False
+    # Here, since it takes a run longer to load than to ask the metadata server, and most values are as short as a name.
+    from .secret_content import holds_secret
+
+    return holds_secret(key, value, lambda name: is_secret(name, patterns))
+
+
+def _may_hold_secret(value: str) -> bool:
+    """Whether a value is worth a look; False for no value that holds a secret by the rules of secret_content.py."""
+    if any(sign in value for sign in _SIGNS) or ("://" in value and "@" in value):
+        return True
+    lower = value.lower()
+    if any(word in lower for word in _WORDS):
+        return True
+    # Keys of OpenAI, and of Mailchimp with their data center. Shorter, it is a name such as persistent-disk-0.
+    if len(value) > 34 and ("sk-" in value or "-us" in value):
+        return True
+    return any(map(_encodes_secret, ["".join(value.split()), *re.findall(_ENCODED, value)]))
+
+
+def _encodes_secret(data: str) -> bool:
+    compact = data.replace("-", "+").replace("_", "/")
+    compact = compact[: len(compact) - (len(compact) % 4 == 1)]
+    try:
+        content = binascii.a2b_base64(compact + "=" * (-len(compact) % 4))
+    except ValueError:
+        return False
+    if content.startswith(b"\x1f\x8b"):  # gzip
+        return True
+    text = content.decode("utf-8", "replace")
+    # No less is taken for a text than what encoded_documents.py takes for one.
+    strange = sum(1 for sign in text[:4096] if sign == "\ufffd" or (sign < " " and sign not in "\t\n\r\f\b\x1b"))
+    return bool(text) and strange * 20 <= min(len(text), 4096) and _may_hold_secret(text)
 
 
 def _is_token(trail: tuple[str, ...]) -> bool:

@@ -96,8 +96,10 @@ def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
     )
 
 
-def secret_patterns(module: AnsibleModule) -> list[re.Pattern[str]]:
-    """The parameter of that name, compiled; what is no regular expression fails the module at once."""
+def secret_patterns(module: AnsibleModule) -> Sequence[str | re.Pattern[str]]:
+    """The parameter of that name, compiled unless it is the default; what is no regular expression fails the module."""
+    if tuple(module.params["secret_patterns"]) == SECRET_PATTERNS:
+        return SECRET_PATTERNS  # the same object, which is_secret knows
     return [compiled_pattern(module, pattern, "secret_patterns") for pattern in module.params["secret_patterns"]]
 
 

@@ -4,19 +4,23 @@
 
 from __future__ import annotations
 
+import base64
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.gce.guest.plugins.module_utils._metadata import secret_content
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import (
     REDACTED,
+    SECRET_PATTERNS,
     is_secret,
     is_secret_item,
     redact_tree,
     redacted,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 HERE = Path(__file__).parent
@@ -225,3 +229,34 @@ def test_no_secret_is_left_however_deep_it_is(secret: Any, other: Any) -> None:
     tree = {"instance": {"attributes": {"ssh-keys": secret, "other": other}}}
     redacted = redact_tree(tree, patterns=[])
     assert redacted == {"instance": {"attributes": {"ssh-keys": REDACTED, "other": other}}}
+
+
+_CONTENT = [
+    pattern
+    for value in vars(secret_content).values()
+    for pattern in (value if isinstance(value, tuple) else (value,))
+    if isinstance(pattern, re.Pattern)
+]
+
+
+class TestShortcuts:
+    """What spares most runs the rules for contents and the patterns, and must not spare anybody a secret."""
+
+    @settings(max_examples=40, deadline=None)
+    @given(data=st.data())
+    @pytest.mark.parametrize("pattern", SECRET_PATTERNS)
+    def test_no_name_that_a_pattern_finds_is_passed_over(self, pattern: str, data: st.DataObject) -> None:
+        name = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=255)))
+        assert is_secret(name)
+
+    @settings(max_examples=40, deadline=None)
+    @given(data=st.data())
+    @pytest.mark.parametrize("pattern", _CONTENT, ids=range(len(_CONTENT)))
+    def test_no_value_that_a_rule_finds_is_passed_over(self, pattern: re.Pattern[str], data: st.DataObject) -> None:
+        value = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=255)))
+        encoded = base64.b64encode(value.encode()).decode()
+        twice = base64.urlsafe_b64encode(encoded.encode()).decode()
+        for text in (value, encoded, f"see {encoded.rstrip('=')} there", twice):
+            # Each name that has a letter counts as secret, and that of the value is none.
+            found = is_secret_item("", text, ["."])
+            assert found == secret_content.holds_secret("", text, lambda _name: True)
