@@ -35,7 +35,7 @@ def test_an_answer_is_made_once_until_something_changes(web: Instance) -> None:
         lambda: web.set("instance/attributes/a", "1"),
         lambda: web.project.set("project/attributes/a", "1"),
         lambda: web.project.zonal_metadata(web.zone).write({"b": "2"}),
-        lambda: web.project.reset(),
+        web.project.reset,
     ):
         before = answers.current(TREE)
         change()

@@ -42,7 +42,9 @@ def look_up(user: str, within: float) -> Account:
 def _groups(user: str, within: float) -> tuple[int, ...]:
     # Not by os.getgrouplist, which stops all threads of Python until the user database answers.
     try:
-        asked = subprocess.run(["id", "-G", "--", user], stdin=subprocess.DEVNULL, capture_output=True, timeout=within)
+        asked = subprocess.run(
+            ["id", "-G", "--", user], stdin=subprocess.DEVNULL, capture_output=True, timeout=within, check=False
+        )
         return tuple(map(int, asked.stdout.split()))
     except (ValueError, subprocess.SubprocessError) as exc:
         raise NoAccount(f"the groups of the user {user!r} cannot be looked up: {exc}") from None
