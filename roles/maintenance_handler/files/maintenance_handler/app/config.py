@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 
 from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
+from ..core.likeness import did_you_mean
 from ..core.patience import Patience
 from ..core.plan import batches, misfits, shortened
 from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
@@ -175,7 +176,8 @@ def _checked(
     values = {}
     for key, value in raw.items():
         if key not in fields:
-            problems.append(f"{where}field {key!r}: is not known; known are {', '.join(sorted(fields))}")
+            known = ", ".join(sorted(fields))
+            problems.append(f"{where}field {key!r}: is not known; known are {known}{did_you_mean(key, fields)}")
             continue
         try:
             checked = fields[key](value)

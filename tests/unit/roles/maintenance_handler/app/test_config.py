@@ -301,6 +301,12 @@ class TestLead:
 
 class TestWhole:
     @pytest.mark.parametrize(
+        "change, meant", [({"taks": []}, "tasks"), ({"tasks": [{**TASK, "timeuot": 3}]}, "timeout")]
+    )
+    def test_says_what_a_misspelled_field_may_mean(self, change: dict[str, Any], meant: str) -> None:
+        assert problem(**change).endswith(f"; did you mean '{meant}'?")
+
+    @pytest.mark.parametrize(
         "change, field, reason",
         [
             ({"colour": 1}, "colour", "is not known; known are boot_id_file, flap_limit, guest_attributes"),
