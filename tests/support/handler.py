@@ -96,6 +96,10 @@ class HandlerProcess:
         self.config.update(changes)
         self.config_path.write_text(json.dumps(self.config), encoding="utf-8")
 
+    def launch_by(self, launcher: Sequence[str]) -> None:
+        """Have it started by another command, which its own follows."""
+        self._launcher = launcher
+
     def boot(self, boot_id: str) -> None:
         """Have the machine be in another boot."""
         (self.folder / "boot_id").write_text(f"{boot_id}\n", encoding="ascii")

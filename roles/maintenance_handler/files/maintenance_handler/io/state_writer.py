@@ -33,7 +33,7 @@ class Journaled:
 @dataclass
 class _Job:
     run: Callable[[], None]
-    # When on the clock it was asked for.
+    # When on the clock it was asked for, or came to be the first.
     since: float
     is_journal: bool = False
     done: threading.Event = field(default_factory=threading.Event)
@@ -73,7 +73,7 @@ class StateWriter:
             self._add(_Job(run, self._clock()))
 
     def waiting_since(self) -> float | None:
-        """When on the clock the oldest was asked for of what is not on disk yet; None when all is."""
+        """Since when on the clock the disk has had the oldest of what is not on it yet; None when all is."""
         with self._changed:
             return self._jobs[0].since if self._jobs else None
 
@@ -107,6 +107,9 @@ class StateWriter:
             problem = _problem(job.run)
             with self._changed:
                 self._jobs.popleft()
+                if self._jobs:
+                    # That the one before took long is over.
+                    self._jobs[0].since = self._clock()
             job.done.set()
             if job.is_journal:
                 self._post(Journaled(problem))

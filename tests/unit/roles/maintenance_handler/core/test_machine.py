@@ -25,7 +25,7 @@ from maintenance_handler._vm.maintenance import (
 from maintenance_handler.core.condition import RETRY_PAUSE
 from maintenance_handler.core.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
 from maintenance_handler.core.machine import Limit, Start
-from maintenance_handler.core.observations import Acknowledged, Finished, RetryWanted, Tick
+from maintenance_handler.core.observations import Acknowledged, Began, Finished, RetryWanted, Tick
 from maintenance_handler.core.plan import RESERVE_MOST
 from maintenance_handler.core.tasks import GRACE, STOP, Task
 from support.incidents import Drive, drained, task
@@ -1342,3 +1342,46 @@ class TestCancelled:
         drive.rehearse(MIGRATE)
         drive.ends("lb")
         assert not self.last(drive)
+
+
+class TestBegan:
+    """A step may have to wait for its start: for a user database, a file system, the journal's disk."""
+
+    def test_its_time_counts_from_then(self) -> None:
+        drive = Drive(task("lb", TERMINATE, timeout=15.0))
+        drive.on(TERMINATE)
+        given = drive.seconds("lb")
+        drive.wait(10.0)
+        assert drive.see(Began(drive.running("lb").number, 10.0)) == []
+        assert drive.seconds("lb") == given
+        drive.ends("lb", after=2.0)
+        step = drive.incident.steps[0]
+        assert step.finished is not None
+        assert step.finished.clock - step.started.clock == 2.0
+
+    def test_the_deadline_of_the_event_stays(self) -> None:
+        drive = Drive(task("lb", PREEMPT, timeout=15.0, stage=10), task("db", PREEMPT, timeout=10.0, stage=20))
+        drive.on(PREEMPT)
+        drive.wait(10.0)
+        assert drive.see(Began(drive.running("lb").number, 10.0)) == ["limit drain lb"]
+        # Of the 20 s that are left, the next stage has its part, and the reserve.
+        assert 0 < drive.seconds("lb") < 15.0
+        assert drive.ends("lb", TIMEOUT, after=drive.seconds("lb")) == ["drain db"]
+        assert 0 < drive.seconds("db") <= 30.0 - (drive.now.clock - drive.incident.signals[0].noticed.clock)
+
+    def test_a_step_that_is_over_stays_as_it_was(self) -> None:
+        drive = Drive(task("lb", TERMINATE))
+        drive.on(TERMINATE)
+        number = drive.running("lb").number
+        drive.ends("lb", after=1.0)
+        before = drive.incident
+        assert drive.see(Began(number, 5.0)) == []
+        assert drive.incident == before
+
+    def test_the_step_can_be_ended_before_it_has_begun(self) -> None:
+        drive = Drive(task("lb", TERMINATE))
+        drive.on(TERMINATE)
+        number = drive.running("lb").number
+        assert drive.off(TERMINATE) == ["end drain lb"]
+        assert drive.see(Began(number, 1.0)) == []
+        assert drive.ends("lb", NOT_STARTED) == ["restore lb"]

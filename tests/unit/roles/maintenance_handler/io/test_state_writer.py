@@ -9,6 +9,7 @@ import os
 import queue
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def writer(disk: Disk, posted: queue.SimpleQueue[Journaled], now: list[float]) -
     return StateWriter(disk, posted.put, lambda: now[-1])
 
 
+def _wait_for(event: threading.Event) -> None:
+    event.wait(PATIENCE)
+
+
 def entry(name: str) -> Entry:
     return Entry("4711", name, None)
 
@@ -86,6 +91,21 @@ def test_nobody_waits_longer_than_the_bound_and_only_the_first_waits_at_all(
     # For this one there would be no end of the test, if it waited.
     assert not writer.write_journal(entry("two"))(1.0)
     assert writer.journal_waits()
+
+
+def test_a_disk_that_is_back_has_not_stalled_with_what_waited_behind(
+    writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled], now: list[float]
+) -> None:
+    """Else each entry that waited is told as a stall of its own."""
+    holds = threading.Event()
+    writer.write_journal(entry("one"))
+    writer.do(partial(_wait_for, holds))
+    now.append(105.0)
+    disk.answers.set()
+    posted.get(timeout=PATIENCE)
+    assert writer.waiting_since() == 105.0
+    holds.set()
+    assert writer.finish(PATIENCE)
 
 
 def test_it_is_written_when_the_disk_is_back_and_only_the_newest(
