@@ -7,9 +7,10 @@ from __future__ import annotations
 import sys
 
 from maintenance_handler.app.cli import main
-from maintenance_handler.io import last_look
+from maintenance_handler.io import last_look, systemctl
 
-setattr(last_look, "is_shutting_down", lambda: True)  # noqa: B010 - not what it exports
+for module in (last_look, systemctl):
+    setattr(module, "is_shutting_down", lambda **_unused: True)  # noqa: B010 - not what it exports
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from maintenance_handler.cli import main
+from maintenance_handler.app.cli import main
 
 
 def stalling(sync: Callable[[int], None]) -> Callable[[int], None]:

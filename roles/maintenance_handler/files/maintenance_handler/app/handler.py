@@ -51,6 +51,7 @@ from ..io.pool import Pool
 from ..io.request import REHEARSE, Request, UnreadableRequest
 from ..io.runner import Runner
 from ..io.state_writer import JOURNAL_BOUND, Journaled, StateWriter
+from ..io.systemctl import start_advising
 from ..io.watch import Failed, Heard, Watcher
 from . import config as configuration
 from . import status
@@ -501,8 +502,10 @@ class Handler:
         self._stop_requests += 1
         self._stop_at = self._clock() + self._config.stop_timeout
         self._reporter.stopping()
-        if self._stop_requests == 1 and self._watchers and not self._is_in_flight():
-            self._look_last()
+        if self._stop_requests == 1:
+            start_advising(self._log.warning)
+            if self._watchers and not self._is_in_flight():
+                self._look_last()
         if self._is_in_flight():
             self._log.warning("asked to stop while steps run: finishing them; asked again, the next handler will")
 

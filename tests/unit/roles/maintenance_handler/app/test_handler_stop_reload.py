@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -136,6 +137,50 @@ def test_asked_twice_it_does_not_look_any_longer(vm: Vm, make_handler: MakeHandl
     handler.send(signal.SIGTERM)
     handler.until_logged("the machine is shutting down")
     assert handler.stop() == 0
+
+
+@pytest.fixture
+def fake_systemctl(tmp_path: Path) -> str:
+    """A program of that name, which waits like it: the first lines of a task's script."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    # A shell whose first argument is its script.
+    shutil.copy(shutil.which("bash") or "/bin/bash", folder / "systemctl")
+    for verb in ("stop", "--no-block"):
+        (folder / verb).write_text(UNTIL_RELEASED)
+    return f"PATH={folder}:$PATH; cd {folder};"
+
+
+def test_says_that_a_systemctl_waits_for_the_shutdown(fake_systemctl: str, vm: Vm, make_handler: MakeHandler) -> None:
+    """field: `systemctl stop` in a drain waits for a systemd that waits for the drain: 13 of 30 s."""
+    waits = f"{fake_systemctl} systemctl stop db.service; :"
+    does_not = f"{fake_systemctl} systemctl -- --no-block stop lb.service; :"
+    handler = make_handler(
+        task("db", "terminate", drain=waits, timeout=60), task("lb", "terminate", drain=does_not, timeout=60)
+    ).start(module="support.shutting_down")
+    vm.announce("terminate")
+    handler.until(lambda: len(handler.trace()) == 2, "both drains")
+    handler.send(signal.SIGTERM)
+    handler.until_logged(
+        "drain 'db': `systemctl stop db.service` waits for systemd, which is shutting the machine down"
+    )
+    assert "Use `systemctl --no-block`" in handler.log()
+    handler.release()
+    assert handler.wait() == 0
+    assert handler.log().count("waits for systemd") == 1
+
+
+def test_a_systemctl_may_wait_when_only_the_handler_is_stopped(
+    fake_systemctl: str, vm: Vm, make_handler: MakeHandler
+) -> None:
+    handler = make_handler(task("db", "terminate", drain=f"{fake_systemctl} systemctl stop db.service; :")).start()
+    vm.announce("terminate")
+    handler.until_traced("drain db")
+    handler.send(signal.SIGTERM)
+    handler.until_logged("asked to stop while steps run")
+    handler.release()
+    assert handler.wait() == 0
+    assert "waits for systemd" not in handler.log()
 
 
 def test_does_not_look_for_what_no_task_is_for(vm: Vm, make_handler: MakeHandler) -> None:
