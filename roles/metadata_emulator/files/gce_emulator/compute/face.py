@@ -180,6 +180,9 @@ class _ComputeFace:
             nonlocal room
 
             async def read_body() -> bytes:
+                # It would be read once more for each batch around it.
+                if part.request.path in compute_batch.PATHS:
+                    raise ApiError(400, "badRequest", "A batch cannot have another batch as one of its calls.")
                 if room <= 0:
                     raise ApiError(413, "responseTooLarge", "The replies of the batch are too large: ask for less.")
                 return part.request.body

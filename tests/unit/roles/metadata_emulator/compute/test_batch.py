@@ -138,8 +138,10 @@ async def test_credentials_of_the_batch_count_for_calls_without_their_own() -> N
 
 
 async def test_a_batch_in_a_batch_is_refused(api: ComputeApi) -> None:
-    inner = part("POST /batch/compute/v1", headers="Content-Type: multipart/mixed; boundary=x")
-    assert [status for _unused, status, _document in await batch(api, inner)] == [400]
+    calls = f"--x\r\nContent-Type: application/http\r\n\r\nGET {WEB_1}\r\n\r\n--x--\r\n"
+    inner = part("POST /batch/compute/v1", body=calls, headers="Content-Type: multipart/mixed; boundary=x")
+    ((_unused, status, document),) = await batch(api, inner)
+    assert (status, document["error"]["message"]) == (400, "A batch cannot have another batch as one of its calls.")
 
 
 @pytest.mark.parametrize(
