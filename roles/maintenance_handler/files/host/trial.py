@@ -77,9 +77,10 @@ def _problems(wanted: dict[str, Any], folder: Path, with_systemd: bool) -> list[
     shutil.chown(config, _number_or_name(wanted["user"]), _number_or_name(wanted["group"]))
     if wanted.get("probe"):
         command += ["--probe", str(wanted["probe"])]
-    return _unit_problems(wanted["unit"], wanted["plain_unit"], folder) or _run_problems(
-        wanted["unit"], command, folder
-    )
+    return [
+        *_unit_problems(wanted["unit"], wanted["plain_unit"], folder),
+        *_run_problems(wanted["unit"], command, folder),
+    ]
 
 
 def _number_or_name(name: str) -> int | str:
