@@ -22,6 +22,7 @@ import pytest
 from maintenance_handler.io.files import write_whole
 from support.emulator import EmulatorProcess
 from support.handler import UNTIL_RELEASED, HandlerProcess, task
+from support.hanging import UnreadLog, hung_mount, path_with_slow_groups
 from support.network import network_namespace
 from support.proof import Run, Table, judged
 from support.vm import Vm
@@ -74,6 +75,8 @@ class Try:
 
 
 Prove = Callable[[str, str, str], Try]
+
+NEXT = task("next", stage=60)
 
 
 @pytest.fixture
@@ -479,6 +482,40 @@ def test_a_disk_that_fills_up(prove: Prove) -> None:
         handler.close()
 
 
+def test_a_disk_that_stalls(prove: Prove) -> None:
+    """field: the journal's disk stalls for 25 s, and nothing is drained in that time."""
+    trial = prove(MACHINE, "The journal's disk does not answer, during a whole drain", "journal_failures_total")
+    handler = trial.make(task("lb", stage=10), task("db", stage=20)).start(module="support.stalling")
+    handler.until(lambda: handler.journal().get("instance_id"), "the journal")
+    stalled = handler.folder / "stalled"
+    stalled.touch()
+    trial.vm.announce("migrate")
+    handler.until_state("drained")
+    handler.until_logged("the disk has not answered")
+    stalled.unlink()
+    handler.until_logged("the journal can be written again")
+    trial.vm.withdraw("migrate")
+    trial.survived("Writing the journal .*the disk has not answered for 1 s", "migrate")
+
+
+def test_a_log_that_nobody_reads(prove: Prove) -> None:
+    """field: stderr is a pipe that nobody reads, and the next stage never starts (patroni#1331)."""
+    trial = prove(MACHINE, "Nobody reads the log, and a task fills it", 'steps_total{outcome="ok",phase="drain"}')
+    prints = 'i=0; while [ $i -lt 150 ]; do i=$((i+1)); printf "line $i %0900d\\n" 0; done'
+    handler = trial.make(task("lb", stage=10, drain=prints), NEXT)
+    log = UnreadLog(handler.folder)
+    handler.launch_by(log.launcher)
+    handler.start()
+    trial.vm.announce("migrate")
+    handler.until_state("drained")
+    trial.vm.withdraw("migrate")
+    handler.until_over()
+    assert handler.log() == ""
+    log.read()
+    handler.until_logged("restore 'lb': ok")
+    trial.survived("drain 'lb': line 150 ", "migrate")
+
+
 @needs_root
 def test_a_state_directory_that_is_read_only(prove: Prove) -> None:
     trial = prove(MACHINE, "The state directory is read-only", "journal_failures_total")
@@ -527,8 +564,6 @@ def test_two_handlers(prove: Prove) -> None:
 
 
 # Tasks
-
-NEXT = task("next", stage=60)
 
 
 @pytest.mark.parametrize(
@@ -587,3 +622,40 @@ def test_a_task_that_does_not_exist(prove: Prove) -> None:
     trial.survived(
         r"drain 'bad': not started .*/no/such/program cannot be started", "migrate", interrupted=(("drain", "bad"),)
     )
+
+
+BESIDE = task("beside", stage=10)
+NOT_STARTED = 'steps_total{outcome="not started",phase="drain"}'
+
+
+def drain_beside(trial: Try, handler: HandlerProcess) -> None:
+    """The one that hangs is given up; the one in its stage and the one after it have run."""
+    trial.vm.announce("migrate")
+    handler.until_state("drained")
+    assert handler.trace() == ["drain beside", "drain next"]
+    trial.vm.withdraw("migrate")
+
+
+@needs_root
+def test_a_user_database_that_does_not_answer(prove: Prove) -> None:
+    """field: an NSS module takes 45 s, and a task of root in the same stage is killed for that."""
+    trial = prove(TASKS, "The user database does not answer for a task's user", NOT_STARTED)
+    bad = task("bad", stage=10, timeout=1, restore=None, user="nobody")
+    handler = trial.make(bad, BESIDE, NEXT)
+    handler.configure(path=path_with_slow_groups(handler.folder))
+    handler.start()
+    drain_beside(trial, handler)
+    trial.survived(r"drain 'bad': not started .*the user 'nobody'", "migrate")
+
+
+@needs_root
+def test_a_program_on_a_file_system_that_does_not_answer(prove: Prove) -> None:
+    trial = prove(TASKS, "A task's program is on a file system that does not answer", NOT_STARTED)
+    handler = trial.make(BESIDE, NEXT)
+    with hung_mount(handler.folder / "share") as share:
+        bad = {**task("bad", stage=10, timeout=1, restore=None), "drain": [str(share / "program")]}
+        handler.configure(tasks=[bad, BESIDE, NEXT])
+        handler.start()
+        drain_beside(trial, handler)
+        trial.survived(r"drain 'bad': not started .*could not be started in time: reading ", "migrate")
+        handler.kill()
