@@ -72,6 +72,7 @@ def _die() -> NoReturn:
 
 def _write_journal(self: StateWriter, entry: Entry) -> Callable[[float], bool]:
     """The loop goes on when it is written, so that no entries wait for each other."""
+    self.journal_wait = _PATIENCE
     wait = _real_write_journal(self, entry)
     wait(_PATIENCE)
     return wait

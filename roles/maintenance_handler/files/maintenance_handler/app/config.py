@@ -68,6 +68,8 @@ class Config:
     restore_retry_every: float = 600.0
     # After so many drains in a row, each within an hour of the last, a task stays drained for a while after its event.
     flap_limit: int = 5
+    # How long a step waits for the journal at most, in seconds.
+    journal_wait: float = 1.0
     # Where tasks' programs are looked for; None: where the handler's are, and a login's besides.
     path: str | None = None
     # A container has the boot id of its host: restarted, it does not see that it is a new machine.
@@ -429,6 +431,7 @@ _FIELDS: dict[str, _Check] = {
     "restore_retry_for": _number(0, 30 * 86400),
     "restore_retry_every": _number(1, 86400),
     "flap_limit": _whole(1, 1_000_000),
+    "journal_wait": _number(0, 60),
     "path": _optional(_search_path),
     "boot_id_file": _path,
 }

@@ -50,7 +50,7 @@ from ..io.orphans import Orphans
 from ..io.pool import Pool
 from ..io.request import REHEARSE, Request, UnreadableRequest
 from ..io.runner import Runner
-from ..io.state_writer import JOURNAL_BOUND, Journaled, StateWriter
+from ..io.state_writer import Journaled, StateWriter
 from ..io.systemctl import start_advising
 from ..io.watch import Failed, Heard, Watcher
 from . import config as configuration
@@ -131,7 +131,7 @@ class Handler:
         self._history = History(config.state_dir)
         self._selector = selectors.DefaultSelector()
         self._pool = Pool("work")
-        self._writer = StateWriter(self._journal, self._inbox.post, clock)
+        self._writer = StateWriter(self._journal, self._inbox.post, config.journal_wait, clock)
         self._runner = Runner(self._selector, log, self._inbox.post, pool=self._pool, now=self._now)
         self._is_restoring_only = False
         self._stop_requests = 0
@@ -459,13 +459,13 @@ class Handler:
     def _stall_at(self) -> float | None:
         """When on the clock the disk stalls, if it does not answer until then."""
         since = self._writer.waiting_since()
-        return None if since is None or self._stalled else since + JOURNAL_BOUND
+        return None if since is None or self._stalled else since + self._config.journal_wait
 
     def _look_for_stall(self) -> None:
         stall_at = self._stall_at()
         if stall_at is not None and self._clock() >= stall_at:
             self._stalled = True
-            why = f"the disk has not answered for {JOURNAL_BOUND:g} s"
+            why = f"the disk has not answered for {self._config.journal_wait:g} s"
             self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {why}.")
 
     def _set_journal_aside(self, suffix: str) -> None:
@@ -592,6 +592,7 @@ class Handler:
         self._config = new
         self._is_restoring_only = False
         search_path.adopt(new.path)
+        self._writer.journal_wait = new.journal_wait
         self._reporter.tasks_examined([])
         self._predicates = {}
         self._state = replace(self._state, patience=new.patience)

@@ -19,7 +19,6 @@ from .account import NoAccount
 from .executable import located
 from .leftovers import VARIABLE, input_name
 from .process import CannotStart, TaskProcess, cannot_start, environment_for
-from .state_writer import JOURNAL_BOUND, JOURNAL_SHARE
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -33,6 +32,8 @@ if TYPE_CHECKING:
 PAUSE = 0.2
 # A step that starts this much later than planned has its time anew.
 LATE = 0.1
+# What part of a short notice a step waits for the journal.
+JOURNAL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
@@ -124,8 +125,7 @@ class Launch:
         except OSError as exc:
             raise cannot_start(command[0], exc) from None
         self.stage = "waiting for the journal"
-        bound = JOURNAL_BOUND if step.left is None else min(JOURNAL_BOUND, JOURNAL_SHARE * max(0.0, step.left))
-        self._wait_for_journal(bound)
+        self._wait_for_journal(float("inf") if step.left is None else JOURNAL_SHARE * max(0.0, step.left))
         self.stage = f"starting {command[0]}"
         if self._given_up.is_set():
             return None

@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
     from .journal import Entry, Journal
 
-# Seconds that a step waits for the journal at most, and what part of a short notice.
-JOURNAL_BOUND = 1.0
-JOURNAL_SHARE = 0.05
-
 
 @dataclass(frozen=True)
 class Journaled:
@@ -43,8 +39,14 @@ class StateWriter:
     """Writes one thing after the other. Of entries of the journal that wait, only the newest is written."""
 
     def __init__(
-        self, journal: Journal, post: Callable[[Journaled], None], clock: Callable[[], float] = time.monotonic
+        self,
+        journal: Journal,
+        post: Callable[[Journaled], None],
+        journal_wait: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`journal_wait` is how many seconds anybody waits for an entry at most."""
+        self.journal_wait = journal_wait
         self._journal = journal
         self._post = post
         self._clock = clock
@@ -53,7 +55,7 @@ class StateWriter:
         threading.Thread(target=self._run, name="state", daemon=True).start()
 
     def write_journal(self, entry: Entry) -> Callable[[float], bool]:
-        """Have an entry written. Answers what waits for it: at most so many seconds, for a disk that works."""
+        """Have an entry written. Returns what waits for it: at most so many seconds, and at most `journal_wait`."""
 
         def run() -> None:
             self._journal.write(entry)
@@ -65,7 +67,7 @@ class StateWriter:
                 job.run = run
             else:
                 job = self._add(_Job(run, self._clock(), is_journal=True))
-        return lambda bound: self._wait(job, bound)
+        return lambda bound: self._wait(job, min(bound, self.journal_wait))
 
     def do(self, run: Callable[[], None]) -> None:
         """Have something else done, which tells its problems itself, after all that was asked for before."""

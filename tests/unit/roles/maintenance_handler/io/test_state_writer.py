@@ -58,7 +58,7 @@ def now() -> list[float]:
 
 @pytest.fixture
 def writer(disk: Disk, posted: queue.SimpleQueue[Journaled], now: list[float]) -> StateWriter:
-    return StateWriter(disk, posted.put, lambda: now[-1])
+    return StateWriter(disk, posted.put, 60.0, lambda: now[-1])
 
 
 def _wait_for(event: threading.Event) -> None:
@@ -91,6 +91,12 @@ def test_nobody_waits_longer_than_the_bound_and_only_the_first_waits_at_all(
     # For this one there would be no end of the test, if it waited.
     assert not writer.write_journal(entry("two"))(1.0)
     assert writer.journal_waits()
+
+
+def test_journal_wait_ends_every_wait(writer: StateWriter) -> None:
+    writer.journal_wait = 0.0
+    # For this one there would be no end of the test, if it waited.
+    assert not writer.write_journal(entry("one"))(float("inf"))
 
 
 def test_a_disk_that_is_back_has_not_stalled_with_what_waited_behind(
