@@ -370,6 +370,7 @@ def test_the_journal_of_another_instance(prove: Prove) -> None:
     trial = prove(MACHINE, "The journal is another instance's: an image of a drained VM", "journal_set_aside_total")
     vm = trial.vm
     handler = trial.make(task("lb")).start()
+    handler.until(lambda: handler.journal().get("instance_id"), "the instance's id in the journal")
     vm.announce("terminate")
     handler.until_state("drained")
     handler.kill()

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.proof
 
 SECTION = "Long runs"
 ROW = "10,000 polls and 500 incidents, with pauses a hundredth as long"
-METRIC = "gce_maintenance_handler_incidents_total"
+METRIC = 'gce_maintenance_handler_incidents_total{event="migrate",rehearsal="false"}'
 POLLS = 10_000
 INCIDENTS = 500
 # By then the history is full, and what Python keeps for later is kept.

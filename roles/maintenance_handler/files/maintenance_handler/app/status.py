@@ -45,6 +45,8 @@ _WRITTEN = {
     "missed_migrations": "int",
     "guest_attribute": "str",
     "reach": {...: {"possible": "bool | None", "reason": "str"}},
+    "tasks?": "int",
+    "answers?": {...: "str"},
 }
 
 

@@ -31,7 +31,8 @@ def checked(kind: type, values: Any) -> Mapping[str, Any]:
 def fits(value: Any, shape: Any) -> bool:
     """Whether a value has a shape, written as the value is: types by their names, as in a declaration, one of a list.
 
-    An object may have more than the shape says; the key `...` stands for whatever keys it has.
+    An object may have more than the shape says; the key `...` stands for whatever keys it has, and one that ends with
+    `?` may be missing.
     """
     if isinstance(shape, str):
         return any(_FITS[one](value) for one in shape.split(" | "))
@@ -41,7 +42,11 @@ def fits(value: Any, shape: Any) -> bool:
         return False
     if ... in shape:
         return all(fits(one, shape[...]) for one in value.values())
-    return all(key in value and fits(value[key], one) for key, one in shape.items())
+    return all(
+        fits(value[name], one) if name in value else name != key
+        for key, one in shape.items()
+        for name in (key.removesuffix("?"),)
+    )
 
 
 def _is_number(value: Any) -> bool:

@@ -256,10 +256,15 @@ PUBLIC = {
             "seconds": "float | None",
             "outcome": "str",
             "detail": "str",
+            # What earlier versions did not write may be missing.
+            "number?": "int",
+            "output?": "str",
         }
     ],
     "skips": [{"task": "str", "reason": "str", "at": "float"}],
     "held": ["str"],
+    "not_restored?": [{"task": "str", "detail": "str", "attempts": "int", "next_attempt_at": "float | None"}],
+    "acknowledged?": [{"task": "str", "by": "str", "at": "float"}],
 }
 
 
