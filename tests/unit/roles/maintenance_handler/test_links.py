@@ -1,0 +1,36 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the handler takes from the collection's library, by links of which none may be missing."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import maintenance_handler
+
+PACKAGE = Path(maintenance_handler.__file__).parent
+LINKED = [path for path in PACKAGE.glob("_*/*.py") if path.is_symlink()]
+
+
+def test_there_are_some() -> None:
+    assert {path.parent.name for path in LINKED} == {"_metadata", "_vm"}
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/*.py")), ids=lambda path: f"{path.parent.name}.{path.stem}")
+def test_all_that_a_file_imports_is_there(path: Path) -> None:
+    assert [wanted for wanted in imported(path) if not (wanted.with_suffix(".py").exists() or wanted.is_dir())] == []
+
+
+def imported(path: Path) -> Iterator[Path]:
+    """What a file imports of the package, at its top and in its functions, as paths without suffix."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            folder = path.parents[node.level - 1]
+            if node.module:
+                yield folder.joinpath(*node.module.split("."))
+            elif folder != PACKAGE:
+                yield from (folder / name.name for name in node.names)
