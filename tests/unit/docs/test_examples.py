@@ -52,6 +52,7 @@ ELSEWHERE = {
     "guide_maintenance_handler.rst: Install the maintenance handler": "It takes root and systemd. See below.",
     "README.md: gce.guest": "It is a requirements.yml for ansible-galaxy, and takes Galaxy.",
     "README.md: Have every VM hear of its maintenance": "It takes root and systemd. See below.",
+    "README.md: Install the handler into an image": "It takes root. Molecule makes such an image.",
     "README.md: Remove the maintenance handler": "It takes root and systemd. Molecule removes it.",
     "README.md: Install the emulator": "It takes root and systemd. Molecule installs it.",
 }
