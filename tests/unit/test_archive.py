@@ -59,7 +59,9 @@ def test_readme_sends_make_to_a_checkout(archive: Path) -> None:
 
 
 def test_installed_collection_has_every_file_that_its_links_name(archive: Path, tmp_path: Path) -> None:
-    subprocess.run([*GALAXY, "install", archive, "--collections-path", tmp_path], check=True, capture_output=True)
+    subprocess.run(
+        [*GALAXY, "install", "--force", archive, "--collections-path", tmp_path], check=True, capture_output=True
+    )
     installed = tmp_path / "ansible_collections" / "gce" / "guest"
 
     links = [path for path in installed.rglob("*") if path.is_symlink()]

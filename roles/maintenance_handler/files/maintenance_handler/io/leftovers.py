@@ -45,7 +45,12 @@ def end_leftovers(steps: Iterable[tuple[str, int]], outputs: Iterable[str] = ())
     wanted, known = tuple(steps), frozenset(outputs)
     killed: set[int] = set()
     for _unused in range(_ROUNDS):
-        found = _found(wanted, known)
+        try:
+            found = _found(wanted, known)
+        except OSError:
+            # No descriptor is left to look with; in a moment there may be.
+            time.sleep(_PAUSE)
+            continue
         if not found:
             break
         # None of them is to notice that another has ended.

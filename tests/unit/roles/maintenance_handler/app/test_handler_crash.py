@@ -207,6 +207,8 @@ def test_a_journal_that_cannot_be_read_is_set_aside(vm: Vm, make_handler: MakeHa
     handler.until_state("drained")
     assert (handler.state_dir / "journal.json.unreadable").read_bytes() == b'{"version": 1, "incid'
     assert "Reading the journal" in handler.log()
+    # It is put aside by a thread.
+    handler.until(lambda: handler.status()["problems"] != [], "the problem")
     (problem,) = handler.status()["problems"]
     assert problem.startswith("what a journal that cannot be read held may not be restored: look at ")
     # Nor is the next one well, until somebody has seen to it.
