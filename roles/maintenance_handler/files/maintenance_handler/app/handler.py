@@ -239,6 +239,8 @@ class Handler:
         except JournalError as exc:
             self._log.error(f"{exc} What it held cannot be restored by this handler.")
             self._set_journal_aside(UNREADABLE)
+            # Its problem ends when the file is gone: it has to be there before it is looked for.
+            self._writer.finish(self._config.journal_wait)
             self._look_for_lost_journal()
             return
         self._look_for_lost_journal()
