@@ -205,7 +205,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.host_maintenance import (
     FIELDS,
     PERFORM,
@@ -300,7 +300,7 @@ def planned(module: AnsibleModule, api: ComputeApi, target: Target) -> Maintenan
         return Maintenance(target, skipped=reason)
     why = why or obstacle(target.instance)
     if why is not None:
-        target.error = BadRequest(refusal(api, target.instance, action, why))
+        target.error = ComputeBadRequest(refusal(api, target.instance, action, why))
     return Maintenance(target)
 
 

@@ -198,7 +198,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest, ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import path_of
 from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import FIELDS, Plan, checked, plan, refusals
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
@@ -283,7 +283,7 @@ def planned(api: ComputeApi, target: Target, wanted: Mapping[str, Any]) -> Chang
     reasons = refusals(target.instance, change.plan) if change.plan else []
     if reasons:
         resource = f"projects/{api.project}/{path_of(target.instance)}"
-        target.error = BadRequest(f"Cannot {VERB} {resource}: {' '.join(reasons)}")
+        target.error = ComputeBadRequest(f"Cannot {VERB} {resource}: {' '.join(reasons)}")
     return change
 
 

@@ -24,13 +24,13 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from .credentials import DEFAULT_UNIVERSE, login, unusable
 from .errors import (
-    BadRequest,
+    ComputeBadRequest,
     ComputeError,
+    ComputeNotFound,
+    ComputeUnavailable,
     CredentialsError,
-    NotFound,
     OperationUnfinished,
     RateLimited,
-    Unavailable,
     reason_of,
 )
 from .pace import Pace
@@ -142,7 +142,7 @@ class ComputeApi:
             try:
                 # The number is a path, too, and what is there has the ID for its name.
                 project = self._call("GET", act, f"projects/{number}", {"fields": "name"}, is_whole=True)
-            except NotFound:
+            except ComputeNotFound:
                 project = {}
             self._project_ids[number] = str(project.get("name", ""))
         return self._project_ids[number] == name
@@ -231,7 +231,7 @@ class ComputeApi:
             timeout = min(left, LONGEST_WAIT + self._timeout)
             try:
                 current = self._call("POST", act, f"{path}/wait", {}, timeout=timeout, deadline=deadline, is_whole=True)
-            except Unavailable:
+            except ComputeUnavailable:
                 if deadline is None or self.clock() < deadline:
                     raise
         error = operation_error(act, current)
@@ -269,7 +269,7 @@ class ComputeApi:
             try_for = min(timeout or self._timeout, max(SHORTEST_TRY, self._deadline - self.clock()))
             try:
                 return self._try(method, act, url, data, try_for)
-            except (Unavailable, RateLimited) as failure:
+            except (ComputeUnavailable, RateLimited) as failure:
                 error = failure
             tries += 1
             now = self.clock()
@@ -291,16 +291,16 @@ class ComputeApi:
             )
             status, content = response.status_code, response.content
         except requests.exceptions.SSLError as error:
-            raise BadRequest(
+            raise ComputeBadRequest(
                 act.failure(f"the certificate of {self._host} is not accepted: {reason_of(error)}.")
             ) from None
         except requests.exceptions.InvalidHeader:
             # Its text has the header, and the header has the token.
             raise CredentialsError(act.failure("the access token is not one that can be sent.")) from None
         except requests.exceptions.RequestException as error:
-            raise Unavailable(act.failure(f"no answer from {self._host}: {reason_of(error)}.")) from None
+            raise ComputeUnavailable(act.failure(f"no answer from {self._host}: {reason_of(error)}.")) from None
         except google.auth.exceptions.TransportError as error:
-            raise Unavailable(
+            raise ComputeUnavailable(
                 act.failure(f"no answer from where credentials are renewed: {reason_of(error)}.")
             ) from None
         except google.auth.exceptions.GoogleAuthError as error:
@@ -312,7 +312,7 @@ class ComputeApi:
         except ValueError:
             answer = None
         if status >= 300 or not isinstance(answer, dict):
-            raise Unavailable(
+            raise ComputeUnavailable(
                 act.failure(
                     f"what answers at {self._host} is not the Compute API: status {status} without a resource."
                 ),
@@ -355,7 +355,7 @@ class ComputeApi:
 def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
     """The client that options describe, read one by one by their names; `changes` are further arguments of it.
 
-    Raises MissingLibrary, and CredentialsError or BadRequest for options that cannot be right.
+    Raises MissingLibrary, and CredentialsError or ComputeBadRequest for options that cannot be right.
     """
     if not _HAS_REQUESTS:
         raise MissingLibrary("requests")
@@ -366,7 +366,7 @@ def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
     found = login(option, with_universe=endpoint is None)
     project = option("project") or found.project
     if not project:
-        raise BadRequest("There is no project: set the option project, or the environment variable GCP_PROJECT.")
+        raise ComputeBadRequest("There is no project: set the option project, or the environment variable GCP_PROJECT.")
     arguments: dict[str, Any] = {name: option(name) for name in ("retry_for", "request_timeout", "requests_per_minute")}
     return ComputeApi(
         found.credentials,
@@ -381,7 +381,7 @@ def checked_endpoint(endpoint: str) -> str:
     """The URL that all paths are below: with /compute/v1/ if it names no path, and a slash at its end."""
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise BadRequest(f"api_endpoint is {endpoint!r}, and not a URL such as {DEFAULT_ENDPOINT}")
+        raise ComputeBadRequest(f"api_endpoint is {endpoint!r}, and not a URL such as {DEFAULT_ENDPOINT}")
     path = parts.path.strip("/") or "compute/v1"
     return f"{parts.scheme}://{parts.netloc}/{path}/"
 
@@ -390,7 +390,7 @@ def operation_path(operation: Mapping[str, Any]) -> str:
     """Where an operation is, from projects/ on."""
     path = str(operation.get("selfLink", "")).partition("/projects/")[2]
     if not path:
-        raise Unavailable("The Compute API answered a write with something that is not an operation.")
+        raise ComputeUnavailable("The Compute API answered a write with something that is not an operation.")
     return f"projects/{path}"
 
 

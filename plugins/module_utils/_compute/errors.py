@@ -26,11 +26,11 @@ class ComputeError(Exception):
         self.message = message
 
 
-class BadRequest(ComputeError):
+class ComputeBadRequest(ComputeError):
     """The API, or the client before anything was sent, refuses the request as it is."""
 
 
-class TooLarge(BadRequest):
+class ComputeTooLarge(ComputeBadRequest):
     """A value is larger than the API takes."""
 
 
@@ -74,7 +74,7 @@ class Suspended(ComputeError):
     """Google has suspended the project, or the account."""
 
 
-class ProjectInvalid(BadRequest):
+class ProjectInvalid(ComputeBadRequest):
     """There is no such project, or it is deleted."""
 
 
@@ -86,15 +86,15 @@ class RateLimited(ComputeError):
     """Too many requests, and still so when the time for retries was over."""
 
 
-class NotFound(ComputeError):
+class ComputeNotFound(ComputeError):
     """There is no such resource, or the caller must not know of it."""
 
 
-class Conflict(ComputeError):
+class ComputeConflict(ComputeError):
     """Somebody else has written since the fingerprint was read; told at once or by the operation."""
 
 
-class Unavailable(ComputeError):
+class ComputeUnavailable(ComputeError):
     """No answer, or none of the API's, and still so when the time for retries was over."""
 
 
@@ -102,7 +102,7 @@ class OperationError(ComputeError):
     """An operation ended in errors; `codes` says which."""
 
 
-class OperationConflict(Conflict, OperationError):
+class OperationConflict(ComputeConflict, OperationError):
     """An operation ended because somebody else has written since the fingerprint was read."""
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._vm.maintenance import Window
-from .errors import BadRequest
+from .errors import ComputeBadRequest
 from .host_maintenance import announced, window_result
 from .instances import zone_of
 
@@ -24,10 +24,10 @@ _DURATION = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([smhdw]?)\s*")
 
 
 def seconds_of(duration: str) -> float:
-    """The seconds that "90m", "36h", "7d", or a bare number are; raises BadRequest."""
+    """The seconds that "90m", "36h", "7d", or a bare number are; raises ComputeBadRequest."""
     match = _DURATION.fullmatch(duration)
     if not match:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"within is {duration!r}, and not a duration such as 90m, 36h, 7d or 2w, or a number of seconds."
         )
     return float(match[1]) * _UNITS[match[2]]

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._vm.guest_attributes import GuestAttributeError, attribute_path, namespace_path
 from .api import ComputeApi
-from .errors import BadRequest, NotFound
+from .errors import ComputeBadRequest, ComputeNotFound
 from .instances import path_of
 
 # What says whether they are enabled, as Google itself understands the metadata of instance, zone and project.
@@ -22,7 +22,7 @@ Attributes = dict[str, dict[str, str]]
 
 
 def query_path(namespace: str | None, key: str | None = None) -> str:
-    """The queryPath of a key, of a namespace, or of everything. Raises BadRequest for what cannot be a name."""
+    """The queryPath of a key, of a namespace, or of everything. Raises ComputeBadRequest for what cannot be a name."""
     if namespace is None:
         return ""
     try:
@@ -31,7 +31,7 @@ def query_path(namespace: str | None, key: str | None = None) -> str:
         else:
             attribute_path(namespace, key)
     except GuestAttributeError as error:
-        raise BadRequest(str(error)) from None
+        raise ComputeBadRequest(str(error)) from None
     return f"{namespace}/{key or ''}"
 
 
@@ -52,7 +52,7 @@ def read(api: ComputeApi, instance: Mapping[str, Any], path: str = "") -> Attrib
             resource=path_of(instance),
             **query,
         )
-    except NotFound as error:
+    except ComputeNotFound as error:
         # A namespace without anything in it is a resource that is not found; and so is an instance that is gone.
         if "Guest Attribute" not in error.message:
             raise

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .api import ComputeApi
-from .errors import BadRequest, ComputeError, NotFound
+from .errors import ComputeBadRequest, ComputeError, ComputeNotFound
 from .resource_names import parse_instance, parse_zone
 
 # So many names, of up to 63 characters each, make a filter that still fits into a URL.
@@ -69,14 +69,17 @@ def select(
 
 
 def instance_named(api: ComputeApi, written: str, zone: str | None = None) -> Name:
-    """An instance in any form; one without its zone is in `zone`. Raises BadRequest if its project is another one."""
+    """An instance in any form; one without its zone is in `zone`.
+
+    Raises ComputeBadRequest if it belongs to another project.
+    """
     instance = parse_instance(written)
     _check_project(api, f"The instance {written!r}", instance.project)
     return Name(written, instance.name, instance.zone or zone)
 
 
 def zone_named(api: ComputeApi, written: str) -> str:
-    """A zone in any form, as its name. Raises BadRequest if its project is another one."""
+    """A zone in any form, as its name. Raises ComputeBadRequest if its project is another one."""
     zone = parse_zone(written)
     _check_project(api, f"The zone {written!r}", zone.project)
     return zone.zone
@@ -88,12 +91,12 @@ def _check_project(api: ComputeApi, what: str, project: str | None) -> None:
     try:
         is_same = api.is_project(project)
     except ComputeError as error:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"{what} has the number of a project, and whether that is {api.project} cannot be read: {error} Write it "
             "without the project, or with the project's ID."
         ) from None
     if not is_same:
-        raise BadRequest(f"{what} is not in the project {api.project}. Set the option project to its project.")
+        raise ComputeBadRequest(f"{what} is not in the project {api.project}. Set the option project to its project.")
 
 
 def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
@@ -102,7 +105,7 @@ def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
         [name] = names
         try:
             return Selection([api.get(f"zones/{name.zone}/instances/{name.name}", "read", fields=mask)])
-        except NotFound as error:
+        except ComputeNotFound as error:
             return Selection(failures={name.written: error})
     # By where it was asked for, by name or id, and by path: who is asked for by both is found twice.
     found: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = defaultdict(dict)
@@ -152,10 +155,10 @@ def _only(api: ComputeApi, name: Name, found: Sequence[Mapping[str, Any]]) -> di
     where = f"the zone {name.zone}" if name.zone else "any zone"
     if not found:
         unreached = f" These could not be reached: {', '.join(api.unreachables)}." if api.unreachables else ""
-        raise NotFound(
+        raise ComputeNotFound(
             f"There is no instance {name.name} in {where} of the project {api.project}.{unreached}", status=404
         )
     zones = ", ".join(sorted(zone_of(instance) for instance in found))
-    raise BadRequest(
+    raise ComputeBadRequest(
         f"The instance {name.name} is in more than one zone: {zones}. Set the option zone, or write ZONE/NAME."
     )

@@ -17,7 +17,7 @@ from typing import Any
 from .._metadata.custom import CustomMetadataError, Plan
 from .._metadata.secrets import SECRET_PATTERNS, is_secret_item
 from .api import ComputeApi
-from .errors import BadRequest, ComputeError, Conflict
+from .errors import ComputeBadRequest, ComputeConflict, ComputeError
 from .instances import path_of, select
 
 # Pauses after a conflict, in seconds. Whoever was faster has an operation under way, which takes about so long.
@@ -73,7 +73,7 @@ class Store(ABC):
     def read(self) -> Snapshot: ...
 
     def write(self, snapshot: Snapshot, plan: Plan, *, deadline: float, secrets: Collection[str] = ()) -> None:
-        """Carry a plan out, unless somebody has written since the snapshot: then raises Conflict."""
+        """Carry a plan out, unless somebody has written since the snapshot: then raises ComputeConflict."""
         method, path, body, query = self._request(snapshot, plan)
         operation = self.api.write(method, path, self._VERB, body, resource=self.resource, secrets=secrets, **query)
         self.api.finish(operation, self._VERB, self.resource, deadline=deadline, secrets=secrets)
@@ -161,7 +161,7 @@ def change(
         try:
             store.write(snapshot, plan, deadline=deadline, secrets=secrets)
         except ComputeError as error:
-            if not (isinstance(error, Conflict) or _BUSY_CODES.intersection(error.codes)):
+            if not (isinstance(error, ComputeConflict) or _BUSY_CODES.intersection(error.codes)):
                 raise
             pause = next(pauses)
             if api.clock() + pause >= deadline:
@@ -225,11 +225,11 @@ def _differing(plan: Plan, snapshot: Snapshot) -> list[str]:
 
 
 def plan_for(store: Store, snapshot: Snapshot, planned: Callable[[Mapping[str, str]], Plan]) -> Plan:
-    """The plan for a store; raises BadRequest if that would make too much of it."""
+    """The plan for a store; raises ComputeBadRequest if that would make too much of it."""
     try:
         return planned(snapshot.values)
     except CustomMetadataError as error:
-        raise BadRequest(f"Cannot set the metadata of {store.resource}: {error}") from error
+        raise ComputeBadRequest(f"Cannot set the metadata of {store.resource}: {error}") from error
 
 
 def _list_form(snapshot: Snapshot, plan: Plan) -> dict[str, Any]:

@@ -18,13 +18,15 @@ from typing import Any
 
 from .errors import (
     ApiDisabled,
-    BadRequest,
     BillingDisabled,
+    ComputeBadRequest,
+    ComputeConflict,
     ComputeError,
-    Conflict,
+    ComputeNotFound,
+    ComputeTooLarge,
+    ComputeUnavailable,
     ConstraintViolated,
     CredentialsError,
-    NotFound,
     OperationConflict,
     OperationError,
     PerimeterViolated,
@@ -35,8 +37,6 @@ from .errors import (
     RateLimited,
     ScopeMissing,
     Suspended,
-    TooLarge,
-    Unavailable,
     sentence,
 )
 
@@ -168,16 +168,16 @@ def _policy(problem: _Problem) -> type[ComputeError] | None:
 def _kind(status: int, problem: _Problem) -> type[ComputeError]:
     reasons = set(problem.codes)
     if problem.message.startswith(_CONFLICT_MESSAGES):
-        return Conflict
+        return ComputeConflict
     if status == 429 or reasons & _RATE_REASONS:
         return RateLimited
     if status >= 500 or status == 408:
-        return Unavailable
+        return ComputeUnavailable
     if status == 403:
         return _policy(problem) or (QuotaExceeded if reasons & _QUOTA_REASONS else PermissionDenied)
     if status == 412 or reasons & _PRECONDITION_REASONS:
-        return _policy(problem) or (Conflict if _CONFLICT.search(problem.message) else BadRequest)
-    return {401: CredentialsError, 404: NotFound, 413: TooLarge}.get(status, BadRequest)
+        return _policy(problem) or (ComputeConflict if _CONFLICT.search(problem.message) else ComputeBadRequest)
+    return {401: CredentialsError, 404: ComputeNotFound, 413: ComputeTooLarge}.get(status, ComputeBadRequest)
 
 
 def _operation_kind(status: int | None, problem: _Problem) -> type[ComputeError]:
@@ -247,8 +247,8 @@ def _remedy(kind: type[ComputeError], act: Act, problem: _Problem) -> str:
         ProjectInvalid: f"Check that the project {act.project} is the right one.",
         QuotaExceeded: "Ask for a higher quota, or wait until there is some again.",
         RateLimited: "Lower requests_per_minute, or raise retry_for, if others use the same quota.",
-        NotFound: f"Check the name, the zone, and that the project {act.project} is the right one.",
-        Conflict: "Somebody else has written it meanwhile. Read it again, and try again.",
+        ComputeNotFound: f"Check the name, the zone, and that the project {act.project} is the right one.",
+        ComputeConflict: "Somebody else has written it meanwhile. Read it again, and try again.",
     }.get(kind, "")
 
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .errors import BadRequest
+from .errors import ComputeBadRequest
 
 _LABEL = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PROJECT = rf"(?:(?:[-a-z0-9]{{1,63}}\.)*{_LABEL}:)?(?:[0-9]{{1,19}}|[a-z0-9](?:[-a-z0-9]{{0,61}}[a-z0-9])?)"
@@ -50,17 +50,17 @@ class InstanceName:
 
 
 def parse_project(written: str) -> str:
-    """The project's ID or number. Raises BadRequest, as all of these do for what is written otherwise."""
+    """The project's ID or number. Raises ComputeBadRequest, as all of these do for what is written otherwise."""
     match = _PROJECT_FORM.fullmatch(written.strip())
     if not match:
-        raise BadRequest(f"The option project is {written!r}, and not the ID or the number of a project.")
+        raise ComputeBadRequest(f"The option project is {written!r}, and not the ID or the number of a project.")
     return match["project"]
 
 
 def parse_zone(written: str) -> ZoneName:
     match = _ZONE_FORM.fullmatch(written.strip())
     if not match:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"{written!r} is not a zone: write its name, such as us-central1-a, or projects/PROJECT/zones/ZONE, or its "
             "URL."
         )
@@ -73,7 +73,7 @@ def parse_instance(written: str) -> InstanceName:
         if match:
             found = match.groupdict()
             return InstanceName(found["name"], found["zone"], _project_of_domain(found.get("project")))
-    raise BadRequest(
+    raise ComputeBadRequest(
         f"{written!r} is not an instance: write its name or its ID, ZONE/NAME, "
         "projects/PROJECT/zones/ZONE/instances/NAME, or its URL."
     )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._vm.reach import obstacle_to_migration, traits_of
-from .errors import BadRequest
+from .errors import ComputeBadRequest
 
 # The names of the options, and the API's for them.
 _FIELDS = {
@@ -60,25 +60,25 @@ class Plan:
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options that are given; raises BadRequest for a value that the API would refuse."""
+    """The options that are given; raises ComputeBadRequest for a value that the API would refuse."""
     wanted = {name: options[name] for name in _FIELDS if options[name] is not None}
     if not wanted:
-        raise BadRequest(f"There is nothing to do: give one of {', '.join(_FIELDS)}.")
+        raise ComputeBadRequest(f"There is nothing to do: give one of {', '.join(_FIELDS)}.")
     timeout = wanted.get("host_error_timeout", 0)
     if timeout and timeout not in HOST_ERROR_TIMEOUTS:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"host_error_timeout is {timeout}, but the API takes {HOST_ERROR_TIMEOUTS[0]} to {HOST_ERROR_TIMEOUTS[-1]} "
             f"seconds in steps of {HOST_ERROR_TIMEOUTS.step}, and 0 to have none set."
         )
     recovery = wanted.get("local_ssd_recovery_timeout", 0)
     if not 0 <= recovery <= LONGEST_RECOVERY:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"local_ssd_recovery_timeout is {recovery}, but the API takes 0 to {LONGEST_RECOVERY} seconds (168 hours)."
         )
     shortest, longest = RUN_DURATIONS
     duration = wanted.get("max_run_duration", 0)
     if duration and not shortest <= duration <= longest:
-        raise BadRequest(
+        raise ComputeBadRequest(
             f"max_run_duration is {duration}, but the API takes {shortest} to {longest} seconds (120 days), and 0 to "
             "have none set."
         )

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import seconds_of, windows_of
 from ansible_collections.gce.guest.plugins.modules import fleet_maintenance_info
 
@@ -191,7 +191,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 @pytest.mark.parametrize("text", ["", "d", "-1d", "7 days", "1h30m"])
 def test_what_is_no_duration(text: str) -> None:
-    with pytest.raises(BadRequest):
+    with pytest.raises(ComputeBadRequest):
         seconds_of(text)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import requests
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import checked, plan, refusals
 from ansible_collections.gce.guest.plugins.modules import scheduling
 
@@ -212,7 +212,7 @@ class TestRefusals:
         assert refusals(instance, plan(instance, {"automatic_restart": False})) == []
 
     def test_nothing_wanted_is_nothing_to_do(self) -> None:
-        with pytest.raises(BadRequest):
+        with pytest.raises(ComputeBadRequest):
             checked(dict.fromkeys(plan({}, {}).before))
 
     def test_what_was_so_before_is_no_reason(self) -> None:

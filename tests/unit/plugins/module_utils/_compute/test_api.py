@@ -114,7 +114,7 @@ class TestRequests:
     def test_do_not_follow_redirects(self, time: SharedTime) -> None:
         moved = http_answer("302 Found", location="http://elsewhere.invalid/")
         with RawServer(answering(moved, moved)) as server:
-            with pytest.raises(_compute_errors.Unavailable, match="is not the Compute API: status 302"):
+            with pytest.raises(_compute_errors.ComputeUnavailable, match="is not the Compute API: status 302"):
                 client(f"http://{server.host}", time, retry_for=0).get("", "read")
             assert len(server.requests) == 1
 
@@ -134,11 +134,15 @@ class TestRetries:
     @pytest.mark.parametrize(
         "kind, error, words",
         [
-            ("503", _compute_errors.Unavailable, "answers 503 backendError: The service is currently unavailable."),
+            (
+                "503",
+                _compute_errors.ComputeUnavailable,
+                "answers 503 backendError: The service is currently unavailable.",
+            ),
             ("429", _compute_errors.RateLimited, "answers 429 rateLimitExceeded"),
             ("rate-limit", _compute_errors.RateLimited, "answers 403 rateLimitExceeded: Quota exceeded"),
-            ("reset", _compute_errors.Unavailable, "Connection reset by peer"),
-            ("html", _compute_errors.Unavailable, "answers 502."),
+            ("reset", _compute_errors.ComputeUnavailable, "Connection reset by peer"),
+            ("html", _compute_errors.ComputeUnavailable, "answers 502."),
         ],
     )
     def test_end_when_the_time_is_over(
@@ -159,13 +163,16 @@ class TestRetries:
 
     def test_are_not_made_for_what_stays(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         with pytest.raises(
-            _compute_errors.NotFound, match=r"Cannot read projects/acme/zones/.*/instances/web-9: .*404"
+            _compute_errors.ComputeNotFound, match=r"Cannot read projects/acme/zones/.*/instances/web-9: .*404"
         ):
             client(emulator.compute, time).get(f"{ZONE}/instances/web-9", "read")
         assert journal(emulator) == [("GET", 404)]
 
     def test_after_a_refusal_to_connect(self, time: SharedTime) -> None:
-        with refusing_host() as host, pytest.raises(_compute_errors.Unavailable, match=r"Connection refused.*3 tries"):
+        with (
+            refusing_host() as host,
+            pytest.raises(_compute_errors.ComputeUnavailable, match=r"Connection refused.*3 tries"),
+        ):
             client(f"http://{host}", time, retry_for=1).get("", "read")
 
     def test_after_a_cut_off_answer(self, time: SharedTime) -> None:
@@ -189,18 +196,18 @@ class TestDeadline:
     def test_ends_tries_of_all_kinds(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         emulator.control.fault("503", face="compute")
         api = client(emulator.compute, time).until(time.now + 5)
-        with pytest.raises(_compute_errors.Unavailable, match="in 5 s"):
+        with pytest.raises(_compute_errors.ComputeUnavailable, match="in 5 s"):
             api.get(WEB, "read")
-        with pytest.raises(_compute_errors.Unavailable):
+        with pytest.raises(_compute_errors.ComputeUnavailable):
             api.write("POST", f"{WEB}/setMetadata", "set", {})
-        with pytest.raises(_compute_errors.Unavailable):
+        with pytest.raises(_compute_errors.ComputeUnavailable):
             list(api.aggregated("instances", "list"))
         assert time.now == pytest.approx(1005)
 
     def test_ends_an_answer_that_does_not_come(self, time: SharedTime) -> None:
         with RawServer(answering()) as server:
             api = client(f"http://{server.host}", time, request_timeout=600).until(time.now - 60)
-            with pytest.raises(_compute_errors.Unavailable, match="timed out"):
+            with pytest.raises(_compute_errors.ComputeUnavailable, match="timed out"):
                 api.get("", "read")
             assert server.connections == 1
 
@@ -208,7 +215,7 @@ class TestDeadline:
         api = client(emulator.compute, time)
         api.until(time.now + 5)
         emulator.control.fault("503", face="compute")
-        with pytest.raises(_compute_errors.Unavailable, match="in 60 s"):
+        with pytest.raises(_compute_errors.ComputeUnavailable, match="in 60 s"):
             api.get(WEB, "read")
 
 
@@ -238,7 +245,7 @@ class TestWrites:
         fingerprint = api.get(WEB, "read")["metadata"]["fingerprint"]
         for kind in ("conflict", "operation-conflict"):
             emulator.control.fault(kind, face="compute", count=1)
-            with pytest.raises(_compute_errors.Conflict):
+            with pytest.raises(_compute_errors.ComputeConflict):
                 api.finish(api.write("POST", f"{WEB}/setMetadata", "set", {"fingerprint": fingerprint}), "set", WEB)
 
 
@@ -260,7 +267,7 @@ class TestOperations:
             assert time.now == pytest.approx(1005)
 
     def test_that_are_none_are_no_answer_of_the_api(self, time: SharedTime) -> None:
-        with refusing_host() as host, pytest.raises(_compute_errors.Unavailable, match="not an operation"):
+        with refusing_host() as host, pytest.raises(_compute_errors.ComputeUnavailable, match="not an operation"):
             client(f"http://{host}", time).finish({"kind": "x"}, "set", "it")
 
 
@@ -326,7 +333,7 @@ class TestEndpoint:
         "written", ["compute.googleapis.com", "ftp://x/", "http://", "http://x/?a=b", "http://u:p@x/"]
     )
     def test_that_is_none(self, written: str) -> None:
-        with pytest.raises(_compute_errors.BadRequest, match="api_endpoint is"):
+        with pytest.raises(_compute_errors.ComputeBadRequest, match="api_endpoint is"):
             checked_endpoint(written)
 
 
@@ -400,7 +407,7 @@ class TestCredentials:
             client("http://x", time, access_token=None, auth_kind="accesstoken")
 
     def test_without_a_project(self, time: SharedTime) -> None:
-        with pytest.raises(_compute_errors.BadRequest, match=r"There is no project.*GCP_PROJECT"):
+        with pytest.raises(_compute_errors.ComputeBadRequest, match=r"There is no project.*GCP_PROJECT"):
             client("http://x", time, project=None)
 
     @pytest.mark.parametrize("flag, name", [("_HAS_REQUESTS", "requests"), ("_HAS_GOOGLE_AUTH", "google-auth")])
@@ -463,7 +470,7 @@ class TestServiceAccount:
             options = {"access_token": None, "service_account_contents": contents}
             api = client(emulator.compute, time, retry_for=0, request_timeout=0.2, **options)
             with pytest.raises(
-                _compute_errors.Unavailable, match=r"no answer from where credentials are renewed: .*timed"
+                _compute_errors.ComputeUnavailable, match=r"no answer from where credentials are renewed: .*timed"
             ):
                 api.get(WEB, "read")
 

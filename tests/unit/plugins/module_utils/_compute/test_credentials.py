@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi, connect
 from ansible_collections.gce.guest.plugins.module_utils._compute.credentials import auth_kind
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest, CredentialsError
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, CredentialsError
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -304,5 +304,5 @@ def test_without_any_credentials_it_says_how_to_have_some(environment: pytest.Mo
 
 
 def test_a_project_that_is_none_is_refused() -> None:
-    with pytest.raises(BadRequest, match="The option project is 'My Project'"):
+    with pytest.raises(ComputeBadRequest, match="The option project is 'My Project'"):
         client(project="My Project", access_token="mine")

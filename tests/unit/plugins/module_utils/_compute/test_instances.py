@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute import instances as _instances
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi, connect
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest, NotFound
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, ComputeNotFound
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import (
     Name,
     instance_named,
@@ -94,18 +94,22 @@ class TestProject:
 
     @pytest.mark.parametrize("project", ["other", "1", "example.com:acme"])
     def test_that_is_another_one_is_refused(self, api: ComputeApi, project: str) -> None:
-        with pytest.raises(BadRequest) as caught:
+        with pytest.raises(ComputeBadRequest) as caught:
             instance_named(api, f"projects/{project}/zones/{A}/instances/web-1")
         assert str(caught.value) == (
             f"The instance 'projects/{project}/zones/{A}/instances/web-1' is not in the project acme. Set the option "
             "project to its project."
         )
-        with pytest.raises(BadRequest, match=f"The zone 'projects/{project}/zones/{A}' is not in the project acme"):
+        with pytest.raises(
+            ComputeBadRequest, match=f"The zone 'projects/{project}/zones/{A}' is not in the project acme"
+        ):
             select(api, expression="name = web-1", zone=f"projects/{project}/zones/{A}")
 
     def test_whose_number_may_not_be_read_says_what_to_do(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute")
-        with pytest.raises(BadRequest, match=r"cannot be read: .*compute\.projects\.get.*Write it without the project"):
+        with pytest.raises(
+            ComputeBadRequest, match=r"cannot be read: .*compute\.projects\.get.*Write it without the project"
+        ):
             zone_named(api, numbered(emulator, "web-1"))
 
 
@@ -123,7 +127,7 @@ class TestOne:
     def test_that_does_not_exist(self, api: ComputeApi, zone: str | None) -> None:
         selection = select(api, names=["web-9"], zone=zone)
         assert selection.instances == []
-        assert isinstance(selection.failures["web-9"], NotFound)
+        assert isinstance(selection.failures["web-9"], ComputeNotFound)
 
 
 class TestMany:
@@ -155,7 +159,7 @@ class TestMany:
         assert paths(select(api, expression="labels.env = prod", zone=A)) == expected[:2]
 
     def test_by_a_filter_that_is_none(self, api: ComputeApi) -> None:
-        with pytest.raises(BadRequest, match="Invalid value for field 'filter'"):
+        with pytest.raises(ComputeBadRequest, match="Invalid value for field 'filter'"):
             select(api, expression="labels.env =")
 
     def test_that_may_be_where_nobody_answers(self, api: ComputeApi, emulator: EmulatorProcess) -> None:

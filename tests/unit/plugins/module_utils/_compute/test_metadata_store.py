@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi, connect
 from ansible_collections.gce.guest.plugins.module_utils._compute.errors import (
-    BadRequest,
+    ComputeBadRequest,
+    ComputeConflict,
     ComputeError,
-    Conflict,
     ConstraintViolated,
     OperationConflict,
 )
@@ -114,7 +114,7 @@ class TestEachStore:
         # 0.5, 1, 2, 4 and eight times 8 s.
         assert passing.now == pytest.approx(1071.5)
 
-    @pytest.mark.parametrize("kind, error", [("conflict", Conflict), ("operation-conflict", OperationConflict)])
+    @pytest.mark.parametrize("kind, error", [("conflict", ComputeConflict), ("operation-conflict", OperationConflict)])
     def test_is_given_up_at_the_deadline(
         self,
         api: ComputeApi,
@@ -221,7 +221,9 @@ def test_zonal_metadata_names_what_it_changes_and_nothing_else(api: ComputeApi, 
 
 def test_too_much_is_told_of_the_store(api: ComputeApi) -> None:
     big = {f"k{number}": "x" * LARGEST_VALUE for number in range(2)}
-    with pytest.raises(BadRequest, match=r"Cannot set the metadata of projects/acme/zones/.*/web-1: This would make"):
+    with pytest.raises(
+        ComputeBadRequest, match=r"Cannot set the metadata of projects/acme/zones/.*/web-1: This would make"
+    ):
         change(web(api), setting(**big), deadline=api.clock() + 60)
 
 

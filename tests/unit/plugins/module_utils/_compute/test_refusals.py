@@ -32,27 +32,27 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
     (
         404,
         envelope(404, f"The resource '{RESOURCE}' was not found", "notFound"),
-        errors.NotFound,
+        errors.ComputeNotFound,
         f"404 notFound: The resource '{RESOURCE}' was not found. Check the name, the zone, and that the project acme "
         "is the right one.",
     ),
     (
         412,
         envelope(412, MISMATCH, "conditionNotMet"),
-        errors.Conflict,
+        errors.ComputeConflict,
         f"412 conditionNotMet: {MISMATCH} Somebody else has written it meanwhile. Read it again, and try again.",
     ),
     (
         412,
         envelope(412, "Invalid fingerprint.", "conditionNotMet"),
-        errors.Conflict,
+        errors.ComputeConflict,
         "412 conditionNotMet: Invalid fingerprint. Somebody else has written it meanwhile. Read it again, and "
         "try again.",
     ),
     (
         400,
         envelope(400, "Invalid value for field 'metadata.items[0].key': 'a b'. Must be a match of regex", "invalid"),
-        errors.BadRequest,
+        errors.ComputeBadRequest,
         "400 invalid: Invalid value for field 'metadata.items[0].key': 'a b'. Must be a match of regex.",
     ),
     (
@@ -60,13 +60,13 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
         envelope(
             413, "Value for field 'metadata.items[X].value' is too large: maximum size 262144", "fieldSizeTooLarge"
         ),
-        errors.TooLarge,
+        errors.ComputeTooLarge,
         "413 fieldSizeTooLarge: Value for field 'metadata.items[X].value' is too large: maximum size 262144.",
     ),
     (
         400,
         envelope(400, "Metadata has duplicate keys: a", "invalid"),
-        errors.BadRequest,
+        errors.ComputeBadRequest,
         "400 invalid: Metadata has duplicate keys: a.",
     ),
     (
@@ -153,13 +153,13 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
     (
         412,
         envelope(412, "Shielded VM is not supported for this image.", "conditionNotMet"),
-        errors.BadRequest,
+        errors.ComputeBadRequest,
         "412 conditionNotMet: Shielded VM is not supported for this image.",
     ),
     (
         412,
         b"",
-        errors.Conflict,
+        errors.ComputeConflict,
         "412. Somebody else has written it meanwhile. Read it again, and try again.",
     ),
     (
@@ -262,10 +262,10 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
         "401 authError: The account is disabled. The account of the credentials is disabled or deleted. Enable it, or "
         "use another one.",
     ),
-    (503, envelope(503, "Try later.", "backendError"), errors.Unavailable, "503 backendError: Try later."),
-    (502, b"<html>password: hunter2</html>", errors.Unavailable, "502."),
-    (404, b"[]", errors.NotFound, "404. Check the name, the zone, and that the project acme is the right one."),
-    (400, b'{"error": "x"}', errors.BadRequest, "400."),
+    (503, envelope(503, "Try later.", "backendError"), errors.ComputeUnavailable, "503 backendError: Try later."),
+    (502, b"<html>password: hunter2</html>", errors.ComputeUnavailable, "502."),
+    (404, b"[]", errors.ComputeNotFound, "404. Check the name, the zone, and that the project acme is the right one."),
+    (400, b'{"error": "x"}', errors.ComputeBadRequest, "400."),
 ]
 
 
@@ -309,7 +309,7 @@ class TestOperations:
 
     def test_that_end_in_a_conflict(self) -> None:
         error = operation_error(ACT, operation(("CONDITION_NOT_MET", MISMATCH), httpErrorStatusCode=412))
-        assert isinstance(error, errors.Conflict)
+        assert isinstance(error, errors.ComputeConflict)
         assert isinstance(error, errors.OperationError)
         assert str(error) == (
             f"Cannot set the metadata of {RESOURCE}: its operation operation-1 ended in CONDITION_NOT_MET: {MISMATCH}"
@@ -348,7 +348,7 @@ class TestOperations:
     def test_that_end_in_several_errors(self) -> None:
         error = operation_error(ACT, operation(("A", "One hunter2"), ("B", "Two")))
         assert isinstance(error, errors.OperationError)
-        assert not isinstance(error, errors.Conflict)
+        assert not isinstance(error, errors.ComputeConflict)
         assert error.codes == ("A", "B")
         assert str(error).endswith("ended in A: One [redacted]; B: Two.")
 

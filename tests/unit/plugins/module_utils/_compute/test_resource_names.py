@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import BadRequest
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.resource_names import (
     InstanceName,
     ZoneName,
@@ -56,7 +56,7 @@ class TestZones:
         ],
     )
     def test_that_are_none(self, written: str) -> None:
-        with pytest.raises(BadRequest, match="is not a zone: write its name, such as us-central1-a"):
+        with pytest.raises(ComputeBadRequest, match="is not a zone: write its name, such as us-central1-a"):
             parse_zone(written)
 
 
@@ -102,7 +102,7 @@ class TestInstances:
         ],
     )
     def test_that_are_none(self, written: str) -> None:
-        with pytest.raises(BadRequest, match="is not an instance: write its name"):
+        with pytest.raises(ComputeBadRequest, match="is not an instance: write its name"):
             parse_instance(written)
 
 
@@ -114,5 +114,7 @@ class TestProjects:
 
     @pytest.mark.parametrize("written", ["", "My Project", "acme/web", "projects/", "../acme", "acme?x"])
     def test_that_are_none(self, written: str) -> None:
-        with pytest.raises(BadRequest, match=r"The option project is .*, and not the ID or the number of a project"):
+        with pytest.raises(
+            ComputeBadRequest, match=r"The option project is .*, and not the ID or the number of a project"
+        ):
             parse_project(written)
