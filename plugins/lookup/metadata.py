@@ -114,8 +114,8 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import
 from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
     MetadataError,
+    MetadataNotFound,
     MetadataServer,
-    NotFound,
     encoded_path,
 )
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
@@ -129,7 +129,7 @@ _display = Display()
 
 class LookupModule(TermLookup):
     errors = (MetadataError,)
-    missing = (NotFound,)
+    missing = (MetadataNotFound,)
 
     def finder(self, terms: list[str]) -> Callable[[str], Any]:
         refine = self._refinement(terms)

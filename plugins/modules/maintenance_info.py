@@ -263,7 +263,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     is_preempted,
     parse_window,
 )
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, NotFound
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataNotFound, MetadataServer
 from ansible_collections.gce.guest.plugins.module_utils._vm.reach import applicability, traits_of
 
 
@@ -305,7 +305,7 @@ def value_of(server: MetadataServer, key: str) -> Any:
     """The value of a key itself: not every VM has it in its tree. None where there is none."""
     try:
         return server.get(key).value
-    except NotFound:
+    except MetadataNotFound:
         return None
 
 

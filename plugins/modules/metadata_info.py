@@ -213,8 +213,8 @@ from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     secret_patterns,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataNotFound,
     MetadataServer,
-    NotFound,
     encoded_path,
 )
 
@@ -259,7 +259,7 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
     def read_path(server: MetadataServer, path: str) -> dict[str, Any]:
         try:
             answer = server.get(canonical(path), **shape(path, module.params["recursive"], module.params["alt"]))
-        except NotFound as error:
+        except MetadataNotFound as error:
             tell_missing(module, error)
             return {"path": path, **NOTHING}
         return {"path": path, "found": True, "value": refine(answer.value, path), "etag": answer.etag}
@@ -268,7 +268,7 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
         return [read_path(server, path) for path in paths]
 
 
-def tell_missing(module: AnsibleModule, error: NotFound) -> None:
+def tell_missing(module: AnsibleModule, error: MetadataNotFound) -> None:
     if module.params["on_missing"] == "error":
         module.fail_json(msg=f"{error} Set on_missing=skip if it may be missing.")
     if module.params["on_missing"] == "warn":
@@ -323,7 +323,7 @@ def identity_token(module: AnsibleModule) -> str | None:
     with closing(metadata_server(module)) as server:
         try:
             return str(server.get(path, params=params).value)
-        except NotFound as error:
+        except MetadataNotFound as error:
             tell_missing(module, error)
             return None
 

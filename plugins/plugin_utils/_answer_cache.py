@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-from ..module_utils._vm.metadata_server import Answer, MetadataServer, NotFound
+from ..module_utils._vm.metadata_server import Answer, MetadataNotFound, MetadataServer
 
 
 class AnswerCache:
@@ -23,7 +23,7 @@ class AnswerCache:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._servers: dict[tuple[str | None, float | None, float, str], MetadataServer] = {}
-        self._answers: dict[tuple[str, str, bool], tuple[float, Answer | NotFound]] = {}
+        self._answers: dict[tuple[str, str, bool], tuple[float, Answer | MetadataNotFound]] = {}
         # A connection cannot be shared with the process that it was inherited from: the two would take each other's
         # answers.
         os.register_at_fork(after_in_child=self._servers.clear)
@@ -50,13 +50,13 @@ class AnswerCache:
         if key not in self._answers:
             self._answers[key] = (now, _asked(server, path, recursive))
         _unused, answer = self._answers[key]
-        if isinstance(answer, NotFound):
+        if isinstance(answer, MetadataNotFound):
             raise answer.with_traceback(None)
         return answer
 
 
-def _asked(server: MetadataServer, path: str, recursive: bool) -> Answer | NotFound:
+def _asked(server: MetadataServer, path: str, recursive: bool) -> Answer | MetadataNotFound:
     try:
         return server.get(path, recursive=recursive, alt="json")
-    except NotFound as error:
+    except MetadataNotFound as error:
         return error

@@ -26,7 +26,7 @@ from .guest_attributes import (
     namespace_path,
     seconds_for,
 )
-from .metadata_server import Forbidden, MetadataError, MetadataServer, NotFound, TooManyRequests
+from .metadata_server import MetadataError, MetadataForbidden, MetadataNotFound, MetadataServer, MetadataTooManyRequests
 
 # Between two tries of a query that was refused: what the budget comes to, evenly spread.
 REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
@@ -138,7 +138,7 @@ class Namespace:
         """All its keys and their texts; a namespace that does not exist has none."""
         try:
             content = self._query(lambda: self._server.get(self.path, recursive=True, alt="json").value)
-        except NotFound:
+        except MetadataNotFound:
             return {}
         if not isinstance(content, dict):
             raise GuestAttributeError(f"Cannot read {self.path}: the metadata server sent no keys and values.")
@@ -176,7 +176,7 @@ class Namespace:
             return self._query(lambda: self._server.put(path, value))
         try:
             return self._query(lambda: self._server.delete(path))
-        except NotFound:
+        except MetadataNotFound:
             return None  # somebody else was faster
 
     def _query(self, call: Callable[[], _T]) -> _T:
@@ -186,9 +186,9 @@ class Namespace:
             self._wait_for_budget(self._budget.take(self._clock()))
             try:
                 return self._send(call)
-            except TooManyRequests:
+            except MetadataTooManyRequests:
                 self._wait_for_budget(REFUSED_PAUSE)
-            except Forbidden as error:
+            except MetadataForbidden as error:
                 now = self._clock()
                 denied_since = now if denied_since is None else denied_since
                 left = denied_since + self._denied_for - now
@@ -218,7 +218,7 @@ class Namespace:
         for owner in ("instance", "project"):
             try:
                 value = str(self._server.get(f"{owner}/attributes/{SWITCH}").value)
-            except NotFound:
+            except MetadataNotFound:
                 continue
             has = f"The metadata of the {owner} has {SWITCH}={value[:40]!r}"
             if value.strip().lower() in _TRUE:
@@ -237,7 +237,7 @@ class Namespace:
 
 def leave_rate_alone(error: MetadataError, pause: float) -> None:
     """For MetadataServer's on_retry: too many requests are not tried again within the second, but by Namespace."""
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, MetadataTooManyRequests):
         raise error
 
 

@@ -79,35 +79,35 @@ class MetadataError(Exception):
         return super().__str__() + self.gave_up
 
 
-class BadRequest(MetadataError):
+class MetadataBadRequest(MetadataError):
     """The request is wrong in itself: refused by the server (400 and its like), or before anything was sent."""
 
 
-class Forbidden(MetadataError):
+class MetadataForbidden(MetadataError):
     """The server refuses (403); ``text`` has its reason."""
 
 
-class NotFound(MetadataError):
+class MetadataNotFound(MetadataError):
     """There is no such key (404)."""
 
 
-class NoNotifications(NotFound):
+class NoNotifications(MetadataNotFound):
     """The 503 (or 200) that is an answer: upcoming-maintenance has nothing to say yet."""
 
 
-class TooLarge(MetadataError):
+class MetadataTooLarge(MetadataError):
     """The answer is larger or deeper than what is taken. Not tried again, which would not make it smaller."""
 
 
-class TooManyRequests(MetadataError):
+class MetadataTooManyRequests(MetadataError):
     """The server limits the rate (429), for longer than ``retry_for``."""
 
 
-class Unavailable(MetadataError):
+class MetadataUnavailable(MetadataError):
     """No usable answer, for longer than ``retry_for``: 503, no connection, a lost one, a cut or late answer."""
 
 
-class NotMetadataServer(Unavailable):
+class NotMetadataServer(MetadataUnavailable):
     """Something answered, but not the metadata server."""
 
 
@@ -176,7 +176,9 @@ class MetadataServer:
         Without a last_etag the answer comes at once.
         """
         if not isinstance(timeout_sec, int) or timeout_sec < 0:
-            raise BadRequest(f"Cannot wait for {path}: timeout_sec is {timeout_sec!r}, not a whole number of seconds.")
+            raise MetadataBadRequest(
+                f"Cannot wait for {path}: timeout_sec is {timeout_sec!r}, not a whole number of seconds."
+            )
         query = {
             "wait_for_change": "true",
             "last_etag": last_etag or "NONE",  # matches no etag; the guest agent sends the same
@@ -216,7 +218,7 @@ class MetadataServer:
             began = self._clock()
             try:
                 return attempt()
-            except (Unavailable, TooManyRequests) as failure:
+            except (MetadataUnavailable, MetadataTooManyRequests) as failure:
                 error = failure
             tries += 1
             now = self._clock()
@@ -253,7 +255,7 @@ class MetadataServer:
         text = "" if response.status < 300 else _page_text(response.body)
         if response.status in (408, 429) or response.status >= 500:
             clause = f"{self.host} is unavailable ({response.status})"
-            raise Unavailable(request.failure(clause), status=response.status, text=text)
+            raise MetadataUnavailable(request.failure(clause), status=response.status, text=text)
         return response.status, text
 
     def _exchange(self, request: _Request, target: str, deadline: Deadline, *, is_plain: bool = False) -> Response:
@@ -284,7 +286,7 @@ class MetadataServer:
 
     def _no_answer(self, request: _Request, error: ExchangeError) -> MetadataError:
         hint = f". Check {self._host_origin}" if isinstance(error, NameNotResolved) else ""
-        kind = TooLarge if isinstance(error, Oversized) else Unavailable
+        kind = MetadataTooLarge if isinstance(error, Oversized) else MetadataUnavailable
         return kind(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
 
     def _judged(self, request: _Request, response: Response) -> Answer:
@@ -302,17 +304,17 @@ class MetadataServer:
             # Without the status, which would make an outage of it.
             raise error(NoNotifications, f"nothing is announced, for {said}has not heard of any maintenance yet")
         if status == 429:
-            raise error(TooManyRequests, said + "gets too many requests (429)", text)
+            raise error(MetadataTooManyRequests, said + "gets too many requests (429)", text)
         if status == 408 or status >= 500:
-            raise error(Unavailable, said + f"is unavailable ({status})", text)
+            raise error(MetadataUnavailable, said + f"is unavailable ({status})", text)
         if response.headers.get("metadata-flavor") != "Google":
             raise self._impostor(request, response, "it answered without Metadata-Flavor: Google")
         if status == 403:
-            raise error(Forbidden, said + "refuses it (403)", text + _remedy(text))
+            raise error(MetadataForbidden, said + "refuses it (403)", text + _remedy(text))
         if status == 404:
-            raise error(NotFound, said + "has no such key (404)")
+            raise error(MetadataNotFound, said + "has no such key (404)")
         if status >= 400:
-            raise error(BadRequest, said + f"calls it a bad request ({status})", text)
+            raise error(MetadataBadRequest, said + f"calls it a bad request ({status})", text)
         if not (status == 200 or (status < 300 and request.method != "GET")):
             raise self._impostor(request, response, "the metadata server does not answer this way")
         return self._answer(request, response)
@@ -335,7 +337,7 @@ class MetadataServer:
         # Apart from that exception, which holds the document and with it perhaps a token.
         what = f"of more than {_bounded_json.DEPTH_LIMIT} levels" if is_deep else "that is cut off or broken"
         clause = request.failure(f"the metadata server at {self.host} sent JSON {what}")
-        raise (TooLarge if is_deep else Unavailable)(clause, status=response.status)
+        raise (MetadataTooLarge if is_deep else MetadataUnavailable)(clause, status=response.status)
 
     def _impostor(self, request: _Request, response: Response, why: str) -> NotMetadataServer:
         self._connection().leave()
@@ -356,13 +358,13 @@ def backoff(random: Callable[[], float]) -> Iterator[float]:
 
 
 def encoded_path(path: str) -> str:
-    """The target of a request for a path below /computeMetadata/v1/, or BadRequest for one that is none."""
+    """The target of a request for a path below /computeMetadata/v1/, or MetadataBadRequest for one that is none."""
     if _CONTROL.search(path):
-        raise BadRequest(f"The metadata path {path!r} has a control character in it.")
+        raise MetadataBadRequest(f"The metadata path {path!r} has a control character in it.")
     segments = path.removesuffix("/").split("/") if path else []
     for segment in segments:
         if segment in ("", ".", ".."):
-            raise BadRequest(
+            raise MetadataBadRequest(
                 f"The metadata path {path!r} has {repr(segment) if segment else 'an empty part'} between its slashes. "
                 "Paths start below /computeMetadata/v1/, such as instance/name."
             )
@@ -377,7 +379,7 @@ def _encoded(text: str) -> bytes:
     with suppress(UnicodeError):
         return text.encode("utf-8", "surrogateescape")
     # Apart from that exception, which holds the text: it may be a secret.
-    raise BadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
+    raise MetadataBadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
 
 
 class _Request:
@@ -470,7 +472,7 @@ def _parse_host(written: str, origin: str) -> tuple[str, int]:
     match = _HOST.fullmatch(written)
     port = int(match[3] or 80) if match else 0
     if match is None or not 0 < port < 65536:
-        raise BadRequest(
+        raise MetadataBadRequest(
             f"{origin[0].upper()}{origin[1:]} is {written!r}, which is not a host: "
             "write name, name:port, [IPv6 address]:port or http://name:port."
         )

@@ -23,7 +23,14 @@ from typing import Any
 
 from .._metadata.tree import canonical, contains, is_directory, split
 from .guest_attributes import DIRECTORY, QUERIES_PER_MINUTE, QUERIES_PER_SECOND, QueryBudget
-from .metadata_server import Answer, MetadataServer, NotFound, TooManyRequests, Unavailable, backoff
+from .metadata_server import (
+    Answer,
+    MetadataNotFound,
+    MetadataServer,
+    MetadataTooManyRequests,
+    MetadataUnavailable,
+    backoff,
+)
 
 # How long one GET hangs; the guest agent's are as long.
 LONGEST_HANG = 60
@@ -110,11 +117,11 @@ def wait_until(
             latest = watch.next()
         except _TimeIsOver:
             return Outcome(False, seen, clock() - start, trouble)
-        except (Unavailable, TooManyRequests) as error:
+        except (MetadataUnavailable, MetadataTooManyRequests) as error:
             now = clock()
             if not trouble:
                 first_failure, pauses = now, backoff(random)
-            has_answered = has_answered or isinstance(error, TooManyRequests)
+            has_answered = has_answered or isinstance(error, MetadataTooManyRequests)
             if not has_answered and now - first_failure >= retry_for:
                 raise
             trouble = str(error)
@@ -202,10 +209,10 @@ class _Watch:
         self._looks_around = False
         try:
             answer = self._ask(self._path, self._etag, LONGEST_HANG)
-        except NotFound:
+        except MetadataNotFound:
             self._etag, self._looks_around, self._is_missed = None, True, True
             return MISSING
-        except (TooManyRequests, _TimeIsOver):
+        except (MetadataTooManyRequests, _TimeIsOver):
             if told is None:
                 raise
             return told  # all but the etag, which is not worth another wait
@@ -234,7 +241,7 @@ class _Watch:
         longest = LONGEST_HANG if self._is_exact() else LONGEST_HANG_FOR_MISSING
         try:
             answer = self._ask(self._around[self._place], self._around_etag, longest)
-        except NotFound:
+        except MetadataNotFound:
             if self._place == len(self._around) - 1:
                 raise
             self._place += 1
@@ -252,7 +259,7 @@ class _Watch:
                 hang = _hang(self._turns.left, longest)
                 return self._server.wait(path, etag, hang, recursive=recursive, alt="json")
             answer = self._server.get(path, recursive=recursive, alt="json")
-        except TooManyRequests:
+        except MetadataTooManyRequests:
             self._turns.hold(REFUSED_PAUSE)
             raise
         self._turns.answered()

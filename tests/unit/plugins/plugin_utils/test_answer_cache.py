@@ -8,7 +8,11 @@ import os
 from collections.abc import Iterator
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, NotFound, Unavailable
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataNotFound,
+    MetadataServer,
+    MetadataUnavailable,
+)
 from ansible_collections.gce.guest.plugins.plugin_utils._answer_cache import AnswerCache
 
 from support.emulator import EmulatorProcess
@@ -64,14 +68,14 @@ def test_that_there_is_no_such_key_is_an_answer(
     emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer
 ) -> None:
     for _turn in range(3):
-        with pytest.raises(NotFound):
+        with pytest.raises(MetadataNotFound):
             get(cache, server, "instance/attributes/nothing")
     assert requests(emulator) == 1
 
 
 def test_an_outage_is_no_answer(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     emulator.control.fault("503", count=1)
-    with pytest.raises(Unavailable):
+    with pytest.raises(MetadataUnavailable):
         get(cache, server)
     assert get(cache, server) == "web-1"
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, Unavailable
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, MetadataUnavailable
 
 from support.emulator import EmulatorProcess, eventually
 
@@ -80,7 +80,7 @@ def test_there_are_faults(emulator: EmulatorProcess, ask: Callable[[str], Metada
     """field: emulators: no faults."""
     emulator.control.fault("503", instance="faulty", count=1)
     server = ask("faulty")
-    with pytest.raises(Unavailable):
+    with pytest.raises(MetadataUnavailable):
         server.get("instance/name")
     assert server.get("instance/name").value == "faulty"
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from .. import __version__
 from .._vm.guest_attributes import attribute_path
 from .._vm.maintenance import EVENTS, format_time
-from .._vm.metadata_server import MetadataError, MetadataServer, NotFound
+from .._vm.metadata_server import MetadataError, MetadataNotFound, MetadataServer
 from ..core.incident import ANNOUNCED, DRAINED, IDLE, NOT_RESTORED, OK, Moment
 from ..core.signals import rehearsal
 from ..core.tasks import DRAIN, TASK_EVENTS
@@ -508,7 +508,7 @@ def _unpublish(options: argparse.Namespace) -> int:
     settings = _settings(options)
     try:
         MetadataServer(settings.metadata_host, retry_for=UNPUBLISH_FOR).delete(attribute_path(NAMESPACE, KEY))
-    except NotFound:
+    except MetadataNotFound:
         print("There is no guest attribute of the handler.")
     return EXIT_OK
 

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 
 from .._vm.hardware import seen
 from .._vm.maintenance import SIGNAL_LIMIT
-from .._vm.metadata_server import MetadataError, MetadataServer, NotFound
+from .._vm.metadata_server import MetadataError, MetadataNotFound, MetadataServer
 from .._vm.reach import applicability, traits_of
 from .watch import Failed
 
@@ -73,5 +73,5 @@ def _identified(server: MetadataServer) -> Identified:
 def _value(server: MetadataServer, path: str) -> str:
     try:
         return str(server.get(path).value)
-    except NotFound:
+    except MetadataNotFound:
         return ""

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from .._vm.guest_attributes import QueryBudget, attribute_path
 from .._vm.maintenance import SIGNAL_LIMIT
-from .._vm.metadata_server import Forbidden, MetadataError, MetadataServer
+from .._vm.metadata_server import MetadataError, MetadataForbidden, MetadataServer
 
 TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Publisher:
                 self._server.put(attribute_path(NAMESPACE, KEY), text or "")
             except MetadataError as exc:
                 self._on_result(str(exc))
-                return DISABLED_PAUSE if isinstance(exc, Forbidden) else FAILED_PAUSE
+                return DISABLED_PAUSE if isinstance(exc, MetadataForbidden) else FAILED_PAUSE
             self._written = text
         self._on_result("ok")
         return LEAST_PAUSE

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from .._vm.maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_LIMIT, UnreadableWindow
 from .._vm.metadata_server import (
     MetadataError,
+    MetadataNotFound,
     MetadataServer,
-    NotFound,
-    TooLarge,
-    TooManyRequests,
-    Unavailable,
+    MetadataTooLarge,
+    MetadataTooManyRequests,
+    MetadataUnavailable,
     backoff,
 )
 from ..core.signals import essence
@@ -100,7 +100,7 @@ class Watcher:
             # The key itself, never its directory: a VM gets the 60 s notice of a live migration only if it has
             # asked for instance/maintenance-event directly since its last event.
             answer = self._server.wait(self.key, self._etag, self._poll_timeout)
-        except NotFound:
+        except MetadataNotFound:
             self._etag = None
             self._heard(None)
             return self._pause_of_absence(ABSENT_PAUSE)
@@ -125,10 +125,10 @@ class Watcher:
         return NEWS_PAUSE if first or self._last != before else max(0.0, LEAST_TURN - (self._clock() - began))
 
     def _pause_after(self, error: MetadataError, took: float) -> float:
-        if isinstance(error, (Unavailable, TooManyRequests)):
+        if isinstance(error, (MetadataUnavailable, MetadataTooManyRequests)):
             # From start to start: a try that hung has been pause enough.
             return max(0.0, next(self._pauses) - took)
-        if isinstance(error, TooLarge):
+        if isinstance(error, MetadataTooLarge):
             return self._pause_of_absence(TOO_LARGE_PAUSE)
         # 400 or 403: nothing that a retry changes soon, but we are here to stay.
         return ABSENT_PAUSE

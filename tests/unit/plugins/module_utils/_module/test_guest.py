@@ -14,7 +14,7 @@ import yaml
 from ansible_collections.gce.guest.plugins.doc_fragments._guest import ModuleDocFragment
 from ansible_collections.gce.guest.plugins.module_utils._module import guest as _module
 from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import InvalidName
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, NotFound
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataNotFound, MetadataServer
 
 from support.modules import Result, run_module
 
@@ -68,7 +68,7 @@ class TestArgumentSpec:
 
 
 class TestFailing:
-    @pytest.mark.parametrize("error", [NotFound("Nothing there."), InvalidName("That is no name.")], ids=repr)
+    @pytest.mark.parametrize("error", [MetadataNotFound("Nothing there."), InvalidName("That is no name.")], ids=repr)
     def test_the_librarys_errors_are_failures(self, error: Exception) -> None:
         def main() -> None:
             module = _module.ArgumentSpec().create_module()

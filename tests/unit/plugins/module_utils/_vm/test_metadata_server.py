@@ -22,16 +22,16 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.addresses import Add
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
     ROOT,
     Answer,
-    BadRequest,
-    Forbidden,
+    MetadataBadRequest,
     MetadataError,
+    MetadataForbidden,
+    MetadataNotFound,
     MetadataServer,
+    MetadataTooLarge,
+    MetadataTooManyRequests,
+    MetadataUnavailable,
     NoNotifications,
-    NotFound,
     NotMetadataServer,
-    TooLarge,
-    TooManyRequests,
-    Unavailable,
     backoff,
     encoded_path,
 )
@@ -179,7 +179,7 @@ class TestRequests:
     def test_wait_takes_whole_seconds_only(self, play: Play, timeout_sec: Any) -> None:
         server, client = play(answering())
 
-        with pytest.raises(BadRequest, match="not a whole number of seconds"):
+        with pytest.raises(MetadataBadRequest, match="not a whole number of seconds"):
             client.wait("instance/maintenance-event", None, timeout_sec)
         assert server.connections == 0
 
@@ -202,7 +202,7 @@ class TestRequests:
     def test_put_refuses_half_a_character_without_showing_the_value(self, play: Play) -> None:
         _unused, client = play(answering())
 
-        with pytest.raises(BadRequest, match="not Unicode") as caught:
+        with pytest.raises(MetadataBadRequest, match="not Unicode") as caught:
             client.put("instance/guest-attributes/a/b", "hunter2\ud83d")
         assert "hunter2" not in everything_in(caught.value)
 
@@ -264,7 +264,7 @@ class TestPaths:
         server, client = play(answering())
 
         for ask in (lambda: client.get(path), lambda: client.wait(path, None, 1), lambda: client.put(path, "")):
-            with pytest.raises(BadRequest):
+            with pytest.raises(MetadataBadRequest):
                 ask()
         assert server.connections == 0
 
@@ -274,7 +274,7 @@ class TestPaths:
     def test_a_path_arrives_as_it_was_given_or_not_at_all(self, path: str) -> None:
         try:
             target = encoded_path(path)
-        except BadRequest:
+        except MetadataBadRequest:
             return
         assert target.isascii()
         assert target.isprintable()
@@ -371,15 +371,15 @@ class TestRefusals:
         [
             (
                 http_answer("400 Bad Request", b"non-empty audience parameter required\n"),
-                BadRequest,
+                MetadataBadRequest,
                 "parameter required.",
             ),
-            (http_answer("405 Method Not Allowed"), BadRequest, r"\(405\)"),
-            (http_answer("413 Content Too Large", b"too large"), BadRequest, r"\(413\): too large\."),
-            (http_answer("403 Forbidden"), Forbidden, r"refuses it \(403\)\."),
+            (http_answer("405 Method Not Allowed"), MetadataBadRequest, r"\(405\)"),
+            (http_answer("413 Content Too Large", b"too large"), MetadataBadRequest, r"\(413\): too large\."),
+            (http_answer("403 Forbidden"), MetadataForbidden, r"refuses it \(403\)\."),
             (
                 error_page(404, "Not Found", "The requested URL <code>/x</code> was not found. "),
-                NotFound,
+                MetadataNotFound,
                 r"no such key \(404\)",
             ),
         ],
@@ -404,7 +404,7 @@ class TestRefusals:
         )
         _unused, client = play(answering(error_page(403, "Forbidden", text)))
 
-        with pytest.raises(Forbidden) as caught:
+        with pytest.raises(MetadataForbidden) as caught:
             client.get("instance/x")
         assert caught.value.text == (
             "Your client does not have permission to get URL /computeMetadata/v1beta1/x?a=1&b from this "
@@ -418,14 +418,14 @@ class TestRefusals:
             answering(http_answer("403 Forbidden", b"Guest attributes endpoint access is disabled."))
         )
 
-        with pytest.raises(Forbidden, match="Set enable-guest-attributes=TRUE") as caught:
+        with pytest.raises(MetadataForbidden, match="Set enable-guest-attributes=TRUE") as caught:
             client.put("instance/guest-attributes/a/b", "c")
         assert caught.value.text == "Guest attributes endpoint access is disabled."
 
     def test_a_page_is_cut_and_cleaned(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", b"\x1b[2J\x00<b" * 100000 + b"\xff")))
 
-        with pytest.raises(Forbidden) as caught:
+        with pytest.raises(MetadataForbidden) as caught:
             client.get("instance/x")
         assert caught.value.text.isprintable()
         assert len(caught.value.text) <= 300
@@ -444,7 +444,7 @@ class TestRefusals:
     def test_a_page_is_read_whatever_its_tags(self, play: Play, page: bytes, text: str) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", page)))
 
-        with pytest.raises(Forbidden) as caught:
+        with pytest.raises(MetadataForbidden) as caught:
             client.get("instance/x")
         assert caught.value.text == text
 
@@ -455,7 +455,7 @@ class TestRefusals:
 
         with pytest.raises(NoNotifications) as caught:
             client.wait("instance/upcoming-maintenance", None, 60)
-        assert isinstance(caught.value, NotFound)
+        assert isinstance(caught.value, MetadataNotFound)
         assert client.retried == []
         assert caught.value.status == int(status[:3])
         assert str(caught.value) == (
@@ -510,10 +510,10 @@ class TestTooLarge:
             "wait": lambda: client.wait("instance/maintenance-event", None, 60),
         }
 
-        with pytest.raises(TooLarge, match=words) as caught:
+        with pytest.raises(MetadataTooLarge, match=words) as caught:
             calls[ask]()
         assert (client.retried, server.connections) == ([], 1)
-        assert not isinstance(caught.value, Unavailable)
+        assert not isinstance(caught.value, MetadataUnavailable)
         assert calls[ask]().value == "NONE"
 
     def test_what_just_fits_is_taken(self, play: Play) -> None:
@@ -533,7 +533,7 @@ class TestTooLarge:
     def test_json_may_not_be_deep_either(self, play: Play, body: bytes) -> None:
         _unused, client = play(answering(json_answer(body)))
 
-        with pytest.raises(TooLarge, match="JSON of more than 64 levels"):
+        with pytest.raises(MetadataTooLarge, match="JSON of more than 64 levels"):
             client.get("instance/", recursive=True)
 
     @pytest.mark.parametrize(
@@ -563,16 +563,16 @@ def json_answer(body: bytes) -> bytes:
 
 # What is tried again: an answer, or what the server does instead of answering; how it is told.
 FAILURES: dict[str, tuple[bytes | Script, type[MetadataError], str]] = {
-    "503": (UNAVAILABLE, Unavailable, r"is unavailable \(503\)"),
-    "500": (http_answer("500 Oops", b"backend error"), Unavailable, r"\(500\): backend error"),
-    "408": (http_answer("408 Request Timeout"), Unavailable, r"\(408\)"),
-    "429": (http_answer("429 Too Many Requests"), TooManyRequests, r"too many requests \(429\)"),
-    "reset": (reset_at_once, Unavailable, "the connection was lost"),
-    "closed": (close_at_once, Unavailable, "closed the connection without an answer"),
-    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n", Unavailable, "not HTTP"),
-    "cut body": (cut_short, Unavailable, "1 bytes before the end"),
-    "cut JSON": (json_answer(b'{"a": [1, '), Unavailable, "JSON that is cut off or broken"),
-    "number too long": (json_answer(b"1" * 1001), Unavailable, "JSON that is cut off or broken"),
+    "503": (UNAVAILABLE, MetadataUnavailable, r"is unavailable \(503\)"),
+    "500": (http_answer("500 Oops", b"backend error"), MetadataUnavailable, r"\(500\): backend error"),
+    "408": (http_answer("408 Request Timeout"), MetadataUnavailable, r"\(408\)"),
+    "429": (http_answer("429 Too Many Requests"), MetadataTooManyRequests, r"too many requests \(429\)"),
+    "reset": (reset_at_once, MetadataUnavailable, "the connection was lost"),
+    "closed": (close_at_once, MetadataUnavailable, "closed the connection without an answer"),
+    "garbage": (b"SSH-2.0-OpenSSH_9.2\r\n", MetadataUnavailable, "not HTTP"),
+    "cut body": (cut_short, MetadataUnavailable, "1 bytes before the end"),
+    "cut JSON": (json_answer(b'{"a": [1, '), MetadataUnavailable, "JSON that is cut off or broken"),
+    "number too long": (json_answer(b"1" * 1001), MetadataUnavailable, "JSON that is cut off or broken"),
     "web page": (WEB_PAGE, NotMetadataServer, "it answered with a web page"),
     "no flavor": (
         NONE.replace(b"metadata-flavor", b"server"),
@@ -642,7 +642,7 @@ class TestRetries:
     def test_gives_up_when_retry_for_is_over_and_not_later(self) -> None:
         with refusing_host() as host:
             client = Client(host, retry_for=10)
-            with pytest.raises(Unavailable, match=r"refused\)\. Gave up after 11 tries in 10\.0 s\.$"):
+            with pytest.raises(MetadataUnavailable, match=r"refused\)\. Gave up after 11 tries in 10\.0 s\.$"):
                 client.get("instance/name")
 
         assert client.time.pauses[:6] == [0.1, 0.2, 0.4, 0.8, 1.5, 1.5]
@@ -674,7 +674,7 @@ class TestRetries:
 
         _unused, client = play(answer_late, retry_for=0)
 
-        outcome = contextlib.nullcontext() if in_time else pytest.raises(Unavailable, match="within 70 s")
+        outcome = contextlib.nullcontext() if in_time else pytest.raises(MetadataUnavailable, match="within 70 s")
         with outcome:
             client.wait("instance/maintenance-event", "1", 60)
 
@@ -683,7 +683,7 @@ class TestRetries:
         server, client = play(Peer.hang, timeout=0.02, retry_for=0)
 
         for _unused in range(10):
-            with pytest.raises(Unavailable, match=r"no complete answer within 0\.02 s"):
+            with pytest.raises(MetadataUnavailable, match=r"no complete answer within 0\.02 s"):
                 client.get("instance/maintenance-event")
         assert [server.ends.get(timeout=PATIENCE) for _unused in range(10)] == ["FIN"] * 10
 
@@ -702,7 +702,7 @@ class TestRetries:
         _server, client = play(fail_somehow, retry_for=0)
         counts = []
         for _unused in range(100):
-            with pytest.raises(Unavailable):
+            with pytest.raises(MetadataUnavailable):
                 client.get("instance/name")
             assert done.acquire(timeout=PATIENCE)
             counts.append(len(os.listdir("/proc/self/fd")))
@@ -759,7 +759,7 @@ class TestRetries:
         server, client = play(read_two_answer_one, close_at_once, answering(NONE), retry_for=0)
 
         client.get("instance/id")
-        with pytest.raises(Unavailable, match="without an answer"):
+        with pytest.raises(MetadataUnavailable, match="without an answer"):
             client.get("instance/name")
         assert server.connections == 2
 
@@ -798,7 +798,7 @@ class TestSecrets:
         _server, client = play(answering(*pages), retry_for=0)
 
         for _unused in pages:
-            with pytest.raises(Unavailable) as caught:
+            with pytest.raises(MetadataUnavailable) as caught:
                 client.get("instance/service-accounts/default/token")
             assert "hunter2" not in everything_in(caught.value)
 
@@ -862,28 +862,29 @@ class TestHost:
     )
     def test_refuses_what_is_none_and_says_who_wrote_it(self, written: str) -> None:
         with pytest.raises(
-            BadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
+            MetadataBadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
         ):
             Client(written)
-        with pytest.raises(BadRequest, match=r"^The environment variable GCE_METADATA_ROOT is "):
+        with pytest.raises(MetadataBadRequest, match=r"^The environment variable GCE_METADATA_ROOT is "):
             Client(None, environ={"GCE_METADATA_ROOT": written})
 
     def test_refuses_an_empty_argument(self) -> None:
-        with pytest.raises(BadRequest, match=r"^The setting metadata_host is ''"):
+        with pytest.raises(MetadataBadRequest, match=r"^The setting metadata_host is ''"):
             Client("")
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70 + ".b"])
     def test_a_name_that_does_not_resolve(self, name: str) -> None:
         with pytest.raises(
-            Unavailable, match=rf"the name {name} could not be resolved \(.*\). Check the setting metadata_host\.$"
+            MetadataUnavailable,
+            match=rf"the name {name} could not be resolved \(.*\). Check the setting metadata_host\.$",
         ):
             Client(name, retry_for=0).get("instance/name")
 
     def test_comes_from_where_the_caller_says(self) -> None:
         origin = {"host_origin": "the variable that_one"}
-        with pytest.raises(BadRequest, match=r"^The variable that_one is 'a b'"):
+        with pytest.raises(MetadataBadRequest, match=r"^The variable that_one is 'a b'"):
             Client("a b", **origin)
-        with pytest.raises(Unavailable, match=r"Check the variable that_one\.$"):
+        with pytest.raises(MetadataUnavailable, match=r"Check the variable that_one\.$"):
             Client("no-such-host.invalid", retry_for=0, **origin).get("instance/name")
 
 
@@ -937,7 +938,7 @@ class TestDefaultHost:
             (b"metadata.google.internal", b"169.254.169.254", b"fd20:ce::254"), no_name
         )
 
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(MetadataUnavailable) as caught:
             self.client(at).get("instance/name")
         assert str(caught.value) == (
             "Cannot read instance/name: no answer from the metadata server at metadata.google.internal: the name "
@@ -956,7 +957,7 @@ class TestDefaultHost:
             arguments = {"host": None, **options}
             client = Client(arguments.pop("host"), retry_for=0, addresses=Addresses(self.look_up(at)), **arguments)
 
-            with pytest.raises(Unavailable, match="could not be resolved"):
+            with pytest.raises(MetadataUnavailable, match="could not be resolved"):
                 client.get("instance/name")
             assert server.connections == 0
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
-    Forbidden,
+    MetadataForbidden,
     MetadataServer,
-    Unavailable,
+    MetadataUnavailable,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
@@ -219,7 +219,7 @@ class TestAKeyThatIsMissing:
         assert looks == [Seen(False), Seen(False)]
 
     def test_that_is_denied_is_an_error(self, emulator: EmulatorProcess) -> None:
-        with pytest.raises(Forbidden, match="enable-guest-attributes"):
+        with pytest.raises(MetadataForbidden, match="enable-guest-attributes"):
             wait(emulator, STATE, is_present, instance="silent")
 
 
@@ -393,17 +393,17 @@ class TestOutages:
     def test_before_the_first_answer_last_for_retry_for(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("503", instance="vm")
-        with pytest.raises(Unavailable, match="503"):
+        with pytest.raises(MetadataUnavailable, match="503"):
             wait(emulator, PHASE, never, timeout=300, retry_for=10, clock=clock.time, sleep=clock.sleep)
         assert 10 <= clock.now - 1000 <= 12
         clock = Clock()
-        with pytest.raises(Unavailable, match="503"):
+        with pytest.raises(MetadataUnavailable, match="503"):
             wait(emulator, PHASE, never, timeout=300, retry_for=0, clock=clock.time, sleep=clock.sleep)
         assert clock.slept == []
 
     def test_in_which_a_server_says_nothing_end_as_the_tries_do(self) -> None:
         clock = Clock()
-        with RawServer(silent) as server, pytest.raises(Unavailable):
+        with RawServer(silent) as server, pytest.raises(MetadataUnavailable):
             wait_on(server, clock=clock, timeout=300)
         assert [b"wait_for_change" in request for request in server.requests] == [False]
 
