@@ -49,6 +49,7 @@ EXIT_OK = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_IN_FLIGHT = 3
+EXIT_RESTART_REQUIRED = 4
 
 # Seconds for whoever reads the log, once there is nothing else to do.
 LAST_WORDS = 1.0
@@ -137,10 +138,19 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("acknowledge", _acknowledge, "Leave what could not be restored as it is, and end the incident.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
-    sub = command("wait", _wait, "Wait until the handler is as needed. Exit status 1 if it is not in time.")
+    sub = command("wait", _wait, "Wait until the handler reaches a state.")
+    sub.description = (
+        "Wait until the handler reaches a state. running: it runs and has written its status; well: it is healthy; "
+        "settled: no task is being drained or restored; idle: nothing is drained; drained: every task is. "
+        "Exit status 0: reached, 1: not reached in time, 4: reached, but part of --configuration requires a restart."
+    )
     sub.add_argument("--until", choices=GOALS, required=True, metavar="GOAL", help=", ".join(GOALS))
-    sub.add_argument("--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="default: 60")
-    sub.add_argument("--configuration", default="", metavar="SHA256", help="with this configuration file in force")
+    sub.add_argument(
+        "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="default: 60; 0 only tests the current state"
+    )
+    sub.add_argument(
+        "--configuration", default="", metavar="SHA256", help="and the configuration file with this hash is in force"
+    )
     sub.add_argument("--json", action="store_true", help="print the status as JSON")
     command("unpublish", _unpublish, "Delete the guest attribute that shows the status, once the handler is stopped.")
     sub = command("history", _history, f"Show the incidents that are over. The last {MOST} are kept.")
@@ -496,12 +506,16 @@ def _wait(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(now, indent=2))
     if reached:
+        if options.configuration and now["restart_required"]:
+            print("gce-maintenance-handler: part of the configuration requires a restart", file=sys.stderr)
+            return EXIT_RESTART_REQUIRED
         return EXIT_OK
     reasons = [*now["problems"], *now.get("config_refused", [])]
     if not reasons and options.configuration and not options.configuration.startswith(now.get("config_digest", "-")):
         reasons = [f"configuration {now.get('config_digest')} is in force, and not {options.configuration:.12}"]
     why = f": {'; '.join(reasons)}" if reasons else ""
-    raise CommandError(f"not {options.until} within {options.timeout:g} s, but {now['state']}{why}")
+    within = f" within {options.timeout:g} s" if options.timeout else ""
+    raise CommandError(f"not {options.until}{within}, but {now['state']}{why}")
 
 
 def _unpublish(options: argparse.Namespace) -> int:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Wait until the handler is as somebody needs it: for scripts and playbooks that must not go on before."""
+"""Wait until the handler reaches a state, for scripts and playbooks that depend on it."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ RUNNING = "running"
 WELL = "well"
 SETTLED = "settled"
 
-# What somebody can wait for: that it runs and has said how it is; that it is well; that no task is being drained or
-# restored; that nothing is drained; that everything is.
+# running: it runs and has written a status. well: it is healthy. settled: no task is being drained or restored.
+# idle: nothing is drained. drained: every task is.
 GOALS = (RUNNING, WELL, SETTLED, IDLE, DRAINED)
 
-# How often the status is looked at, in seconds. It is a file, so that this costs next to nothing.
+# Seconds between two reads of the status. It is a file, so reading it is cheap.
 LOOK_EVERY = 0.2
 
 
@@ -34,7 +34,7 @@ def wait_until(
     clock: Callable[[], float],
     sleep: Callable[[float], None],
 ) -> tuple[bool, Mapping[str, Any]]:
-    """Read the status until it is as wanted, or for `timeout` seconds. Answers whether it is, and the last one read."""
+    """Read the status until `goal` is reached, at most `timeout` seconds. Return whether it is, and the last status."""
     give_up_at = clock() + timeout
     while True:
         now = read()
@@ -47,10 +47,10 @@ def wait_until(
 
 
 def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
-    """Whether a status is as wanted; `digest`: with this configuration in force, or with any if it is empty."""
+    """Whether a status is the goal, with the configuration of this digest in force. An empty digest stands for any."""
     if now["running"] and "pid" not in now:
         return False
-    if digest and not (now.get("config_digest") and digest.startswith(now["config_digest"])):
+    if digest and not is_in_force(digest, now):
         return False
     if goal == RUNNING:
         return bool(now["running"])
@@ -61,3 +61,9 @@ def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
     if goal == IDLE:
         return now["state"] in (IDLE, ANNOUNCED)
     return bool(now["state"] == goal)
+
+
+def is_in_force(digest: str, now: Mapping[str, Any]) -> bool:
+    """Whether the handler has read the configuration of this digest, and refused none since."""
+    current = now.get("config_digest")
+    return bool(current) and digest.startswith(current) and not now.get("config_refused")

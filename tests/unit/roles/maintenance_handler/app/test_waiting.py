@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import signal
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -43,6 +45,7 @@ def test_with_a_configuration_in_force() -> None:
     assert is_reached("well", "abcdef", WELL)
     assert not is_reached("well", "fedcba", WELL)
     assert not is_reached("settled", "abcdef", GONE)
+    assert not is_reached("well", "abcdef", {**WELL, "config_refused": ["task 'lb' has no drain"]})
 
 
 def test_a_slow_look_does_not_make_it_longer() -> None:
@@ -69,7 +72,7 @@ def test_the_command(vm: Vm, make_handler: MakeHandler) -> None:
     result = handler.command("wait", "--until", "well", "--timeout", "0")
     assert (result.returncode, result.stderr) == (
         1,
-        "gce-maintenance-handler: not well within 0 s, but idle: is not running\n",
+        "gce-maintenance-handler: not well, but idle: is not running\n",
     )
     waiting = handler.start_command("wait", "--until", "well", "--json")
     handler.start()
@@ -89,6 +92,25 @@ def test_the_command(vm: Vm, make_handler: MakeHandler) -> None:
     assert waiting.returncode == 0
     vm.withdraw("migrate")
     assert handler.command("wait", "--until", "idle").returncode == 0
+
+
+def test_the_exit_status_says_whether_a_configuration_is_in_force(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+
+    def wait(timeout: str = "0") -> int:
+        digest = hashlib.sha256(handler.config_path.read_bytes()).hexdigest()
+        return handler.command("wait", "--until", "running", "--configuration", digest, "--timeout", timeout).returncode
+
+    assert wait() == 0
+    handler.configure(tasks=[task("lb"), task("database")])
+    assert wait() == 1
+    handler.send(signal.SIGHUP)
+    assert wait("30") == 0
+    handler.configure(poll_timeout=1)
+    handler.send(signal.SIGHUP)
+    assert wait("30") == 4
+    handler.stop()
+    assert wait() == 1
 
 
 def test_the_reason_is_told_once(make_handler: MakeHandler) -> None:
