@@ -65,5 +65,5 @@ def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
 
 def is_in_force(digest: str, now: Mapping[str, Any]) -> bool:
     """Whether the handler has read the configuration of this digest, and refused none since."""
-    current = now.get("config_digest")
-    return bool(current) and digest.startswith(current) and not now.get("config_refused")
+    current = now.get("config_digest") or ""
+    return current != "" and digest.startswith(current) and not now.get("config_refused")
