@@ -361,7 +361,10 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
 
 def _patience(settings: Config) -> float:
     """Seconds within which every task can be drained and restored, one after the other."""
-    return WAITING + sum(task.limit(DRAIN) + task.limit(PHASE_RESTORE) for task in settings.tasks)
+    phases = (DRAIN, PHASE_RESTORE)
+    return WAITING + sum(
+        max(task.limit(phase, event) for event in task.on) for task in settings.tasks for phase in phases
+    )
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:

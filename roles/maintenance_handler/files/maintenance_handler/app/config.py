@@ -150,11 +150,11 @@ def parse(text: bytes) -> Config:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A task as far as its entry is right, the names of the fields that are wrong, and those that are given."""
+    """A task as far as its entry is right, and the names of the fields that are wrong."""
 
     task: Task
     wrong: frozenset[str]
-    given: frozenset[str]
+    has_termination_lead: bool
 
     @property
     def has_times(self) -> bool:
@@ -215,9 +215,8 @@ def _drafts(raw: Any, problems: list[str]) -> list[_Draft]:
         if name and name in names:
             problems.append(f"{where}field 'name': is used by more than one task")
         names.add(name)
-        given = frozenset(key for key, value in entry.items() if value is not None)
         task = Task.from_dict({"name": name or f"task {number}", "on": (), **values})
-        drafts.append(_Draft(task, frozenset(wrong), given))
+        drafts.append(_Draft(task, frozenset(wrong), _is_given(entry.get("lead"), TERMINATE)))
     return drafts
 
 
@@ -231,22 +230,26 @@ def _task_conflicts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
             problems.append((other, f"cannot be given together with {one!r}"))
     on = entry.get("on")
     events = set(map(str, on)) if isinstance(on, list) else set()
-    if entry.get("lead") is None:
-        if WINDOW in events:
-            problems.append(
-                (
-                    "lead",
-                    "is missing, and a window is announced days ahead: give the seconds before the window at which to "
-                    f"drain, or {AT_ONCE} to drain as soon as it is announced",
-                )
+    if WINDOW in events and not _is_given(entry.get("lead"), WINDOW):
+        problems.append(
+            (
+                "lead",
+                "is missing, and a window is announced days ahead: give the seconds before the window at which to "
+                f"drain, or {AT_ONCE} to drain as soon as it is announced",
             )
-    elif events and not events.intersection(EVENTS_WITH_LEAD):
+        )
+    if entry.get("lead") is not None and events and not events.intersection(EVENTS_WITH_LEAD):
         problems.append(("lead", f"is only for {' and '.join(EVENTS_WITH_LEAD)}, which are not in 'on'"))
     return problems
 
 
+def _is_given(value: Any, event: str) -> bool:
+    """Whether a field that may have values by event has one for this event."""
+    return value.get(event) is not None if isinstance(value, dict) else value is not None
+
+
 def _cautions(draft: _Draft, notice: Mapping[str, float]) -> list[str]:
-    if TERMINATE not in draft.task.on or "lead" in draft.given:
+    if TERMINATE not in draft.task.on or draft.has_termination_lead:
         return []
     return [
         f"task {draft.task.name!r}, field 'lead': is not given, so that the task drains {notice[TERMINATE]:g} s before "
@@ -345,6 +348,27 @@ def _number(low: float, high: float) -> _Check:
     return check
 
 
+def _by_event(check: _Check, events: tuple[str, ...] = TASK_EVENTS) -> _Check:
+    """A value for all events, or an object with a value for each of some."""
+
+    def check_each(value: Any) -> Any:
+        if not isinstance(value, dict):
+            return check(value)
+        values = {}
+        for event, one in value.items():
+            if event not in events:
+                raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(events)}")
+            try:
+                checked = check(one)
+            except ValueError as exc:
+                raise ValueError(f"{event}: {exc}") from None
+            if checked is not None:
+                values[event] = checked
+        return values
+
+    return check_each
+
+
 def _lead(value: Any) -> float | None:
     if value is None or value == AT_ONCE:
         return None
@@ -404,14 +428,7 @@ def _environment(value: Any) -> dict[str, str]:
 def _notice(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         raise ValueError(f"must be an object of seconds for each event, not {_kind(value)}")
-    notice = {}
-    for event, seconds in value.items():
-        if event not in EVENTS:
-            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(EVENTS)}")
-        try:
-            notice[event] = _number(0.1, 86400)(seconds)
-        except ValueError as exc:
-            raise ValueError(f"{event}: {exc}") from None
+    notice: dict[str, float] = _by_event(_number(0.1, 86400), EVENTS)(value)
     return notice
 
 
@@ -443,12 +460,12 @@ _TASK_FIELDS: dict[str, _Check] = {
     "restore": _optional(_command),
     "playbook": _optional(_path_text),
     "restore_playbook": _optional(_path_text),
-    "timeout": _number(0.1, _DAY),
-    "restore_timeout": _optional(_number(0.1, _DAY)),
+    "timeout": _by_event(_number(0.1, _DAY)),
+    "restore_timeout": _by_event(_optional(_number(0.1, _DAY))),
     "retries": _whole(0, 100),
     "user": _optional(_text),
     "env": _environment,
-    "on_failure": _one_of(CONTINUE, STOP),
-    "lead": _lead,
+    "on_failure": _by_event(_one_of(CONTINUE, STOP)),
+    "lead": _by_event(_lead, EVENTS_WITH_LEAD),
     "when": _optional(_text),
 }

@@ -66,6 +66,7 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "float": _is_number,
     "Moment": lambda value: isinstance(value, dict),
     "Mapping[str, Any]": lambda value: isinstance(value, dict),
+    "Mapping[str, float]": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
     "Mapping[str, str]": lambda value: isinstance(value, dict) and _are_strings(value.values()),
     "tuple[str, ...]": lambda value: isinstance(value, (list, tuple)) and _are_strings(value),
 }

@@ -51,7 +51,7 @@ from .incident import (
 from .observations import Observation, Reconfigured, observed, without_signal
 from .patience import Drains, Patience, calm_until, with_drain
 from .plan import fraction, reserve
-from .tasks import DRAIN, RESTORE, STOP, Task, with_grace
+from .tasks import DRAIN, RESTORE, Task, with_grace
 from .trimming import trimmed
 
 TYPE_CHECKING = False  # see __init__.py
@@ -224,9 +224,9 @@ def _reason_to_skip(task: Task, signal: Signal, incident: Incident, survey: _Sur
     if survey.condition[task.name] != REST:
         return ""
     for other in incident.tasks:
-        if other.on_failure == STOP and other.stage < task.stage and other.name in survey.trigger:
-            last = survey.own[other.name][-1:]
-            if survey.condition[other.name] == HOLDS and last[0].outcome != OK:
+        if other.stage < task.stage and other.name in survey.trigger and survey.condition[other.name] == HOLDS:
+            last = survey.own[other.name][-1]
+            if last.outcome != OK and other.stops_after_failure(last.event):
                 return f"{other.name} failed"
     return "" if applies(task, signal.document) else "when is false"
 
@@ -330,7 +330,8 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
         return max(0.0, own[-1].until - now.clock)
     if condition == retrying(phase):
         return with_grace(time_to_retry(task, own[-1]))
-    return with_grace(task.limit(phase))
+    event = survey.trigger[task.name].event if phase == DRAIN else own[-1].event
+    return with_grace(task.limit(phase, event))
 
 
 def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:

@@ -32,14 +32,14 @@ class Batch:
     stages: tuple[Stage, ...]
 
 
-def stages(tasks: Iterable[Task], phase: str = DRAIN) -> tuple[Stage, ...]:
-    """The tasks by stage, in the order in which the phase takes them: ascending to drain, descending to restore."""
+def stages(tasks: Iterable[Task], event: str, phase: str = DRAIN) -> tuple[Stage, ...]:
+    """The tasks of an event by stage, in the order of the phase: ascending to drain, descending to restore."""
     by_number: dict[int, list[Task]] = {}
     for task in tasks:
         if task.has(phase):
             by_number.setdefault(task.stage, []).append(task)
     return tuple(
-        Stage(number, tuple(by_number[number]), max(task.limit(phase) for task in by_number[number]))
+        Stage(number, tuple(by_number[number]), max(task.limit(phase, event) for task in by_number[number]))
         for number in sorted(by_number, reverse=phase == RESTORE)
     )
 
@@ -52,7 +52,7 @@ def batches(tasks: Iterable[Task], event: str) -> tuple[Batch, ...]:
             by_lead.setdefault(task.lead_for(event), []).append(task)
     # At once comes first, then the longest lead.
     order = sorted(by_lead, key=lambda lead: float("-inf") if lead is None else -lead)
-    return tuple(Batch(lead, stages(by_lead[lead])) for lead in order)
+    return tuple(Batch(lead, stages(by_lead[lead], event)) for lead in order)
 
 
 def misfits(tasks: Iterable[Task], event: str, notice: Mapping[str, float]) -> list[str]:
@@ -115,11 +115,11 @@ def _is_within(lead: float | None, bound: float) -> bool:
 
 
 def _excess(tasks: list[Task], event: str, seconds: float, what: str) -> list[str]:
-    rows = stages(tasks)
+    rows = stages(tasks, event)
     total = sum(stage.seconds for stage in rows)
     if total <= seconds:
         return []
-    worst = max((task for stage in rows for task in stage.tasks), key=lambda task: task.timeout)
+    worst = max((task for stage in rows for task in stage.tasks), key=lambda task: task.limit(DRAIN, event))
     steps = " + ".join(f"{stage.seconds:g}" for stage in rows) + (f" = {total:g}" if len(rows) > 1 else "")
     return [
         f"task {worst.name!r}, field 'timeout': the stages for {event} take {steps} s, more than {what}; "

@@ -20,6 +20,9 @@ RESTORE = "restore"
 CONTINUE = "continue"
 STOP = "stop"
 
+# Seconds, where a task does not say.
+TIMEOUT = 20.0
+
 # Seconds between SIGTERM and SIGKILL, and what part they may be of all that a step may take.
 GRACE = 2.0
 GRACE_SHARE = 0.2
@@ -34,7 +37,10 @@ AT_ONCE = "at_once"
 
 @dataclass(frozen=True)
 class Task:
-    """One entry of `tasks`. Times in seconds; `timeout` covers a drain with all its retries."""
+    """One entry of `tasks`. Times in seconds; `timeout` covers a drain with all its retries.
+
+    A mapping has values by event; an event that is not in it has the field's default.
+    """
 
     name: str
     on: tuple[str, ...]
@@ -43,13 +49,13 @@ class Task:
     restore: tuple[str, ...] = ()
     playbook: str | None = None
     restore_playbook: str | None = None
-    timeout: float = 20.0
-    restore_timeout: float | None = None
+    timeout: float | Mapping[str, float] = TIMEOUT
+    restore_timeout: float | Mapping[str, float] | None = None
     retries: int = 0
     user: str | None = None
     env: Mapping[str, str] = field(default_factory=dict)
-    on_failure: str = CONTINUE
-    lead: float | None = None
+    on_failure: str | Mapping[str, str] = CONTINUE
+    lead: float | Mapping[str, float] | None = None
     when: str | None = None
 
     @classmethod
@@ -65,15 +71,20 @@ class Task:
         """Whether there is anything to run in this phase."""
         return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
 
-    def limit(self, phase: str) -> float:
-        """Seconds that the phase may take when nothing else presses."""
-        if phase == RESTORE and self.restore_timeout is not None:
-            return self.restore_timeout
-        return self.timeout
+    def limit(self, phase: str, event: str) -> float:
+        """Seconds that the phase may take for an event when nothing else presses."""
+        timeout: float = _for_event(self.timeout, event, TIMEOUT)
+        restore_timeout: float | None = _for_event(self.restore_timeout, event, None)
+        return timeout if phase == DRAIN or restore_timeout is None else restore_timeout
 
     def lead_for(self, event: str) -> float | None:
         """Seconds before the event at which the task starts; None: at once."""
-        return self.lead if event in EVENTS_WITH_LEAD else None
+        lead: float | None = _for_event(self.lead, event, None)
+        return lead if event in EVENTS_WITH_LEAD else None
+
+    def stops_after_failure(self, event: str) -> bool:
+        """Whether the stages after this one are skipped when the task fails for an event."""
+        return bool(_for_event(self.on_failure, event, CONTINUE) == STOP)
 
     def command(self, phase: str, event: Mapping[str, Any]) -> tuple[str, ...]:
         """What to execute in this phase of this event."""
@@ -81,6 +92,10 @@ class Task:
         if playbook is None:
             return self.drain if phase == DRAIN else self.restore
         return playbooks.command(playbook, event, phase)
+
+
+def _for_event(value: Any, event: str, default: Any) -> Any:
+    return value.get(event, default) if isinstance(value, Mapping) else value
 
 
 def with_grace(seconds: float) -> float:

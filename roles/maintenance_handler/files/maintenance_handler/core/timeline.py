@@ -77,7 +77,7 @@ def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], r
         if given_seconds is not None:
             lines.append(f"    {begins:g} s at most, {given_seconds - begins:g} s to spare")
         lines += [f"    shortened: {line}" for line in shortened(batch, event, notice)]
-    back = stages([task for task in tasks if event in task.on], RESTORE)
+    back = stages([task for task in tasks if event in task.on], event, RESTORE)
     if back:
         lines.append("  afterwards")
         lines += [f"    stage {stage.number:<4} restore  {_names(stage)}" for stage in back]

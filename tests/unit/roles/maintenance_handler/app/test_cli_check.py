@@ -80,6 +80,18 @@ REFUSED: list[tuple[Any, str]] = [
     ([lb(env={"A": 1})], "task 'lb', field 'env': variable 'A' must be a string, not a number"),
     ([lb(on_failure="ignore")], "task 'lb', field 'on_failure': must be one of continue, stop, not 'ignore'"),
     ([lb(lead=60)], "task 'lb', field 'lead': is only for terminate and window"),
+    ([lb(lead={"terminate": 60})], "task 'lb', field 'lead': is only for terminate and window"),
+    (
+        [lb(on=["window"], lead={"terminate": 60})],
+        "task 'lb', field 'lead': is missing, and a window is announced days",
+    ),
+    (
+        [lb(on=["terminate"], lead={"migrate": 60})],
+        "task 'lb', field 'lead': event 'migrate' is not known; known are ter",
+    ),
+    ([lb(timeout={"reboot": 5})], "task 'lb', field 'timeout': event 'reboot' is not known"),
+    ([lb(timeout={"migrate": "5"})], "task 'lb', field 'timeout': migrate: must be a number, not a string"),
+    ([lb(on_failure={"migrate": "ignore"})], "task 'lb', field 'on_failure': migrate: must be one of continue, stop"),
     # Time
     ([lb(timeout=61)], "task 'lb', field 'timeout': the stages for migrate take 61 s, more than the notice of 60 s"),
     (
@@ -88,6 +100,10 @@ REFUSED: list[tuple[Any, str]] = [
     ),
     ([lb(on=["terminate"], lead=4000)], "task 'lb', field 'lead': 4000 s before a terminate event"),
     ([lb(on=["window"], lead=60, timeout=90)], "task 'lb', field 'timeout': the stages for window take 90 s"),
+    (
+        [lb(on=["migrate", "preempt"], timeout={"migrate": 50, "preempt": 31})],
+        "task 'lb', field 'timeout': the stages for preempt take 31 s",
+    ),
     # The machine
     ([lb(drain=["/no/such/program"])], "task 'lb', field 'drain': program '/no/such/program' does not exist"),
     ([lb(drain=["/etc/passwd"])], "task 'lb', field 'drain': program '/etc/passwd' does not exist or cannot be exec"),
@@ -136,6 +152,15 @@ def test_points_out_what_is_seldom_meant(tmp_path: Path, capsys: pytest.CaptureF
     path = written(tmp_path, [lb(on=["terminate"])])
     assert main(["check", "--config", str(path)]) == 0
     assert f"\n{path}: note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
+
+
+def test_a_lead_for_a_termination_may_stand_among_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, [lb(on=["terminate", "window"], lead={"terminate": "at_once", "window": 60})])
+    assert main(["check", "--config", str(path)]) == 0
+    assert "note" not in capsys.readouterr().out
+    path = written(tmp_path, [lb(on=["terminate", "window"], lead={"window": 60})])
+    assert main(["check", "--config", str(path)]) == 0
+    assert "note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
 
 
 def test_never_shows_what_may_be_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -202,6 +227,16 @@ def test_plan_shows_what_runs_when_and_what_is_left(tmp_path: Path, capsys: pyte
     assert "600 s before it\n    stage 20   drain    db  (+0 s, 300 s at most)" in out
     assert "preempt (30 s of notice)\n  no task is for it" in out
     assert "afterwards\n    stage 10   restore  lb" in out
+
+
+def test_plan_shows_each_event_with_its_own_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fields = {"timeout": {"migrate": 15, "terminate": 500}, "lead": {"terminate": 600}, "restore": ["true"]}
+    path = written(tmp_path, [lb(on=["migrate", "terminate", "preempt"], **fields)])
+    assert main(["plan", "--config", str(path)]) == 0
+    out = capsys.readouterr().out
+    assert "  at once\n    stage 50   drain    lb  (+0 s, 15 s at most)" in out
+    assert "  600 s before it\n    stage 50   drain    lb  (+0 s, 500 s at most)" in out
+    assert "  at once\n    stage 50   drain    lb  (+0 s, 20 s at most)" in out
 
 
 def test_a_name_that_the_locale_cannot_write(tmp_path: Path) -> None:

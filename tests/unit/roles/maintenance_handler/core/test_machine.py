@@ -533,6 +533,22 @@ class TestOnFailure:
         drive.ends("a")
         assert drive.on(MIGRATE) == ["drain b"]
 
+    @pytest.mark.parametrize("event, skips", [(MIGRATE, []), (TERMINATE, [("app", "lb failed")])])
+    def test_stop_for_one_event(self, event: str, skips: list[tuple[str, str]]) -> None:
+        drive = Drive(
+            replace(LB, on=(MIGRATE, TERMINATE), on_failure={TERMINATE: STOP}), replace(APP, on=(MIGRATE, TERMINATE))
+        )
+        drive.on(event)
+        drive.ends("lb", FAILED)
+        assert drive.skips() == skips
+
+    @pytest.mark.parametrize("event, seconds", [(MIGRATE, 15.0), (TERMINATE, 600.0), (PREEMPT, 20.0)])
+    def test_each_event_gives_its_own_time(self, event: str, seconds: float) -> None:
+        lb = replace(LB, on=(MIGRATE, TERMINATE, PREEMPT), timeout={MIGRATE: 15.0, TERMINATE: 600.0})
+        drive = Drive(lb)
+        drive.on(event)
+        assert drive.seconds("lb") == pytest.approx(seconds)
+
     def test_stop_is_for_the_stages_after_it(self) -> None:
         drive = Drive(task("a", PREEMPT, on_failure=STOP, stage=1), task("b", MIGRATE, stage=1))
         drive.on(PREEMPT)

@@ -44,9 +44,9 @@ def some_tasks(draw: st.DrawFn) -> tuple[Task, ...]:
             *draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=4, unique=True)),
             stage=draw(st.integers(1, 3)),
             restore=draw(st.booleans()),
-            timeout=draw(st.sampled_from([1.0, 20.0, 90.0])),
+            timeout=draw(st.sampled_from([1.0, 20.0, 90.0, {MIGRATE: 1.0, TERMINATE: 90.0}])),
             retries=draw(st.integers(0, 2)),
-            on_failure=draw(st.sampled_from([CONTINUE, STOP])),
+            on_failure=draw(st.sampled_from([CONTINUE, STOP, {MIGRATE: STOP}])),
             lead=draw(st.sampled_from([None, 0.0, 30.0, 600.0])),
             when=draw(st.sampled_from([None, "can_reschedule"])),
         )

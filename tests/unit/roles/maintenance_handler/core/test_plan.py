@@ -25,7 +25,7 @@ def names(batch: Batch) -> list[tuple[int, str]]:
 
 
 def test_stages_ascend_to_drain_and_are_as_long_as_their_longest_task() -> None:
-    rows = stages([A, B, C])
+    rows = stages([A, B, C], MIGRATE)
     assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
         (10, ["b"], 5.0),
         (20, ["a", "c"], 30.0),
@@ -33,7 +33,7 @@ def test_stages_ascend_to_drain_and_are_as_long_as_their_longest_task() -> None:
 
 
 def test_stages_descend_to_restore_and_leave_out_what_cannot_be_restored() -> None:
-    rows = stages([A, B, C], RESTORE)
+    rows = stages([A, B, C], MIGRATE, RESTORE)
     assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
         (20, ["a"], 10.0),
         (10, ["b"], 5.0),

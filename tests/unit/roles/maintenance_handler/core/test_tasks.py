@@ -9,9 +9,10 @@ import json
 import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
-from maintenance_handler.core.tasks import DRAIN, RESTORE, Task
+from maintenance_handler.core.tasks import DRAIN, RESTORE, STOP, Task
 
 PROGRAMS = Task("lb", (MIGRATE,), drain=("/lb", "drain"), restore=("/lb", "enable"))
+BY_EVENT = Task("x", (WINDOW,), lead={WINDOW: 1.0}, timeout={WINDOW: 5.0}, on_failure={WINDOW: STOP})
 PLAYBOOKS = Task("db", (MIGRATE,), playbook="/etc/drain.yml", restore_playbook="/etc/restore.yml")
 
 
@@ -46,9 +47,25 @@ def test_has(task: Task, drains: bool, restores: bool) -> None:
 
 
 def test_a_restore_has_its_own_limit_or_the_drain_s() -> None:
-    assert Task("x", (MIGRATE,), timeout=5.0).limit(RESTORE) == 5.0
-    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(RESTORE) == 50.0
-    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(DRAIN) == 5.0
+    assert Task("x", (MIGRATE,), timeout=5.0).limit(RESTORE, MIGRATE) == 5.0
+    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(RESTORE, MIGRATE) == 50.0
+    assert Task("x", (MIGRATE,), timeout=5.0, restore_timeout=50.0).limit(DRAIN, MIGRATE) == 5.0
+
+
+def test_values_by_event_and_the_field_s_default_for_the_others() -> None:
+    task = Task(
+        "x",
+        (MIGRATE, PREEMPT, TERMINATE, WINDOW),
+        timeout={MIGRATE: 15.0, TERMINATE: 600.0},
+        restore_timeout={TERMINATE: 300.0},
+        lead={WINDOW: 900.0},
+        on_failure={TERMINATE: STOP},
+    )
+    assert [task.limit(DRAIN, event) for event in task.on] == [15.0, 20.0, 600.0, 20.0]
+    # Without one of its own, a restore has as long as the drain of that event.
+    assert [task.limit(RESTORE, event) for event in task.on] == [15.0, 20.0, 300.0, 20.0]
+    assert [task.lead_for(event) for event in task.on] == [None, None, None, 900.0]
+    assert [task.stops_after_failure(event) for event in task.on] == [False, False, True, False]
 
 
 @pytest.mark.parametrize("event, lead", [(MIGRATE, None), (PREEMPT, None), (TERMINATE, 600.0), (WINDOW, 600.0)])
@@ -56,6 +73,8 @@ def test_a_lead_is_for_events_that_are_told_in_time(event: str, lead: float | No
     assert Task("x", (event,), lead=600.0).lead_for(event) == lead
 
 
-@pytest.mark.parametrize("task", [PROGRAMS, PLAYBOOKS, Task("x", (WINDOW,), env={"A": "1"}, lead=1.0, when="a")])
+@pytest.mark.parametrize(
+    "task", [PROGRAMS, PLAYBOOKS, Task("x", (WINDOW,), env={"A": "1"}, lead=1.0, when="a"), BY_EVENT]
+)
 def test_a_task_survives_being_written_down(task: Task) -> None:
     assert Task.from_dict(json.loads(json.dumps(task.to_dict()))) == task
