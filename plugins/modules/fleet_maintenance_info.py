@@ -79,7 +79,7 @@ windows:
       type: str
       returned: success
       sample: us-central1-a
-    status:
+    instance_status:
       description: The status of the instance.
       type: str
       returned: success
@@ -89,49 +89,47 @@ windows:
       type: str
       returned: success
       sample: TERMINATE
-    window_start_time:
-      description: When the maintenance begins at the earliest. V(null) if the API does not say.
+    type:
+      description: V(SCHEDULED), V(UNSCHEDULED), V(MULTIPLE), or V(UNKNOWN_TYPE).
       type: str
       returned: success
-      sample: "2026-12-01T10:00:00Z"
-    latest_window_start_time:
-      description: When it begins at the latest.
+      sample: SCHEDULED
+    reasons:
+      description: Why the maintenance is necessary. Empty if unknown.
+      type: list
+      elements: str
+      returned: success
+      sample: [PLANNED_UPDATE]
+    status:
+      description: V(PENDING), V(ONGOING), or V(UNKNOWN).
+      type: str
+      returned: success
+      sample: PENDING
+    can_reschedule:
+      description: Whether M(gce.guest.host_maintenance) can perform it before its window. V(null) if unknown.
+      type: bool
+      returned: success
+      sample: true
+    window_start_time:
+      description: When the window starts, as RFC 3339 in UTC. V(null) if unknown; applies to all timestamps.
       type: str
       returned: success
       sample: "2026-12-01T10:00:00Z"
     window_end_time:
-      description: When it ends at the latest.
+      description: When the window ends.
       type: str
       returned: success
       sample: "2026-12-01T14:00:00Z"
+    latest_window_start_time:
+      description: The latest start that the maintenance can be rescheduled to.
+      type: str
+      returned: success
+      sample: "2026-12-01T10:00:00Z"
     starts_in:
       description: In how many seconds the window begins. V(0) if it has begun, V(null) if the API does not say.
       type: int
       returned: success
       sample: 86400
-    maintenance_status:
-      description: Such as V(PENDING) or V(ONGOING).
-      type: str
-      returned: success
-      sample: PENDING
-    type:
-      description: Such as V(SCHEDULED) or V(UNSCHEDULED).
-      type: str
-      returned: success
-      sample: SCHEDULED
-    can_reschedule:
-      description:
-        - Whether M(gce.guest.host_maintenance) can perform it before its window.
-        - V(null) if the API does not say.
-      type: bool
-      returned: success
-      sample: true
-    reasons:
-      description: Why the maintenance is necessary, as the API says it.
-      type: list
-      elements: str
-      returned: success
-      sample: [PLANNED_UPDATE]
 window_count:
   description:
     - How many windows are announced for the instances that were looked at, with those that O(within) leaves out.

@@ -138,47 +138,47 @@ instances:
       type: str
       returned: success
       sample: migrate
-    upcoming_maintenance:
-      description: What was announced for the instance before. V(null) if nothing was.
+    window:
+      description: The maintenance that had been announced for the instance. V(null) if none was.
       type: dict
       returned: success
       contains:
-        window_start_time:
-          description: When it begins at the earliest.
-          type: str
-          returned: success
-          sample: "2026-12-01T10:00:00Z"
-        window_end_time:
-          description: When it ends at the latest.
-          type: str
-          returned: success
-          sample: "2026-12-01T14:00:00Z"
-        latest_window_start_time:
-          description: When it begins at the latest.
-          type: str
-          returned: success
-          sample: "2026-12-01T10:00:00Z"
-        maintenance_status:
-          description: Such as V(PENDING) or V(ONGOING).
-          type: str
-          returned: success
-          sample: PENDING
         type:
-          description: Such as V(SCHEDULED) or V(UNSCHEDULED).
+          description: V(SCHEDULED), V(UNSCHEDULED), V(MULTIPLE), or V(UNKNOWN_TYPE).
           type: str
           returned: success
           sample: SCHEDULED
-        can_reschedule:
-          description: Whether it can be performed before its window.
-          type: bool
-          returned: success
-          sample: true
         reasons:
-          description: Why it is necessary, as the API says it.
+          description: Why the maintenance is necessary. Empty if unknown.
           type: list
           elements: str
           returned: success
           sample: [PLANNED_UPDATE]
+        status:
+          description: V(PENDING), V(ONGOING), or V(UNKNOWN).
+          type: str
+          returned: success
+          sample: PENDING
+        can_reschedule:
+          description: Whether it can be performed before its window. V(null) if unknown.
+          type: bool
+          returned: success
+          sample: true
+        window_start_time:
+          description: When the window starts, as RFC 3339 in UTC. V(null) if unknown; applies to all timestamps.
+          type: str
+          returned: success
+          sample: "2026-12-01T10:00:00Z"
+        window_end_time:
+          description: When the window ends.
+          type: str
+          returned: success
+          sample: "2026-12-01T14:00:00Z"
+        latest_window_start_time:
+          description: The latest start that the maintenance can be rescheduled to.
+          type: str
+          returned: success
+          sample: "2026-12-01T10:00:00Z"
     operation:
       description: The operation of the API. V(null) if there was none.
       type: str
@@ -216,7 +216,6 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.host_maintenanc
     nothing_to_perform,
     obstacle,
     refusal,
-    window_result,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
@@ -236,6 +235,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.selection import
     SOME_SELECTION,
     refuse_empty,
 )
+from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import window_document
 
 
 @dataclass
@@ -253,10 +253,11 @@ class Maintenance:
 
     def to_result(self, action: str) -> dict[str, Any]:
         instance = self.target.instance
+        window = announced(instance) if instance else None
         result = {
             "changed": self.is_due,
             "event": effect(instance, action) if instance else None,
-            "upcoming_maintenance": window_result(announced(instance)) if instance else None,
+            "window": window_document(window) if window else None,
             "operation": self.done.operation if self.done else None,
             "retries": self.done.retries if self.done else 0,
         }

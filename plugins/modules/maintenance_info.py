@@ -95,42 +95,42 @@ window:
   returned: success
   type: dict
   contains:
-    window_start_time:
-      description: When it starts, in RFC 3339 and UTC. V(null) if it is not said, which is so for all times.
-      type: str
-      returned: success
-      sample: "2026-12-01T02:00:00Z"
-    window_end_time:
-      description: When it ends.
-      type: str
-      returned: success
-      sample: "2026-12-01T06:00:00Z"
-    latest_window_start_time:
-      description: The latest time that it may be rescheduled to.
-      type: str
-      returned: success
-      sample: "2026-12-01T02:00:00Z"
-    maintenance_status:
-      description: V(PENDING) or V(ONGOING), or V(UNKNOWN) if it is not said.
-      type: str
-      returned: success
-      sample: PENDING
-    maintenance_type:
+    type:
       description: V(SCHEDULED), V(UNSCHEDULED), V(MULTIPLE), or V(UNKNOWN_TYPE).
       type: str
       returned: success
       sample: SCHEDULED
-    can_reschedule:
-      description: Whether it may be started earlier. V(null) if it is not said.
-      type: bool
-      returned: success
-      sample: true
-    maintenance_reasons:
-      description: Why there is maintenance, if that is said.
+    reasons:
+      description: Why the maintenance is necessary. Empty if unknown.
       type: list
       elements: str
       returned: success
       sample: [PLANNED_UPDATE]
+    status:
+      description: V(PENDING), V(ONGOING), or V(UNKNOWN).
+      type: str
+      returned: success
+      sample: PENDING
+    can_reschedule:
+      description: Whether the maintenance can be started before its window. V(null) if unknown.
+      type: bool
+      returned: success
+      sample: true
+    window_start_time:
+      description: When the window starts, as RFC 3339 in UTC. V(null) if unknown; applies to all timestamps.
+      type: str
+      returned: success
+      sample: "2026-12-01T02:00:00Z"
+    window_end_time:
+      description: When the window ends.
+      type: str
+      returned: success
+      sample: "2026-12-01T06:00:00Z"
+    latest_window_start_time:
+      description: The latest start that the maintenance can be rescheduled to.
+      type: str
+      returned: success
+      sample: "2026-12-01T02:00:00Z"
 upcoming_maintenance:
   description: The value of V(instance/upcoming-maintenance), as it is. V(null) if the server has none.
   returned: success
@@ -259,9 +259,9 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     WINDOW,
     UnreadableWindow,
     event_of,
-    format_time,
     is_preempted,
     parse_window,
+    window_document,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataNotFound, MetadataServer
 from ansible_collections.gce.guest.plugins.module_utils._vm.reach import applicability, traits_of
@@ -284,7 +284,7 @@ def read(module: AnsibleModule, server: MetadataServer, root: Path) -> dict[str,
     preempted = is_preempted(str(instance["preempted"])) if "preempted" in instance else None
     upcoming, window, announced = value_of(server, UPCOMING_MAINTENANCE_KEY), None, {event}
     try:
-        window = window_fields(upcoming)
+        window = None if upcoming is None else parse_window(upcoming)
         announced |= {WINDOW} if window else set()
     except UnreadableWindow as error:
         module.warn(str(error))
@@ -295,7 +295,7 @@ def read(module: AnsibleModule, server: MetadataServer, root: Path) -> dict[str,
         "maintenance_event": None if told is None else str(told),
         "event": event,
         "preempted": preempted,
-        "window": window,
+        "window": window_document(window) if window else None,
         "upcoming_maintenance": upcoming,
         **policy(instance, root, {str(one) for one in announced}),
     }
@@ -307,21 +307,6 @@ def value_of(server: MetadataServer, key: str) -> Any:
         return server.get(key).value
     except MetadataNotFound:
         return None
-
-
-def window_fields(upcoming: Any) -> dict[str, Any] | None:
-    window = None if upcoming is None else parse_window(upcoming)
-    if window is None:
-        return None
-    return {
-        "window_start_time": format_time(window.start),
-        "window_end_time": format_time(window.end),
-        "latest_window_start_time": format_time(window.latest_start),
-        "maintenance_status": window.status,
-        "maintenance_type": window.type,
-        "can_reschedule": window.can_reschedule,
-        "maintenance_reasons": list(window.reasons),
-    }
 
 
 def policy(instance: Mapping[str, Any], root: Path, announced: set[str]) -> dict[str, Any]:

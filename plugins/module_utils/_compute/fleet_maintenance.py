@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._vm.maintenance import Window
+from .._vm.maintenance import Window, window_document
 from .errors import ComputeBadRequest
-from .host_maintenance import announced, window_result
+from .host_maintenance import announced
 from .instances import zone_of
 
 # What is asked for of each instance, which is a small part of it.
@@ -53,8 +53,8 @@ def _row(window: Window, instance: Mapping[str, Any], now: float) -> dict[str, A
     return {
         "name": instance["name"],
         "zone": zone_of(instance),
-        "status": instance.get("status"),
+        "instance_status": instance.get("status"),
         "on_host_maintenance": instance.get("scheduling", {}).get("onHostMaintenance"),
-        **(window_result(window) or {}),
+        **window_document(window),
         "starts_in": None if left is None else int(left),
     }

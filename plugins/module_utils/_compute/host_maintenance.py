@@ -107,20 +107,5 @@ def refusal(api: ComputeApi, instance: Mapping[str, Any], action: str, why: str)
     return f"Cannot {_VERBS[action]} projects/{api.project}/{path_of(instance)}: {why}"
 
 
-def window_result(window: Window | None) -> dict[str, Any] | None:
-    """A window as modules return it."""
-    if window is None:
-        return None
-    return {
-        "window_start_time": format_time(window.start),
-        "window_end_time": format_time(window.end),
-        "latest_window_start_time": format_time(window.latest_start),
-        "maintenance_status": window.status,
-        "type": window.type,
-        "can_reschedule": window.can_reschedule,
-        "reasons": list(window.reasons),
-    }
-
-
 def _interval(window: Window) -> str:
     return f"{format_time(window.start)} and {format_time(window.latest_start or window.start)}"

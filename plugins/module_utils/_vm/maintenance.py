@@ -164,6 +164,20 @@ def parse_window(value: Any) -> Window | None:
     return window
 
 
+def window_document(window: Window | None) -> dict[str, Any]:
+    """A window as results, events and templates show it; without a window, each field is empty. Times in RFC 3339."""
+    shown = window or Window(start=None)
+    return {
+        "type": shown.type if window else None,
+        "reasons": list(shown.reasons),
+        "status": shown.status if window else None,
+        "can_reschedule": shown.can_reschedule,
+        "window_start_time": format_time(shown.start),
+        "window_end_time": format_time(shown.end),
+        "latest_window_start_time": format_time(shown.latest_start),
+    }
+
+
 def format_time(epoch: float | None) -> str | None:
     """Epoch seconds as RFC 3339 in UTC, to the second; None for None."""
     if epoch is None:

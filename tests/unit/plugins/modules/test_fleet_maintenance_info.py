@@ -81,10 +81,10 @@ class TestWindows:
     def test_say_what_matters(self, emulator: EmulatorProcess) -> None:
         shown = run()["windows"][2]
         assert shown["zone"] == "us-central1-a"
-        assert shown["status"] == "RUNNING"
+        assert shown["instance_status"] == "RUNNING"
         assert shown["on_host_maintenance"] == "MIGRATE"
         assert shown["window_start_time"] == "2098-12-03T00:00:00Z"
-        assert shown["maintenance_status"] == "PENDING"
+        assert shown["status"] == "PENDING"
         assert shown["can_reschedule"] is True
         assert shown["reasons"] == ["PLANNED_UPDATE"]
 

@@ -66,7 +66,7 @@ class TestSimulate:
         only = result["instances"][0]
         assert (only["name"], only["zone"], only["event"]) == ("web-1", "us-central1-a", "migrate")
         assert only["operation"].startswith("operation-")
-        assert only["upcoming_maintenance"] is None
+        assert only["window"] is None
         assert emulator.control.get("web-1", EVENT) == "NONE"
         assert emulator.control.get("web-1", "instance/virtual-clock/drift-token") != "0"
         assert writes(emulator) == ["simulateMaintenanceEvent"]
@@ -146,8 +146,8 @@ class TestPerform:
         emulator.control.set("web-1", UPCOMING, WINDOW)
         result = run("perform", instance="web-1")
         assert result["changed"]
-        window = result["instances"][0]["upcoming_maintenance"]
-        assert (window["window_start_time"], window["maintenance_status"]) == ("2099-12-01T10:00:00Z", "PENDING")
+        window = result["instances"][0]["window"]
+        assert (window["window_start_time"], window["status"]) == ("2099-12-01T10:00:00Z", "PENDING")
         assert (window["can_reschedule"], window["reasons"]) == (True, ["PLANNED_UPDATE"])
         assert writes(emulator) == ["performMaintenance"]
 

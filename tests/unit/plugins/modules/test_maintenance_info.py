@@ -109,13 +109,13 @@ class TestWindow:
         emulator.control.set(name, "instance/upcoming-maintenance", WINDOW)
         result = look(name)
         assert result["window"] == {
+            "type": "SCHEDULED",
+            "reasons": reasons,
+            "status": "PENDING",
+            "can_reschedule": True,
             "window_start_time": "2026-12-01T02:00:00Z",
             "window_end_time": "2026-12-01T06:00:00Z",
             "latest_window_start_time": "2026-12-01T03:00:00Z",
-            "maintenance_status": "PENDING",
-            "maintenance_type": "SCHEDULED",
-            "can_reschedule": True,
-            "maintenance_reasons": reasons,
         }
         assert "2026-12-01" in str(result["upcoming_maintenance"])
 

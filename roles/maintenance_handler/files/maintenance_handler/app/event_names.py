@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # Shapes: a mapping has these names and no others; a list has a shape for its elements; None is any value.
 _SCALAR = "scalar"
-_LISTS = ("maintenance_reasons",)
+_LISTS = ("reasons",)
 _EVENT: Mapping[str, Any] = {name: [_SCALAR] if name in _LISTS else _SCALAR for name in FIELDS}
 _DOCUMENT: Mapping[str, Any] = {"event": _EVENT}
 

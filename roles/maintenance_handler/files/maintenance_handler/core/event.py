@@ -19,8 +19,8 @@ from .._vm.maintenance import (
     REASONS_LIMIT,
     UPCOMING_MAINTENANCE_KEY,
     Window,
-    format_time,
     plain_word,
+    window_document,
 )
 from .tasks import TASK_EVENTS
 
@@ -60,7 +60,6 @@ def document(
     window: Window | None = None,
 ) -> dict[str, Any]:
     """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
-    known = window or Window(start=None)
     return reduced(
         {
             "name": event,
@@ -68,13 +67,7 @@ def document(
             "value": value,
             "rehearsal": source == REHEARSAL,
             "notice_seconds": notice_seconds,
-            "can_reschedule": known.can_reschedule,
-            "maintenance_status": known.status if window else None,
-            "maintenance_type": known.type if window else None,
-            "maintenance_reasons": list(known.reasons),
-            "window_start_time": format_time(known.start),
-            "window_end_time": format_time(known.end),
-            "latest_window_start_time": format_time(known.latest_start),
+            **window_document(window),
         }
     )
 
@@ -82,19 +75,19 @@ def document(
 def reduced(raw: Mapping[str, Any]) -> dict[str, Any]:
     """A document of which each field has its form; one that has not is None, and what is no field is left out."""
     event, source = _one_of(TASK_EVENTS, raw.get("name")), _one_of(_SOURCES, raw.get("source"))
-    reasons = raw.get("maintenance_reasons")
+    reasons = raw.get("reasons")
     return {
         "name": event,
         "source": source,
         "value": known_value(source, event, str(raw.get("value"))) if event and source else None,
         "rehearsal": raw.get("rehearsal") is True,
         "notice_seconds": _number(raw.get("notice_seconds")),
+        "type": _word(raw.get("type")),
+        "reasons": [reason for reason in (reasons if isinstance(reasons, (list, tuple)) else ()) if _word(reason)][
+            :REASONS_LIMIT
+        ],
+        "status": _word(raw.get("status")),
         "can_reschedule": _boolean(raw.get("can_reschedule")),
-        "maintenance_status": _word(raw.get("maintenance_status")),
-        "maintenance_type": _word(raw.get("maintenance_type")),
-        "maintenance_reasons": [
-            reason for reason in (reasons if isinstance(reasons, (list, tuple)) else ()) if _word(reason)
-        ][:REASONS_LIMIT],
         "window_start_time": _time(raw.get("window_start_time")),
         "window_end_time": _time(raw.get("window_end_time")),
         "latest_window_start_time": _time(raw.get("latest_window_start_time")),

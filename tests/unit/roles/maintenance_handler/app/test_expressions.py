@@ -11,7 +11,7 @@ import pytest
 
 from maintenance_handler.app.expressions import ExpressionError, compiled
 
-DOCUMENT = {"event": {"name": "window", "can_reschedule": False, "maintenance_reasons": ["FAILURE_DISK"]}}
+DOCUMENT = {"event": {"name": "window", "can_reschedule": False, "reasons": ["FAILURE_DISK"]}}
 
 
 @pytest.mark.parametrize(
@@ -20,7 +20,7 @@ DOCUMENT = {"event": {"name": "window", "can_reschedule": False, "maintenance_re
         ("event.can_reschedule == `false`", True),
         ("event.can_reschedule", False),
         ("event.name == 'migrate'", False),
-        ("contains(event.maintenance_reasons, 'FAILURE_DISK')", True),
+        ("contains(event.reasons, 'FAILURE_DISK')", True),
         ("event.no_such_field", None),
     ],
 )
@@ -41,7 +41,7 @@ def test_a_function_that_cannot_be_called_is_told_before_any_event(expression: s
         compiled(expression)
 
 
-@pytest.mark.parametrize("expression", ["length(event.can_reschedule)", "event.maintenance_reasons[::0]"])
+@pytest.mark.parametrize("expression", ["length(event.can_reschedule)", "event.reasons[::0]"])
 def test_what_cannot_be_evaluated_is_told_in_one_line(expression: str) -> None:
     evaluate = compiled(expression)
     with pytest.raises(ExpressionError, match=r"^cannot be evaluated: ") as caught:

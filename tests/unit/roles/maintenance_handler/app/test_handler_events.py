@@ -95,8 +95,8 @@ def test_tells_a_task_what_is_known_of_a_window(vm: Vm, make_handler: MakeHandle
         end,
     )
     assert told["can_reschedule"] is False
-    assert told["maintenance_type"] == "UNSCHEDULED"
-    assert told["maintenance_status"] == "PENDING"
+    assert told["type"] == "UNSCHEDULED"
+    assert told["status"] == "PENDING"
     assert 3500 < told["deadline_seconds"] <= 3600
     vm.withdraw("window")
     handler.until_over()

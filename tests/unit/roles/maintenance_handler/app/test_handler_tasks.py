@@ -205,7 +205,7 @@ def test_runs_a_playbook_with_the_ansible_there_is(vm: Vm, make_handler: MakeHan
                             "ansible.builtin.copy": {
                                 "dest": str(tmp_path / "told"),
                                 "content": "{{ gce_event.name }} {{ gce_event_phase }} {{ gce_event.rehearsal }} "
-                                "{{ gce_event.value }} {{ gce_event.maintenance_reasons }}",
+                                "{{ gce_event.value }} {{ gce_event.reasons }}",
                             }
                         }
                     ],

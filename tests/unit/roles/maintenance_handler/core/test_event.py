@@ -59,10 +59,10 @@ def test_what_has_its_form_stays() -> None:
         "value": "PENDING",
         "rehearsal": False,
         "notice_seconds": None,
+        "type": "SCHEDULED",
+        "reasons": ["PLANNED_UPDATE", "FAILURE_DISK"],
+        "status": "PENDING",
         "can_reschedule": True,
-        "maintenance_status": "PENDING",
-        "maintenance_type": "SCHEDULED",
-        "maintenance_reasons": ["PLANNED_UPDATE", "FAILURE_DISK"],
         "window_start_time": "2026-12-01T02:00:00Z",
         "window_end_time": "2026-12-01T06:00:00Z",
         "latest_window_start_time": None,
@@ -74,10 +74,10 @@ def test_what_has_its_form_stays() -> None:
 @pytest.mark.parametrize("bad", [TEMPLATE, {"a": TEMPLATE}, [TEMPLATE], [[TEMPLATE]], 7, "pending", "A\nB"])
 def test_what_has_not_is_dropped(bad: Any) -> None:
     fields = document(WINDOW, UPCOMING_MAINTENANCE_KEY, "PENDING", None)
-    told = reduced({**dict.fromkeys(fields, bad), "maintenance_reasons": ["GOOD", bad], TEMPLATE: "x"})
-    rest = {key: value for key, value in told.items() if key not in ("maintenance_reasons", "notice_seconds")}
+    told = reduced({**dict.fromkeys(fields, bad), "reasons": ["GOOD", bad], TEMPLATE: "x"})
+    rest = {key: value for key, value in told.items() if key not in ("reasons", "notice_seconds")}
     assert rest == {**dict.fromkeys(rest), "rehearsal": False}
-    assert told["maintenance_reasons"] == ["GOOD"]
+    assert told["reasons"] == ["GOOD"]
 
 
 WORDS = st.text(max_size=8) | st.just(TEMPLATE)
@@ -95,5 +95,5 @@ def test_nothing_that_means_something_gets_through(key: str, value: Any) -> None
         return
     if isinstance(seen, Announced):
         texts = [one for one in seen.signal.document.values() if isinstance(one, str)]
-        texts += [*seen.signal.document["maintenance_reasons"], seen.signal.value]
+        texts += [*seen.signal.document["reasons"], seen.signal.value]
         assert set("".join(texts)) <= HARMLESS

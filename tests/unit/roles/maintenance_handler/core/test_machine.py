@@ -693,9 +693,7 @@ class TestLead:
             drive.window(DAY, maintenance_reasons=[reason])
             drive.ends("a")
             assert drive.no_window() == ["restore a"]
-            assert [action.event["maintenance_reasons"] for action in drive.actions if isinstance(action, Start)] == [
-                [reason]
-            ]
+            assert [action.event["reasons"] for action in drive.actions if isinstance(action, Start)] == [[reason]]
             drive.ends("a")
 
     def test_a_window_that_moves_earlier_starts_earlier(self) -> None:
