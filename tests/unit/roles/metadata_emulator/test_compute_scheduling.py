@@ -82,6 +82,43 @@ async def test_a_reset_takes_it_back(api: ComputeApi) -> None:
     assert await scheduling(api, "web-1") == before
 
 
+async def test_a_running_instance_takes_how_it_is_shut_down(api: ComputeApi) -> None:
+    body = {
+        "gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "300"}},
+        "localSsdRecoveryTimeout": {"seconds": "7200"},
+        "onInstanceStopAction": {"discardLocalSsd": True},
+        "skipGuestOsShutdown": False,
+    }
+    assert (await schedule(api, "web-1", body))[0] == 200
+    after = await scheduling(api, "web-1")
+    assert {key: after[key] for key in body} == body
+
+
+async def test_a_spot_vm_takes_a_preemption_notice_and_its_guest_can_be_shown_it() -> None:
+    spot = {"name": "spot-1", "scheduling": {"preemptible": True}, "preemption_notice_shown": True}
+    async with compute_api({"instances": [spot], "speed": 10}) as api:
+        await schedule(api, "spot-1", {"preemptionNoticeDuration": {"seconds": "120"}})
+        assert (await scheduling(api, "spot-1"))["preemptionNoticeDuration"] == {"seconds": "120"}
+        path = "instance/scheduling/preemption-notice-duration"
+        assert api.project.instances["spot-1"].get(path) == "12"
+        await schedule(api, "spot-1", {"preemptionNoticeDuration": None})
+        assert api.project.instances["spot-1"].get(path) is None
+
+
+@pytest.mark.parametrize(
+    "limit", [{"maxRunDuration": {"seconds": "864000"}}, {"terminationTime": "2099-01-01T00:00:00Z"}], ids=str
+)
+async def test_a_limited_run_shows_its_end(api: ComputeApi, limit: Any) -> None:
+    instance = api.project.instances["web-1"]
+    instance.stop()
+    graceful = {"gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "600"}}}
+    assert (await schedule(api, "web-1", {**limit, **graceful}))[0] == 200
+    instance.start()
+    shown = (await api.get(f"{ZONE}/instances/web-1"))[1]["resourceStatus"]["scheduling"]
+    assert set(shown) == {"terminationTimestamp", "gracefulShutdownTimestamp"}
+    assert shown["gracefulShutdownTimestamp"] < shown["terminationTimestamp"]
+
+
 @pytest.mark.parametrize(
     "name, body, words",
     [
@@ -98,6 +135,18 @@ async def test_a_reset_takes_it_back(api: ComputeApi) -> None:
         ("web-1", {"automaticRestart": 1}, "Must be one of True, False"),
         ("web-1", {"maintenanceInterval": "PERIODIC"}, "Unknown name 'maintenanceInterval'"),
         ("web-1", {"instanceTerminationAction": "STOP"}, "You can only set it for Spot VMs"),
+        ("web-1", {"preemptionNoticeDuration": {"seconds": "120"}}, "You can only set it for Spot VMs"),
+        ("spot-1", {"preemptionNoticeDuration": "120s"}, "Must be 1 second to 1 hour."),
+        ("web-1", {"localSsdRecoveryTimeout": {"seconds": "5400"}}, "with hour granularity"),
+        ("web-1", {"localSsdRecoveryTimeout": {"seconds": "608400"}}, "0 to 168 hours"),
+        ("web-1", {"maxRunDuration": {"seconds": "29"}}, "Must be 30 seconds to 120 days."),
+        ("web-1", {"terminationTime": "tomorrow"}, "Must be an RFC 3339 timestamp."),
+        ("web-1", {"terminationTime": "2020-01-01T00:00:00Z"}, "Must be in the future."),
+        ("web-1", {"gracefulShutdown": {"enabled": "yes"}}, "Must be an object with enabled and maxDuration."),
+        ("web-1", {"gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "3601"}}}, "1 second to 1 hour"),
+        ("web-1", {"gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "0"}}}, "1 second to 1 hour"),
+        ("web-1", {"onInstanceStopAction": True}, "Must be an object with discardLocalSsd"),
+        ("web-1", {"skipGuestOsShutdown": "yes"}, "Must be one of True, False"),
     ],
 )
 async def test_what_cannot_be_is_refused(api: ComputeApi, name: str, body: Any, words: str) -> None:

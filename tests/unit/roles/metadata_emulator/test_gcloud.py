@@ -140,6 +140,9 @@ def test_host_maintenance(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
         assert (shown["onHostMaintenance"], shown["automaticRestart"]) == ("TERMINATE", False)
         gcloud(f"compute instances set-scheduling web-3 {A} --maintenance-policy=MIGRATE --restart-on-failure")
         assert emulator.control.get("web-3", "instance/scheduling/on-host-maintenance") == "MIGRATE"
+        gcloud(f"compute instances set-scheduling web-3 {A} --local-ssd-recovery-timeout=2")
+        shown = gcloud.json(f"compute instances describe web-3 {A}")["scheduling"]
+        assert shown["localSsdRecoveryTimeout"] == {"seconds": "7200"}
 
     side_by_side(simulating, performing, scheduling)
 

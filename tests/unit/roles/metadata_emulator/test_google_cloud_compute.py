@@ -14,7 +14,7 @@ from google.api_core.client_options import ClientOptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
-from support.emulator import EmulatorProcess
+from support.emulator import EmulatorProcess, eventually
 
 PROJECT, ZONE = "shop", "us-central1-a"
 FLEET = {
@@ -51,6 +51,8 @@ def client(emulator: EmulatorProcess) -> Any:
             "client_options": ClientOptions(api_endpoint=emulator.compute),
         }
         made = service(**arguments)
+        if service is compute_v1.ZoneOperationsClient:
+            return made
         # Its own clients of operations do not know the api_endpoint.
         made.transport._extended_operations_services = {
             "zone_operations": compute_v1.ZoneOperationsClient(**arguments),
@@ -139,6 +141,66 @@ class TestInstances:
         scheduling = instances.get(**web).scheduling
         assert (scheduling.on_host_maintenance, scheduling.host_error_timeout_seconds) == ("TERMINATE", 120)
         assert scheduling.automatic_restart is True
+
+    def test_stop_gracefully_and_start(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+        graceful = compute_v1.SchedulingGracefulShutdown(enabled=True, max_duration=compute_v1.Duration(seconds=3600))
+        wanted = compute_v1.Scheduling(graceful_shutdown=graceful)
+        instances.set_scheduling(**web, scheduling_resource=wanted).result(timeout=30)
+        assert instances.get(**web).scheduling.graceful_shutdown.max_duration.seconds == 3600
+        emulator.control.speed(1)
+        stopping = instances.stop(**web)
+
+        def details() -> Any:
+            return instances.get(**web).resource_status.shutdown_details
+
+        eventually(lambda: details().stop_state == "PENDING_STOP", what="the stop is announced")
+        assert (details().target_state, details().max_duration.seconds) == ("STOPPED", 3600)
+        assert emulator.control.get("web-1", "instance/shutdown-details/stop-state") == "PENDING_STOP"
+        emulator.control.speed(1000)
+        instances.stop(request=compute_v1.StopInstanceRequest(**web, no_graceful_shutdown=True)).result(timeout=30)
+        stopping.result(timeout=30)
+        assert instances.get(**web).status == "TERMINATED"
+        instances.start(**web).result(timeout=30)
+        assert instances.get(**web).status == "RUNNING"
+
+    def test_are_deleted(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+        request = compute_v1.DeleteInstanceRequest(**web, no_graceful_shutdown=True)
+        instances.delete(request=request).result(timeout=30)
+        with pytest.raises(exceptions.NotFound):
+            instances.get(**web)
+
+    def test_take_the_other_limits_of_their_run(self, instances: Any, web: dict[str, str]) -> None:
+        instances.stop(**web).result(timeout=30)
+        seconds = compute_v1.Duration
+        wanted = compute_v1.Scheduling(
+            provisioning_model="SPOT",
+            automatic_restart=False,
+            on_host_maintenance="TERMINATE",
+            instance_termination_action="STOP",
+            preemption_notice_duration=seconds(seconds=120),
+            max_run_duration=seconds(seconds=86400),
+            local_ssd_recovery_timeout=seconds(seconds=7200),
+        )
+        instances.set_scheduling(**web, scheduling_resource=wanted).result(timeout=30)
+        shown = instances.get(**web).scheduling
+        assert (
+            shown.preemption_notice_duration.seconds,
+            shown.max_run_duration.seconds,
+            shown.local_ssd_recovery_timeout.seconds,
+        ) == (120, 86400, 7200)
+
+    def test_tell_what_the_platform_did(
+        self, emulator: EmulatorProcess, client: Any, instances: Any, web: dict[str, str]
+    ) -> None:
+        emulator.control.scenario("web-1", "host-error")
+        operations = client(compute_v1.ZoneOperationsClient)
+
+        def types() -> set[str]:
+            request = compute_v1.ListZoneOperationsRequest(project=PROJECT, zone=ZONE, filter="user=system")
+            return {each.operation_type for each in operations.list(request=request)}
+
+        wanted = {"compute.instances.hostError", "compute.instances.automaticRestart"}
+        eventually(lambda: types() == wanted, what="both are recorded")
 
     def test_show_the_window_of_their_maintenance(
         self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]

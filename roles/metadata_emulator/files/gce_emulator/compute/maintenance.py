@@ -59,6 +59,7 @@ class MaintenanceMethods:
             request.read_object(),
             has_accelerators=bool(instance.spec.accelerators),
             is_stopped=instance.status == "TERMINATED",
+            now=instance.clock.now(),
         )
 
         async def work() -> OperationError | None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
+from ..state import scheduling
 from ..state.fleet import Disk, InstanceSpec, NetworkInterface
 from ..state.geography import region_of
-from ..state.state import SHUTDOWN_DETAILS, AttachedDisk, Instance, Project, disk_name
+from ..state.state import AttachedDisk, Instance, Project, disk_name
 from .timestamps import pacific_time
 
 SERVICE_URL = "https://www.googleapis.com/compute/v1"
@@ -99,11 +102,11 @@ def project_resource(project: Project) -> dict[str, Any]:
 
 def scheduling_resource(instance: Instance) -> dict[str, Any]:
     """The Scheduling resource."""
-    scheduling = instance.scheduling
+    seen = instance.scheduling
     return {
-        "onHostMaintenance": scheduling.on_host_maintenance,
-        "automaticRestart": scheduling.automatic_restart,
-        "preemptible": scheduling.preemptible,
+        "onHostMaintenance": seen.on_host_maintenance,
+        "automaticRestart": seen.automatic_restart,
+        "preemptible": seen.preemptible,
         **instance.more_scheduling,
     }
 
@@ -291,16 +294,30 @@ def _resource_status(instance: Instance) -> dict[str, Any]:
     }
     dns = instance.effective_attribute("vmdnssetting") or instance.effective_attribute("VmDnsSetting")
     effective["vmDnsSettingMetadataValue"] = dns or "ZonalOnly"
-    shown: dict[str, Any] = {"scheduling": {}, "effectiveInstanceMetadata": effective}
-    stop_state = instance.get(f"{SHUTDOWN_DETAILS}/stop-state")
-    if stop_state in ("PENDING_STOP", "STOPPING"):
+    shown: dict[str, Any] = {
+        "scheduling": _scheduling_status(instance),
+        "effectiveInstanceMetadata": effective,
+    }
+    if instance.shutdown is not None:
         shown["shutdownDetails"] = {
-            "maxDuration": {"seconds": str(instance.get(f"{SHUTDOWN_DETAILS}/max-duration"))},
-            "requestTimestamp": instance.get(f"{SHUTDOWN_DETAILS}/request-timestamp"),
-            "stopState": stop_state,
-            "targetState": instance.get(f"{SHUTDOWN_DETAILS}/target-state"),
+            "maxDuration": {"seconds": str(math.ceil(instance.shutdown.seconds))},
+            "requestTimestamp": pacific_time(instance.shutdown.requested_at),
+            "stopState": instance.shutdown.state,
+            "targetState": instance.shutdown.target,
         }
     window = instance.upcoming_maintenance
     if window is not None:
         shown["upcomingMaintenance"] = window.to_api()
     return shown
+
+
+def _scheduling_status(instance: Instance) -> dict[str, Any]:
+    wanted = instance.more_scheduling
+    end = scheduling.termination_time(wanted, instance.started, instance.clock.speed)
+    if end is None or not instance.is_up:
+        return {}
+    graceful = instance.clock.real_seconds(scheduling.graceful_shutdown(wanted))
+    return {
+        "terminationTimestamp": pacific_time(end),
+        **({"gracefulShutdownTimestamp": pacific_time(end - timedelta(seconds=graceful))} if graceful else {}),
+    }

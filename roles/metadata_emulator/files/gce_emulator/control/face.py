@@ -40,6 +40,7 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Cal
     app.router.add_delete("/instances/{name}/scenarios/{id}", face.cancel_scenarios)
     app.router.add_post("/instances/{name}/stop", face.stop)
     app.router.add_post("/instances/{name}/start", face.start)
+    app.router.add_post("/instances/{name}/guest-shutdown", face.shut_down_by_guest)
     app.router.add_post("/instances/{name}/serial", face.write_serial)
     app.router.add_post("/reset", face.reset)
     app.router.add_put("/clock", face.set_clock)
@@ -185,6 +186,13 @@ class ControlFace:
             run.end()
         instance.start()
         return await self.instance(request)
+
+    async def shut_down_by_guest(self, request: web.Request) -> web.Response:
+        instance = self._named(request)
+        if not instance.is_up:
+            raise Problem(409, f"{instance.name} is {instance.status} already")
+        scenarios.shut_down_by_guest(instance)
+        return await self.instance(request) if instance.exists else _json({"name": instance.name, "status": "DELETED"})
 
     async def write_serial(self, request: web.Request) -> web.Response:
         instance = self._named(request)

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from .fleet import Fleet, InstanceSpec, NetworkInterface, ServiceAccount
+from .shutdown import Shutdown
 from .tree import NUMBERED, VERBATIM, Announcement, Computed, Directory, Leaf, NothingYet, Value, directory, numbered
 
 
@@ -77,9 +79,7 @@ def instance(
                 }
             ),
             "service-accounts": _service_accounts(spec.service_accounts),
-            "shutdown-details": directory(
-                {"max-duration": "0", "request-timestamp": "", "stop-state": "UNSPECIFIED", "target-state": ""}
-            ),
+            **({"shutdown-details": directory(shutdown_details(spec, None))} if spec.shutdown_details != "404" else {}),
             "tags": Leaf(list(spec.tags), json_by_default=True),
             "virtual-clock": directory({"drift-token": "0"}),
             "zone": f"projects/{number}/zones/{spec.zone}",
@@ -97,6 +97,23 @@ def instance(
         root.entries["universe"] = directory({"universe-domain": fleet.universe_domain})
     place_no_upcoming(root, spec)
     return root
+
+
+def shutdown_details(spec: InstanceSpec, shutdown: Shutdown | None) -> dict[str, Value]:
+    """The values below `shutdown-details/`. Real servers differ in the idle state, so the fleet file chooses."""
+    return {
+        "max-duration": duration(spec, shutdown.seconds if shutdown else 0.0),
+        "request-timestamp": f"{shutdown.requested_at:%Y-%m-%dT%H:%M:%SZ}" if shutdown else "",
+        "stop-state": shutdown.state if shutdown else spec.shutdown_details,
+        "target-state": shutdown.target if shutdown else "",
+    }
+
+
+def duration(spec: InstanceSpec, real_seconds: float) -> Value:
+    """A duration in the form that the fleet file chooses: how real servers write it is not documented."""
+    seconds = str(math.ceil(real_seconds))
+    forms: dict[str, Value] = {"seconds": seconds, "suffix": f"{seconds}s", "object": {"seconds": seconds}}
+    return forms[spec.duration_style]
 
 
 def place_upcoming(root: Directory, announcement: Announcement) -> None:

@@ -47,6 +47,7 @@ class Notice:
     migrate: float = 60.0
     terminate: float = 3600.0
     preempt: float = 30.0
+    spot: float = 120.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,10 +66,15 @@ class Durations:
 
 @dataclasses.dataclass(frozen=True)
 class Scheduling:
+    """`graceful_shutdown` and `preemption_notice` are seconds; 0 turns them off."""
+
     automatic_restart: bool = True
     on_host_maintenance: str = "MIGRATE"
     preemptible: bool = False
     provisioning_model: str = "STANDARD"
+    instance_termination_action: str = "STOP"
+    graceful_shutdown: int = 0
+    preemption_notice: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +142,9 @@ class InstanceSpec:
     port: int
     upcoming_maintenance_none: str
     upcoming_maintenance_style: str
+    shutdown_details: str
+    duration_style: str
+    preemption_notice_shown: bool
     while_down: str
     legacy_endpoints: str
     guest_attributes_over_budget: str
@@ -260,6 +269,9 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
         port=entry.port("port"),
         upcoming_maintenance_none=entry.choice("upcoming_maintenance_none", "503", NONE_ANSWERS),
         upcoming_maintenance_style=entry.choice("upcoming_maintenance_style", "snake", STYLES),
+        shutdown_details=entry.choice("shutdown_details", "UNSPECIFIED", ("UNSPECIFIED", "UNKNOWN", "404")),
+        duration_style=entry.choice("duration_style", "seconds", ("seconds", "suffix", "object")),
+        preemption_notice_shown=entry.flag("preemption_notice_shown", False),
         while_down=entry.choice("while_down", "503", ("503", "refuse")),
         legacy_endpoints=entry.choice("legacy_endpoints", "served", ("served", "gone")),
         guest_attributes_over_budget=entry.choice("guest_attributes_over_budget", "429", ("429", "drop", "allow")),
@@ -278,7 +290,20 @@ def _scheduling(section: Section, has_accelerators: bool) -> Scheduling:
         raise FleetError(section.at("on_host_maintenance"), f"is MIGRATE, but {why} cannot migrate: say TERMINATE")
     if restart and preemptible:
         raise FleetError(section.at("automatic_restart"), "is true, but a preemptible or Spot VM is not restarted")
-    return Scheduling(restart, policy, preemptible, model)
+    action = section.choice("instance_termination_action", Scheduling.instance_termination_action, ("STOP", "DELETE"))
+    notice = section.integer("preemption_notice", 0, 0, 3600)
+    for key, given in (("instance_termination_action", action == "DELETE"), ("preemption_notice", notice)):
+        if given and not preemptible:
+            raise FleetError(section.at(key), "is set, but the VM is not a Spot VM: add provisioning_model: SPOT")
+    return Scheduling(
+        automatic_restart=restart,
+        on_host_maintenance=policy,
+        preemptible=preemptible,
+        provisioning_model=model,
+        instance_termination_action=action,
+        graceful_shutdown=section.integer("graceful_shutdown", 0, 0, 3600),
+        preemption_notice=notice,
+    )
 
 
 def _disks(entry: Section, name: str) -> tuple[Disk, ...]:

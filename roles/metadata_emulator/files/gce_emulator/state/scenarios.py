@@ -21,6 +21,7 @@ from typing import Any, Callable, Union
 
 from . import scheduling
 from .clock import Timer
+from .shutdown import Shutdown
 from .state import MIGRATE, NO_EVENT, TERMINATE, Instance, Playing
 from .upcoming import UpcomingMaintenance
 
@@ -111,6 +112,12 @@ class Run:
                 self._timer = self.instance.clock.call_later(self.seconds(step.until), self.play)
                 return
 
+    def skip(self) -> None:
+        """Do the next step now instead of waiting for it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self.play()
+
     def end(self) -> None:
         """Leave everything as it is now."""
         if self._timer is not None:
@@ -151,20 +158,38 @@ def simulate_maintenance(instance: Instance) -> Run:
 
 
 def stop(instance: Instance, *, graceful: bool = True, target: str = "STOPPED") -> Run:
-    """What `instances.stop` does, and `delete` (`target` DELETED) before the VM is gone.
+    """What `instances.stop` does, and `instances.delete` (`target` DELETED).
 
-    A stop that is under way goes on; without `graceful` it does not wait for the guest any longer.
+    A stop that is under way goes on; without `graceful`, it no longer waits for the guest.
     """
     for run in list(instance.runs.values()):
         if run.signal == "stop" and isinstance(run, Run):
-            if graceful or instance.status != "PENDING_STOP":
-                return run
-            run.end()
+            if target == "DELETED" and instance.shutdown is not None:
+                instance.show_shutdown(dataclasses.replace(instance.shutdown, target=target))
+            if not graceful and instance.status == "PENDING_STOP":
+                run.skip()
+            return run
+    name = "stop" if target == "STOPPED" else "delete"
     options = SCENARIOS["stop"].options(instance)
     if not graceful:
         options["graceful"] = 0.0
-    steps = SCENARIOS["stop"].steps(instance, options)
-    return _play(instance, "stop" if target == "STOPPED" else "delete", "stop", steps, options)
+    return _play(instance, name, "stop", _stop_steps(options, target), options)
+
+
+def shut_down_by_guest(instance: Instance) -> None:
+    """What `systemctl poweroff` in the guest does.
+
+    It completes a stop or a preemption that is under way. Otherwise the platform records `guestTerminate`.
+    """
+    for run in list(instance.runs.values()):
+        if run.signal in ("stop", "preempted") and isinstance(run, Run):
+            while instance.is_up and not run.done.done():
+                run.skip()
+            return
+    for run in list(instance.runs.values()):
+        run.end()
+    instance.project.system_event(instance, "guestTerminate")
+    instance.stop()
 
 
 def perform_maintenance(instance: Instance) -> Run:
@@ -207,7 +232,7 @@ def cancel(run: Playing) -> None:
         if run.signal == "preempted":
             instance.preempted = False
         if run.signal == "stop":
-            instance.show_shutdown("UNSPECIFIED")
+            instance.show_shutdown(None)
         if run.signal == "window":
             instance.upcoming_maintenance = None
         if run.signal in ("event", "window"):
@@ -311,24 +336,49 @@ def _boot(run: Run) -> None:
         run.instance.project.system_event(run.instance, "automaticRestart")
 
 
+def _announce_preemption(run: Run) -> None:
+    run.instance.preempted = True
+
+
 def _preempt(run: Run) -> None:
     run.instance.status = "STOPPING"
     run.instance.preempted = True
     run.instance.project.system_event(run.instance, "preempted")
 
 
-def _target(run: Run) -> str:
-    return "DELETED" if run.name == "delete" else "STOPPED"
+def _delete_if_asked(run: Run) -> None:
+    if run.instance.more_scheduling.get("instanceTerminationAction") == "DELETE":
+        run.instance.project.delete(run.instance)
 
 
-def _announce_stop(run: Run) -> None:
-    run.instance.status = "PENDING_STOP"
-    run.instance.show_shutdown("PENDING_STOP", target=_target(run), seconds=run.seconds("graceful"))
+def _fail_host(run: Run) -> None:
+    run.instance.project.system_event(run.instance, "hostError")
 
 
-def _shut_down(run: Run) -> None:
-    run.instance.status = "STOPPING"
-    run.instance.show_shutdown("STOPPING", target=_target(run), seconds=run.seconds("graceful"))
+def _stop_state(state: str, target: str) -> Callable[[Run], None]:
+    """The step in which a stop reaches PENDING_STOP or STOPPING."""
+
+    def act(run: Run) -> None:
+        instance, current = run.instance, run.instance.shutdown
+        instance.status = state
+        instance.show_shutdown(
+            Shutdown(
+                state,
+                # A deletion may have followed the stop.
+                target if current is None else current.target,
+                instance.clock.now() if current is None else current.requested_at,
+                instance.clock.real_seconds(run.seconds("graceful")),
+            )
+        )
+
+    return act
+
+
+def _power_off_for_good(run: Run) -> None:
+    target = run.instance.shutdown.target if run.instance.shutdown is not None else "STOPPED"
+    _power_off(run)
+    if target == "DELETED":
+        run.instance.project.delete(run.instance)
 
 
 def _announce_window(run: Run) -> None:
@@ -396,22 +446,51 @@ def _termination(instance: Instance, options: Mapping[str, Option]) -> tuple[Ste
 
 
 def _preemption(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
-    return (Step("preempt", _preempt, "notice"), *_outage(options, lambda run: None))
+    announcement = (Step("announce the preemption", _announce_preemption, "ahead"),) if options["ahead"] else ()
+    return (*announcement, Step("preempt", _preempt, "notice"), *_outage(options, lambda run: None, _delete_if_asked))
 
 
-def _outage(options: Mapping[str, Option], last_moment: Callable[[Run], None]) -> tuple[Step, ...]:
+def _host_error(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
+    return _outage(options, _fail_host)
+
+
+def _outage(
+    options: Mapping[str, Option],
+    last_moment: Callable[[Run], None],
+    afterwards: Callable[[Run], None] = lambda run: None,
+) -> tuple[Step, ...]:
+    """`last_moment` comes before the power is off; `afterwards` follows if the VM does not boot again."""
+
     def act(run: Run) -> None:
         last_moment(run)
         _power_off(run)
+        if not options["restart"]:
+            afterwards(run)
 
     if not options["restart"]:
         return (Step("power off", act),)
     return (Step("power off", act, "down"), Step("boot", _boot))
 
 
+def _stop_steps(options: Mapping[str, Option], target: str, until: str = "graceful") -> tuple[Step, ...]:
+    announcement = (Step("announce the stop", _stop_state("PENDING_STOP", target), until),)
+    return (
+        *(announcement if options["graceful"] else ()),
+        Step("shut down", _stop_state("STOPPING", target), "shutdown"),
+        Step("power off", _power_off_for_good),
+    )
+
+
 def _stop(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
-    announcement = (Step("announce the stop", _announce_stop, "graceful"),) if options["graceful"] else ()
-    return (*announcement, Step("shut down", _shut_down, "shutdown"), Step("power off", _power_off))
+    return _stop_steps(options, "STOPPED")
+
+
+def _deletion(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
+    return _stop_steps(options, "DELETED")
+
+
+def _cancelled_stop(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
+    return _stop_steps(options, "STOPPED", until="after")
 
 
 def _event_in_window(instance: Instance, options: Mapping[str, Option]) -> tuple[Step, ...]:
@@ -453,14 +532,35 @@ def _termination_options(instance: Instance) -> dict[str, Option]:
 
 
 def _preemption_options(instance: Instance) -> dict[str, Option]:
-    return {**_termination_options(instance), "notice": instance.project.fleet.notice.preempt}
+    wanted = instance.more_scheduling
+    return {
+        **_termination_options(instance),
+        "ahead": scheduling.seconds_of(wanted.get("preemptionNoticeDuration")),
+        "notice": 0.0 if scheduling.skips_guest_shutdown(wanted) else instance.project.fleet.notice.preempt,
+        "restart": wanted.get("instanceTerminationAction") != "DELETE",
+    }
+
+
+def _spot_notice_options(instance: Instance) -> dict[str, Option]:
+    options = _preemption_options(instance)
+    return {**options, "ahead": options["ahead"] or instance.project.fleet.notice.spot}
+
+
+def _host_error_options(instance: Instance) -> dict[str, Option]:
+    return {"down": instance.project.fleet.durations.down, "restart": instance.scheduling.automatic_restart}
 
 
 def _stop_options(instance: Instance) -> dict[str, Option]:
+    wanted = instance.more_scheduling
     return {
-        "graceful": scheduling.graceful_shutdown(instance.more_scheduling),
-        "shutdown": instance.project.fleet.durations.shutdown,
+        "graceful": scheduling.graceful_shutdown(wanted),
+        "shutdown": 0.0 if scheduling.skips_guest_shutdown(wanted) else instance.project.fleet.durations.shutdown,
     }
+
+
+def _graceful_stop_options(instance: Instance) -> dict[str, Option]:
+    options = _stop_options(instance)
+    return {**options, "graceful": options["graceful"] or float(scheduling.GRACEFUL_DEFAULT)}
 
 
 def _window_options(instance: Instance) -> dict[str, Option]:
@@ -494,16 +594,49 @@ SCENARIOS: Mapping[str, Scenario] = {
         _termination,
     ),
     "preemption": Scenario(
-        "preempted is TRUE for `notice` seconds, then the VM is off for `down` seconds and boots",
+        "preempted is TRUE for `notice` seconds after the ACPI signal, and `ahead` seconds before it where the VM has"
+        " a preemptionNoticeDuration; then the VM is off for `down` seconds and boots",
         "preempted",
         _preemption_options,
         _preemption,
     ),
+    "spot-notice": Scenario(
+        "preempted is TRUE `ahead` seconds before the ACPI signal, and for `notice` seconds after it;"
+        " then the VM is off for `down` seconds and boots",
+        "preempted",
+        _spot_notice_options,
+        _preemption,
+    ),
+    "host-error": Scenario(
+        "the power fails without notice; the VM is off for `down` seconds and boots",
+        "host",
+        _host_error_options,
+        _host_error,
+    ),
     "stop": Scenario(
-        "stop-state is PENDING_STOP for `graceful` seconds, STOPPING for `shutdown` seconds, then the VM is off",
+        "what instances.stop does: PENDING_STOP for `graceful` seconds (by default as the VM's scheduling says),"
+        " STOPPING for `shutdown` seconds, then the VM is off",
         "stop",
         _stop_options,
         _stop,
+    ),
+    "graceful-stop": Scenario(
+        "stop-state is PENDING_STOP for `graceful` seconds, STOPPING for `shutdown` seconds, then the VM is off",
+        "stop",
+        _graceful_stop_options,
+        _stop,
+    ),
+    "graceful-delete": Scenario(
+        "graceful-stop with the target-state DELETED; at its end the VM is deleted",
+        "stop",
+        _graceful_stop_options,
+        _deletion,
+    ),
+    "graceful-stop-cancelled": Scenario(
+        "graceful-stop, and after `after` seconds a second stop without grace ends the wait",
+        "stop",
+        lambda instance: {**_graceful_stop_options(instance), "after": 60.0},
+        _cancelled_stop,
     ),
     "window-announced": Scenario(
         "upcoming-maintenance names a window; in it the VM migrates or stops, by its policy",

@@ -18,7 +18,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
-import math
 import secrets
 import time
 import uuid
@@ -33,7 +32,9 @@ from .fleet import Disk, Fleet, InstanceSpec, Scheduling
 from .guest_attributes import Budget
 from .journal import Journal
 from .propagation import CustomMetadata
+from .scheduling import seconds_of
 from .serial_console import SerialOutput
+from .shutdown import Shutdown
 from .upcoming import UpcomingMaintenance
 
 MAINTENANCE_EVENT = "instance/maintenance-event"
@@ -44,6 +45,7 @@ ATTRIBUTES = "instance/attributes"
 GUEST_ATTRIBUTES = "instance/guest-attributes"
 PROJECT_ATTRIBUTES = "project/attributes"
 SHUTDOWN_DETAILS = "instance/shutdown-details"
+PREEMPTION_NOTICE = "instance/scheduling/preemption-notice-duration"
 TAGS = "instance/tags"
 
 MIGRATE, TERMINATE, NO_EVENT = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"
@@ -273,6 +275,8 @@ class Instance:
         self.boot_id = str(uuid.uuid4())
         self.exists = True
         self.asked_directly = False
+        # A stop that was requested and is not over.
+        self.shutdown: Shutdown | None = None
         self.labels = dict(spec.labels)
         self._first_external_ips = self._take_external_ips()
         # Made when it is first asked for: of a fleet of thousands, most are never looked at.
@@ -297,6 +301,7 @@ class Instance:
         if self._root is None:
             view = self.project.view(self.zone)
             self._root = default_tree.instance(self.spec, self.project.fleet, view, self._first_external_ips)
+            self._place_preemption_notice(self._root)
         return self._root
 
     def find(self, path: str) -> tree.Node | None:
@@ -333,6 +338,15 @@ class Instance:
             self.set("instance/scheduling/on-host-maintenance", more.pop("onHostMaintenance"))
             self.set("instance/scheduling/preemptible", more.pop("preemptible"))
         self.more_scheduling = more
+        self._place_preemption_notice(self.root)
+        self._changed(PREEMPTION_NOTICE)
+
+    def _place_preemption_notice(self, root: tree.Directory) -> None:
+        notice = seconds_of(self.more_scheduling.get("preemptionNoticeDuration"))
+        if notice and self.spec.preemption_notice_shown:
+            tree.write(root, PREEMPTION_NOTICE, default_tree.duration(self.spec, self.clock.real_seconds(notice)))
+        else:
+            tree.remove(root, PREEMPTION_NOTICE)
 
     @property
     def tags(self) -> list[str]:
@@ -445,7 +459,7 @@ class Instance:
             self.maintenance_event = NO_EVENT
             self.preempted = False
             self.upcoming_maintenance = None
-            self.show_shutdown("UNSPECIFIED")
+            self.show_shutdown(None)
             self.asked_directly = False
             for number in self._ephemeral_interfaces():
                 if self.external_ip(number) is None:
@@ -481,24 +495,16 @@ class Instance:
         take = self.project.external_addresses.take
         return [take() if each.external_ip == EPHEMERAL else each.external_ip for each in self.spec.network_interfaces]
 
-    def show_shutdown(self, state: str, *, target: str = "", seconds: float = 0.0) -> None:
-        """Tell the guest of a stop that was asked for, or that there is none (UNSPECIFIED), where it can be told.
-
-        `seconds` are platform seconds that the guest has until it is shut down.
-        """
+    def show_shutdown(self, shutdown: Shutdown | None) -> None:
+        """Show a requested stop, or that there is none, to the API and to a guest that has `shutdown-details`."""
+        self.shutdown = shutdown
         if self.find(SHUTDOWN_DETAILS) is None:
             return
-        is_idle = state == "UNSPECIFIED"
-        real_seconds = math.ceil(self.clock.real_seconds(seconds))
-        details = {
-            "max-duration": str(real_seconds),
-            "request-timestamp": "" if is_idle else f"{self.clock.now():%Y-%m-%dT%H:%M:%SZ}",
-            "stop-state": state,
-            "target-state": target,
-        }
+        shown = default_tree.shutdown_details(self.spec, shutdown)
         with self.changing():
-            for name, value in details.items():
-                self.set(f"{SHUTDOWN_DETAILS}/{name}", value)
+            for name, value in shown.items():
+                tree.write(self.root, f"{SHUTDOWN_DETAILS}/{name}", value)
+                self._changed(f"{SHUTDOWN_DETAILS}/{name}")
 
     def reset(self) -> None:
         """As the fleet file says it; whoever waits for what changes by that hears of it."""
@@ -510,6 +516,7 @@ class Instance:
         self._serial.clear()
         self.status, self.boot_count, self.boot_id = "RUNNING", 1, str(uuid.uuid4())
         self.asked_directly = False
+        self.shutdown = None
         self.guest_attribute_queries = Budget(time.monotonic)
         self.metadata.settle()
         self.more_scheduling = _more_scheduling(self.spec)
@@ -606,8 +613,15 @@ def _external_ip_path(interface: int) -> str:
 
 
 def _more_scheduling(spec: InstanceSpec) -> dict[str, Any]:
-    model = spec.scheduling.provisioning_model
-    return {"provisioningModel": model, **({"instanceTerminationAction": "STOP"} if model == "SPOT" else {})}
+    given = spec.scheduling
+    shown: dict[str, Any] = {"provisioningModel": given.provisioning_model}
+    if given.provisioning_model == "SPOT":
+        shown["instanceTerminationAction"] = given.instance_termination_action
+    if given.graceful_shutdown:
+        shown["gracefulShutdown"] = {"enabled": True, "maxDuration": {"seconds": str(given.graceful_shutdown)}}
+    if given.preemption_notice:
+        shown["preemptionNoticeDuration"] = {"seconds": str(given.preemption_notice)}
+    return shown
 
 
 def _replace(owner: Project | Instance, directory: str, old: Mapping[str, str], new: Mapping[str, str]) -> None:

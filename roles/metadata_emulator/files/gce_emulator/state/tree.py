@@ -197,7 +197,7 @@ def _leaf_text(value: Value) -> str:
     if isinstance(value, list):
         return "".join(f"{item}\n" for item in value)
     if isinstance(value, dict):
-        return "{ }"
+        return _leaf_json(value)
     return str(value)
 
 

@@ -17,7 +17,12 @@ SCENARIOS = [
     "host-termination",
     "gpu-termination",
     "preemption",
+    "spot-notice",
+    "host-error",
     "stop",
+    "graceful-stop",
+    "graceful-delete",
+    "graceful-stop-cancelled",
     "window-announced",
     "window-moved",
     "window-cancelled",
@@ -135,6 +140,9 @@ def test_every_scenario_plays_to_its_end_over_the_wire(emulator: EmulatorProcess
     emulator.control.speed(1e7)
     started = emulator.control.scenario("gpu-1", scenario)
     assert started["name"] == scenario
+    if scenario == "graceful-delete":
+        eventually(lambda: "gpu-1" not in emulator.control.request("GET", "/")["metadata"], what="the VM is deleted")
+        return
     eventually(lambda: not emulator.control.instance("gpu-1")["scenarios"], what=f"{scenario} ends")
     summary = emulator.control.instance("gpu-1")
     assert (summary["maintenance_event"], summary["preempted"], summary["upcoming_maintenance"]) == (
@@ -142,6 +150,16 @@ def test_every_scenario_plays_to_its_end_over_the_wire(emulator: EmulatorProcess
         False,
         None,
     )
+
+
+def test_a_guest_shuts_down(emulator: EmulatorProcess) -> None:
+    emulator.control.scenario("web-1", "graceful-stop")
+    assert emulator.control.request("POST", "instances/web-1/guest-shutdown")["status"] == "TERMINATED"
+    with pytest.raises(ControlError, match="web-1 is TERMINATED already"):
+        emulator.control.request("POST", "instances/web-1/guest-shutdown")
+    emulator.control.request("POST", "instances/web-1/start")
+    emulator.control.scenario("web-1", "graceful-delete")
+    assert emulator.control.request("POST", "instances/web-1/guest-shutdown")["status"] == "DELETED"
 
 
 def test_a_running_scenario_is_listed_and_cancelled(emulator: EmulatorProcess) -> None:
