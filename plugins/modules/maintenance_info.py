@@ -237,7 +237,6 @@ traits:
       sample: null
 """
 
-import dataclasses
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -323,8 +322,8 @@ def policy(instance: Mapping[str, Any], root: Path, announced: set[str]) -> dict
             "automatic_restart": known.get("automaticRestart"),
             "preemptible": known.get("preemptible"),
         },
-        "reach": {event: dataclasses.asdict(one) for event, one in reach.items()},
-        "traits": dataclasses.asdict(traits),
+        "reach": {event: dict(vars(one)) for event, one in reach.items()},
+        "traits": dict(vars(traits)),
     }
 
 

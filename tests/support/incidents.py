@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from maintenance_handler._vm.maintenance import (
@@ -19,6 +18,7 @@ from maintenance_handler._vm.maintenance import (
     UPCOMING_MAINTENANCE_KEY,
     format_time,
 )
+from maintenance_handler._vm.records import replace
 from maintenance_handler.core import signals
 from maintenance_handler.core.incident import OK, Incident, Moment, Step
 from maintenance_handler.core.machine import Action, Close, End, Limit, Start, State, step

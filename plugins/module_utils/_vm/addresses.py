@@ -13,11 +13,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
 if TYPE_CHECKING:
-    from typing import Any
-
     # Family, kind and protocol of a socket, and what it connects to.
     Address = tuple[int, int, int, Any]
 

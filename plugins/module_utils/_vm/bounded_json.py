@@ -8,10 +8,7 @@ Private to the collection: it may change at any time. Standard library only.
 from __future__ import annotations
 
 import json
-
-TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
 # The metadata server's own tree has seven levels.
 DEPTH_LIMIT = 64

@@ -16,10 +16,10 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from .addresses import ADDRESSES, Addresses, NotResolved
 
-TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
 if TYPE_CHECKING:
     from .addresses import Address
 

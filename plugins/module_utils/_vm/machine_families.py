@@ -10,7 +10,8 @@ There is a new family every few months. What is not in here is unknown, which is
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from .records import dataclass
 
 _LIVE_MIGRATION = "https://cloud.google.com/compute/docs/instances/live-migration-process#limitations"
 _WINDOWS = "https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event"

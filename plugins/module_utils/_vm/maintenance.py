@@ -12,14 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timezone
+from typing import Any
 
 from . import bounded_json as _bounded_json
-
-TYPE_CHECKING = False  # typing is not worth its memory in a process that waits; type checkers know this name
-if TYPE_CHECKING:
-    from typing import Any
+from .records import dataclass
 
 MIGRATE = "migrate"
 TERMINATE = "terminate"

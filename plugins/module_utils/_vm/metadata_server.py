@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import bounded_json as _bounded_json
 from .addresses import ADDRESSES, Addresses
@@ -31,10 +32,7 @@ from .http_exchange import (
     Response,
 )
 
-TYPE_CHECKING = False  # typing is not worth 0.5 MB of a watcher's memory; type checkers know this name
 if TYPE_CHECKING:
-    from typing import Any, TypeVar
-
     _T = TypeVar("_T")
 
 GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"

@@ -11,10 +11,10 @@ None, and is not guessed: some of it cannot be seen from inside a VM.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
 
 from .machine_families import ALWAYS, FAMILIES, GPUS, TPUS, WITH_GPUS, Family
 from .maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
+from .records import dataclass
 
 _YES = ("TRUE", "YES", "Y", "1")
 _NO = ("FALSE", "NO", "N", "0")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
+from typing import Any, Callable
 
 from .. import __version__
 from .._vm.guest_attributes import attribute_path
@@ -38,10 +39,6 @@ from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
 from .handler import Handler
 from .waiting import GOALS, wait_until
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any, Callable
 
 DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
 

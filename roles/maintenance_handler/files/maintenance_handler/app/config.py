@@ -11,20 +11,18 @@ import json
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
+from .._vm.records import dataclass, field
 from ..core.likeness import did_you_mean
 from ..core.patience import Patience
 from ..core.plan import batches, misfits, shortened
 from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable
-
     _Check = Callable[[Any], Any]
 
 STANDARD_INPUT = ("-", "/dev/stdin")

@@ -9,14 +9,11 @@ function for one, nothing is said.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from ..core.event import FIELDS
 from ..core.likeness import did_you_mean
 from .expressions import tree
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 # Shapes: a mapping has these names and no others; a list has a shape for its elements; None is any value.
 _SCALAR = "scalar"

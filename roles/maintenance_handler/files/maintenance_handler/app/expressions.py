@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Callable
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable
-
     Predicate = Callable[[Mapping[str, Any]], Any]
 
 

@@ -12,11 +12,12 @@ import selectors
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 from .._vm.maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPT, PREEMPTED_KEY, SIGNAL_KEYS
+from .._vm.records import dataclass, replace
 from ..core import signals
 from ..core.incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, recorded
 from ..core.machine import Action, Close, End, Limit, Start, State, step
@@ -59,10 +60,7 @@ from .config import Config, ConfigError
 from .expressions import ExpressionError, compiled
 from .report import Reporter
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable, Union
-
     from .expressions import Predicate
 
 # A watcher that ended no try for this much longer than a poll may take is stuck.

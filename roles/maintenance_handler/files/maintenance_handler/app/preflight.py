@@ -15,9 +15,9 @@ import select
 import signal
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from .._vm.records import dataclass
 from ..core.likeness import did_you_mean
 from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
 from ..core.tasks import Task

@@ -8,9 +8,9 @@ import json
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any, Callable
 
 from .. import __version__
 from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
@@ -28,10 +28,6 @@ from ..io.textfile import Textfile
 from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any, Callable
 
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0
@@ -331,7 +327,7 @@ class Reporter:
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "guest_attribute": self._published if self._publisher else "off",
-            "reach": {**self._reach, **dict.fromkeys(self._announced, asdict(was_announced()))},
+            "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }
         self._status_file.offer(partial(status.write, self._config, document))
         text = self.metrics.text().encode()

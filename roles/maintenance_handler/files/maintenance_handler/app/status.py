@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .._vm.maintenance import format_time
 from ..core.checked import fits
@@ -18,10 +19,6 @@ from ..io.files import write_whole
 from ..io.journal import Journal, JournalError
 from ..io.lock import is_locked, lock_paths
 from .config import Config
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 # A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
 BLIND_AFTER = 15.0

@@ -5,13 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any, Callable
 
 from ..core.incident import ANNOUNCED, DRAINED, IDLE
 from .status import in_flight
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any, Callable
 
 RUNNING = "running"
 WELL = "well"

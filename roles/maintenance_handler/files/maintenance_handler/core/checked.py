@@ -5,10 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any, Callable
+from typing import Any, Callable
 
 # Seconds of any clock stay below this, and can be calculated with.
 MOST = 1e12

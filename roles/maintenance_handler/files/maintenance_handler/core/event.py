@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
@@ -23,10 +24,6 @@ from .._vm.maintenance import (
     window_document,
 )
 from .tasks import TASK_EVENTS
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 REHEARSAL = "rehearsal"
 TOKEN_CHANGED = "drift-token changed"

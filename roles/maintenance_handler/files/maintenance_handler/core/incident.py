@@ -11,16 +11,13 @@ that are on, and the steps that were started.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from typing import Any
 
 from .._vm.maintenance import DRIFT_TOKEN_KEY
+from .._vm.records import dataclass, replace
 from .checked import checked
 from .event import REHEARSAL, reduced
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 # How a step ended. An open step has the outcome "".
 OK = "ok"

@@ -18,8 +18,9 @@ The rules, each once:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Callable
 
+from .._vm.records import dataclass, field, replace
 from .condition import (
     HOLDS,
     REST,
@@ -54,10 +55,7 @@ from .plan import fraction, reserve
 from .tasks import DRAIN, RESTORE, Task, with_grace
 from .trimming import trimmed
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable
-
     # Whether a task's `when` holds for an event.
     Applies = Callable[[Task, Mapping[str, Any]], bool]
 

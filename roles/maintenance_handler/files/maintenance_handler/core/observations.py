@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 
 from .._vm.maintenance import WINDOW
+from .._vm.records import dataclass, replace
 from .condition import REST, condition_of, own_steps, time_to_retry
 from .incident import (
     CANCELLED,

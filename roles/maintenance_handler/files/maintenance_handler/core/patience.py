@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+from .._vm.records import dataclass
 
 # The shortest pause before a failed restore is tried again, and before a task that is drained often is restored.
 LEAST_PAUSE = 5.0

@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from .._vm.maintenance import WINDOW
+from .._vm.records import dataclass
 from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
 
 # What is kept free before an event, so that nothing of ours is still running when it comes.

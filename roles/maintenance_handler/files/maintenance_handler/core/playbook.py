@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
 PROGRAM = "ansible-playbook"
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
@@ -21,10 +22,6 @@ from .._vm.maintenance import (
 from .event import REHEARSAL, TOKEN_CHANGED, document
 from .incident import Moment, Signal
 from .observations import Announced, Reading, Withdrawn
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 # Maintenance may be late. Seconds after the end of a window, from which on its announcement is no longer believed.
 STAYS_AFTER_END = 3600.0

@@ -5,14 +5,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import Any
 
 from .._vm.maintenance import EVENTS, MISSED, TERMINATE, WINDOW
+from .._vm.records import dataclass, field
 from . import playbook as playbooks
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 DRAIN = "drain"
 RESTORE = "restore"

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from .._vm.maintenance import MISSED, WINDOW
 from .incident import OK
 from .plan import Stage, batches, shortened, stages
 from .tasks import RESTORE, Task
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 
 def incident_lines(incident: Mapping[str, Any]) -> list[str]:

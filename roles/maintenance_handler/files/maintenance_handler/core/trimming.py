@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
+from .._vm.records import replace
 from .incident import Incident, last_steps
 from .tasks import DRAIN
 

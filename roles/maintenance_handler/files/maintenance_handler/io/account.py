@@ -7,7 +7,8 @@ from __future__ import annotations
 import os
 import pwd
 import subprocess
-from dataclasses import dataclass
+
+from .._vm.records import dataclass
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ which the token outlives the handler.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .._vm.records import dataclass, replace
 from .files import read_own, write_whole
 
 # How far apart the token's change and its announcement may be heard: they come by connections of their own.

@@ -11,12 +11,10 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable
 
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
+from .._vm.records import dataclass
 
 # Seconds for `check`, which gives up what hangs before that.
 PATIENCE = 30.0

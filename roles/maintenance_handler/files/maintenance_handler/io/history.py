@@ -6,14 +6,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from ..core.checked import fits
 from ..core.incident import PUBLIC
 from .files import read_own, write_whole
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 MOST = 200
 

@@ -8,17 +8,14 @@ import re
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Callable, Union
 
 from .._vm.hardware import seen
 from .._vm.maintenance import SIGNAL_LIMIT
 from .._vm.metadata_server import MetadataError, MetadataNotFound, MetadataServer
 from .._vm.reach import applicability, traits_of
+from .._vm.records import dataclass
 from .watch import Failed
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any, Callable, Union
 
 IDENTITY_KEY = "instance/id"
 
@@ -67,7 +64,7 @@ def _identified(server: MetadataServer) -> Identified:
     machine_type = _value(server, "instance/machine-type")
     traits = traits_of(machine_type, _value(server, "instance/scheduling/preemptible"), **seen())
     reach = applicability(machine_type, _value(server, "instance/scheduling/on-host-maintenance"), traits)
-    return Identified(instance_id, {event: asdict(one) for event, one in reach.items()})
+    return Identified(instance_id, {event: vars(one) for event, one in reach.items()})
 
 
 def _value(server: MetadataServer, path: str) -> str:

@@ -8,10 +8,7 @@ import queue
 import signal
 import socket
 from collections.abc import Iterator
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
+from typing import Any
 
 
 class Inbox:

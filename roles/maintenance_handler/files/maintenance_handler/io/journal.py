@@ -16,15 +16,12 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from .._vm.records import dataclass
 from ..core.incident import Incident
 from .files import read_own, write_whole
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 VERSION = 1
 

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Union
 
 from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
 from .._vm.metadata_server import MetadataError, MetadataServer
+from .._vm.records import dataclass
 from ..core.signals import essence
 from .shutdown import is_shutting_down
 from .watch import Heard
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Callable, Union
-
     Post = Callable[[Union[Heard, "Looked", "ShutsDown"]], None]
 
 # Seconds from one look to the next, and how long one may take.

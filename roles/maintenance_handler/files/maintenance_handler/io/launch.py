@@ -9,9 +9,10 @@ has not started when its time is over is given up, and does not start afterwards
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.maintenance import format_time
+from .._vm.records import dataclass, replace
 from ..core.incident import Moment
 from ..core.machine import Start
 from ..core.tasks import DRAIN
@@ -20,10 +21,7 @@ from .executable import located
 from .leftovers import VARIABLE, input_name
 from .process import CannotStart, TaskProcess, cannot_start, environment_for
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Any, Callable
-
     from .account import Account
 
     LookUp = Callable[[str, float], Account]

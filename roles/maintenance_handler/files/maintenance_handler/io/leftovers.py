@@ -15,10 +15,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterable
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
+from typing import Callable
 
 VARIABLE = "GCE_EVENT_STEP"
 

@@ -10,10 +10,9 @@ import select
 import sys
 import threading
 import time
+from typing import TYPE_CHECKING, Protocol
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Protocol
 
     class Stream(Protocol):
         """Where lines go. `write` answers 0 if it could not take the text."""

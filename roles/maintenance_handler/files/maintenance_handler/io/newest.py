@@ -5,11 +5,9 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from typing import Callable
 
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
+from .._vm.records import dataclass
 
 
 @dataclass(frozen=True)

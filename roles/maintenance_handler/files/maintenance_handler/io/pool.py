@@ -6,10 +6,7 @@ from __future__ import annotations
 
 import queue
 import threading
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
+from typing import Callable
 
 # Threads that are kept for the next job.
 KEPT = 2

@@ -10,14 +10,11 @@ import os
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..core.incident import FAILED, OK, TIMEOUT
 from ..core.tasks import GRACE, without_grace
 from .account import Account
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Any
 
 # Seconds after SIGKILL until a process (asleep in the kernel, say) is given up.
 UNKILLABLE_AFTER = 1.0

@@ -7,14 +7,11 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import suppress
+from typing import Callable
 
 from .._vm.guest_attributes import QueryBudget, attribute_path
 from .._vm.maintenance import SIGNAL_LIMIT
 from .._vm.metadata_server import MetadataError, MetadataForbidden, MetadataServer
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
 
 NAMESPACE = "maintenance-handler"
 KEY = "status"

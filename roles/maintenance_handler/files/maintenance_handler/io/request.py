@@ -11,9 +11,9 @@ import json
 import os
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from .._vm.records import dataclass
 from ..core.checked import checked
 from .files import read_own, write_whole
 

@@ -8,8 +8,9 @@ import os
 import selectors
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable
 
+from .._vm.records import dataclass
 from ..core.incident import CANCELLED, INTERRUPTED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
 from ..core.machine import Start
 from ..core.observations import Finished
@@ -22,10 +23,7 @@ from .pool import Pool
 from .process import TaskProcess
 from .task_output import without_secret
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Callable
-
     from .launch import LookUp
 
 # How long a hand-over waits for what it ended.

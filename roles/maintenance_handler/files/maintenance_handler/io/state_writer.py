@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Callable
 
-TYPE_CHECKING = False  # see __init__.py
+from .._vm.records import dataclass, field
+
 if TYPE_CHECKING:
-    from typing import Callable
-
     from .journal import Entry, Journal
 
 

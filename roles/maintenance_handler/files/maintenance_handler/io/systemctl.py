@@ -11,13 +11,10 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import Callable
 
+from .._vm.records import dataclass
 from .shutdown import is_shutting_down
-
-TYPE_CHECKING = False  # see __init__.py
-if TYPE_CHECKING:
-    from typing import Callable
 
 _PROC = "/proc"
 # What is there in two looks has waited for about that long.

@@ -7,7 +7,7 @@ from __future__ import annotations
 import random as _random
 import threading
 import time
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Callable, Union
 
 from .._vm.maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_LIMIT, UnreadableWindow
 from .._vm.metadata_server import (
@@ -19,12 +19,10 @@ from .._vm.metadata_server import (
     MetadataUnavailable,
     backoff,
 )
+from .._vm.records import dataclass
 from ..core.signals import essence
 
-TYPE_CHECKING = False  # see __init__.py
 if TYPE_CHECKING:
-    from typing import Callable, Union
-
     from .._vm.maintenance import Window
 
 # Their events leave little time. The others are asked for again after a poll's time if they cannot be waited for.

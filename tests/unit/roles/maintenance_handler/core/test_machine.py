@@ -8,7 +8,6 @@ Time is whatever a test says. What the machine wants done is compared in words: 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from maintenance_handler._vm.maintenance import (
     WINDOW,
     format_time,
 )
+from maintenance_handler._vm.records import replace
 from maintenance_handler.core.condition import RETRY_PAUSE
 from maintenance_handler.core.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
 from maintenance_handler.core.machine import Limit, Start

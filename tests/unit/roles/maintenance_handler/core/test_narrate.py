@@ -5,10 +5,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT
+from maintenance_handler._vm.records import replace
 from maintenance_handler.core.incident import FAILED, TIMEOUT
 from maintenance_handler.core.narrate import Line, narrate
 from maintenance_handler.core.tasks import STOP, Task

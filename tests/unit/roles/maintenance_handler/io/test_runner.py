@@ -16,13 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE
+from maintenance_handler._vm.records import replace
 from maintenance_handler.core.incident import FAILED, INTERRUPTED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
 from maintenance_handler.core.machine import Start
 from maintenance_handler.core.observations import Finished
