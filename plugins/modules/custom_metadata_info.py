@@ -10,10 +10,10 @@ module: custom_metadata_info
 short_description: Read custom metadata of instances, zones and projects
 version_added: 0.1.0
 description:
-  - Reads custom metadata through the Compute API, as it is set on instances, zones and the project, and as it is in
-    effect for instances, with where each value comes from.
-  - An instance's own value goes before that of its zone, which goes before that of the project.
-  - Secrets are redacted unless they are asked for.
+  - Reads custom metadata through the Compute API, as it is set on instances, zones and the project, and as it is
+    effective for instances, with the source of each value.
+  - An instance's own value takes precedence over its zone's, which takes precedence over the project's.
+  - Secrets are redacted, see O(show_secrets).
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -26,18 +26,18 @@ extends_documentation_fragment:
 options:
   zone:
     description:
-      - The zone of the instances, or without any, the zone whose metadata to read beside the project's.
-      - By default instances are looked up in all zones.
+      - The zone of the instances. Without instances, the zone whose metadata is read in addition to the project's.
+      - By default, instances are looked up in all zones.
   effective:
     description:
-      - Whether to also read what is in effect for the instances. It takes one more request for the project, and one for
-        each zone that they are in.
+      - Whether to return the effective metadata of the instances. This takes one more request for the project, and one
+        for each of their zones.
     type: bool
     default: true
   only:
     description:
-      - Which keys to return, as keys or as patterns, in which V(*) is anything and V(?) is one character.
-      - By default all of them.
+      - The keys to return. In patterns, V(*) matches anything and V(?) one character.
+      - By default, all keys.
     type: list
     elements: str
 seealso:
@@ -46,12 +46,12 @@ seealso:
   - plugin: gce.guest.custom_metadata
     plugin_type: lookup
 notes:
-  - The SSH keys of an instance and of the project are in effect together, unless the instance blocks the project's.
-    Here, one goes before the other, as for all keys.
+  - The guest uses the SSH keys of an instance and of the project together, unless the instance blocks the project's.
+    This module returns only the one that takes precedence, as for all keys.
 """
 
 EXAMPLES = r"""
-- name: Read what is in effect for an instance
+- name: Read the effective metadata of an instance
   gce.guest.custom_metadata_info:
     project: acme
     zone: europe-west1-b
@@ -72,7 +72,7 @@ EXAMPLES = r"""
     effective: false
   register: releases
 
-- name: Show who has which
+- name: Show the release of each
   ansible.builtin.debug:
     msg: "{{ item.name }}: {{ item.metadata['release'] | default('none') }}"
   loop: "{{ releases.instances }}"
@@ -88,13 +88,13 @@ RETURN = r"""
 project_metadata:
   description:
     - The keys and values that are set on the project.
-    - V(null) if they were not read.
+    - V(null) if not read.
   returned: always, once the instances are known
   type: dict
   sample:
     enable-oslogin: "TRUE"
 zonal_metadata:
-  description: The keys and values that are set on zones, by the zone, for those that were read.
+  description: The keys and values that are set on zones, by zone, for the zones that were read.
   returned: always, once the instances are known
   type: dict
   sample:
@@ -107,22 +107,22 @@ instances:
   elements: dict
   contains:
     name:
-      description: The instance's name, or what O(instances) has, if there is no such instance.
+      description: The instance's name, or the entry of O(instances) if it was not found.
       type: str
       returned: always
       sample: web-1
     zone:
-      description: Its zone. V(null) if there is no such instance.
+      description: Its zone. V(null) if it was not found.
       type: str
       returned: always
       sample: europe-west1-b
     failed:
-      description: Whether there is no such instance.
+      description: Whether it was not found.
       type: bool
       returned: always
       sample: false
     msg:
-      description: What went wrong.
+      description: Why it was not found.
       type: str
       returned: when it failed
       sample: There is no instance web-1 in any zone of the project acme.
@@ -134,7 +134,7 @@ instances:
         release: 1.4.2
     effective:
       description:
-        - What is in effect for it, by key, each a dictionary with C(value) and C(source), which is V(instance),
+        - The effective metadata, by key. Each is a dictionary with C(value) and C(source), which is V(instance),
           V(zonal) or V(project).
         - Empty with O(effective=false).
       type: dict
@@ -148,8 +148,8 @@ instances:
           value: 1.4.2
 unreachables:
   description:
-    - The zones that the API could not list, such as V(zones/europe-west1-b). Instances in them were not found. There
-      is a warning, too.
+    - Zones that the API could not list, such as V(zones/europe-west1-b). Their instances were not found. The module
+      also warns of them.
   returned: always, once the instances are known
   type: list
   elements: str
@@ -162,11 +162,10 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import Selection, zone_named, zone_of
 from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
     ProjectStore,
-    ZonalStore,
+    read_zones,
     snapshot_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import merged
@@ -175,18 +174,18 @@ from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
-    each,
     failing,
-    summary_of_failures,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
+    checked_result,
+    missing_rows,
     refuse_empty,
     selected,
     selections,
@@ -201,50 +200,35 @@ def main() -> None:
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=ApiModule)
     with failing(module):
-        refuse_empty(module)
+        refuse_empty(module.params)
         show = display(module)
         with compute_api(module) as api:
-            result, failures = read(module, api, show)
-    if failures:
-        module.fail_json(msg=summary_of_failures(failures, len(result["instances"]), "instances"), **result)
-    module.exit_json(changed=False, **result)
+            result = read(module.params, api, show)
+        module.exit_json(changed=False, **checked_result(result, result["instances"]))
 
 
-def read(module: AnsibleModule, api: ComputeApi, show: Show) -> tuple[dict[str, Any], dict[str, str]]:
-    """The result, and the names of instances that there are not, with the reasons."""
-    params = module.params
+def read(params: Mapping[str, Any], api: ComputeApi, show: Show) -> dict[str, Any]:
     selection = selected(params, api, "metadata(items)") if selections(params) else None
     project: Values | None = None
     zonal: dict[str, Values] = {}
     if selection is None or params["effective"]:
         project = ProjectStore(api).read().values
-        zones = sorted({zone_of(instance) for instance in selection.instances}) if selection else []
-        zonal = read_zones(api, zones if selection else [zone_named(api, zone) for zone in [params["zone"]] if zone])
+        if selection is not None:
+            zones = [zone_of(instance) for instance in selection.instances]
+        else:
+            zones = [zone_named(api, params["zone"])] if params["zone"] else []
+        zonal = {zone: snapshot.values for zone, snapshot in read_zones(api, zones).items()}
     selection = selection or Selection()
-    found = [
-        described(instance, show, project if params["effective"] else None, zonal) for instance in selection.instances
-    ]
-    missing: list[dict[str, Any]] = [
-        {"name": name, "zone": None, "failed": True, "msg": str(error), "metadata": {}, "effective": {}}
-        for name, error in selection.failures.items()
-    ]
-    result = {
+    effective_project = project if params["effective"] else None
+    return {
         "project_metadata": None if project is None else show(project),
         "zonal_metadata": {zone: show(values) for zone, values in zonal.items()},
-        "instances": found + missing,
+        "instances": [
+            *(described(instance, show, effective_project, zonal) for instance in selection.instances),
+            *missing_rows(selection.failures, metadata={}, effective={}),
+        ],
         "unreachables": api.unreachables,
     }
-    return result, {name: str(error) for name, error in selection.failures.items()}
-
-
-def read_zones(api: ComputeApi, zones: list[str]) -> dict[str, Values]:
-    read_each = each(api, zones, lambda zone: ZonalStore(api, zone).read().values)
-    zonal: dict[str, Values] = {}
-    for zone, values in zip(zones, read_each):
-        if isinstance(values, ComputeError):
-            raise values
-        zonal[zone] = values
-    return zonal
 
 
 def described(
@@ -267,7 +251,7 @@ def described(
 
 
 def display(module: AnsibleModule) -> Show:
-    """What of metadata is returned, as the parameters say."""
+    """The function that selects and redacts values, by the options."""
     only, patterns, show_secrets = module.params["only"], secret_patterns(module), module.params["show_secrets"]
 
     def show(values: Values) -> dict[str, str]:

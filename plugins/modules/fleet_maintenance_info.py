@@ -168,7 +168,7 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenan
     seconds_of,
     windows_of,
 )
-from ansible_collections.gce.guest.plugins.module_utils._compute.instances import zone_named
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import listed
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
@@ -176,7 +176,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     failing,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._module.selection import refuse_empty
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import refuse_empty
 
 
 def main(now: Callable[[], float] = time.time) -> None:
@@ -184,24 +184,18 @@ def main(now: Callable[[], float] = time.time) -> None:
     module = spec.update(API_ARGSPEC).create_module(kind=ApiModule)
     params = module.params
     with failing(module):
-        refuse_empty(module)
+        refuse_empty(params)
         within = None if params["within"] is None else seconds_of(params["within"])
-        query = {"filter": params["filter"]} if params["filter"] is not None else {}
         with compute_api(module) as api:
-            if params["zone"] is not None:
-                zone = zone_named(api, params["zone"])
-                instances = api.items(f"zones/{zone}/instances", "list", fields=FIELDS, **query)
-            else:
-                instances = api.aggregated("instances", "list", fields=FIELDS, **query)
-            looked_at = list(instances)
-        announced = windows_of(looked_at, now=now())
+            instances = list(listed(api, params["zone"], FIELDS, params["filter"]))
+        announced = windows_of(instances, now=now())
         later = [row for row in announced if not is_near(row, within)]
         module.exit_json(
             changed=False,
             windows=[row for row in announced if is_near(row, within)],
             window_count=len(announced),
             next_window_start_time=later[0]["window_start_time"] if later else None,
-            instance_count=len(looked_at),
+            instance_count=len(instances),
             complete=not api.warnings,
             unreachables=api.unreachables,
         )

@@ -196,7 +196,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.redacting import DiscreetModule
+from ansible_collections.gce.guest.plugins.module_utils._module.redacting import RedactingModule
 from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import (
     Namespace,
     Plan,
@@ -224,7 +224,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         required_if=[("state", "present", ["attributes"]), ("purge", False, ["attributes"])],
     )
     spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC)
-    module = spec.create_module(kind=partial(DiscreetModule, "attributes"))
+    module = spec.create_module(kind=partial(RedactingModule, "attributes"))
     with failing(module, GuestAttributeError):
         result = run(module, clock, sleep)
     module.exit_json(**result)

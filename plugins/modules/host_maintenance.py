@@ -198,18 +198,17 @@ unreachables:
 """
 
 import math
-import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import REAL_TIME, ComputeApi, Time
 from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.host_maintenance import (
     FIELDS,
     PERFORM,
-    Done,
+    Maintenance,
     announced,
     effect,
     maintain,
@@ -221,52 +220,27 @@ from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
-    each,
     failing,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._module.instance_results import (
-    Target,
-    finish,
-    targets_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
+    InstanceTarget,
+    apply_each,
+    instance_targets,
+    instances_result,
+    missing_rows,
+    plan_each,
     refuse_empty,
+    selected,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import window_document
 
-
-@dataclass
-class Maintenance:
-    """What is to be done with one instance, and what became of it."""
-
-    target: Target
-    # Why it is left alone, if it is.
-    skipped: str | None = None
-    done: Done | None = None
-
-    @property
-    def is_due(self) -> bool:
-        return self.target.error is None and self.skipped is None
-
-    def to_result(self, action: str) -> dict[str, Any]:
-        instance = self.target.instance
-        window = announced(instance) if instance else None
-        result = {
-            "changed": self.is_due,
-            "event": effect(instance, action) if instance else None,
-            "window": window_document(window) if window else None,
-            "operation": self.done.operation if self.done else None,
-            "retries": self.done.retries if self.done else 0,
-        }
-        if self.skipped is not None:
-            result["msg"] = self.skipped
-        return self.target.to_result(**result)
+Target = InstanceTarget[Maintenance]
 
 
-def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+def main(time: Time = REAL_TIME) -> None:
     spec = ArgumentSpec(
         {
             "action": {"type": "str", "choices": ["simulate", "perform"], "required": True},
@@ -276,48 +250,55 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         }
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module(kind=ApiModule)
-    with failing(module):
-        refuse_empty(module)
-        if module.params["timeout"] == math.inf:
-            module.fail_json(msg="timeout is inf, but it has to be a finite number of seconds.")
-        with compute_api(module, clock=clock, sleep=sleep) as api:
-            plans = [planned(module, api, target) for target in targets_of(module, api, FIELDS)]
-            if not module.check_mode:
-                carry_out(module, api, [plan for plan in plans if plan.is_due])
-            results = [plan.to_result(module.params["action"]) for plan in plans]
-        finish(module, api, results)
-
-
-def planned(module: AnsibleModule, api: ComputeApi, target: Target) -> Maintenance:
-    """What is to be done, and refused before any of it is."""
-    if target.instance is None:
-        return Maintenance(target)
-    action = module.params["action"]
-    why = nothing_to_perform(announced(target.instance)) if action == PERFORM else None
-    if why is not None and module.params["on_missing"] != "error":
-        reason = refusal(api, target.instance, action, why)
-        if module.params["on_missing"] == "warn":
-            module.warn(reason)
-        return Maintenance(target, skipped=reason)
-    why = why or obstacle(target.instance)
-    if why is not None:
-        target.error = ComputeBadRequest(refusal(api, target.instance, action, why))
-    return Maintenance(target)
-
-
-def carry_out(module: AnsibleModule, api: ComputeApi, plans: Sequence[Maintenance]) -> None:
     params = module.params
+    with failing(module):
+        refuse_empty(params)
+        if params["timeout"] == math.inf:
+            raise ComputeBadRequest("timeout is inf, but it has to be a finite number of seconds.")
 
-    def maintain_it(plan: Maintenance) -> Done:
-        # Counted from when it is the instance's turn.
-        deadline = api.clock() + params["timeout"]
-        return maintain(api, plan.target.instance or {}, params["action"], deadline=deadline, wait=params["wait"])
+        def apply(target: Target, api: ComputeApi) -> Maintenance | None:
+            operation, retries = maintain(api, target.instance, params["action"], wait=params["wait"])
+            return target.plan and replace(target.plan, operation=operation, retries=retries)
 
-    for plan, outcome in zip(plans, each(api, plans, maintain_it)):
-        if isinstance(outcome, Done):
-            plan.done = outcome
-        else:
-            plan.target.error = outcome
+        with compute_api(module, time) as api:
+            selection = selected(params, api, FIELDS)
+            targets: list[Target] = instance_targets(selection.instances)
+            plan_each(targets, lambda target: planned(module, api, target.instance))
+            apply_each(module, api, targets, apply)
+        missing = {"event": None, "window": None, "operation": None, "retries": 0}
+        rows = [
+            *(row_of(target, params["action"]) for target in targets),
+            *missing_rows(selection.failures, changed=False, **missing),
+        ]
+        module.exit_json(**instances_result(api, rows))
+
+
+def planned(module: AnsibleModule, api: ComputeApi, instance: Mapping[str, Any]) -> Maintenance:
+    """What is to be done with an instance. Raises ComputeBadRequest if it is not possible."""
+    action, on_missing = module.params["action"], module.params["on_missing"]
+    window = announced(instance)
+    maintenance = Maintenance(effect(instance, action), window)
+    why = nothing_to_perform(window) if action == PERFORM else None
+    if why is not None and on_missing != "error":
+        reason = refusal(api, instance, action, why)
+        if on_missing == "warn":
+            module.warn(reason)
+        return replace(maintenance, skipped=reason)
+    why = why or obstacle(instance)
+    if why is not None:
+        raise ComputeBadRequest(refusal(api, instance, action, why))
+    return maintenance
+
+
+def row_of(target: Target, action: str) -> dict[str, Any]:
+    done, window = target.done, announced(target.instance)
+    row = target.row(
+        event=effect(target.instance, action),
+        window=window_document(window) if window else None,
+        operation=done.operation if done else None,
+        retries=done.retries if done else 0,
+    )
+    return row if done is None or done.skipped is None else {**row, "msg": done.skipped}
 
 
 if __name__ == "__main__":

@@ -10,13 +10,14 @@ module: legacy_endpoints
 short_description: Disable the metadata server's legacy endpoints
 version_added: 0.1.0
 description:
-  - Sets V(disable-legacy-endpoints) in the metadata of the project, or of instances if O(instance), O(instances) or
-    O(filter) says which.
-  - An instance has its own value, or else that of its zone, or else the project's. All three are looked at.
-  - Finds the instances that differ from the project, by a value of their own or of their zone, and with O(enforce)
-    removes that.
-  - With O(audit), finds what in the metadata still calls C(/computeMetadata/v1beta1/) or C(/0.1/), and would fail.
-  - What is so already, in whatever spelling of a boolean, is not written again.
+  - Sets V(disable-legacy-endpoints) in the metadata of the project, or of the instances in O(instance), O(instances) or
+    O(filter).
+  - An instance's own value takes precedence over its zone's, which takes precedence over the project's. All three are
+    read.
+  - Finds the instances that differ from the project, by their own value or their zone's. With O(enforce), removes those
+    values.
+  - With O(audit), finds calls of C(/computeMetadata/v1beta1/) and C(/0.1/) in the metadata, which would fail.
+  - Equivalent values, such as V(yes) and V(TRUE), are left alone.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -32,54 +33,54 @@ attributes:
 options:
   state:
     description:
-      - What is to be so for the project, or for the instances.
-      - Instances with no value of their own have that of their zone, and if that has none, the project's.
+      - The desired state for the project, or for the instances.
+      - Instances without a value of their own have that of their zone, or else the project's.
     type: str
     choices: [disabled, enabled]
     default: disabled
   enforce:
     description:
-      - Whether to remove the key from the metadata of instances and of zones that would differ from the project.
-      - Zones without any instance are not looked at.
-      - Only for the project. It cannot be used together with O(instance), O(instances) or O(filter).
+      - Whether to remove the key from instances and zones that differ from the project.
+      - Zones without instances are not checked.
+      - Only for the project. Cannot be used together with O(instance), O(instances) or O(filter).
     type: bool
     default: false
   audit:
     description:
-      - Whether to look for calls of legacy endpoints in all metadata of the project, of its instances or of those
-        selected, and of the zones that these are in. With check mode, that is all that happens.
-      - All values are looked at, and so is what cloud-init and Ignition decode in them, which are MIME parts,
-        C(write_files) in base64 and gzip, and data URLs, and C(user-data) as a whole if C(user-data-encoding) says so.
-      - It finds what is written out. It does not run scripts, nor fetch those that are kept elsewhere.
+      - Whether to search for calls of legacy endpoints in all metadata of the project, of all or the selected
+        instances, and of their zones. In check mode, nothing else is done.
+      - All values are searched, including what cloud-init and Ignition decode in them. These are MIME parts,
+        C(write_files) in base64 and gzip, data URLs, and C(user-data) as a whole if C(user-data-encoding) is set.
+      - Only literal calls are found. Scripts are not run, and those kept elsewhere are not fetched.
     type: bool
     default: false
   timeout:
     description:
-      - For how many seconds the metadata of one instance, of a zone, or of the project, is tried to be changed while
-        others change it, too, its operation is waited for, and it is read back.
+      - Seconds to change the metadata of one instance, of a zone or of the project. This includes retries after
+        conflicts, waiting for the operation, and reading it back.
     type: float
     default: 300.0
 notes:
-  - Needs C(compute.projects.get), C(compute.instanceSettings.get), C(compute.instances.list) or
-    C(compute.instances.get), and to change the project C(compute.projects.setCommonInstanceMetadata), to change zones
-    C(compute.instanceSettings.update), to change instances C(compute.instances.setMetadata), and
-    C(iam.serviceAccounts.actAs) on the service accounts that they run as.
-  - Instances that are made from an instance template have what the template says. This does not look into templates.
+  - Required permissions are C(compute.projects.get), C(compute.instanceSettings.get), C(compute.instances.list) or
+    C(compute.instances.get). Changes of the project require C(compute.projects.setCommonInstanceMetadata), changes of
+    zones C(compute.instanceSettings.update), and changes of instances C(compute.instances.setMetadata) and
+    C(iam.serviceAccounts.actAs) on the service accounts that the instances run as.
+  - New instances get the metadata of their instance template. Templates are not checked.
 seealso:
   - module: gce.guest.legacy_endpoints_info
   - name: Turning off legacy endpoints
-    description: How to do it step by step.
+    description: A step-by-step guide.
     link: https://github.com/gce-guest/gce.guest/blob/main/docs/docsite/rst/guide_legacy_endpoints.rst
 """
 
 EXAMPLES = r"""
-- name: Look for what would break
+- name: Find scripts that would break
   gce.guest.legacy_endpoints:
     audit: true
   check_mode: true
   register: legacy
 
-- name: Show where it is
+- name: Show where they are
   ansible.builtin.debug:
     msg: "{{ item.instance or item.zone or 'the project' }}, {{ item.key }}, line {{ item.line }}: {{ item.endpoint }}"
   loop: "{{ legacy.legacy_calls }}"
@@ -95,7 +96,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 project:
-  description: The project after this.
+  description: The project after the change.
   returned: always, once the instances are known
   type: dict
   contains:
@@ -110,7 +111,7 @@ project:
       returned: success
       sample: "TRUE"
     state:
-      description: What that means, which is V(disabled), V(enabled), or V(unclear) if the value is not a boolean.
+      description: The state by this value, V(disabled) or V(enabled), or V(unclear) if the value is not a boolean.
       type: str
       returned: success
       sample: disabled
@@ -121,29 +122,29 @@ project:
       sample: true
 instances:
   description:
-    - The instances that this was about, after it. With O(enforce), those that differed from the project. Else, for the
-      project, none.
+    - The selected instances after the change. For the project, those that differed from it with O(enforce), and none
+      otherwise.
   returned: always, once the instances are known
   type: list
   elements: dict
   contains:
     name:
-      description: The instance's name, or what O(instances) has, if there is no such instance.
+      description: The instance's name, or the entry of O(instances) if it was not found.
       type: str
       returned: success
       sample: web-1
     zone:
-      description: Its zone. V(null), as all else, if there is no such instance.
+      description: Its zone. V(null), like all other values, if it was not found.
       type: str
       returned: success
       sample: europe-west1-b
     value:
-      description: Its own value. V(null) if it has none, and thus that of its zone or the project.
+      description: Its own value. V(null) if it has none, and uses its zone's or the project's.
       type: str
       returned: success
       sample: "TRUE"
     state:
-      description: What is so for it, by its own value, its zone's or the project's.
+      description: Its state, by its own value, its zone's or the project's.
       type: str
       returned: success
       sample: disabled
@@ -153,7 +154,7 @@ instances:
       returned: success
       sample: true
     failed:
-      description: Whether that failed.
+      description: Whether the change failed.
       type: bool
       returned: success
       sample: false
@@ -164,7 +165,8 @@ instances:
       sample: There is no instance web-1 in any zone of the project acme.
 zones:
   description:
-    - The zones of these instances that have a value, or had one before this. For the project, of all its instances.
+    - The zones of these instances that have a value, or had one before. For the project, the zones of all its
+      instances.
   returned: always, once the instances are known
   type: list
   elements: dict
@@ -175,12 +177,12 @@ zones:
       returned: success
       sample: europe-west1-b
     value:
-      description: The value of V(disable-legacy-endpoints) in its metadata after this. V(null) if it has none any more.
+      description: The value of V(disable-legacy-endpoints) in its metadata after the change. V(null) if it has none.
       type: str
       returned: success
       sample: "FALSE"
     state:
-      description: What is so for its instances that have no value of their own.
+      description: The state of its instances that have no value of their own.
       type: str
       returned: success
       sample: enabled
@@ -190,7 +192,7 @@ zones:
       returned: success
       sample: false
     failed:
-      description: Whether that failed.
+      description: Whether the change failed.
       type: bool
       returned: success
       sample: false
@@ -201,8 +203,8 @@ zones:
       sample: "Cannot set the metadata of projects/acme/zones/europe-west1-b/instanceSettings: permission denied."
 overrides:
   description:
-    - The instances that differ from the project after this, by a value of their own or of their zone. Of all the
-      project's instances if this is about the project, or else of those selected.
+    - The instances that differ from the project after the change, by their own value or their zone's. With a
+      selection, only selected instances.
   returned: always, once the instances are known
   type: list
   elements: dict
@@ -218,30 +220,30 @@ overrides:
       returned: success
       sample: europe-west1-b
     value:
-      description: Its own value. V(null) if it has none, and differs by that of its zone, see RV(zones).
+      description: Its own value. V(null) if it has none, and differs by its zone's, see RV(zones).
       type: str
       returned: success
       sample: "FALSE"
     state:
-      description: What is so for it.
+      description: Its state.
       type: str
       returned: success
       sample: enabled
 legacy_calls:
   description:
     - Where the metadata calls legacy endpoints. V(null) without O(audit).
-    - The text itself is not returned, since it may hold secrets.
+    - The text itself is not returned, since it may contain secrets.
   returned: always, once the instances are known
   type: list
   elements: dict
   contains:
     instance:
-      description: The instance whose metadata it is. V(null) if it is that of a zone or of the project.
+      description: The instance. V(null) for the metadata of a zone or of the project.
       type: str
       returned: success
       sample: web-1
     zone:
-      description: The instance's zone, or the zone whose metadata it is. V(null) if it is the project's.
+      description: The zone of the instance, or the zone itself. V(null) for the project's metadata.
       type: str
       returned: success
       sample: europe-west1-b
@@ -252,67 +254,62 @@ legacy_calls:
       sample: startup-script
     line:
       description:
-        - The number of the line in the value. The first one is V(1).
-        - If it is encoded there, such as in base64, this is the line on which the encoded text begins.
+        - The line in the value, counted from V(1).
+        - For encoded text, such as base64, the line where that text starts.
       type: int
       returned: success
       sample: 12
     endpoint:
-      description: What it calls, which is V(/computeMetadata/v1beta1/) or V(/0.1/).
+      description: The endpoint that is called, V(/computeMetadata/v1beta1/) or V(/0.1/).
       type: str
       returned: success
       sample: /computeMetadata/v1beta1/
 scripts_elsewhere:
-  description: Scripts that were not looked at, since the metadata only says where they are. V(null) without O(audit).
+  description: Scripts that were not searched, since the metadata only has their location. V(null) without O(audit).
   returned: always, once the instances are known
   type: list
   elements: dict
   contains:
     instance:
-      description: The instance whose metadata it is. V(null) if it is that of a zone or of the project.
+      description: The instance. V(null) for the metadata of a zone or of the project.
       type: str
       returned: success
       sample: web-1
     zone:
-      description: The instance's zone, or the zone whose metadata it is. V(null) if it is the project's.
+      description: The zone of the instance, or the zone itself. V(null) for the project's metadata.
       type: str
       returned: success
       sample: europe-west1-b
     key:
-      description: The key that says where the script is.
+      description: The key that has the script's location.
       type: str
       returned: success
       sample: startup-script-url
 unreachables:
   description:
-    - The zones that the API could not list, such as V(zones/europe-west1-b). Nothing here is about instances in them.
-      There is a warning, too.
+    - Zones that the API could not list, such as V(zones/europe-west1-b). Their instances are missing here. The module
+      also warns of them.
   returned: always, once the instances are known
   type: list
   elements: str
   sample: []
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
-from ansible_collections.gce.guest.plugins.module_utils._compute.instances import select, zone_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import REAL_TIME, ComputeApi, Time
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import select
 from ansible_collections.gce.guest.plugins.module_utils._compute.metadata_store import (
-    InstanceStore,
+    Planner,
     ProjectStore,
-    Snapshot,
-    Store,
     ZonalStore,
-    change,
-    snapshot_of,
-    unverified,
+    read_zones,
 )
-from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import Plan, plan
+from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import MetadataChange, plan
 from ansible_collections.gce.guest.plugins.module_utils._metadata.legacy_endpoints import (
     DISABLED,
     KEY,
@@ -326,73 +323,51 @@ from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
-    each,
     failing,
-    summary_of_failures,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.metadata_targets import (
+    INSTANCE_FIELDS,
+    MetadataTarget,
+    change_metadata,
+    metadata_diff,
+    metadata_targets,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     ONE_SELECTION,
+    checked_result,
+    missing_rows,
     refuse_empty,
     selected,
     selections,
 )
 
-Planner = Callable[[Mapping[str, str]], Plan]
-
-FIELDS = "metadata(fingerprint,items)"
-
 
 @dataclass
-class Place:
-    """The metadata of the project, of a zone, which have no name here, or of an instance, and what becomes of it."""
+class Found:
+    """The metadata that decides on legacy endpoints. `changing` are the instances that the module changes."""
 
-    store: Store
-    found: Snapshot
-    name: str | None = None
-    zone: str | None = None
-    plan: Plan | None = None
-    deadline: float = 0.0
-    error: Exception | None = None
+    project: MetadataTarget
+    zones: Mapping[str, MetadataTarget] = field(default_factory=dict)
+    instances: Sequence[MetadataTarget] = ()
+    changing: Sequence[MetadataTarget] = ()
+    missing: Mapping[str, ComputeError] = field(default_factory=dict)
 
-    @property
-    def values(self) -> Mapping[str, str]:
-        return self.found.values if self.plan is None or self.error else self.plan.after
+    def inherited(self, zone: str | None) -> tuple[str | None, str | None]:
+        """The values that count for an instance after its own."""
+        return value_of(self.zones[str(zone)]), value_of(self.project)
 
-    @property
-    def own(self) -> str | None:
-        return self.values.get(KEY)
+    def state(self, instance: MetadataTarget) -> str:
+        return effective_state(value_of(instance), *self.inherited(instance.zone))
 
-    @property
-    def changed(self) -> bool:
-        return self.plan is not None and self.plan.changed and self.error is None
+    def overriding(self) -> list[MetadataTarget]:
+        """The instances that differ from the project."""
+        state = state_of(value_of(self.project))
+        return [instance for instance in self.instances if self.state(instance) != state]
 
 
-@dataclass
-class Report:
-    """What was found, and done. `treated` are those of the instances that it was about."""
-
-    project: Place
-    zones: Mapping[str, Place] = field(default_factory=dict)
-    instances: Sequence[Place] = ()
-    treated: Sequence[Place] = ()
-    missing: Mapping[str, Exception] = field(default_factory=dict)
-
-    def state_below(self, zone: str | None) -> str:
-        """What is so for an instance in a zone that has no value of its own."""
-        return effective_state(self.zones[str(zone)].own, self.project.own)
-
-    def state(self, place: Place) -> str:
-        """What is so for an instance."""
-        return effective_state(place.own, self.zones[str(place.zone)].own, self.project.own)
-
-    def differs(self, place: Place) -> bool:
-        """Whether an instance is not as the project."""
-        return self.state(place) != state_of(self.project.own)
-
-
-def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+def main(time: Time = REAL_TIME) -> None:
     spec = ArgumentSpec(
         {
             "state": {"type": "str", "choices": ["disabled", "enabled"], "default": "disabled"},
@@ -402,254 +377,169 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
         }
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).create_module(kind=ApiModule)
-    check_scope(module)
     with failing(module):
-        with compute_api(module, clock=clock, sleep=sleep) as api:
+        check_scope(module.params)
+        with compute_api(module, time) as api:
             store = ProjectStore(api)
-            report = Report(Place(store, store.read()))
+            found = Found(MetadataTarget(api.project, None, store, store.read()))
             if selections(module.params):
-                treat_instances(module, api, report)
+                change_instances(module, api, found)
             else:
-                treat_project(module, api, report)
-        tell(module, api, report)
+                change_project(module, api, found)
+        zones, instances = zone_rows(found), instance_rows(found)
+        result: dict[str, Any] = {
+            "changed": any(target.changed for target in (found.project, *found.zones.values(), *found.changing)),
+            "project": project_row(found.project),
+            "zones": zones,
+            "instances": instances,
+            "overrides": [
+                {"name": each.name, "zone": each.zone, "value": value_of(each), "state": found.state(each)}
+                for each in found.overriding()
+            ],
+            "legacy_calls": legacy_calls(found) if module.params["audit"] else None,
+            "scripts_elsewhere": elsewhere(found) if module.params["audit"] else None,
+            "unreachables": api.unreachables,
+        }
+        if module._diff:
+            result["diff"] = diffs_of((found.project, *found.zones.values(), *found.changing))
+        if result["legacy_calls"] and module.params["state"] == DISABLED:
+            module.warn(f"Metadata calls legacy endpoints: {len(result['legacy_calls'])} found, see legacy_calls.")
+        changing = [{**row, "name": f"The zone {row['name']}"} for row in zones if is_planned(found.zones[row["name"]])]
+        what = "zones and instances" if changing else "instances"
+        module.exit_json(**checked_result(result, [*changing, *instances], what))
 
 
-def check_scope(module: AnsibleModule) -> None:
-    """Refuse what could be meant otherwise."""
-    params = module.params
-    refuse_empty(module)
+def check_scope(params: Mapping[str, Any]) -> None:
+    refuse_empty(params)
     if selections(params):
         if params["enforce"]:
-            module.fail_json(msg="enforce is about the project. Leave it out, or else instance, instances and filter.")
+            raise ComputeBadRequest("enforce applies to the project. Omit it, or omit instance, instances and filter.")
     elif params["zone"] is not None:
-        module.fail_json(msg="The project's metadata has no zone. Say which instances, or leave zone out.")
+        raise ComputeBadRequest("The project's metadata has no zone. Select instances, or omit zone.")
 
 
-# What is wanted
+# Changes
 
 
-def with_state(values: Mapping[str, str], state: str, meaning: Callable[[str | None], str]) -> Plan:
-    """A value that already means it is left as it is spelled."""
-    if meaning(values.get(KEY)) == state:
-        return plan(values, {})
-    return plan(values, {KEY: "TRUE" if state == DISABLED else "FALSE"})
-
-
-def without_override(values: Mapping[str, str], project_value: str | None) -> Plan:
-    return plan(values, {KEY: ""}, present=False) if overrides(values.get(KEY), project_value) else plan(values, {})
-
-
-# Doing it
-
-
-def treat_project(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
-    """First the project, so that an override is not removed before there is something to fall back on."""
+def change_project(module: AnsibleModule, api: ComputeApi, found: Found) -> None:
+    """The project first, so that no override is removed before the project has the value to fall back on."""
     state = module.params["state"]
-    report.instances = places(api, select(api, fields=FIELDS).instances)
-    report.zones = zones_of(api, report.instances)
-    treat(module, api, [report.project], lambda values: with_state(values, state, state_of))
-    if report.project.error is not None:
-        raise report.project.error
-    project_value = report.project.own
+    read_instances(api, found)
+    change_metadata(module, api, [found.project], lambda _target: with_state(state, ()))
+    if found.project.error is not None:
+        raise found.project.error
     if module.params["enforce"]:
-        for zone in report.zones.values():
-            treat(module, api, [zone], lambda values: without_override(values, project_value))
-        has_changed = report.project.changed or any(zone.changed for zone in report.zones.values())
+        planner = without_override(value_of(found.project))
+        for zone in found.zones.values():
+            change_metadata(module, api, [zone], lambda _target: planner)
+        has_changed = any(target.changed for target in (found.project, *found.zones.values()))
         if has_changed and not module.check_mode:
-            # That has given the instances' metadata other fingerprints, too.
+            # These changes also change the fingerprints of the instances' metadata.
             # https://github.com/GoogleCloudPlatform/magic-modules/pull/1614
-            report.instances = places(api, select(api, fields=FIELDS).instances)
-            # Somebody may have made the first one of a zone, meanwhile.
-            report.zones = {**zones_of(api, report.instances), **report.zones}
-        report.treated = [place for place in report.instances if overrides(place.own, project_value)]
-        treat(module, api, report.treated, lambda values: without_override(values, project_value))
+            read_instances(api, found)
+        found.changing = [each for each in found.instances if overrides(value_of(each), value_of(found.project))]
+        change_metadata(module, api, found.changing, lambda _target: planner)
 
 
-def treat_instances(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
-    params = module.params
-    selection = selected(params, api, FIELDS)
-    report.instances = report.treated = places(api, selection.instances)
-    report.missing = selection.failures
-    report.zones = zones_of(api, report.instances)
-
-    def planner(place: Place) -> Planner:
-        below = (report.zones[str(place.zone)].own, report.project.own)
-        return lambda values: with_state(values, params["state"], lambda own: effective_state(own, *below))
-
-    treat_each(module, api, [(place, planner(place)) for place in report.treated])
+def change_instances(module: AnsibleModule, api: ComputeApi, found: Found) -> None:
+    selection = selected(module.params, api, INSTANCE_FIELDS)
+    found.missing = selection.failures
+    found.instances = found.changing = metadata_targets(api, selection.instances)
+    found.zones = zone_targets(api, found.instances)
+    state = module.params["state"]
+    change_metadata(module, api, found.changing, lambda target: with_state(state, found.inherited(target.zone)))
 
 
-def treat(module: AnsibleModule, api: ComputeApi, treated: Sequence[Place], planner: Planner) -> None:
-    treat_each(module, api, [(place, planner) for place in treated])
+def read_instances(api: ComputeApi, found: Found) -> None:
+    found.instances = metadata_targets(api, select(api, fields=INSTANCE_FIELDS).instances)
+    # Keeps the zones that were changed, and adds those that have got their first instance meanwhile.
+    found.zones = {**zone_targets(api, found.instances), **found.zones}
 
 
-def treat_each(module: AnsibleModule, api: ComputeApi, treated: Sequence[tuple[Place, Planner]]) -> None:
-    """Plan it, and carry it out unless this only checks. Each place gets its plan, and an error if it failed.
-
-    If they are several, they have to be instances, which are read back together.
-    """
-    for place, planner in treated:
-        place.plan = planner(place.found.values)
-    if module.check_mode:
-        return
-    planners = {place.store.path: planner for place, planner in treated}
-    due = [place for place, _planner in treated if place.changed]
-
-    def carry_out(place: Place) -> Plan:
-        # Counted from when it is the instance's turn.
-        place.deadline = api.clock() + float(module.params["timeout"])
-        return change(place.store, planners[place.store.path], snapshot=place.found, deadline=place.deadline)
-
-    for place, done in zip(due, each(api, due, carry_out)):
-        if isinstance(done, Plan):
-            place.plan = done
-        else:
-            place.error = done
-    written = [(place.store, place.plan) for place in due if place.plan is not None and place.changed]
-    problems = unverified(written, deadline=max((place.deadline for place in due), default=0.0))
-    for place in due:
-        place.error = place.error or problems.get(place.store.path)
+def zone_targets(api: ComputeApi, instances: Sequence[MetadataTarget]) -> dict[str, MetadataTarget]:
+    snapshots = read_zones(api, {str(instance.zone) for instance in instances})
+    return {zone: MetadataTarget(zone, zone, ZonalStore(api, zone), snapshot) for zone, snapshot in snapshots.items()}
 
 
-def zones_of(api: ComputeApi, instances: Sequence[Place]) -> dict[str, Place]:
-    """The metadata of the zones that these are in."""
+def with_state(state: str, inherited: Sequence[str | None]) -> Planner:
+    """Sets the key, unless the own or the inherited value already has this state."""
 
-    def read(zone: str) -> Place:
-        store = ZonalStore(api, zone)
-        return Place(store, store.read(), zone=zone)
+    def planned(values: Mapping[str, str]) -> MetadataChange:
+        if effective_state(values.get(KEY), *inherited) == state:
+            return plan(values, {})
+        return plan(values, {KEY: "TRUE" if state == DISABLED else "FALSE"})
 
-    names = sorted({str(place.zone) for place in instances})
-    found: dict[str, Place] = {}
-    for name, place in zip(names, each(api, names, read)):
-        if isinstance(place, ComputeError):
-            # What is so for its instances is not known without it.
-            raise place
-        found[name] = place
-    return found
+    return planned
 
 
-def places(api: ComputeApi, instances: Sequence[Mapping[str, Any]]) -> list[Place]:
+def without_override(project_value: str | None) -> Planner:
+    def planned(values: Mapping[str, str]) -> MetadataChange:
+        is_override = overrides(values.get(KEY), project_value)
+        return plan(values, {KEY: ""}, present=False) if is_override else plan(values, {})
+
+    return planned
+
+
+# Result
+
+
+def is_planned(target: MetadataTarget) -> bool:
+    return target.plan is not None and target.plan.changed
+
+
+def value_of(target: MetadataTarget) -> str | None:
+    return target.values.get(KEY)
+
+
+def project_row(project: MetadataTarget) -> dict[str, Any]:
+    value = value_of(project)
+    return {"name": project.name, "value": value, "state": state_of(value), "changed": project.changed}
+
+
+def zone_rows(found: Found) -> list[dict[str, Any]]:
+    rows = []
+    for zone in found.zones.values():
+        if KEY in zone.snapshot.values or KEY in zone.values:
+            row = zone.row(value=value_of(zone), state=effective_state(*found.inherited(zone.zone)))
+            del row["zone"]
+            rows.append(row)
+    return rows
+
+
+def instance_rows(found: Found) -> list[dict[str, Any]]:
     return [
-        Place(
-            InstanceStore(api, instance),
-            snapshot_of(instance.get("metadata", {})),
-            str(instance["name"]),
-            zone_of(instance),
-        )
-        for instance in instances
+        *(target.row(value=value_of(target), state=found.state(target)) for target in found.changing),
+        *missing_rows(found.missing, changed=False, value=None, state=None),
     ]
 
 
-# Telling it
-
-
-def tell(module: AnsibleModule, api: ComputeApi, report: Report) -> None:
-    result = as_result(report, api, with_audit=module.params["audit"])
-    if module._diff:
-        result["diff"] = diffs((report.project, *report.zones.values(), *report.treated))
-    if result["legacy_calls"] and module.params["state"] == DISABLED:
-        module.warn(f"Metadata still calls legacy endpoints: {len(result['legacy_calls'])} found, see legacy_calls.")
-    failures = {written: str(error) for written, error in report.missing.items()}
-    failed = [place for place in (*report.zones.values(), *report.treated) if place.error is not None]
-    failures.update({place.name or f"The zone {place.zone}": str(place.error) for place in failed})
-    zones = [zone for zone in report.zones.values() if zone.plan is not None and zone.plan.changed]
-    total = len(report.treated) + len(report.missing) + len(zones)
-    if not failures:
-        module.exit_json(**result)
-    if total == 1:
-        module.fail_json(msg="".join(failures.values()), **result)
-    what = "zones and instances" if zones else "instances"
-    module.fail_json(msg=summary_of_failures(failures, total, what), **result)
-
-
-def as_result(report: Report, api: ComputeApi, *, with_audit: bool) -> dict[str, Any]:
-    project, audited = report.project, (report.project, *report.zones.values(), *report.instances)
-    return {
-        "changed": any(place.changed for place in (project, *report.zones.values(), *report.treated)),
-        "project": {
-            "name": api.project,
-            "value": project.own,
-            "state": state_of(project.own),
-            "changed": project.changed,
-        },
-        "instances": [
-            *(instance_result(place, report.state(place)) for place in report.treated),
-            *(missing_result(written, error) for written, error in report.missing.items()),
-        ],
-        "zones": [
-            zone_result(name, zone, report.state_below(name))
-            for name, zone in report.zones.items()
-            if KEY in zone.found.values or zone.own is not None
-        ],
-        "overrides": [
-            {"name": place.name, "zone": place.zone, "value": place.own, "state": report.state(place)}
-            for place in report.instances
-            if report.differs(place)
-        ],
-        "legacy_calls": [
-            {"instance": place.name, "zone": place.zone, **asdict(call)}
-            for place in audited
-            for call in calls(place.values)
-        ]
-        if with_audit
-        else None,
-        "scripts_elsewhere": [
-            {"instance": place.name, "zone": place.zone, "key": key}
-            for place in audited
-            for key in scripts_elsewhere(place.values)
-        ]
-        if with_audit
-        else None,
-        "unreachables": api.unreachables,
-    }
-
-
-def zone_result(name: str, zone: Place, state: str) -> dict[str, Any]:
-    result = {
-        "name": name,
-        "value": zone.own,
-        "state": state,
-        "changed": zone.changed,
-        "failed": zone.error is not None,
-    }
-    return result if zone.error is None else {**result, "msg": str(zone.error)}
-
-
-def instance_result(place: Place, state: str) -> dict[str, Any]:
-    result = {
-        "name": place.name,
-        "zone": place.zone,
-        "value": place.own,
-        "state": state,
-        "changed": place.changed,
-        "failed": place.error is not None,
-    }
-    return result if place.error is None else {**result, "msg": str(place.error)}
-
-
-def missing_result(written: str, error: Exception) -> dict[str, Any]:
-    return {
-        "name": written,
-        "zone": None,
-        "value": None,
-        "state": None,
-        "changed": False,
-        "failed": True,
-        "msg": str(error),
-    }
-
-
-def diffs(treated: Sequence[Place]) -> list[dict[str, Any]]:
-    """One for each change, with nothing of the metadata but the key that this is about."""
+def audited(found: Found) -> list[tuple[dict[str, str | None], Mapping[str, str]]]:
+    """All metadata, each with the instance and the zone that has it."""
     return [
-        {
-            "before_header": place.store.resource,
-            "after_header": place.store.resource,
-            "before": {key: value for key, value in place.plan.before.items() if key == KEY},
-            "after": {key: value for key, value in place.plan.after.items() if key == KEY},
-        }
-        for place in treated
-        if place.plan is not None and place.changed
+        ({"instance": None, "zone": None}, found.project.values),
+        *(({"instance": None, "zone": zone.zone}, zone.values) for zone in found.zones.values()),
+        *(({"instance": instance.name, "zone": instance.zone}, instance.values) for instance in found.instances),
+    ]
+
+
+def legacy_calls(found: Found) -> list[dict[str, Any]]:
+    return [{**place, **asdict(call)} for place, values in audited(found) for call in calls(values)]
+
+
+def elsewhere(found: Found) -> list[dict[str, Any]]:
+    return [{**place, "key": key} for place, values in audited(found) for key in scripts_elsewhere(values)]
+
+
+def diffs_of(targets: Sequence[MetadataTarget]) -> list[dict[str, Any]]:
+    """Only this module's key is shown."""
+
+    def shown(values: Mapping[str, str]) -> dict[str, str]:
+        return {key: value for key, value in values.items() if key == KEY}
+
+    return [
+        metadata_diff(target, {"before": shown(target.done.before), "after": shown(target.done.after)})
+        for target in targets
+        if target.done is not None and target.done.changed
     ]
 
 

@@ -191,64 +191,45 @@ unreachables:
   sample: []
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
-from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, ComputeError
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import REAL_TIME, ComputeApi, Time
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import path_of
-from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import FIELDS, Plan, checked, plan, refusals
+from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling import (
+    FIELDS,
+    SchedulingChange,
+    checked,
+    plan,
+    refusals,
+)
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     ApiModule,
     compute_api,
-    each,
     failing,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
-from ansible_collections.gce.guest.plugins.module_utils._module.instance_results import (
-    Target,
-    finish,
-    targets_of,
-)
-from ansible_collections.gce.guest.plugins.module_utils._module.selection import (
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
+    InstanceTarget,
+    apply_each,
+    instance_targets,
+    instances_result,
+    missing_rows,
+    plan_each,
     refuse_empty,
+    selected,
 )
 
 VERB = "set the scheduling of"
 
-
-@dataclass
-class Change:
-    """What is to change of one instance, and what became of it."""
-
-    target: Target
-    plan: Plan | None = None
-
-    @property
-    def is_due(self) -> bool:
-        return self.target.error is None and self.plan is not None and bool(self.plan.changed)
-
-    def to_result(self) -> dict[str, Any]:
-        plan, scheduling = self.plan, None
-        if plan is not None:
-            scheduling = plan.after if self.target.error is None else plan.before
-        changes = plan.changed if plan is not None and self.is_due else []
-        return self.target.to_result(changed=self.is_due, changes=changes, scheduling=scheduling)
-
-    def to_diff(self, project: str) -> dict[str, Any]:
-        header = f"projects/{project}/{path_of(self.target.instance or {})}"
-        before: Mapping[str, Any] = self.plan.before if self.plan else {}
-        after: Mapping[str, Any] = self.plan.after if self.plan else {}
-        return {"before_header": header, "after_header": header, "before": dict(before), "after": dict(after)}
+Target = InstanceTarget[SchedulingChange]
 
 
-def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+def main(time: Time = REAL_TIME) -> None:
     spec = ArgumentSpec(
         {
             "on_host_maintenance": {"type": "str", "choices": ["MIGRATE", "TERMINATE"]},
@@ -263,42 +244,48 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module(kind=ApiModule)
     with failing(module):
-        refuse_empty(module)
+        refuse_empty(module.params)
         wanted = checked(module.params)
-        with compute_api(module, clock=clock, sleep=sleep) as api:
-            changes = [planned(api, target, wanted) for target in targets_of(module, api, FIELDS)]
-            if not module.check_mode:
-                carry_out(module, api, [change for change in changes if change.is_due])
-            diff = {}
-            if module._diff:
-                diff["diff"] = [change.to_diff(api.project) for change in changes if change.is_due]
-        finish(module, api, [change.to_result() for change in changes], **diff)
+        with compute_api(module, time) as api:
+            selection = selected(module.params, api, FIELDS)
+            targets: list[Target] = instance_targets(selection.instances)
+            plan_each(targets, lambda target: planned(api, target.instance, wanted))
+            apply_each(module, api, targets, set_scheduling)
+        rows = [
+            *map(row_of, targets),
+            *missing_rows(selection.failures, changed=False, changes=[], scheduling=None),
+        ]
+        diff = {"diff": [diff_of(api, target) for target in targets if target.changed]} if module._diff else {}
+        module.exit_json(**instances_result(api, rows, **diff))
 
 
-def planned(api: ComputeApi, target: Target, wanted: Mapping[str, Any]) -> Change:
-    """What is to change, and refused before any of it is."""
-    if target.instance is None:
-        return Change(target)
-    change = Change(target, plan(target.instance, wanted))
-    reasons = refusals(target.instance, change.plan) if change.plan else []
+def planned(api: ComputeApi, instance: Mapping[str, Any], wanted: Mapping[str, Any]) -> SchedulingChange:
+    """The change of an instance. Raises ComputeBadRequest if the API would refuse it."""
+    change = plan(instance, wanted)
+    reasons = refusals(instance, change)
     if reasons:
-        resource = f"projects/{api.project}/{path_of(target.instance)}"
-        target.error = ComputeBadRequest(f"Cannot {VERB} {resource}: {' '.join(reasons)}")
+        raise ComputeBadRequest(f"Cannot {VERB} projects/{api.project}/{path_of(instance)}: {' '.join(reasons)}")
     return change
 
 
-def carry_out(module: AnsibleModule, api: ComputeApi, changes: Sequence[Change]) -> None:
-    def set_it(change: Change) -> None:
-        path = path_of(change.target.instance or {})
-        deadline = api.clock() + module.params["timeout"]
-        bounded = api.until(deadline)
-        body = change.plan.body if change.plan else {}
-        operation = bounded.write("POST", f"{path}/setScheduling", VERB, body, resource=path)
-        bounded.finish(operation, VERB, path, deadline=deadline)
+def set_scheduling(target: Target, api: ComputeApi) -> SchedulingChange | None:
+    path = path_of(target.instance)
+    if target.plan is not None:
+        api.finish(api.write("POST", f"{path}/setScheduling", VERB, target.plan.body, resource=path), VERB, path)
+    return target.plan
 
-    for change, outcome in zip(changes, each(api, changes, set_it)):
-        if isinstance(outcome, ComputeError):
-            change.target.error = outcome
+
+def row_of(target: Target) -> dict[str, Any]:
+    """With the scheduling after the change, or as it is if the change failed."""
+    done = target.done
+    scheduling = plan(target.instance, {}).before if done is None else done.after
+    return target.row(changes=done.changes if done else [], scheduling=scheduling)
+
+
+def diff_of(api: ComputeApi, target: Target) -> dict[str, Any]:
+    header = f"projects/{api.project}/{path_of(target.instance)}"
+    before, after = ({}, {}) if target.done is None else (target.done.before, target.done.after)
+    return {"before_header": header, "after_header": header, "before": dict(before), "after": dict(after)}
 
 
 if __name__ == "__main__":

@@ -171,7 +171,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     metadata_server,
     secret_patterns,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.redacting import DiscreetModule
+from ansible_collections.gce.guest.plugins.module_utils._module.redacting import RedactingModule
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import encoded_path
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
@@ -349,19 +349,19 @@ def failure(module: AnsibleModule, outcome: Outcome, result: dict[str, Any], is_
     return " ".join(sentences)
 
 
-class ComparingModule(DiscreetModule):
+class ComparingModule(RedactingModule):
     """A module that does not repeat what it compares a secret with, not even when it refuses its options."""
 
     def __init__(self, **specification: Any) -> None:
         super().__init__("equals", **specification)
 
-    def _discreet(self, result: dict[str, Any]) -> dict[str, Any]:
+    def _redacted(self, result: dict[str, Any]) -> dict[str, Any]:
         if not is_redacted(self.params):
             return result
-        discreet = super()._discreet(result)
-        arguments = discreet["invocation"]["module_args"]
+        redacted = super()._redacted(result)
+        arguments = redacted["invocation"]["module_args"]
         arguments.update({name: REDACTED for name in COMPARISONS if arguments.get(name) is not None})
-        return discreet
+        return redacted
 
 
 if __name__ == "__main__":

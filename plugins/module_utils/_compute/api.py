@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client of the Compute API: its session, its retries, its operations, its pages.
+"""The client of the Compute API: session, retries, operations, pages.
 
-Private to the collection: it may change at any time. The only file that imports requests and google-auth. Google's own
-google.cloud.compute_v1 would do the same, but takes 0.9 s and 150 MB to be imported.
+Private to the collection: it may change at any time. Uses requests and google-auth, since importing Google's own
+google.cloud.compute_v1 takes 0.9 s and 150 MB.
 
 https://cloud.google.com/compute/docs/reference/rest/v1
 """
@@ -18,11 +18,13 @@ import random as _random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from .credentials import DEFAULT_UNIVERSE, login, unusable
+from .credentials import DEFAULT_UNIVERSE, Login, login, unusable
 from .errors import (
     ComputeBadRequest,
     ComputeError,
@@ -33,8 +35,8 @@ from .errors import (
     RateLimited,
     reason_of,
 )
-from .pace import Pace
 from .refusals import Act, operation_error, refusal
+from .request_pacer import RequestPacer
 from .resource_names import parse_project
 
 try:
@@ -56,7 +58,7 @@ else:
     _HAS_GOOGLE_AUTH = True
 
 DEFAULT_ENDPOINT = "https://compute.googleapis.com/compute/v1/"
-# The API's quota is 1,500 a minute for most projects. Others use it, too.
+# Most projects have a quota of 1,500 a minute, which others use, too.
 # https://cloud.google.com/compute/api-quota
 DEFAULT_REQUESTS_PER_MINUTE = 1200.0
 DEFAULT_CONCURRENCY = 32
@@ -64,84 +66,115 @@ DEFAULT_CONCURRENCY = 32
 # Pauses between tries, in seconds.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 20.0
-# The time of one try for which there is none left, in seconds.
+# What one try gets after the deadline, in seconds.
 SHORTEST_TRY = 1.0
 # operations.wait answers "near the 2 minutes deadline" at the latest.
 LONGEST_WAIT = 120.0
-# The API gives no more at once.
+# The API's maximum.
 PAGE_SIZE = 500
 
 _HARMLESS_WARNINGS = {"NO_RESULTS_ON_PAGE"}
 
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
 
 class MissingLibrary(Exception):
-    """A library that is needed cannot be imported; str() is its name."""
+    """A required library cannot be imported; str() is its name."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`retry_for` is in seconds from a call's first failure, `request_timeout` the seconds of one try."""
+
+    retry_for: float = 120.0
+    request_timeout: float = 30.0
+    # 0 removes the limit.
+    requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE
+    # Requests at the same time.
+    concurrency: int = DEFAULT_CONCURRENCY
+
+
+@dataclass(frozen=True)
+class Time:
+    """Where time comes from; tests have their own."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    # From 0 to 1, for pauses.
+    random: Callable[[], float] = _random.random
+
+
+DEFAULT_LIMITS = Limits()
+REAL_TIME = Time()
 
 
 class ComputeApi:
-    """Calls below projects/, from any number of threads."""
+    """Calls below projects/PROJECT/. One client serves any number of threads."""
 
     def __init__(
         self,
-        credentials: Any,
+        account: Login,
         project: str,
         *,
         endpoint: str = DEFAULT_ENDPOINT,
-        retry_for: float = 120.0,
-        request_timeout: float = 30.0,
-        requests_per_minute: float = DEFAULT_REQUESTS_PER_MINUTE,
-        concurrency: int = DEFAULT_CONCURRENCY,
-        can_refresh: bool = True,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        random: Callable[[], float] = _random.random,
+        limits: Limits = DEFAULT_LIMITS,
+        time: Time = REAL_TIME,
         on_warning: Callable[[str], None] | None = None,
     ) -> None:
-        """`retry_for` is counted from a call's first failure, `request_timeout` is the time of one try.
-
-        `on_warning` is told, once each, of results that are not complete.
-        """
+        """`on_warning` is called once for each reason why a list is incomplete."""
         self.project = project
-        self.concurrency = concurrency
-        self.clock = clock
-        self.sleep = sleep
-        self.random = random
-        # Sentences about results that are not complete, and the scopes, such as zones/europe-west1-b, that have none.
+        self.clock, self.sleep, self.random = time.clock, time.sleep, time.random
+        # Why lists are incomplete, and the scopes that could not be reached, such as zones/europe-west1-b.
         self.warnings: list[str] = []
         self.unreachables: list[str] = []
         self._project_ids: dict[str, str] = {}
         self._on_warning = on_warning
         self._base = checked_endpoint(endpoint)
         self._host = urlsplit(self._base).netloc
-        self._credentials = credentials
-        self._retry_for = retry_for
-        self._timeout = request_timeout
-        self._deadline = math.inf
-        self._pace = Pace(requests_per_minute, clock, sleep)
+        self._credentials = account.credentials
+        self._limits = limits
+        # On `clock`.
+        self.deadline = math.inf
+        self._pacer = RequestPacer(limits.requests_per_minute, time.clock, time.sleep)
         self._lock = threading.Lock()
-        self._session = _session(credentials, self._base, concurrency, can_refresh)
+        self._session = _session(account, self._base, limits.concurrency)
 
     def close(self) -> None:
         self._session.close()
 
     def until(self, deadline: float) -> ComputeApi:
-        """The same client for what has to be over by then, on `clock`. What is begun later still has one short try."""
+        """The same client with a deadline on `clock`. A call that starts later still gets one short try."""
         bounded = copy.copy(self)
-        bounded._deadline = min(self._deadline, deadline)
+        bounded.deadline = min(self.deadline, deadline)
         return bounded
+
+    def each(self, items: Sequence[_Item], do: Callable[[_Item], _Result]) -> list[_Result | ComputeError]:
+        """Call `do` for each item, several at once; its results or the ComputeErrors it raises, in the items' order."""
+
+        def attempt(item: _Item) -> _Result | ComputeError:
+            try:
+                return do(item)
+            except ComputeError as error:
+                return error
+
+        if len(items) < 2:
+            return [attempt(item) for item in items]
+        with ThreadPoolExecutor(min(self._limits.concurrency, len(items)), thread_name_prefix="compute") as pool:
+            return list(pool.map(attempt, items))
 
     # Reading
 
     def is_project(self, other: str) -> bool:
-        """Whether this is the project, by its ID or its number. Takes a request if `project` is the other of both."""
+        """Whether an ID or number names this project. Takes a request to compare an ID with a number."""
         if other == self.project or other.isdigit() == self.project.isdigit():
             return other == self.project
         number, name = (other, self.project) if other.isdigit() else (self.project, other)
         if number not in self._project_ids:
             act = Act("read", f"projects/{number}", number)
             try:
-                # The number is a path, too, and what is there has the ID for its name.
-                project = self._call("GET", act, f"projects/{number}", {"fields": "name"}, is_whole=True)
+                # A project's path may have its number; its name is always the ID.
+                project = self._call(self._request("GET", act, f"projects/{number}", {"fields": "name"}))
             except ComputeNotFound:
                 project = {}
             self._project_ids[number] = str(project.get("name", ""))
@@ -150,16 +183,16 @@ class ComputeApi:
     def get(
         self, path: str, verb: str, *, resource: str | None = None, fields: str = "", **query: str
     ) -> dict[str, Any]:
-        """A resource. `path` is below projects/PROJECT/, and `verb` says in errors what is attempted ("read").
+        """A resource. `path` is below projects/PROJECT/; errors begin with "Cannot {verb} {resource}".
 
-        `resource` is what errors call it, by default the path.
+        `resource` defaults to `path`.
         """
         if fields:
             query["fields"] = fields
-        return self._call("GET", self._act(verb, resource or path), path, query)
+        return self._call(self._request("GET", self._act(verb, resource or path), self._full(path), query))
 
     def pages(self, path: str, verb: str, *, fields: str = "", **query: str) -> Iterator[dict[str, Any]]:
-        """The pages of a list, as they are. `fields` is about the page, and need not have the token."""
+        """The pages of a list. `fields` applies to a page; the page token is added to it."""
         query["maxResults"] = str(PAGE_SIZE)
         if fields:
             query["fields"] = f"{fields},nextPageToken,warning,unreachables"
@@ -173,12 +206,12 @@ class ComputeApi:
             query["pageToken"] = token
 
     def items(self, path: str, verb: str, *, fields: str = "", **query: str) -> Iterator[dict[str, Any]]:
-        """The resources of a list. `fields` is about a resource, such as "name,zone"."""
+        """The resources of a list. `fields` applies to a resource, such as "name,zone"."""
         for page in self.pages(path, verb, fields=f"items({fields})" if fields else "", **query):
             yield from page.get("items", [])
 
     def aggregated(self, collection: str, verb: str, *, fields: str = "", **query: str) -> Iterator[dict[str, Any]]:
-        """The resources of all zones. `fields` is about a resource, and `collection` such as "instances"."""
+        """The resources of all zones. `collection` is such as "instances"; `fields` applies to a resource."""
         mask = f"items/*/{collection}({fields}),items/*/warning" if fields else ""
         for page in self.pages(f"aggregated/{collection}", verb, fields=mask, **query):
             for scope, content in page.get("items", {}).items():
@@ -198,41 +231,36 @@ class ComputeApi:
         secrets: Collection[str] = (),
         **query: str,
     ) -> dict[str, Any]:
-        """Start a write; its operation. However often it has to be sent, it happens once.
+        """Start a write; its operation. However often it is sent, it happens once.
 
-        `resource` is what errors call it, by default the path, and `secrets` is what they must not repeat.
+        `resource` is what errors call it, by default the path. Errors do not repeat `secrets`.
         """
         # https://cloud.google.com/apis/design/design_patterns#request_duplication
         query["requestId"] = str(uuid.uuid4())
-        return self._call(method, self._act(verb, resource or path, secrets), path, query, body)
+        act = self._act(verb, resource or path, secrets)
+        return self._call(self._request(method, act, self._full(path), query, body))
 
     def finish(
-        self,
-        operation: Mapping[str, Any],
-        verb: str,
-        resource: str,
-        *,
-        deadline: float | None = None,
-        secrets: Collection[str] = (),
+        self, operation: Mapping[str, Any], verb: str, resource: str, *, secrets: Collection[str] = ()
     ) -> dict[str, Any]:
-        """The operation when it has ended well; raises what it ended in. `deadline` is on `clock`."""
+        """Wait for an operation, until the client's deadline; raises the error that it ended in."""
         act = self._act(verb, resource, secrets)
         path = operation_path(operation)
         current = dict(operation)
         while current.get("status") != "DONE":
-            left = LONGEST_WAIT if deadline is None else deadline - self.clock()
+            left = self.deadline - self.clock()
             if left <= 0:
                 raise OperationUnfinished(
                     act.failure(
-                        f"its operation {current.get('name')} is still {current.get('status')}. It may yet end well."
+                        f"its operation {current.get('name')} is still {current.get('status')}, and may yet succeed."
                     )
                 )
-            # The answer is late by nature, and if it is not here by the deadline, no matter whether it comes.
-            timeout = min(left, LONGEST_WAIT + self._timeout)
+            request = self._request("POST", act, f"{path}/wait", {})
             try:
-                current = self._call("POST", act, f"{path}/wait", {}, timeout=timeout, deadline=deadline, is_whole=True)
+                # The server answers late on purpose. After the deadline, the answer no longer matters.
+                current = self._call(request, timeout=min(left, LONGEST_WAIT + self._limits.request_timeout))
             except ComputeUnavailable:
-                if deadline is None or self.clock() < deadline:
+                if self.clock() < self.deadline:
                     raise
         error = operation_error(act, current)
         if error is not None:
@@ -241,53 +269,49 @@ class ComputeApi:
 
     # One call
 
+    def _full(self, path: str) -> str:
+        return f"projects/{self.project}/{path}".rstrip("/")
+
     def _act(self, verb: str, path: str, secrets: Collection[str] = ()) -> Act:
-        resource = path if path.startswith("projects/") else f"projects/{self.project}/{path}".rstrip("/")
+        resource = path if path.startswith("projects/") else self._full(path)
         return Act(verb, resource, self.project, secrets)
 
-    def _call(
-        self,
-        method: str,
-        act: Act,
-        path: str,
-        query: Mapping[str, str],
-        body: Mapping[str, Any] | None = None,
-        *,
-        timeout: float | None = None,
-        deadline: float | None = None,
-        is_whole: bool = False,
-    ) -> dict[str, Any]:
-        """Until there is an answer, an error that no repetition changes, or no time. `is_whole`: from projects/ on."""
-        target = path if is_whole else f"projects/{self.project}/{path}".rstrip("/")
-        url = f"{self._base}{quote(target, safe='/:')}?{urlencode({**query, 'prettyPrint': 'false'}, quote_via=quote)}"
-        data = None if body is None else json.dumps(body).encode()
+    def _request(
+        self, method: str, act: Act, path: str, query: Mapping[str, str], body: Mapping[str, Any] | None = None
+    ) -> _Request:
+        """A request for a path that starts with projects/."""
+        url = f"{self._base}{quote(path, safe='/:')}?{urlencode({**query, 'prettyPrint': 'false'}, quote_via=quote)}"
+        return _Request(method, act, url, None if body is None else json.dumps(body).encode())
+
+    def _call(self, request: _Request, *, timeout: float | None = None) -> dict[str, Any]:
+        """Send it until there is an answer, an error that a retry does not change, or no time left."""
         pauses = backoff(self.random)
         tries, first_failure = 0, None
-        deadline = self._deadline if deadline is None else min(self._deadline, deadline)
         while True:
-            self._pace.turn()
-            try_for = min(timeout or self._timeout, max(SHORTEST_TRY, self._deadline - self.clock()))
+            self._pacer.wait_for_turn()
+            left = max(SHORTEST_TRY, self.deadline - self.clock())
             try:
-                return self._try(method, act, url, data, try_for)
+                return self._try(request, min(timeout or self._limits.request_timeout, left))
             except (ComputeUnavailable, RateLimited) as failure:
                 error = failure
             tries += 1
             now = self.clock()
             first_failure = now if first_failure is None else first_failure
-            left = min(first_failure + self._retry_for, deadline) - now
+            left = min(first_failure + self._limits.retry_for, self.deadline) - now
             if left <= 0:
                 raise _given_up(error, tries, now - first_failure)
             pause = min(next(pauses), left)
             if isinstance(error, RateLimited):
-                self._pace.hold(pause)
+                self._pacer.hold(pause)
             self.sleep(pause)
 
-    def _try(self, method: str, act: Act, url: str, data: bytes | None, timeout: float) -> dict[str, Any]:
-        headers = {"Content-Type": "application/json"} if method != "GET" else {}
+    def _try(self, request: _Request, timeout: float) -> dict[str, Any]:
+        act = request.act
+        headers = {"Content-Type": "application/json"} if request.method != "GET" else {}
         try:
             self._refresh(timeout)
             response = self._session.request(
-                method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
+                request.method, request.url, data=request.body, headers=headers, timeout=timeout, allow_redirects=False
             )
             status, content = response.status_code, response.content
         except requests.exceptions.SSLError as error:
@@ -296,12 +320,12 @@ class ComputeApi:
             ) from None
         except requests.exceptions.InvalidHeader:
             # Its text has the header, and the header has the token.
-            raise CredentialsError(act.failure("the access token is not one that can be sent.")) from None
+            raise CredentialsError(act.failure("the access token cannot be sent in a header.")) from None
         except requests.exceptions.RequestException as error:
             raise ComputeUnavailable(act.failure(f"no answer from {self._host}: {reason_of(error)}.")) from None
         except google.auth.exceptions.TransportError as error:
             raise ComputeUnavailable(
-                act.failure(f"no answer from where credentials are renewed: {reason_of(error)}.")
+                act.failure(f"no answer from the server that renews the credentials: {reason_of(error)}.")
             ) from None
         except google.auth.exceptions.GoogleAuthError as error:
             raise unusable(error, act.failure("the credentials cannot be used"), self._credentials) from None
@@ -313,15 +337,12 @@ class ComputeApi:
             answer = None
         if status >= 300 or not isinstance(answer, dict):
             raise ComputeUnavailable(
-                act.failure(
-                    f"what answers at {self._host} is not the Compute API: status {status} without a resource."
-                ),
-                status=status,
+                act.failure(f"{self._host} is not the Compute API: status {status} without a resource."), status=status
             )
         return answer
 
     def _refresh(self, timeout: float) -> None:
-        """Renew the credentials once, and not in all threads at the same time."""
+        """Renew the credentials once, not in all threads at the same time."""
         if self._credentials.valid:
             return
         with self._lock:
@@ -352,10 +373,24 @@ class ComputeApi:
             self._on_warning(text)
 
 
-def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
-    """The client that options describe, read one by one by their names; `changes` are further arguments of it.
+@dataclass(frozen=True)
+class _Request:
+    method: str
+    act: Act
+    url: str
+    body: bytes | None
 
-    Raises MissingLibrary, and CredentialsError or ComputeBadRequest for options that cannot be right.
+
+def connect(
+    option: Callable[[str], Any],
+    *,
+    concurrency: int = DEFAULT_CONCURRENCY,
+    time: Time = REAL_TIME,
+    on_warning: Callable[[str], None] | None = None,
+) -> ComputeApi:
+    """The client for a plugin's options; `option` reads one by its name.
+
+    Raises MissingLibrary, and CredentialsError or ComputeBadRequest for invalid options.
     """
     if not _HAS_REQUESTS:
         raise MissingLibrary("requests")
@@ -363,52 +398,53 @@ def connect(option: Callable[[str], Any], **changes: Any) -> ComputeApi:
         raise MissingLibrary("google-auth")
     given = option("api_endpoint")
     endpoint = checked_endpoint(given) if given else None
-    found = login(option, with_universe=endpoint is None)
-    project = option("project") or found.project
+    account = login(option, with_universe=endpoint is None)
+    project = option("project") or account.project
     if not project:
         raise ComputeBadRequest("There is no project: set the option project, or the environment variable GCP_PROJECT.")
-    arguments: dict[str, Any] = {name: option(name) for name in ("retry_for", "request_timeout", "requests_per_minute")}
+    limits = {name: option(name) for name in ("retry_for", "request_timeout", "requests_per_minute")}
     return ComputeApi(
-        found.credentials,
+        account,
         parse_project(str(project)),
-        endpoint=endpoint or DEFAULT_ENDPOINT.replace(DEFAULT_UNIVERSE, found.universe),
-        can_refresh=found.can_refresh,
-        **{**arguments, **changes},
+        endpoint=endpoint or DEFAULT_ENDPOINT.replace(DEFAULT_UNIVERSE, account.universe),
+        limits=Limits(**limits, concurrency=concurrency),
+        time=time,
+        on_warning=on_warning,
     )
 
 
 def checked_endpoint(endpoint: str) -> str:
-    """The URL that all paths are below: with /compute/v1/ if it names no path, and a slash at its end."""
+    """The base URL: with /compute/v1/ if it has no path, and a slash at its end."""
     parts = urlsplit(endpoint)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
-        raise ComputeBadRequest(f"api_endpoint is {endpoint!r}, and not a URL such as {DEFAULT_ENDPOINT}")
+        raise ComputeBadRequest(f"api_endpoint is {endpoint!r}, which is not a URL such as {DEFAULT_ENDPOINT}")
     path = parts.path.strip("/") or "compute/v1"
     return f"{parts.scheme}://{parts.netloc}/{path}/"
 
 
 def operation_path(operation: Mapping[str, Any]) -> str:
-    """Where an operation is, from projects/ on."""
+    """The path of an operation, from projects/ on."""
     path = str(operation.get("selfLink", "")).partition("/projects/")[2]
     if not path:
-        raise ComputeUnavailable("The Compute API answered a write with something that is not an operation.")
+        raise ComputeUnavailable("The Compute API answered a write without an operation.")
     return f"projects/{path}"
 
 
 def backoff(random: Callable[[], float]) -> Iterator[float]:
-    """The pauses between tries: doubling from FIRST_PAUSE to LONGEST_PAUSE, a random part of up to half taken off."""
+    """Pauses between tries: doubling from FIRST_PAUSE to LONGEST_PAUSE, each shortened at random by up to half."""
     pause = FIRST_PAUSE
     while True:
         yield pause * (1 - random() / 2)
         pause = min(2 * pause, LONGEST_PAUSE)
 
 
-def _session(credentials: Any, base: str, concurrency: int, can_refresh: bool) -> Any:
+def _session(account: Login, base: str, concurrency: int) -> Any:
     """A session for all threads, with a connection for each."""
-    # A token that was given cannot be renewed, and the API's own words say more than that.
-    statuses = (401,) if can_refresh else ()
-    session = google.auth.transport.requests.AuthorizedSession(credentials, refresh_status_codes=statuses)
-    # What the environment says is looked up once instead of for each request, which takes longer than the rest of it;
-    # and a .netrc must not replace the token.
+    # A fixed token cannot be renewed, and the API's message is clearer than google-auth's.
+    statuses = (401,) if account.can_refresh else ()
+    session = google.auth.transport.requests.AuthorizedSession(account.credentials, refresh_status_codes=statuses)
+    # Proxies and certificates are looked up once: for each request, that would take longer than the rest of it. And a
+    # .netrc must not replace the token.
     session.trust_env = False
     settings = requests.Session().merge_environment_settings(base, {}, None, None, None)
     session.proxies, session.verify = settings["proxies"], settings["verify"]

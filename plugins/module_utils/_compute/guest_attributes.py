@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guest attributes as the Compute API shows them from outside, and why there may be none.
+"""Guest attributes through the Compute API, and why an instance may have none.
 
 Private to the collection: it may change at any time.
 """
@@ -15,14 +15,19 @@ from .api import ComputeApi
 from .errors import ComputeBadRequest, ComputeNotFound
 from .instances import path_of
 
-# What says whether they are enabled, as Google itself understands the metadata of instance, zone and project.
+# Whether they are enabled, by Google's own evaluation of the metadata of instance, zone and project.
 FIELDS = "resourceStatus(effectiveInstanceMetadata(enableGuestAttributesMetadataValue))"
+
+HOW_TO_ENABLE = (
+    "Set enable-guest-attributes=TRUE in the custom metadata of the instance, which takes precedence over its zone's "
+    "and the project's."
+)
 
 Attributes = dict[str, dict[str, str]]
 
 
 def query_path(namespace: str | None, key: str | None = None) -> str:
-    """The queryPath of a key, of a namespace, or of everything. Raises ComputeBadRequest for what cannot be a name."""
+    """The queryPath of a key, of a namespace, or of everything. Raises ComputeBadRequest for invalid names."""
     if namespace is None:
         return ""
     try:
@@ -36,9 +41,9 @@ def query_path(namespace: str | None, key: str | None = None) -> str:
 
 
 def is_enabled(instance: Mapping[str, Any]) -> bool | None:
-    """Whether guest attributes are enabled; None if the API does not say."""
+    """Whether guest attributes are enabled; None if unknown."""
     effective = instance.get("resourceStatus", {}).get("effectiveInstanceMetadata")
-    # Without a value anywhere, they are not.
+    # They are disabled by default.
     return None if effective is None else bool(effective.get("enableGuestAttributesMetadataValue", False))
 
 
@@ -53,7 +58,7 @@ def read(api: ComputeApi, instance: Mapping[str, Any], path: str = "") -> Attrib
             **query,
         )
     except ComputeNotFound as error:
-        # A namespace without anything in it is a resource that is not found; and so is an instance that is gone.
+        # The API answers 404 for an empty namespace, and for a deleted instance.
         if "Guest Attribute" not in error.message:
             raise
         return {}

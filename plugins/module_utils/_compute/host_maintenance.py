@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Host maintenance that is asked for through the Compute API: when that is possible, and how it is done.
+"""Host maintenance on demand through the Compute API: when it is possible, and how it is done.
 
 Private to the collection: it may change at any time.
 """
@@ -21,32 +21,40 @@ SIMULATE, PERFORM = "simulate", "perform"
 _METHODS = {SIMULATE: "simulateMaintenanceEvent", PERFORM: "performMaintenance"}
 _VERBS = {SIMULATE: "simulate host maintenance of", PERFORM: "perform the host maintenance of"}
 
-# What an operation ends in when there is no host to migrate to just now. Google's own tests of its images try again,
-# too: https://github.com/GoogleCloudPlatform/cloud-image-tests
+# The error of an operation when there is temporarily no host to migrate to. Google's tests of its images also retry:
+# https://github.com/GoogleCloudPlatform/cloud-image-tests
 TEMPORARY = "MIGRATION_TEMPORARILY_UNAVAILABLE"
 
-# What has to be known of an instance.
+# The fields of an instance that are read.
 FIELDS = "status,scheduling(onHostMaintenance,preemptible,provisioningModel),resourceStatus(upcomingMaintenance)"
 
 
 @dataclass(frozen=True)
-class Done:
-    """What was asked for has begun; and is over, if it was waited for."""
+class Maintenance:
+    """The maintenance of an instance: planned, and with `operation` started, or finished if it was waited for."""
 
-    operation: str
-    # How often it had to be asked for again.
-    retries: int
+    event: str
+    window: Window | None
+    # Why the instance is left alone.
+    skipped: str | None = None
+    operation: str | None = None
+    # How often it was tried again.
+    retries: int = 0
+
+    @property
+    def changed(self) -> bool:
+        return self.skipped is None
 
 
 def announced(instance: Mapping[str, Any]) -> Window | None:
-    """The window that is announced for an instance, None for none."""
+    """The announced window of an instance, or None."""
     value = instance.get("resourceStatus", {}).get("upcomingMaintenance")
     if not value:
         return None
     try:
         return parse_window(value)
     except UnreadableWindow:
-        # Something is announced all the same.
+        # It is announced, even if its time is unknown.
         return Window(start=None)
 
 
@@ -63,47 +71,47 @@ def effect(instance: Mapping[str, Any], action: str) -> str:
 
 
 def obstacle(instance: Mapping[str, Any]) -> str | None:
-    """Why nothing can be done with an instance in its state."""
+    """Why the instance's status does not allow maintenance, or None."""
     status = instance.get("status")
-    return None if status == "RUNNING" else f"it is {status}, and only a running instance has a host to maintain."
+    return None if status == "RUNNING" else f"it is {status}, and only a running instance has a host."
 
 
 def nothing_to_perform(window: Window | None) -> str | None:
-    """Why there is no maintenance that could be performed now."""
+    """Why no maintenance can be performed now, or None."""
     if window is None:
         return "no maintenance is announced for it."
     if window.status == "ONGOING":
-        return "its maintenance is already going on."
+        return "its maintenance is already in progress."
     if not window.can_reschedule:
-        when = f", and begins between {_interval(window)}" if window.start is not None else ""
+        when = f", and starts between {_interval(window)}" if window.start is not None else ""
         return f"its maintenance cannot be rescheduled (canReschedule is not true){when}."
     return None
 
 
-def maintain(api: ComputeApi, instance: Mapping[str, Any], action: str, *, deadline: float, wait: bool = True) -> Done:
-    """Ask for it, again if it is unavailable for the time being, and wait until it is over. Raises ComputeError."""
-    api = api.until(deadline)
+def maintain(api: ComputeApi, instance: Mapping[str, Any], action: str, *, wait: bool = True) -> tuple[str, int]:
+    """Start maintenance and wait until it ends; the operation's name and the number of retries.
+
+    While there is temporarily no host to migrate to, tries again until the client's deadline. Raises ComputeError.
+    """
     path, verb = path_of(instance), _VERBS[action]
     pauses, retries = backoff(api.random), 0
     while True:
         operation = api.write("POST", f"{path}/{_METHODS[action]}", verb, resource=path)
-        done = Done(str(operation.get("name", "")), retries)
-        if not wait:
-            return done
-        try:
-            api.finish(operation, verb, path, deadline=deadline)
-        except OperationError as error:
-            pause = next(pauses)
-            if TEMPORARY not in error.codes or api.clock() + pause >= deadline:
-                raise
-            api.sleep(pause)
-            retries += 1
-        else:
-            return done
+        if wait:
+            try:
+                api.finish(operation, verb, path)
+            except OperationError as error:
+                pause = next(pauses)
+                if TEMPORARY not in error.codes or api.clock() + pause >= api.deadline:
+                    raise
+                api.sleep(pause)
+                retries += 1
+                continue
+        return str(operation.get("name", "")), retries
 
 
 def refusal(api: ComputeApi, instance: Mapping[str, Any], action: str, why: str) -> str:
-    """The sentence that a user gets, as those of the API begin."""
+    """An error message in the form of the API's."""
     return f"Cannot {_VERBS[action]} projects/{api.project}/{path_of(instance)}: {why}"
 
 

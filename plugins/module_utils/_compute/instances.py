@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which instances a module is about: by their names, in a zone or wherever they are, or by a filter of the API's lists.
+"""Finding instances by name, in one zone or in all, or by a filter expression of the API.
 
 Private to the collection: it may change at any time.
 """
@@ -16,14 +16,14 @@ from .api import ComputeApi
 from .errors import ComputeBadRequest, ComputeError, ComputeNotFound
 from .resource_names import parse_instance, parse_zone
 
-# So many names, of up to 63 characters each, make a filter that still fits into a URL.
+# A filter with this many names, of up to 63 characters each, fits into a URL.
 NAMES_IN_A_FILTER = 250
 LONGEST_FILTER = 6000
 
 
 @dataclass(frozen=True)
 class Name:
-    """An instance as the user writes it: by name or id, and with its zone or without."""
+    """An instance as the user writes it: its name or ID, and its zone if that is given."""
 
     written: str
     name: str
@@ -32,14 +32,14 @@ class Name:
 
 @dataclass
 class Selection:
-    """What was found, each as the API has it, with `name` and `zone` at the least; and why the others were not."""
+    """The instances as the API returns them, with `name` and `zone`, and why others were not found, by name."""
 
     instances: list[dict[str, Any]] = field(default_factory=list)
     failures: dict[str, ComputeError] = field(default_factory=dict)
 
 
 def path_of(instance: Mapping[str, Any]) -> str:
-    """Where an instance is below projects/PROJECT/."""
+    """The path of an instance, below projects/PROJECT/."""
     return f"zones/{zone_of(instance)}/instances/{instance['name']}"
 
 
@@ -55,21 +55,29 @@ def select(
     zone: str | None = None,
     fields: str = "",
 ) -> Selection:
-    """The instances of these names, in their order, or those that a filter expression finds, by zone and name.
+    """The instances with these names, in their order, or those that match a filter expression, by zone and name.
 
-    `zone` is where names are looked up that do not say theirs, and what limits a filter; without it, all zones.
-    `fields` are further ones to read.
+    `zone` applies to names without a zone of their own, and to the filter. By default, all zones are searched.
+    `fields` are read in addition to id, name and zone.
     """
     zone = zone_named(api, zone) if zone is not None else None
     mask = f"id,name,zone,{fields}".rstrip(",")
     if names is None:
-        found = _listed(api, zone, mask, expression)
+        found = listed(api, zone, mask, expression)
         return Selection(sorted(found, key=lambda instance: (zone_of(instance), instance["name"])))
     return _named(api, list(dict.fromkeys(instance_named(api, name, zone) for name in names)), mask)
 
 
+def listed(api: ComputeApi, zone: str | None, fields: str, expression: str | None) -> Iterator[dict[str, Any]]:
+    """The instances of a zone, in any form, or of all zones, that match a filter expression."""
+    query = {"filter": expression} if expression else {}
+    if zone is not None:
+        return api.items(f"zones/{zone_named(api, zone)}/instances", "list", fields=fields, **query)
+    return api.aggregated("instances", "list", fields=fields, **query)
+
+
 def instance_named(api: ComputeApi, written: str, zone: str | None = None) -> Name:
-    """An instance in any form; one without its zone is in `zone`.
+    """Parse an instance in any form; `zone` is for a name without one.
 
     Raises ComputeBadRequest if it belongs to another project.
     """
@@ -79,7 +87,7 @@ def instance_named(api: ComputeApi, written: str, zone: str | None = None) -> Na
 
 
 def zone_named(api: ComputeApi, written: str) -> str:
-    """A zone in any form, as its name. Raises ComputeBadRequest if its project is another one."""
+    """The name of a zone in any form. Raises ComputeBadRequest if it belongs to another project."""
     zone = parse_zone(written)
     _check_project(api, f"The zone {written!r}", zone.project)
     return zone.zone
@@ -101,16 +109,16 @@ def _check_project(api: ComputeApi, what: str, project: str | None) -> None:
 
 def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
     if len(names) == 1 and names[0].zone:
-        # Needs no permission to list instances.
+        # This does not need the permission to list instances.
         [name] = names
         try:
             return Selection([api.get(f"zones/{name.zone}/instances/{name.name}", "read", fields=mask)])
         except ComputeNotFound as error:
             return Selection(failures={name.written: error})
-    # By where it was asked for, by name or id, and by path: who is asked for by both is found twice.
+    # By zone and name or ID, then by path, since an instance may be selected by both.
     found: dict[tuple[str | None, str], dict[str, dict[str, Any]]] = defaultdict(dict)
     for zone, expression in _filters(names):
-        for instance in _listed(api, zone, mask, expression):
+        for instance in listed(api, zone, mask, expression):
             for key in (str(instance["name"]), str(instance["id"])):
                 found[zone, key][path_of(instance)] = instance
     selection = Selection()
@@ -118,25 +126,18 @@ def _named(api: ComputeApi, names: Sequence[Name], mask: str) -> Selection:
     for name in names:
         try:
             instance = _only(api, name, list(found[name.zone, name.name].values()))
-        except ComputeError as error:  # noqa: PERF203 - each name is missing by itself
+        except ComputeError as error:  # noqa: PERF203 - each name fails by itself
             selection.failures[name.written] = error
         else:
-            # By name and by id, it is still one.
+            # Once, even if selected by both name and ID.
             if path_of(instance) not in taken:
                 taken.add(path_of(instance))
                 selection.instances.append(instance)
     return selection
 
 
-def _listed(api: ComputeApi, zone: str | None, mask: str, expression: str | None) -> Iterator[dict[str, Any]]:
-    query = {"filter": expression} if expression else {}
-    if zone:
-        return api.items(f"zones/{zone}/instances", "list", fields=mask, **query)
-    return api.aggregated("instances", "list", fields=mask, **query)
-
-
 def _filters(names: Iterable[Name]) -> Iterator[tuple[str | None, str]]:
-    """Filter expressions that find these, each with its zone."""
+    """Filter expressions that match these names, each with its zone."""
     by_zone: dict[tuple[str | None, bool], list[str]] = defaultdict(list)
     for name in names:
         by_zone[name.zone, name.name.isdigit()].append(name.name)
@@ -145,7 +146,7 @@ def _filters(names: Iterable[Name]) -> Iterator[tuple[str | None, str]]:
         size = min(NAMES_IN_A_FILTER, LONGEST_FILTER // (longest + len("(id = ) OR ")))
         for start in range(0, len(alike), size):
             few = alike[start : start + size]
-            # A regular expression is shorter, but is for one field only.
+            # A regular expression is shorter, but only works for one field.
             yield zone, " OR ".join(f"(id = {each})" for each in few) if are_ids else f'name eq "({"|".join(few)})"'
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where custom metadata is kept: the project, a zone, an instance; and how it is changed while others change it, too.
+"""The places that hold custom metadata (project, zone, instance), and changes to it while others write, too.
 
 Private to the collection: it may change at any time.
 """
@@ -10,48 +10,51 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .._metadata.custom import CustomMetadataError, Plan
+from .._metadata.custom import CustomMetadataError, MetadataChange
 from .._metadata.secrets import SECRET_PATTERNS, is_secret_item
 from .api import ComputeApi
 from .errors import ComputeBadRequest, ComputeConflict, ComputeError
 from .instances import path_of, select
 
-# Pauses after a conflict, in seconds. Whoever was faster has an operation under way, which takes about so long.
+# Pauses after a conflict, in seconds. The other writer's operation takes about that long.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0
 
-# For so many seconds, what was written may be read back as it was before.
+# For this many seconds after a write, a read may still return the old values.
 SEEN_AFTER = 10.0
 
-# Not conflicts, but over as soon as another operation on the same resource is.
+# Not conflicts, but gone when another operation on the same resource ends.
 _BUSY_CODES = {"resourceNotReady", "RESOURCE_NOT_READY", "RESOURCE_OPERATION_RATE_EXCEEDED"}
+
+# From current metadata to what is to change.
+Planner = Callable[[Mapping[str, str]], MetadataChange]
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Custom metadata at a moment, and what the API calls this state of it."""
+    """Custom metadata as it was read. A write with this fingerprint fails if somebody has written since."""
 
     values: dict[str, str]
     fingerprint: str
 
 
 class NotKept(ComputeError):
-    """What was written is read back with something else for these keys."""
+    """After a write, a read returned other values for these keys."""
 
     def __init__(self, resource: str, keys: Sequence[str]) -> None:
         super().__init__(
-            f"The metadata of {resource} was written, but is read back with something else for {', '.join(keys)}. "
-            "Somebody else writes there, too."
+            f"The metadata of {resource} was written, but a read returns other values for {', '.join(keys)}. "
+            "Somebody else writes these keys, too."
         )
         self.keys = tuple(keys)
 
 
 class Store(ABC):
-    """One place for custom metadata. `path` is the resource's, below projects/PROJECT/, and empty for that itself."""
+    """A place that holds custom metadata. `path` is below projects/PROJECT/, and empty for the project itself."""
 
     _VERB = "set the metadata of"
 
@@ -60,7 +63,7 @@ class Store(ABC):
         self.path = path
 
     def until(self, deadline: float) -> Store:
-        """The same store for what has to be over by then, on the API's clock."""
+        """The same store with a deadline, on the API's clock."""
         bounded = copy.copy(self)
         bounded.api = self.api.until(deadline)
         return bounded
@@ -72,14 +75,14 @@ class Store(ABC):
     @abstractmethod
     def read(self) -> Snapshot: ...
 
-    def write(self, snapshot: Snapshot, plan: Plan, *, deadline: float, secrets: Collection[str] = ()) -> None:
-        """Carry a plan out, unless somebody has written since the snapshot: then raises ComputeConflict."""
-        method, path, body, query = self._request(snapshot, plan)
+    def write(self, snapshot: Snapshot, change: MetadataChange, *, secrets: Collection[str] = ()) -> None:
+        """Write a change. Raises ComputeConflict if somebody has written since the snapshot."""
+        method, path, body, query = self._request(snapshot, change)
         operation = self.api.write(method, path, self._VERB, body, resource=self.resource, secrets=secrets, **query)
-        self.api.finish(operation, self._VERB, self.resource, deadline=deadline, secrets=secrets)
+        self.api.finish(operation, self._VERB, self.resource, secrets=secrets)
 
     @abstractmethod
-    def _request(self, snapshot: Snapshot, plan: Plan) -> tuple[str, str, dict[str, Any], dict[str, str]]:
+    def _request(self, snapshot: Snapshot, change: MetadataChange) -> tuple[str, str, dict[str, Any], dict[str, str]]:
         """Method, path, body and query."""
 
 
@@ -91,8 +94,8 @@ class ProjectStore(Store):
         project = self.api.get(self.path, "read the metadata of", fields="commonInstanceMetadata(fingerprint,items)")
         return snapshot_of(project.get("commonInstanceMetadata", {}))
 
-    def _request(self, snapshot: Snapshot, plan: Plan) -> tuple[str, str, dict[str, Any], dict[str, str]]:
-        return "POST", "setCommonInstanceMetadata", _list_form(snapshot, plan), {}
+    def _request(self, snapshot: Snapshot, change: MetadataChange) -> tuple[str, str, dict[str, Any], dict[str, str]]:
+        return "POST", "setCommonInstanceMetadata", _list_form(snapshot, change), {}
 
 
 class InstanceStore(Store):
@@ -104,12 +107,12 @@ class InstanceStore(Store):
         instance = self.api.get(self.path, "read the metadata of", fields="metadata(fingerprint,items)")
         return snapshot_of(instance.get("metadata", {}))
 
-    def _request(self, snapshot: Snapshot, plan: Plan) -> tuple[str, str, dict[str, Any], dict[str, str]]:
-        return "POST", f"{self.path}/setMetadata", _list_form(snapshot, plan), {}
+    def _request(self, snapshot: Snapshot, change: MetadataChange) -> tuple[str, str, dict[str, Any], dict[str, str]]:
+        return "POST", f"{self.path}/setMetadata", _list_form(snapshot, change), {}
 
 
 class ZonalStore(Store):
-    """Zonal metadata is a map, of which a write names the keys that it is about."""
+    """Zonal metadata is a map. A write lists the keys that it changes."""
 
     def __init__(self, api: ComputeApi, zone: str) -> None:
         super().__init__(api, f"zones/{zone}/instanceSettings")
@@ -118,10 +121,10 @@ class ZonalStore(Store):
         settings = self.api.get(self.path, "read the metadata of", fields="fingerprint,metadata/items")
         return Snapshot(dict(settings.get("metadata", {}).get("items", {})), settings.get("fingerprint", ""))
 
-    def _request(self, snapshot: Snapshot, plan: Plan) -> tuple[str, str, dict[str, Any], dict[str, str]]:
-        # A key that the mask has and the body has not is deleted.
-        mask = ",".join(f"metadata.items.{key}" for key in (*plan.written, *plan.deleted))
-        items = {key: plan.after[key] for key in plan.written}
+    def _request(self, snapshot: Snapshot, change: MetadataChange) -> tuple[str, str, dict[str, Any], dict[str, str]]:
+        # A key in the mask that is not in the body is deleted.
+        mask = ",".join(f"metadata.items.{key}" for key in (*change.written, *change.deleted))
+        items = {key: change.after[key] for key in change.written}
         return (
             "PATCH",
             self.path,
@@ -136,66 +139,85 @@ def snapshot_of(metadata: Mapping[str, Any]) -> Snapshot:
     return Snapshot(values, metadata.get("fingerprint", ""))
 
 
+def read_zones(api: ComputeApi, zones: Iterable[str]) -> dict[str, Snapshot]:
+    """The metadata of zones, by zone. Raises the first ComputeError."""
+    names = sorted(set(zones))
+    found: dict[str, Snapshot] = {}
+    for name, snapshot in zip(names, api.each(names, lambda zone: ZonalStore(api, zone).read())):
+        if isinstance(snapshot, ComputeError):
+            raise snapshot
+        found[name] = snapshot
+    return found
+
+
 def change(
     store: Store,
-    planned: Callable[[Mapping[str, str]], Plan],
+    planner: Planner,
     *,
     deadline: float,
     snapshot: Snapshot | None = None,
     patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS,
-) -> Plan:
-    """Change metadata as `planned` says, and again from the start while others are faster; the plan that came true.
+) -> MetadataChange:
+    """Change metadata as planned; the change that was made.
 
-    Without `snapshot` it is read first. `deadline` is on the API's clock. A plan without a change sends nothing.
-    Secrets, by their keys or `patterns` or by themselves, are not repeated in errors.
+    After a conflict, reads again and plans again, until `deadline` on the API's clock. Without `snapshot`, reads first.
+    A change of nothing sends nothing. Errors do not repeat secrets: by `patterns` for keys, and by their content.
     """
     store = store.until(deadline)
     api = store.api
     pauses = _pauses(api.random)
     while True:
         snapshot = snapshot or store.read()
-        plan = plan_for(store, snapshot, planned)
-        if not plan.changed:
-            return plan
-        secrets = [value for key, value in plan.after.items() if is_secret_item(key, value, patterns)]
+        planned = planned_change(store, snapshot, planner)
+        if not planned.changed:
+            return planned
+        secrets = [value for key, value in planned.after.items() if is_secret_item(key, value, patterns)]
         try:
-            store.write(snapshot, plan, deadline=deadline, secrets=secrets)
+            store.write(snapshot, planned, secrets=secrets)
         except ComputeError as error:
             if not (isinstance(error, ComputeConflict) or _BUSY_CODES.intersection(error.codes)):
                 raise
             pause = next(pauses)
             if api.clock() + pause >= deadline:
-                error.args = (f"{error} There was no time left for that.",)
+                error.args = (f"{error} There was no time left to try again.",)
                 raise
         else:
-            return plan
+            return planned
         api.sleep(pause)
         snapshot = None
 
 
-def unverified(done: Sequence[tuple[Store, Plan]], *, deadline: float) -> dict[str, ComputeError]:
-    """Those of what was carried out that cannot be read back as it was written, by path, and why.
+def planned_change(store: Store, snapshot: Snapshot, planner: Planner) -> MetadataChange:
+    """The change for a store. Raises ComputeBadRequest if the metadata would become too large."""
+    try:
+        return planner(snapshot.values)
+    except CustomMetadataError as error:
+        raise ComputeBadRequest(f"Cannot set the metadata of {store.resource}: {error}") from error
 
-    All of one kind of store, and of one API. Many instances are read with a few requests. A read may be behind for a
-    moment, so that they are read again for up to SEEN_AFTER seconds, all of them together, and not after `deadline`.
+
+def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float) -> dict[str, ComputeError]:
+    """The changes that a read does not confirm, by path, and why.
+
+    The stores are all of one kind and one API. Many instances are read with a few requests. Since a read may be behind,
+    reads are repeated for up to SEEN_AFTER seconds for all stores together, but not after `deadline`.
     """
     if not done:
         return {}
     api = done[0][0].api
     deadline = min(deadline, api.clock() + SEEN_AFTER)
-    pending = {store.path: (store.until(deadline), plan) for store, plan in done}
+    pending = {store.path: (store.until(deadline), change) for store, change in done}
     problems: dict[str, ComputeError] = {}
     lost: dict[str, ComputeError] = {}
     pauses = _pauses(api.random)
     while pending:
         try:
-            seen = _snapshots([store for store, plan in pending.values()])
+            seen = _snapshots([store for store, _change in pending.values()])
         except ComputeError as error:
             return {**problems, **dict.fromkeys(pending, error), **lost}
         lost = {}
-        for path, (store, plan) in list(pending.items()):
+        for path, (store, change) in list(pending.items()):
             outcome = seen[path]
-            if isinstance(outcome, Snapshot) and (keys := _differing(plan, outcome)):
+            if isinstance(outcome, Snapshot) and (keys := _differing(change, outcome)):
                 lost[path] = NotKept(store.resource, keys)
                 continue
             del pending[path]
@@ -210,7 +232,7 @@ def unverified(done: Sequence[tuple[Store, Plan]], *, deadline: float) -> dict[s
 
 
 def _snapshots(stores: Sequence[Store]) -> dict[str, Snapshot | ComputeError]:
-    """What each of them has now, by path."""
+    """The current metadata of each store, by path."""
     if len(stores) == 1:
         [store] = stores
         return {store.path: store.read()}
@@ -219,26 +241,18 @@ def _snapshots(stores: Sequence[Store]) -> dict[str, Snapshot | ComputeError]:
     return {store.path: found.get(store.path) or selection.failures[store.resource] for store in stores}
 
 
-def _differing(plan: Plan, snapshot: Snapshot) -> list[str]:
-    """The keys of a plan that are not as it left them. What it did not touch is others' business."""
-    return [key for key in (*plan.written, *plan.deleted) if snapshot.values.get(key) != plan.after.get(key)]
+def _differing(change: MetadataChange, snapshot: Snapshot) -> list[str]:
+    """The changed keys that have another value now. Other keys may be anything."""
+    return [key for key in (*change.written, *change.deleted) if snapshot.values.get(key) != change.after.get(key)]
 
 
-def plan_for(store: Store, snapshot: Snapshot, planned: Callable[[Mapping[str, str]], Plan]) -> Plan:
-    """The plan for a store; raises ComputeBadRequest if that would make too much of it."""
-    try:
-        return planned(snapshot.values)
-    except CustomMetadataError as error:
-        raise ComputeBadRequest(f"Cannot set the metadata of {store.resource}: {error}") from error
-
-
-def _list_form(snapshot: Snapshot, plan: Plan) -> dict[str, Any]:
-    items = [{"key": key, "value": value} for key, value in plan.after.items()]
+def _list_form(snapshot: Snapshot, change: MetadataChange) -> dict[str, Any]:
+    items = [{"key": key, "value": value} for key, value in change.after.items()]
     return {"fingerprint": snapshot.fingerprint, "items": items}
 
 
 def _pauses(random: Callable[[], float]) -> Iterator[float]:
-    """Anything up to a limit that doubles: those who met once are not to meet again."""
+    """Random pauses below a limit that doubles, so that writers that met once do not meet again."""
     limit = FIRST_PAUSE
     while True:
         yield limit * random()

@@ -43,20 +43,24 @@ FIELDS = "status,machineType,guestAccelerators,scheduling"
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What is, and what is to be, by the names of the options; None is what is not set."""
+class SchedulingChange:
+    """Current and planned scheduling, by the names of the options. None is an unset field."""
 
     before: Mapping[str, Any]
     after: Mapping[str, Any]
 
     @property
-    def changed(self) -> list[str]:
+    def changed(self) -> bool:
+        return bool(self.changes)
+
+    @property
+    def changes(self) -> list[str]:
         return [name for name in _FIELDS if self.before[name] != self.after[name]]
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is sent: only what differs. null takes a field back."""
-        return {_FIELDS[name]: _to_api(name, self.after[name]) for name in self.changed}
+        """The request: only differences. null clears a field."""
+        return {_FIELDS[name]: _to_api(name, self.after[name]) for name in self.changes}
 
 
 def checked(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -85,7 +89,7 @@ def checked(options: Mapping[str, Any]) -> dict[str, Any]:
     return wanted
 
 
-def plan(instance: Mapping[str, Any], wanted: Mapping[str, Any]) -> Plan:
+def plan(instance: Mapping[str, Any], wanted: Mapping[str, Any]) -> SchedulingChange:
     scheduling = instance.get("scheduling", {})
     before = {name: _from_api(name, scheduling.get(field)) for name, field in _FIELDS.items()}
     after = {**before, **wanted}
@@ -94,17 +98,17 @@ def plan(instance: Mapping[str, Any], wanted: Mapping[str, Any]) -> Plan:
     if "instance_termination_action" not in wanted and not _takes_termination_action(after):
         # It came with what is taken away, and goes with it.
         after["instance_termination_action"] = None
-    return Plan(before, after)
+    return SchedulingChange(before, after)
 
 
-def refusals(instance: Mapping[str, Any], plan: Plan) -> list[str]:
+def refusals(instance: Mapping[str, Any], change: SchedulingChange) -> list[str]:
     """Why the API would refuse the plan, each as a sentence with what to do."""
-    if not plan.changed:
+    if not change.changed:
         return []
-    after, found = plan.after, []
+    after, found = change.after, []
     if after["provisioning_model"] == "SPOT" and after["automatic_restart"]:
         found.append("A Spot VM is not restarted automatically. Set automatic_restart=false.")
-    reason = _obstacle_to_migration(instance, plan)
+    reason = _obstacle_to_migration(instance, change)
     if reason:
         found.append(f"{reason[:1].upper()}{reason[1:]}. Set on_host_maintenance=TERMINATE.")
     if after["instance_termination_action"] and not _takes_termination_action(after):
@@ -112,7 +116,7 @@ def refusals(instance: Mapping[str, Any], plan: Plan) -> list[str]:
             "An instance_termination_action is for Spot VMs, and for a max_run_duration. Leave it out, or set one of "
             "these."
         )
-    fixed = [name for name in plan.changed if name in _WHILE_STOPPED]
+    fixed = [name for name in change.changes if name in _WHILE_STOPPED]
     if fixed and instance.get("status") != "TERMINATED":
         found.append(
             f"To change {' and '.join(fixed)}, the instance has to be stopped, and it is {instance.get('status')}. "
@@ -121,15 +125,15 @@ def refusals(instance: Mapping[str, Any], plan: Plan) -> list[str]:
     return found
 
 
-def _obstacle_to_migration(instance: Mapping[str, Any], plan: Plan) -> str:
+def _obstacle_to_migration(instance: Mapping[str, Any], change: SchedulingChange) -> str:
     """Why the instance is documented never to be migrated. What is not documented, the API decides."""
-    if plan.after["on_host_maintenance"] != "MIGRATE":
+    if change.after["on_host_maintenance"] != "MIGRATE":
         return ""
-    if not {"on_host_maintenance", "provisioning_model"}.intersection(plan.changed):
+    if not {"on_host_maintenance", "provisioning_model"}.intersection(change.changes):
         # It has this policy, whatever tables say.
         return ""
     machine_type = str(instance.get("machineType", ""))
-    preemptible = "TRUE" if plan.after["provisioning_model"] == "SPOT" else "FALSE"
+    preemptible = "TRUE" if change.after["provisioning_model"] == "SPOT" else "FALSE"
     traits = traits_of(machine_type, preemptible, gpu=bool(instance.get("guestAccelerators")))
     return obstacle_to_migration(machine_type, traits)
 

@@ -98,8 +98,8 @@ def script_warnings(values: Mapping[str, str]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What custom metadata is, and what it is to become."""
+class MetadataChange:
+    """Current and planned custom metadata."""
 
     before: Mapping[str, str]
     after: Mapping[str, str]
@@ -110,7 +110,7 @@ class Plan:
 
     @property
     def written(self) -> list[str]:
-        """The keys that get a value."""
+        """The keys that are added or get another value."""
         return [key for key, value in self.after.items() if self.before.get(key) != value]
 
     @property
@@ -118,10 +118,10 @@ class Plan:
         return [key for key in self.before if key not in self.after]
 
     def diff(self, patterns: Sequence[str | re.Pattern[str]], *, show_secrets: bool) -> dict[str, dict[str, str]]:
-        """Both, with secrets redacted, and such that it shows whether these change."""
+        """Both sides for Ansible's diff. Secrets are redacted; whether they change is visible."""
 
         def shown(key: str, value: str, old: str | None) -> str:
-            # What has replaced a secret, or is replaced by one, is shown only if it is none itself.
+            # Of a secret and the ordinary value that replaces it, only the latter is shown.
             if show_secrets or not is_secret_item(key, value, patterns):
                 return value
             return REDACTED if old in (None, value) else REDACTED_CHANGE
@@ -140,14 +140,14 @@ def plan(
     purge: bool = False,
     purge_owned: bool = False,
     keep: Collection[str] = KEPT_KEYS,
-) -> Plan:
-    """How to have the wanted values, or none of the wanted keys.
+) -> MetadataChange:
+    """The change that sets the wanted values, or removes the wanted keys if not `present`.
 
-    `purge` deletes all others but what `keep` matches, and what Google's services own unless `purge_owned`.
-    What stays is in its old order, and what is new follows. Raises CustomMetadataError if it becomes too large.
+    `purge` removes all other keys, except those that match `keep`, and those of Google's services unless `purge_owned`.
+    Existing keys keep their order, new keys follow. Raises CustomMetadataError if the metadata becomes too large.
     """
 
-    # By what will be there, so that a second run finds the same.
+    # Services are recognized by the keys after the change, so that a second run agrees.
     theirs = set() if purge_owned else owned({*current, *wanted} if present else current.keys() - wanted.keys())
 
     def stays(key: str) -> bool:
@@ -158,18 +158,18 @@ def plan(
     after = {key: value for key, value in current.items() if stays(key)}
     if present:
         after.update(wanted)
-    result = Plan(dict(current), after)
+    result = MetadataChange(dict(current), after)
     refuse_too_large(result)
     return result
 
 
-def refuse_too_large(result: Plan) -> None:
-    """Raises CustomMetadataError if a plan makes too much of the metadata, or of a value."""
-    texts_of({key: result.after[key] for key in result.written})
-    after = result.after
+def refuse_too_large(change: MetadataChange) -> None:
+    """Raises CustomMetadataError if a change makes a value or the whole metadata too large."""
+    after = change.after
+    texts_of({key: after[key] for key in change.written})
     total = sum(_size(key, value) + len(key) for key, value in after.items())
-    # What is too large already may still become smaller, and must not keep a play from finding nothing to do.
-    if result.written and total > LARGEST_TOTAL:
+    # Metadata that is already too large may shrink, and may stay as it is.
+    if change.written and total > LARGEST_TOTAL:
         raise CustomMetadataError(
             f"This would make {total} bytes of custom metadata, keys and values together, of at most {LARGEST_TOTAL}."
         )

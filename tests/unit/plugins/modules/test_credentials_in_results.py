@@ -80,7 +80,7 @@ def test_a_key_as_a_structure_is_as_good_as_one_as_text(
         assert result["invocation"]["module_args"]["service_account_contents"] == "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER"
         results.append(result)
     assert results[0] == results[1] == results[2]
-    assert "where credentials are renewed" in results[0]["msg"]
+    assert "renews the credentials" in results[0]["msg"]
 
 
 @pytest.mark.parametrize("module", GROUP)

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute import api as _compute_api
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import Time
 from ansible_collections.gce.guest.plugins.module_utils._module import api as _api_module
-from ansible_collections.gce.guest.plugins.module_utils._module import selection as _selection
+from ansible_collections.gce.guest.plugins.module_utils._module.targets import INSTANCES_ARGSPEC
 from ansible_collections.gce.guest.plugins.modules import custom_metadata
 
 from support.emulator import EmulatorProcess, eventually
@@ -144,7 +145,7 @@ class TestInstances:
             return passing.clock()
 
         module = ModuleType("custom_metadata")
-        module.__dict__["main"] = lambda: custom_metadata.main(clock, passing.sleep)
+        module.__dict__["main"] = lambda: custom_metadata.main(Time(clock, passing.sleep))
         options = {"project": "acme", "api_endpoint": emulator.compute, "access_token": TOKEN, "timeout": 5}
         wanted = {"instances": ["web-1", "web-2"], "metadata": {"release": "2"}}
         result = run_module(module, {**options, **wanted})
@@ -153,7 +154,7 @@ class TestInstances:
             ("web-1", False, None),
             ("web-2", True, ["release"]),
         ]
-        assert "is read back with something else for release" in result["msg"]
+        assert "a read returns other values for release" in result["msg"]
         assert "web-2" in result["msg"]
         assert passing.now == pytest.approx(1005)
 
@@ -306,7 +307,7 @@ class TestFailures:
         emulator.control.fault(kind, face="compute")
         result = run(emulator, metadata={"a": "b"}, timeout=0.4)
         assert result.failed
-        assert "There was no time left for that." in result["msg"]
+        assert "no time left to try again" in result["msg"]
 
     def test_to_authorize_are_told(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, metadata={"a": "b"}, access_token=None, auth_kind="accesstoken")
@@ -402,7 +403,7 @@ def test_options_are_what_their_fragment_says() -> None:
 
     for text, spec in (
         (Fragment.DOCUMENTATION, _api_module.API_ARGSPEC),
-        (Fragment.INSTANCES, _selection.INSTANCES_ARGSPEC),
+        (Fragment.INSTANCES, INSTANCES_ARGSPEC),
     ):
         documented = yaml.safe_load(text)["options"]
         assert documented.keys() == spec.keys()

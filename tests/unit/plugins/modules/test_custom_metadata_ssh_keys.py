@@ -89,13 +89,13 @@ def test_what_cannot_be_looked_at_is_no_failure(emulator: EmulatorProcess) -> No
     emulator.control.fault("503", face="compute", path=f"projects/acme/zones/{A}/instanceSettings")
     result = run(emulator, instance="web-1", ssh_keys={"present": [ALICE]})
     assert not result.failed
-    assert "is not known" in json.dumps(result["warnings"])
+    assert "is unknown" in json.dumps(result["warnings"])
 
 
 def test_the_older_key_goes_with_a_warning(emulator: EmulatorProcess) -> None:
     result = run(emulator, instance="old-1", ssh_keys={"absent": ["alice"]})
     assert result["deleted"] == ["sshKeys"]
-    assert "takes the SSH keys of the project from then on" in json.dumps(result["warnings"])
+    assert "set block-project-ssh-keys to TRUE" in json.dumps(result["warnings"])
 
 
 def test_other_metadata_is_set_in_the_same_write(emulator: EmulatorProcess) -> None:

@@ -160,7 +160,7 @@ def test_the_audit_tells_where_and_never_what(emulator: EmulatorProcess) -> None
     assert result["scripts_elsewhere"] == [
         {"instance": "odd", "zone": "europe-west1-b", "key": "startup-script-url"},
     ]
-    assert "Metadata still calls legacy endpoints: 2 found, see legacy_calls." in json.dumps(result["warnings"])
+    assert "2 found, see legacy_calls." in json.dumps(result["warnings"])
     selected = run(emulator, check=True, audit=True, instance="off")
     assert [call["instance"] for call in selected["legacy_calls"]] == [None]
     assert run(emulator, check=True)["legacy_calls"] is None
@@ -212,7 +212,7 @@ def test_zones_that_cannot_be_reached_are_told(emulator: EmulatorProcess) -> Non
 @pytest.mark.parametrize(
     "parameters, sentence",
     [
-        ({"instance": "on", "enforce": True}, "enforce is about the project."),
+        ({"instance": "on", "enforce": True}, "enforce applies to the project."),
         ({"zone": ZONE}, "The project's metadata has no zone."),
         ({"filter": ""}, "filter is empty."),
         ({"instances": None}, "instances is None"),

@@ -17,6 +17,7 @@ from ansible_collections.gce.guest.plugins.module_utils._compute import errors a
 from ansible_collections.gce.guest.plugins.module_utils._compute.api import (
     ComputeApi,
     MissingLibrary,
+    Time,
     backoff,
     checked_endpoint,
     connect,
@@ -71,7 +72,7 @@ def client(endpoint: str, time: SharedTime, **options: Any) -> ComputeApi:
     """Each pause has its full length, and takes no time."""
     chosen = {**OPTIONS, "api_endpoint": endpoint, **options}
     warn = options.pop("on_warning", None)
-    return connect(chosen.__getitem__, clock=time.clock, sleep=time.sleep, random=lambda: 0.0, on_warning=warn)
+    return connect(chosen.__getitem__, time=Time(time.clock, time.sleep, lambda: 0.0), on_warning=warn)
 
 
 def envelope(code: int, message: str, reason: str) -> dict[str, Any]:
@@ -263,11 +264,11 @@ class TestOperations:
         with refusing_host() as host:
             api = client(f"http://{host}", time)
             with pytest.raises(_compute_errors.OperationUnfinished, match="operation-1 is still RUNNING"):
-                api.finish(RUNNING, "set", "it", deadline=time.now + 5)
+                api.until(time.now + 5).finish(RUNNING, "set", "it")
             assert time.now == pytest.approx(1005)
 
     def test_that_are_none_are_no_answer_of_the_api(self, time: SharedTime) -> None:
-        with refusing_host() as host, pytest.raises(_compute_errors.ComputeUnavailable, match="not an operation"):
+        with refusing_host() as host, pytest.raises(_compute_errors.ComputeUnavailable, match="without an operation"):
             client(f"http://{host}", time).finish({"kind": "x"}, "set", "it")
 
 
@@ -470,7 +471,8 @@ class TestServiceAccount:
             options = {"access_token": None, "service_account_contents": contents}
             api = client(emulator.compute, time, retry_for=0, request_timeout=0.2, **options)
             with pytest.raises(
-                _compute_errors.ComputeUnavailable, match=r"no answer from where credentials are renewed: .*timed"
+                _compute_errors.ComputeUnavailable,
+                match=r"the server that renews the credentials: .*timed",
             ):
                 api.get(WEB, "read")
 

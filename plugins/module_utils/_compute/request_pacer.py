@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A rate that several threads keep to together. Pure but for the clock.
+"""The limit of requests a minute, shared by threads. Pure but for the clock.
 
 Private to the collection: it may change at any time. Standard library only.
 """
@@ -11,10 +11,10 @@ import threading
 from collections.abc import Callable
 
 
-class Pace:
-    """Lets `per_minute` turns through each minute, spread evenly but for a burst; 0 lets all of them through."""
+class RequestPacer:
+    """Spreads `per_minute` requests evenly over each minute, with a burst after a pause; 0 removes the limit."""
 
-    # Of a minute's turns, how many may come at once after a pause.
+    # The share of a minute's requests that may come at once.
     BURST_SHARE = 1 / 12
 
     def __init__(self, per_minute: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
@@ -23,12 +23,12 @@ class Pace:
         self._clock = clock
         self._sleep = sleep
         self._lock = threading.Lock()
-        # When a turn would come if all were spread evenly: the generic cell rate algorithm.
+        # When the next request is due if all are spread evenly: the generic cell rate algorithm.
         self._next = clock()
         self._held_until = self._next
 
-    def turn(self) -> None:
-        """Sleep until it is the caller's turn."""
+    def wait_for_turn(self) -> None:
+        """Sleep until the caller may send a request."""
         with self._lock:
             now = self._clock()
             self._next = max(self._next, now) + self._interval
@@ -37,6 +37,6 @@ class Pace:
             self._sleep(start - now)
 
     def hold(self, seconds: float) -> None:
-        """Let nobody through for so long: the server says that the rate is too high, whoever else uses it up."""
+        """Stop all requests for this time, after the server has refused one for the rate."""
         with self._lock:
             self._held_until = max(self._held_until, self._clock() + seconds)
