@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from gce_emulator.compute.face import make_app
 from gce_emulator.state.clock import Clock
 from gce_emulator.state.fleet import parse
-from gce_emulator.state.state import Project
+from gce_emulator.state.project import Project
 
 PROJECT = "emulated-project"
 SERVICE = "https://www.googleapis.com/compute/v1/"

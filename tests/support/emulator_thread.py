@@ -12,7 +12,7 @@ from typing import Any
 from gce_emulator.cli import Emulator
 from gce_emulator.state.fleet import parse
 from gce_emulator.state.guest_attributes import Budget
-from gce_emulator.state.state import Instance
+from gce_emulator.state.instance import Instance
 
 
 class EmulatorThread:

@@ -34,8 +34,9 @@ ALLOWED = {
     "gce_emulator.state": set[str](),
     "gce_emulator.web": set[str](),
     "gce_emulator.metadata": {"gce_emulator.state", "gce_emulator.web"},
-    "gce_emulator.compute": {"gce_emulator.state", "gce_emulator.web"},
-    "gce_emulator.control": {"gce_emulator.state", "gce_emulator.web"},
+    "gce_emulator.scenarios": {"gce_emulator.state"},
+    "gce_emulator.compute": {"gce_emulator.scenarios", "gce_emulator.state", "gce_emulator.web"},
+    "gce_emulator.control": {"gce_emulator.scenarios", "gce_emulator.state", "gce_emulator.web"},
     "gce_emulator": {"gce_emulator"},
 }
 

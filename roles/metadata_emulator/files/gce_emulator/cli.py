@@ -27,7 +27,7 @@ from .metadata.face import MetadataFace
 from .state.clock import Clock
 from .state.fleet import Fleet, load
 from .state.fleet_section import FleetError
-from .state.state import Project
+from .state.project import Project
 from .web.listening import Ports
 
 

@@ -15,7 +15,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace 
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 from ansible_collections.gce.guest.plugins.modules import guest_attributes
 
-from gce_emulator.state.state import Instance
+from gce_emulator.state.instance import Instance
 from support.emulator import EmulatorProcess
 from support.emulator_thread import EmulatorThread
 from support.modules import Result, run_module

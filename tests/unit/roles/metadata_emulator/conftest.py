@@ -11,7 +11,7 @@ import pytest
 
 from gce_emulator.state.clock import Clock
 from gce_emulator.state.fleet import parse
-from gce_emulator.state.state import Project
+from gce_emulator.state.project import Project
 from support.manual_time import ManualTime
 
 

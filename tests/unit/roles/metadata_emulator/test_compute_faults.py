@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator.state.propagation import CustomMetadata
-from gce_emulator.state.state import Project
+from gce_emulator.state.project import Project
+from gce_emulator.state.propagation import PropagatedMetadata
 from support.compute_api import ComputeApi, compute_api
 from support.manual_time import ManualTime
 
@@ -119,7 +119,7 @@ class TestDelay:
     def role(self, project: Project) -> Any:
         return project.instances["web-1"].get("instance/attributes/role")
 
-    def metadata(self, project: Project) -> CustomMetadata:
+    def metadata(self, project: Project) -> PropagatedMetadata:
         return project.instances["web-1"].metadata
 
     def test_ends(self, delayed: Project, manual_time: ManualTime) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator.state import scenarios
+from gce_emulator.scenarios import catalogue
 from support.compute_api import ComputeApi, compute_api
 
 FLEET = {
@@ -27,8 +27,8 @@ async def api() -> AsyncIterator[ComputeApi]:
     """A migration and a preemption have happened, and the project was written to."""
     async with compute_api(FLEET) as served:
         instances = served.project.instances
-        await scenarios.start(instances["web-1"], "live-migration").done
-        await scenarios.start(instances["spot-1"], "preemption", {"restart": False}).done
+        await catalogue.start(instances["web-1"], "live-migration").done
+        await catalogue.start(instances["spot-1"], "preemption", {"restart": False}).done
         await served.done((await served.post("setCommonInstanceMetadata", await common_metadata(served)))[1])
         yield served
 

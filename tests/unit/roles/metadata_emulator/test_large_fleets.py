@@ -13,7 +13,8 @@ import pytest
 
 from gce_emulator.metadata.answers import MetadataAnswers
 from gce_emulator.metadata.waiting import Question
-from gce_emulator.state.state import Instance, Project
+from gce_emulator.state.instance import Instance
+from gce_emulator.state.project import Project
 from gce_emulator.web.listening import Ports
 from support.emulator import EmulatorProcess
 from support.wire import ask

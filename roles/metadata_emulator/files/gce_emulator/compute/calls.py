@@ -11,7 +11,8 @@ from ..state import errors
 from ..state.errors import ApiError
 from ..state.faults import Fault
 from ..state.geography import COMMON_ZONES, region_of
-from ..state.state import Instance, Project
+from ..state.instance import Instance
+from ..state.project import Project
 from .list_query import Page
 from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_request_id
 from .request import PREFIX, Answer, ApiRequest

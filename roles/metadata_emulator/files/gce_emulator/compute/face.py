@@ -20,7 +20,7 @@ from aiohttp import web
 from ..state import custom_metadata, errors
 from ..state.errors import ApiError
 from ..state.faults import COMPUTE_KINDS
-from ..state.state import Project
+from ..state.project import Project
 from ..web import web_pages
 from ..web.connection import nobody, reset
 from . import batch as compute_batch

@@ -8,7 +8,7 @@ import functools
 from typing import Any
 
 from ..state.errors import ApiError
-from ..state.state import Instance
+from ..state.instance import Instance
 from .aggregated_list import by_scope
 from .calls import INSTANCE, PROJECT, ZONE, Calls
 from .list_query import Entry, parse_list_query, select

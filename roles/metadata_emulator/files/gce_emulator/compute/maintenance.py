@@ -7,9 +7,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Callable
 
-from ..state import errors, scenarios, scheduling
+from ..scenarios import maintenance, power, runs
+from ..state import errors, scheduling
 from ..state.errors import ApiError
-from ..state.state import Instance
+from ..state.instance import Instance
 from .calls import INSTANCE, Calls, failing
 from .operations import OperationError
 from .request import Answer, ApiRequest, Routes
@@ -36,17 +37,17 @@ class MaintenanceMethods:
 
     async def simulate_maintenance_event(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)
-        return self._maintain(request, instance, "simulateMaintenanceEvent", scenarios.simulate_maintenance)
+        return self._maintain(request, instance, "simulateMaintenanceEvent", maintenance.simulate_maintenance)
 
     async def perform_maintenance(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)
         try:
-            scenarios.performable_window(instance)
-        except scenarios.Refused as refusal:
+            maintenance.performable_window(instance)
+        except runs.Refused as refusal:
             if self._calls.replayed(request, "performMaintenance", instance_path(instance)) is None:
                 what = f"Cannot perform maintenance on the resource '{instance_path(instance)}'"
                 raise ApiError(400, "failedPrecondition", f"{what}: {refusal}.") from refusal
-        return self._maintain(request, instance, "performMaintenance", scenarios.perform_maintenance)
+        return self._maintain(request, instance, "performMaintenance", maintenance.perform_maintenance)
 
     async def set_scheduling(self, request: ApiRequest) -> Answer:
         """What the body names is changed, null takes it back to its default, and all else stays."""
@@ -73,7 +74,7 @@ class MaintenanceMethods:
         request: ApiRequest,
         instance: Instance,
         operation_type: str,
-        begin: Callable[[Instance], scenarios.Run],
+        begin: Callable[[Instance], power.InstanceRun],
     ) -> Answer:
         replayed = self._calls.replayed(request, operation_type, instance_path(instance))
         if replayed is not None:
@@ -84,7 +85,7 @@ class MaintenanceMethods:
         async def work() -> OperationError | None:
             try:
                 run = begin(instance)
-            except scenarios.Refused as refusal:
+            except runs.Refused as refusal:
                 return dataclasses.replace(_UNAVAILABLE, message=f"{refusal}.")
             await run.done
             return None

@@ -7,7 +7,7 @@ from __future__ import annotations
 import functools
 
 from ..state import errors
-from ..state.state import AttachedDisk
+from ..state.project import AttachedDisk
 from .aggregated_list import by_scope
 from .calls import PROJECT, REGION, ZONE, Calls
 from .list_query import Entry, parse_list_query, select

@@ -7,9 +7,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..state import errors, scenarios
+from ..scenarios import power, runs
+from ..state import errors
+from ..state.instance import Instance
 from ..state.serial_console import PORTS
-from ..state.state import Instance
 from .calls import INSTANCE, Calls
 from .operations import OperationError, Work
 from .request import Answer, ApiRequest, Routes
@@ -38,10 +39,10 @@ class PowerMethods:
 
         async def work() -> OperationError | None:
             if instance.is_up:
-                await scenarios.stop(instance, graceful=graceful).done
+                await power.stop(instance, graceful=graceful).done
             else:
                 # A VM that the platform was about to boot again stays off.
-                _end_runs(instance)
+                runs.end_runs(instance)
             return None
 
         return self._start(request, instance, "stop", work)
@@ -52,7 +53,7 @@ class PowerMethods:
 
         async def work() -> OperationError | None:
             if not instance.is_up:
-                _end_runs(instance)
+                runs.end_runs(instance)
                 instance.start()
             return None
 
@@ -76,7 +77,7 @@ class PowerMethods:
 
         async def work() -> OperationError | None:
             if instance.is_up:
-                await scenarios.stop(instance, graceful=graceful, target="DELETED").done
+                await power.stop(instance, graceful=graceful, target="DELETED").done
             instance.project.delete(instance)
             return None
 
@@ -109,11 +110,6 @@ class PowerMethods:
         if not is_ready:
             raise errors.not_ready(instance_path(instance))
         return self._calls.start_on(instance, request, operation_type, work)
-
-
-def _end_runs(instance: Instance) -> None:
-    for run in list(instance.runs.values()):
-        run.end()
 
 
 def _is_graceful(request: ApiRequest) -> bool:

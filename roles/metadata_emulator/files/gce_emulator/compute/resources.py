@@ -15,7 +15,8 @@ from typing import Any
 from ..state import scheduling
 from ..state.fleet import Disk, InstanceSpec, NetworkInterface
 from ..state.geography import region_of
-from ..state.state import AttachedDisk, Instance, Project, disk_name
+from ..state.instance import Instance
+from ..state.project import AttachedDisk, Project, disk_name
 from .timestamps import pacific_time
 
 SERVICE_URL = "https://www.googleapis.com/compute/v1"

@@ -9,9 +9,13 @@ from typing import Any, Callable
 
 from aiohttp import web
 
-from ..state import faults, scenarios, tree
+from ..scenarios import catalogue, maintenance, power, runs
+from ..state import faults, tree
+from ..state.guest_metadata import UPCOMING_MAINTENANCE
+from ..state.instance import Instance
+from ..state.project import Project
 from ..state.serial_console import PORTS
-from ..state.state import UPCOMING_MAINTENANCE, BadValue, Instance, Project
+from ..state.values import BadValue
 from ..web import web_pages
 from ..web.connection import nobody
 from ..web.json_text import parse_json
@@ -141,7 +145,7 @@ class ControlFace:
         return _json(
             {
                 "running": [run.to_json() for run in instance.runs.values()],
-                "available": scenarios.catalogue(instance),
+                "available": catalogue.describe(instance),
             }
         )
 
@@ -150,12 +154,12 @@ class ControlFace:
         body = await _object(request)
         name = body.pop("name", None)
         if not isinstance(name, str):
-            raise Problem(400, f"name is missing; it can be {', '.join(scenarios.SCENARIOS)}")
+            raise Problem(400, f"name is missing; it can be {', '.join(catalogue.SCENARIOS)}")
         try:
-            run = scenarios.start(instance, name, body)
-        except scenarios.BadOption as error:
+            run = catalogue.start(instance, name, body)
+        except runs.BadOption as error:
             raise Problem(400, str(error)) from None
-        except scenarios.Refused as error:
+        except runs.Refused as error:
             raise Problem(409, str(error)) from None
         return _json(run.to_json(), 202)
 
@@ -166,15 +170,14 @@ class ControlFace:
         if wanted is not None and not chosen:
             raise Problem(404, f"no scenario {wanted} is being played on {instance.name}")
         for run in chosen:
-            scenarios.cancel(run)
+            maintenance.withdraw(instance, run)
         return _json({"cancelled": [run.id for run in chosen]})
 
     async def stop(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         if instance.status == "TERMINATED":
             raise Problem(409, f"{instance.name} is TERMINATED already")
-        for run in list(instance.runs.values()):
-            run.end()
+        runs.end_runs(instance)
         instance.stop()
         return await self.instance(request)
 
@@ -182,8 +185,7 @@ class ControlFace:
         instance = self._named(request)
         if instance.is_up:
             raise Problem(409, f"{instance.name} is {instance.status} already")
-        for run in list(instance.runs.values()):
-            run.end()
+        runs.end_runs(instance)
         instance.start()
         return await self.instance(request)
 
@@ -191,7 +193,7 @@ class ControlFace:
         instance = self._named(request)
         if not instance.is_up:
             raise Problem(409, f"{instance.name} is {instance.status} already")
-        scenarios.shut_down_by_guest(instance)
+        power.shut_down_by_guest(instance)
         return await self.instance(request) if instance.exists else _json({"name": instance.name, "status": "DELETED"})
 
     async def write_serial(self, request: web.Request) -> web.Response:

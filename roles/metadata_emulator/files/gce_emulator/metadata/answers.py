@@ -9,7 +9,8 @@ import html
 import re
 
 from ..state import guest_attributes, tree
-from ..state.state import GUEST_ATTRIBUTES, MAINTENANCE_EVENT, Instance
+from ..state.guest_metadata import GUEST_ATTRIBUTES, MAINTENANCE_EVENT
+from ..state.instance import Instance
 from . import legacy_endpoints
 from .exchange import Exchange, read_body
 from .tokens import Tokens

@@ -11,7 +11,7 @@ import secrets
 from aiohttp import web
 
 from ..state.faults import Fault
-from ..state.state import Instance
+from ..state.instance import Instance
 from ..web.listening import BACKLOG, Ports
 from .answers import ROOT, MetadataAnswers
 from .exchange import Exchange

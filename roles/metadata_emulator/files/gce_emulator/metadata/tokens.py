@@ -10,7 +10,7 @@ import json
 import secrets
 from typing import Any
 
-from ..state.state import Instance
+from ..state.instance import Instance
 
 LIFETIME = 3599
 # Real tokens are cached by the metadata server until shortly before they expire.

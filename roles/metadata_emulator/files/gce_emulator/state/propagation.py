@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How custom metadata that the Compute API writes gets to the guests: at once, or after a delay."""
+"""Custom metadata that the Compute API writes, and that guests see at once or after a delay."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Callable
 from .clock import Clock, Timer
 
 
-class CustomMetadata:
-    """The custom metadata of an instance, of a zone or of the project, as the API has it."""
+class PropagatedMetadata:
+    """The custom metadata of an instance, a zone or the project, as the API has it."""
 
     def __init__(
         self, clock: Clock, seen: Callable[[], Mapping[str, str]], show: Callable[[Mapping[str, str]], None]
     ) -> None:
-        """`seen` is what the guests see, and `show` makes it something else."""
+        """`seen` returns what guests see, `show` changes it."""
         self._clock = clock
         self._seen = seen
         self._show = show
-        # What the guests do not see yet.
+        # Written, but not yet visible to guests.
         self._written: Mapping[str, str] | None = None
         self._timer: Timer | None = None
-        # How often it was written. Part of the fingerprint, which changes on every write.
+        # The number of writes: part of the fingerprint, which changes with each.
         self.writes = 0
 
     @property
@@ -32,7 +32,7 @@ class CustomMetadata:
         return dict(self._seen() if self._written is None else self._written)
 
     def write(self, attributes: Mapping[str, str], delay: float = 0.0) -> None:
-        """Make it exactly `attributes`; the guests see it `delay` platform seconds later, or at the next write."""
+        """Replace all of it. Guests see the change `delay` platform seconds later, or at the next write."""
         self.settle()
         self.writes += 1
         self._written = dict(attributes)
@@ -42,7 +42,7 @@ class CustomMetadata:
             self.settle()
 
     def settle(self) -> None:
-        """Let the guests see what was written."""
+        """Make the last write visible to guests."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

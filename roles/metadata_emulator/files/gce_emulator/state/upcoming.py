@@ -9,6 +9,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
+from .clock import Clock
+
 TYPES = ("UNKNOWN_TYPE", "SCHEDULED", "UNSCHEDULED", "MULTIPLE")
 STATUSES = ("UNKNOWN", "PENDING", "ONGOING", "COMPLETE")
 
@@ -77,6 +79,31 @@ class UpcomingMaintenance:
                 raise ValueError(f"{key} is {fields[key]!r}; it can be {', '.join(known)}")
         fields["maintenance_reasons"] = _parse_reasons(fields.get("maintenance_reasons", ()))
         return cls(**fields)
+
+    @classmethod
+    def after(cls, clock: Clock, starts_in: float, length: float, can_reschedule: bool) -> UpcomingMaintenance:
+        """A window `starts_in` platform seconds from now, `length` platform seconds long."""
+        # Whole seconds, as they are shown, so that the event never comes early.
+        start = clock.after(starts_in).replace(microsecond=0)
+        return cls(
+            window_start_time=start,
+            window_end_time=start + datetime.timedelta(seconds=clock.real_seconds(length)),
+            latest_window_start_time=start,
+            can_reschedule=can_reschedule,
+        )
+
+    def ongoing(self) -> UpcomingMaintenance:
+        """The window once its maintenance has begun."""
+        return dataclasses.replace(self, maintenance_status="ONGOING", can_reschedule=False)
+
+    def moved(self, by: datetime.timedelta) -> UpcomingMaintenance:
+        """The window at another time."""
+        return dataclasses.replace(
+            self,
+            window_start_time=self.window_start_time + by,
+            window_end_time=self.window_end_time + by,
+            latest_window_start_time=self.latest_window_start_time + by,
+        )
 
     def to_api(self) -> dict[str, Any]:
         """camelCase with `Z`, as in the Compute API and in the recursive JSON of the metadata server."""

@@ -13,7 +13,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from gce_emulator.state.state import MAINTENANCE_EVENT, PREEMPTED, UPCOMING_MAINTENANCE, Instance
+from gce_emulator.state.guest_metadata import MAINTENANCE_EVENT, PREEMPTED, UPCOMING_MAINTENANCE
+from gce_emulator.state.instance import Instance
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
 
 FLEET = {

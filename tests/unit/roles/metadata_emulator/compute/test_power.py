@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 import requests
 
-from gce_emulator.state import scenarios
+from gce_emulator.scenarios import catalogue
 from support.compute_api import ComputeApi, compute_api
 from support.emulator import EmulatorProcess, eventually
 from support.wire import ask
@@ -100,7 +100,7 @@ async def test_stopping_what_is_stopped_and_starting_what_runs_is_no_error(api: 
 
 async def test_a_vm_that_is_about_to_boot_again_stays_off_after_a_stop(api: ComputeApi) -> None:
     instance = api.project.instances["web-1"]
-    run = scenarios.start(instance, "host-termination", {"notice": 0, "down": 1e9})
+    run = catalogue.start(instance, "host-termination", {"notice": 0, "down": 1e9})
     assert instance.status == "TERMINATED"
     await do(api, WEB, "stop")
     assert (instance.status, run.done.done(), instance.runs) == ("TERMINATED", True, {})

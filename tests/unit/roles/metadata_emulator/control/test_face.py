@@ -98,7 +98,7 @@ def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: Emulato
         ("PUT", "instances/web-1/values/x", {"value": "y"}, 400, "x: a path starts with instance/ or project/"),
         ("PUT", "instances/web-1/values/instance/disks", {"value": "y"}, 400, "instance/disks: is a directory; "),
         ("PUT", "instances/web-1/values/instance/name/x", {"value": "y"}, 400, "instance/name/x: there is a value, "),
-        ("PUT", "instances/web-1/values/instance/x", {"value": 1.5}, 400, "instance/x: 1.5 is no value of the "),
+        ("PUT", "instances/web-1/values/instance/x", {"value": 1.5}, 400, "instance/x: 1.5 is not a string"),
         ("PUT", "instances/web-1/values/instance/upcoming-maintenance", {"value": {}}, 400, "instance/upcoming-"),
         ("DELETE", "instances/web-1/values/instance/x", None, 404, "web-1 has no instance/x"),
         ("GET", "instances/web-1/values/instance/x", None, 404, "web-1 has no instance/x"),

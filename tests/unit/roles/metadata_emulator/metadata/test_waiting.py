@@ -11,7 +11,8 @@ import pytest
 from gce_emulator.metadata.waiting import Question, Waiter, Waiting
 from gce_emulator.metadata.wire import TEXT, Answer
 from gce_emulator.state import tree
-from gce_emulator.state.state import Instance, Project
+from gce_emulator.state.instance import Instance
+from gce_emulator.state.project import Project
 
 
 class Desk:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.state.state import Project
+from gce_emulator.state.project import Project
 from support.emulator import EmulatorProcess, eventually
 from support.manual_time import ManualTime
 from support.wire import Connection, Reply, ask

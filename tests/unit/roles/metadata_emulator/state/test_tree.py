@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gce_emulator.state import tree
-from gce_emulator.state.state import Project
+from gce_emulator.state.project import Project
 from gce_emulator.state.tree import Leaf, NotAllowed, camel_case, directory, find, render
 
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.state import scenarios
-from gce_emulator.state.scenarios import Refused
-from gce_emulator.state.state import Instance, Project
+from gce_emulator.scenarios import catalogue, maintenance, power
+from gce_emulator.scenarios.runs import Refused
+from gce_emulator.state.instance import Instance
+from gce_emulator.state.project import Project
 from support.manual_time import ManualTime
 
 GPU = {"name": "web-1", "accelerators": [{"type": "nvidia-l4"}]}
@@ -45,7 +46,7 @@ async def test_a_stop_shuts_the_guest_down_and_powers_off(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    run = scenarios.stop(instance)
+    run = power.stop(instance)
     assert (instance.status, stop_state(instance), instance.is_up) == ("STOPPING", "STOPPING", True)
     manual_time.advance(19.9)
     assert instance.status == "STOPPING"
@@ -60,7 +61,7 @@ async def test_a_graceful_stop_leaves_the_guest_running_for_as_long(
 ) -> None:
     instance = one(speed=10)
     instance.more_scheduling["gracefulShutdown"] = {"enabled": True, "maxDuration": {"seconds": "300"}}
-    scenarios.stop(instance)
+    power.stop(instance)
     details = "instance/shutdown-details"
     assert (instance.status, stop_state(instance)) == ("PENDING_STOP", "PENDING_STOP")
     assert instance.get(f"{details}/max-duration") == "30"
@@ -79,9 +80,9 @@ async def test_a_second_stop_can_end_the_waiting_for_the_guest(
 ) -> None:
     instance = one()
     instance.more_scheduling["gracefulShutdown"] = {"enabled": True}
-    first = scenarios.stop(instance)
-    assert scenarios.stop(instance) is first
-    scenarios.stop(instance, graceful=False)
+    first = power.stop(instance)
+    assert power.stop(instance) is first
+    power.stop(instance, graceful=False)
     assert (instance.status, first.done.done()) == ("STOPPING", False)
     manual_time.advance(20.1)
     assert (instance.status, first.done.done()) == ("TERMINATED", True)
@@ -89,21 +90,21 @@ async def test_a_second_stop_can_end_the_waiting_for_the_guest(
 
 async def test_a_stop_that_is_taken_back_leaves_the_vm_running(one: Callable[..., Instance]) -> None:
     instance = one()
-    scenarios.cancel(scenarios.start(instance, "stop", {"graceful": 60}))
+    maintenance.withdraw(instance, catalogue.start(instance, "stop", {"graceful": 60}))
     assert (instance.status, stop_state(instance), instance.boot_count) == ("RUNNING", "UNSPECIFIED", 1)
 
 
 async def test_a_vm_without_shutdown_details_is_not_given_them(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.remove("instance/shutdown-details")
-    scenarios.start(instance, "stop", {"graceful": 60})
+    catalogue.start(instance, "stop", {"graceful": 60})
     assert stop_state(instance) is None
 
 
 async def test_a_stop_ends_what_else_is_going_on(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one(GPU)
-    scenarios.start(instance, "host-termination")
-    scenarios.stop(instance)
+    catalogue.start(instance, "host-termination")
+    power.stop(instance)
     manual_time.advance(20.1)
     assert (instance.status, instance.runs) == ("TERMINATED", {})
     instance.start()
@@ -114,7 +115,7 @@ async def test_a_graceful_stop_needs_no_configuration_when_it_is_played(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    scenarios.start(instance, "graceful-stop")
+    catalogue.start(instance, "graceful-stop")
     manual_time.advance(599)
     assert stop_state(instance) == "PENDING_STOP"
     manual_time.advance(30)
@@ -125,7 +126,7 @@ async def test_a_graceful_deletion_is_told_as_such_and_ends_with_the_vm(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    run = scenarios.start(instance, "graceful-delete", {"graceful": 60})
+    run = catalogue.start(instance, "graceful-delete", {"graceful": 60})
     assert instance.get(f"{DETAILS}/target-state") == "DELETED"
     manual_time.advance(81)
     assert (instance.exists, run.done.done()) == (False, True)
@@ -136,7 +137,7 @@ async def test_a_graceful_stop_is_cut_short_by_a_second_stop(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    scenarios.start(instance, "graceful-stop-cancelled", {"after": 30})
+    catalogue.start(instance, "graceful-stop-cancelled", {"after": 30})
     requested = instance.get(f"{DETAILS}/request-timestamp")
     assert instance.get(f"{DETAILS}/max-duration") == "600"
     manual_time.advance(29)
@@ -151,8 +152,8 @@ async def test_a_deletion_on_top_of_a_stop_changes_what_comes_of_it(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    first = scenarios.start(instance, "graceful-stop", {"graceful": 60})
-    assert scenarios.stop(instance, target="DELETED") is first
+    first = catalogue.start(instance, "graceful-stop", {"graceful": 60})
+    assert power.stop(instance, target="DELETED") is first
     assert (stop_state(instance), instance.get(f"{DETAILS}/target-state")) == ("PENDING_STOP", "DELETED")
     manual_time.advance(81)
     assert not instance.exists
@@ -161,8 +162,8 @@ async def test_a_deletion_on_top_of_a_stop_changes_what_comes_of_it(
 async def test_a_guest_that_shuts_down_ends_the_wait(one: Callable[..., Instance]) -> None:
     instance = one()
     recorded = events(instance)
-    run = scenarios.start(instance, "graceful-stop")
-    scenarios.shut_down_by_guest(instance)
+    run = catalogue.start(instance, "graceful-stop")
+    power.shut_down_by_guest(instance)
     assert (instance.status, run.done.done(), recorded) == ("TERMINATED", True, [])
 
 
@@ -171,8 +172,8 @@ async def test_a_guest_that_shuts_down_by_itself_is_recorded(
 ) -> None:
     instance = one(GPU)
     recorded = events(instance)
-    scenarios.start(instance, "host-termination")
-    scenarios.shut_down_by_guest(instance)
+    catalogue.start(instance, "host-termination")
+    power.shut_down_by_guest(instance)
     manual_time.advance(10_000)
     assert (instance.status, instance.boot_count, recorded) == ("TERMINATED", 1, ["guestTerminate"])
 
@@ -180,7 +181,7 @@ async def test_a_guest_that_shuts_down_by_itself_is_recorded(
 async def test_a_vm_that_skips_the_guests_shutdown_is_off_at_once(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.more_scheduling.update({"gracefulShutdown": {"enabled": True}, "skipGuestOsShutdown": True})
-    scenarios.stop(instance)
+    power.stop(instance)
     assert instance.status == "TERMINATED"
 
 
@@ -188,7 +189,7 @@ async def test_a_vm_that_skips_the_guests_shutdown_is_off_at_once(one: Callable[
 async def test_the_idle_state_is_as_the_fleet_file_says(idle: str, one: Callable[..., Instance]) -> None:
     instance = one({"name": "web-1", "shutdown_details": idle})
     assert stop_state(instance) == (None if idle == "404" else idle)
-    scenarios.start(instance, "graceful-stop")
+    catalogue.start(instance, "graceful-stop")
     assert stop_state(instance) == (None if idle == "404" else "PENDING_STOP")
     instance.reset()
     assert stop_state(instance) == (None if idle == "404" else idle)
@@ -208,7 +209,7 @@ async def test_durations_have_the_form_that_the_fleet_file_says(
             "preemption_notice_shown": True,
         }
     )
-    scenarios.start(instance, "graceful-stop")
+    catalogue.start(instance, "graceful-stop")
     assert instance.get(f"{DETAILS}/max-duration") == shown
     assert instance.get("instance/scheduling/preemption-notice-duration") == shown
 
@@ -223,7 +224,7 @@ async def test_spot_notice_comes_two_minutes_before_the_acpi_signal(
 ) -> None:
     instance = one(SPOT)
     recorded = events(instance)
-    scenarios.start(instance, "spot-notice")
+    catalogue.start(instance, "spot-notice")
     assert (instance.preempted, instance.status) == (True, "RUNNING")
     manual_time.advance(119.9)
     assert instance.status == "RUNNING"
@@ -239,7 +240,7 @@ async def test_a_preemption_gives_the_notice_that_the_vm_has(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one({"name": "web-1", "scheduling": {"provisioning_model": "SPOT", "preemption_notice": 90}})
-    scenarios.start(instance, "preemption")
+    catalogue.start(instance, "preemption")
     manual_time.advance(89)
     assert (instance.preempted, instance.status) == (True, "RUNNING")
     manual_time.advance(2)
@@ -251,8 +252,8 @@ async def test_a_guest_that_shuts_down_in_its_notice_is_preempted_all_the_same(
 ) -> None:
     instance = one(SPOT)
     recorded = events(instance)
-    scenarios.start(instance, "spot-notice")
-    scenarios.shut_down_by_guest(instance)
+    catalogue.start(instance, "spot-notice")
+    power.shut_down_by_guest(instance)
     assert (instance.status, recorded) == ("TERMINATED", ["preempted"])
     manual_time.advance(61)
     assert instance.boot_count == 2
@@ -263,7 +264,7 @@ async def test_a_preempted_vm_is_deleted_where_it_is_to_be(
 ) -> None:
     termination = {"provisioning_model": "SPOT", "instance_termination_action": "DELETE"}
     instance = one({"name": "web-1", "scheduling": termination})
-    scenarios.start(instance, "preemption")
+    catalogue.start(instance, "preemption")
     manual_time.advance(31)
     assert not instance.exists
 
@@ -273,10 +274,10 @@ async def test_a_host_error_cuts_the_power_without_notice(
 ) -> None:
     instance = one()
     recorded = events(instance)
-    scenarios.start(instance, "live-migration")
+    catalogue.start(instance, "live-migration")
     with pytest.raises(Refused, match="already in live-migration"):
-        scenarios.start(instance, "live-migration")
-    scenarios.start(instance, "host-error")
+        catalogue.start(instance, "live-migration")
+    catalogue.start(instance, "host-error")
     assert (instance.status, list(instance.runs)) == ("TERMINATED", [next(iter(instance.runs))])
     manual_time.advance(61)
     assert (instance.status, instance.boot_count, instance.maintenance_event) == ("RUNNING", 2, "NONE")
@@ -287,6 +288,6 @@ async def test_after_a_host_error_a_vm_without_automatic_restart_stays_off(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one({"name": "web-1", "scheduling": {"automatic_restart": False}})
-    scenarios.start(instance, "host-error")
+    catalogue.start(instance, "host-error")
     manual_time.advance(1000)
     assert (instance.status, instance.boot_count) == ("TERMINATED", 1)

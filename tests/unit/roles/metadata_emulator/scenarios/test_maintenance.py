@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.state import scenarios
-from gce_emulator.state.scenarios import BadOption, Refused
-from gce_emulator.state.state import DRIFT_TOKEN, MAINTENANCE_EVENT, Instance, Project
+from gce_emulator.scenarios import catalogue, maintenance
+from gce_emulator.scenarios.runs import BadOption, Refused
+from gce_emulator.state.guest_metadata import DRIFT_TOKEN, MAINTENANCE_EVENT
+from gce_emulator.state.instance import Instance
+from gce_emulator.state.project import Project
 from support.manual_time import ManualTime
 
 MIGRATE, TERMINATE = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENANCE"
@@ -53,7 +55,7 @@ async def test_live_migration_gives_60_s_of_notice_to_who_asked(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    run = scenarios.start(instance, "live-migration")
+    run = catalogue.start(instance, "live-migration")
     assert (instance.maintenance_event, run.step) == (MIGRATE, f"announce {MIGRATE}")
     manual_time.advance(59.9)
     assert run.step == f"announce {MIGRATE}"
@@ -68,7 +70,7 @@ async def test_live_migration_begins_at_once_for_who_did_not_ask(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    run = scenarios.start(instance, "live-migration")
+    run = catalogue.start(instance, "live-migration")
     assert run.step == "migrate"
     assert history(instance, manual_time, 100) == [(0, MIGRATE), (20, "NONE")]
 
@@ -76,10 +78,10 @@ async def test_live_migration_begins_at_once_for_who_did_not_ask(
 async def test_an_event_uses_the_query_up(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
     instance.asked_directly = True
-    scenarios.start(instance, "live-migration")
+    catalogue.start(instance, "live-migration")
     manual_time.advance(100)
     assert not instance.asked_directly
-    assert scenarios.start(instance, "live-migration").step == "migrate"
+    assert catalogue.start(instance, "live-migration").step == "migrate"
 
 
 async def test_missed_notice_gives_none_even_to_who_asked(
@@ -87,13 +89,13 @@ async def test_missed_notice_gives_none_even_to_who_asked(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    assert scenarios.start(instance, "missed-notice").step == "migrate"
+    assert catalogue.start(instance, "missed-notice").step == "migrate"
     assert history(instance, manual_time, 100) == [(0, MIGRATE), (20, "NONE")]
 
 
 async def test_the_blackout_of_a_migration_answers_503(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    scenarios.start(instance, "live-migration", {"blackout": 2})
+    catalogue.start(instance, "live-migration", {"blackout": 2})
     faults = instance.project.faults
     assert faults.active("503", "metadata", "web-1")
     manual_time.advance(2.1)
@@ -105,7 +107,7 @@ async def test_host_termination_gives_an_hour_then_stops_and_boots(
     spec: dict[str, Any], one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one(spec)
-    scenarios.start(instance, "host-termination")
+    catalogue.start(instance, "host-termination")
     assert history(instance, manual_time, 5000) == [(0, TERMINATE), (3600, "TERMINATED"), (3660, "NONE")]
     assert (instance.status, instance.boot_count) == ("RUNNING", 2)
 
@@ -114,15 +116,15 @@ async def test_gpu_termination_is_for_vms_with_accelerators(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     with pytest.raises(Refused, match="has no accelerators"):
-        scenarios.start(one(), "gpu-termination")
+        catalogue.start(one(), "gpu-termination")
     instance = one(GPU)
-    scenarios.start(instance, "gpu-termination")
+    catalogue.start(instance, "gpu-termination")
     assert history(instance, manual_time, 5000)[:2] == [(0, TERMINATE), (3600, "TERMINATED")]
 
 
 async def test_without_restart_the_vm_stays_off(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    run = scenarios.start(instance, "host-termination", {"restart": False})
+    run = catalogue.start(instance, "host-termination", {"restart": False})
     manual_time.advance(10_000)
     assert (instance.status, instance.boot_count) == ("TERMINATED", 1)
     assert run.done.done()
@@ -133,7 +135,7 @@ async def test_preemption_gives_30_s_and_everything_is_back_to_none_after_the_bo
 ) -> None:
     instance = one({"name": "web-1", "scheduling": {"preemptible": True}})
     boot_id = instance.boot_id
-    scenarios.start(instance, "preemption")
+    catalogue.start(instance, "preemption")
     assert (instance.preempted, instance.status) == (True, "STOPPING")
     manual_time.advance(29.9)
     assert instance.status == "STOPPING"
@@ -147,8 +149,8 @@ async def test_preemption_gives_30_s_and_everything_is_back_to_none_after_the_bo
 async def test_preemption_on_top_of_a_migration_ends_it(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
     instance.asked_directly = True
-    migration = scenarios.start(instance, "live-migration")
-    scenarios.start(instance, "preemption")
+    migration = catalogue.start(instance, "live-migration")
+    catalogue.start(instance, "preemption")
     assert (instance.maintenance_event, instance.preempted) == (MIGRATE, True)
     manual_time.advance(200)
     assert migration.done.done()
@@ -161,7 +163,7 @@ async def test_a_window_announces_the_event_ahead_of_its_start(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    scenarios.start(instance, "window-announced", {"starts_in": DAY})
+    catalogue.start(instance, "window-announced", {"starts_in": DAY})
     window = instance.upcoming_maintenance
     assert window is not None
     assert window.window_start_time.timestamp() == manual_time.now + DAY
@@ -182,13 +184,13 @@ async def test_the_event_of_a_window_comes_with_its_start_for_who_did_not_ask(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    scenarios.start(instance, "window-announced", {"starts_in": DAY})
+    catalogue.start(instance, "window-announced", {"starts_in": DAY})
     assert history(instance, manual_time, 2 * DAY) == [(0, "NONE"), (DAY, MIGRATE), (DAY + 20, "NONE")]
 
 
 async def test_the_window_of_a_gpu_vm_ends_in_a_stop(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one(GPU)
-    scenarios.start(instance, "window-announced", {"starts_in": DAY})
+    catalogue.start(instance, "window-announced", {"starts_in": DAY})
     assert history(instance, manual_time, 2 * DAY) == [
         (0, "NONE"),
         (DAY - 3600, TERMINATE),
@@ -200,7 +202,7 @@ async def test_the_window_of_a_gpu_vm_ends_in_a_stop(one: Callable[..., Instance
 
 async def test_a_moved_window_takes_its_event_along(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    scenarios.start(instance, "window-moved", {"starts_in": DAY, "after": 100, "move_by": DAY})
+    catalogue.start(instance, "window-moved", {"starts_in": DAY, "after": 100, "move_by": DAY})
     first = instance.upcoming_maintenance
     manual_time.advance(101)
     second = instance.upcoming_maintenance
@@ -215,7 +217,7 @@ async def test_a_cancelled_window_is_gone_and_nothing_comes_of_it(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    scenarios.start(instance, "window-cancelled", {"starts_in": DAY, "after": 100})
+    catalogue.start(instance, "window-cancelled", {"starts_in": DAY, "after": 100})
     manual_time.advance(99)
     assert instance.upcoming_maintenance is not None
     manual_time.advance(2)
@@ -229,7 +231,7 @@ async def test_back_to_back_gives_the_second_notice_to_who_asked_again(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    scenarios.start(instance, "back-to-back")
+    catalogue.start(instance, "back-to-back")
     manual_time.advance(85)
     assert instance.maintenance_event == "NONE"
     instance.asked_directly = asks_again
@@ -242,13 +244,13 @@ async def test_back_to_back_gives_the_second_notice_to_who_asked_again(
 
 async def test_time_is_compressed(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one(speed=100)
-    scenarios.start(instance, "host-termination")
+    catalogue.start(instance, "host-termination")
     assert history(instance, manual_time, 50) == [(0, TERMINATE), (36, "TERMINATED"), (36.6, "NONE")]
 
 
 async def test_on_sole_tenancy_the_event_stays_none(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one({"name": "web-1", "sole_tenant": True})
-    scenarios.simulate_maintenance(instance)
+    maintenance.simulate_maintenance(instance)
     assert history(instance, manual_time, 100) == [(0, "NONE")]
 
 
@@ -268,7 +270,7 @@ async def test_simulated_maintenance_follows_the_policy(
     spec: dict[str, Any], event: str, boots: int, one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one(spec)
-    run = scenarios.simulate_maintenance(instance)
+    run = maintenance.simulate_maintenance(instance)
     assert instance.maintenance_event == event
     manual_time.advance(10_000)
     assert run.done.done()
@@ -280,8 +282,8 @@ async def test_performed_maintenance_begins_now_and_uses_the_window_up(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    scenarios.start(instance, "window-announced")
-    run = scenarios.perform_maintenance(instance)
+    catalogue.start(instance, "window-announced")
+    run = maintenance.perform_maintenance(instance)
     assert instance.maintenance_event == MIGRATE
     manual_time.advance(61)
     window = instance.upcoming_maintenance
@@ -298,18 +300,18 @@ async def test_maintenance_can_be_performed_only_when_it_is_pending_and_can_be_r
 ) -> None:
     instance = one()
     with pytest.raises(Refused, match="has no pending maintenance"):
-        scenarios.perform_maintenance(instance)
-    scenarios.start(instance, "window-announced", {"can_reschedule": False})
+        maintenance.perform_maintenance(instance)
+    catalogue.start(instance, "window-announced", {"can_reschedule": False})
     with pytest.raises(Refused, match="cannot be rescheduled"):
-        scenarios.perform_maintenance(instance)
+        maintenance.perform_maintenance(instance)
 
 
 async def test_a_migration_beside_a_pending_window_leaves_the_window(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
-    scenarios.start(instance, "window-announced", {"starts_in": DAY})
-    scenarios.start(instance, "live-migration")
+    catalogue.start(instance, "window-announced", {"starts_in": DAY})
+    catalogue.start(instance, "live-migration")
     manual_time.advance(100)
     window = instance.upcoming_maintenance
     assert window is not None
@@ -318,16 +320,16 @@ async def test_a_migration_beside_a_pending_window_leaves_the_window(
 
 async def test_a_second_event_has_to_wait_for_the_first(one: Callable[..., Instance]) -> None:
     instance = one()
-    scenarios.start(instance, "live-migration")
+    catalogue.start(instance, "live-migration")
     with pytest.raises(Refused, match="web-1 is already in live-migration, at the step 'migrate'"):
-        scenarios.start(instance, "host-termination")
+        catalogue.start(instance, "host-termination")
 
 
 async def test_nothing_happens_to_a_vm_that_is_off(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.stop()
     with pytest.raises(Refused, match="web-1 is TERMINATED"):
-        scenarios.start(instance, "live-migration")
+        catalogue.start(instance, "live-migration")
 
 
 @pytest.mark.parametrize("name", ["live-migration", "preemption", "window-announced"])
@@ -336,8 +338,8 @@ async def test_what_is_cancelled_is_taken_back(
 ) -> None:
     instance = one()
     instance.asked_directly = True
-    run = scenarios.start(instance, name)
-    scenarios.cancel(run)
+    run = catalogue.start(instance, name)
+    maintenance.withdraw(instance, run)
     assert run.done.done()
     assert (instance.maintenance_event, instance.preempted, instance.upcoming_maintenance) == ("NONE", False, None)
     assert instance.status == "RUNNING"
@@ -346,9 +348,9 @@ async def test_what_is_cancelled_is_taken_back(
 
 async def test_cancelling_an_outage_boots_the_vm(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    run = scenarios.start(instance, "preemption", {"notice": 0})
+    run = catalogue.start(instance, "preemption", {"notice": 0})
     assert instance.status == "TERMINATED"
-    scenarios.cancel(run)
+    maintenance.withdraw(instance, run)
     assert (instance.status, instance.boot_count) == ("RUNNING", 2)
     manual_time.advance(1000)
     assert instance.boot_count == 2
@@ -359,22 +361,22 @@ async def test_cancelling_an_outage_boots_the_vm(one: Callable[..., Instance], m
     [
         ("meteorite", {}, "there is no scenario 'meteorite'; there is live-migration, "),
         ("live-migration", {"loud": True}, "live-migration has no option 'loud'; it has notice, migration, blackout"),
-        ("live-migration", {"notice": -1}, "live-migration: notice is -1; it is a number of seconds, 0 to 1e9"),
-        ("live-migration", {"notice": True}, "live-migration: notice is True; it is a number of seconds"),
-        ("preemption", {"restart": 1}, "preemption: restart is 1; it can be true or false"),
+        ("live-migration", {"notice": -1}, "live-migration: notice is -1; it must be a number of seconds, 0 to 1e9"),
+        ("live-migration", {"notice": True}, "live-migration: notice is True; it must be a number of seconds"),
+        ("preemption", {"restart": 1}, "preemption: restart is 1; it must be true or false"),
     ],
 )
 async def test_wrong_options_are_told(
     name: str, options: dict[str, Any], problem: str, one: Callable[..., Instance]
 ) -> None:
     with pytest.raises(BadOption) as raised:
-        scenarios.start(one(), name, options)
+        catalogue.start(one(), name, options)
     assert str(raised.value).startswith(problem)
 
 
 async def test_changes_of_a_boot_are_told_together(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    scenarios.start(instance, "host-termination", {"notice": 0})
+    catalogue.start(instance, "host-termination", {"notice": 0})
     seen: list[tuple[str, bool]] = []
     instance.on_change(
         lambda path: seen.append((path, instance.maintenance_event == "NONE" and not instance.preempted))
@@ -390,7 +392,7 @@ async def test_a_migration_changes_the_drift_token_announced_or_not(
 ) -> None:
     instance = one({"name": "web-1", "sole_tenant": sole_tenant})
     instance.asked_directly = True
-    scenarios.start(instance, "live-migration")
+    catalogue.start(instance, "live-migration")
     manual_time.advance(59.9)
     assert instance.get(DRIFT_TOKEN) == "0"
     manual_time.advance(0.2)
@@ -400,6 +402,6 @@ async def test_a_migration_changes_the_drift_token_announced_or_not(
 
 async def test_a_termination_leaves_the_drift_token(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
-    scenarios.start(instance, "host-termination")
+    catalogue.start(instance, "host-termination")
     manual_time.advance(DAY)
     assert instance.get(DRIFT_TOKEN) == "0"
