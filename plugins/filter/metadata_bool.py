@@ -55,7 +55,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import as_bool
+from ansible_collections.gce.guest.plugins.module_utils._metadata.text import as_bool
 
 NO_DEFAULT = object()
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: maintenance_info
-short_description: Tell what maintenance a VM faces, now and ever
+short_description: Gather current and possible maintenance events of a VM
 version_added: 0.1.0
 description:
-  - Tells what the metadata server announces to the VM that this runs on, which are host maintenance, a preemption, or a
-    maintenance window.
-  - Tells which of these events can ever reach the VM, and why not, or that it is not known. The VM's own policy comes
-    first, then what is documented of its machine type. What is announced can reach it.
+  - Gathers what the metadata server announces to the VM that this runs on, which may be host maintenance, a preemption,
+    a maintenance window, or a stop with graceful shutdown.
+  - Also reports for each event whether it can ever reach the VM, and why. The VM's own policy is decisive. What is
+    documented of its machine type only adds to that, and what neither of them tells is unknown. An event that is
+    announced can reach the VM.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -24,74 +25,104 @@ extends_documentation_fragment:
 options:
   arm_notice:
     description:
-      - Whether to ask for V(instance/maintenance-event) by itself.
-      - A VM gets the notice of 60 seconds before a live migration only if it has asked for this key, and not just for a
-        tree with it in it, since its last event. With V(true), this module does that.
-      - With V(false), the module leaves no trace, and the next event comes without a notice if nobody else has asked.
+      - Whether to request V(instance/maintenance-event) by itself.
+      - A VM gets the notice of 60 seconds before a live migration only if this key was requested directly, and not as
+        part of a tree, since the last event. With V(true), this module does that.
+      - With V(false), the module leaves no trace. The next event then comes without notice unless something else
+        requests the key.
     type: bool
     default: true
 notes:
-  - GPUs, TPUs and Confidential VMs are looked for among the VM's devices, since the metadata server does not tell. In a
-    container, nothing may be found.
-  - That a VM is on a sole-tenant node cannot be known from inside. Such a VM is migrated without a notice, and its
-    RV(maintenance_event) is V(NONE) all the time.
+  - GPUs, TPUs and Confidential VMs are looked for among the VM's devices, since the metadata server does not show them.
+    In a container, they may not be visible.
+  - Sole tenancy cannot be seen from inside a VM. On a sole-tenant node, a VM is migrated without notice, and its
+    RV(maintenance_event) is always V(NONE).
+  - Graceful shutdown cannot be seen from inside a VM until a stop is under way.
 seealso:
   - name: Monitor and plan for a host maintenance event
     description: What the maintenance window's fields mean.
     link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
   - module: gce.guest.wait_for_metadata
   - ref: ansible_collections.gce.guest.docsite.guide_maintenance_handler
-    description: What hears of these events, and drains and restores the VM.
+    description: The handler that waits for these events, and drains and restores the VM.
 """
 
 EXAMPLES = r"""
-- name: See what maintenance this VM faces
+- name: Gather what maintenance is announced
   gce.guest.maintenance_info:
   register: maintenance
 
-- name: Do not start anything while the VM is about to be moved, stopped or preempted
+- name: Do not go on while the VM is about to be migrated, stopped or preempted
   ansible.builtin.assert:
     that:
       - maintenance.event is none
       - not maintenance.preempted
-    fail_msg: "{{ maintenance.event | default('preemption', true) }} is imminent"
+      - maintenance.stop is none
+    fail_msg: "{{ maintenance.event | default('preempt' if maintenance.preempted else 'stop', true) }} is imminent"
 
-- name: Say when the next window starts
+- name: Show when the next window starts
   ansible.builtin.debug:
     msg: "{{ maintenance.window.window_start_time }}"
   when: maintenance.window is not none
 
-- name: Say whether this VM has to be ready for live migrations
+- name: Show whether this VM has to be ready for live migrations
   ansible.builtin.debug:
     msg: "{{ 'no' if maintenance.reach.migrate.possible is false else 'yes' }}: {{ maintenance.reach.migrate.reason }}"
 
-- name: Look, without asking for a notice on behalf of somebody else
+- name: Gather the same without a trace
   gce.guest.maintenance_info:
     arm_notice: false
 """
 
 RETURN = r"""
 maintenance_event:
-  description: The value of V(instance/maintenance-event), as it is. V(null) if the server has none.
+  description: The raw value of V(instance/maintenance-event). V(null) if the key is missing.
   returned: success
   type: str
   sample: NONE
 event:
   description:
-    - What that value announces, which is V(migrate), V(terminate), or V(unknown) for a value that is not known.
-    - V(null) if it announces nothing, or if there is no value.
+    - The event that this value announces, which is V(migrate), V(terminate), or V(unknown) for an unknown value.
+    - V(null) if it announces nothing, or if the key is missing.
   returned: success
   type: str
   sample: migrate
 preempted:
-  description: Whether the VM is being preempted. V(null) if the server does not say.
+  description: Whether the VM is being preempted. V(null) if the key is missing.
   returned: success
   type: bool
   sample: false
+stop:
+  description:
+    - The stop or deletion of the VM that was requested through the API, and for which graceful shutdown leaves it time.
+    - V(null) if none is under way.
+  returned: success
+  type: dict
+  contains:
+    state:
+      description: V(PENDING_STOP) as long as the VM is left time, then V(STOPPING).
+      type: str
+      returned: success
+      sample: PENDING_STOP
+    target_state:
+      description: V(STOPPED), V(DELETED), or V(UNKNOWN).
+      type: str
+      returned: success
+      sample: STOPPED
+    request_time:
+      description: When the stop was requested, as RFC 3339 in UTC. V(null) if unknown.
+      type: str
+      returned: success
+      sample: "2026-12-01T02:00:00Z"
+    max_duration:
+      description: How many seconds the VM is left from then on. V(null) if unknown.
+      type: float
+      returned: success
+      sample: 600.0
 window:
   description:
-    - The maintenance window that is announced, in the same form whatever the server's spelling.
-    - V(null) if none is announced, and also if the announcement cannot be read, of which there is a warning.
+    - The announced maintenance window, in one form whatever the server's spelling.
+    - V(null) if none is announced. Also V(null), with a warning, if the announcement cannot be read.
   returned: success
   type: dict
   contains:
@@ -132,14 +163,14 @@ window:
       returned: success
       sample: "2026-12-01T02:00:00Z"
 upcoming_maintenance:
-  description: The value of V(instance/upcoming-maintenance), as it is. V(null) if the server has none.
+  description: The raw value of V(instance/upcoming-maintenance). V(null) if the key is missing.
   returned: success
   type: raw
   sample: "can_reschedule true\nmaintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
 scheduling:
   description:
-    - The VM's availability policy. What the metadata server does not say is V(null), which is all of it in a pod on GKE
-      with Workload Identity Federation.
+    - The VM's availability policy. What the metadata server does not show is V(null), which in a pod on GKE with
+      Workload Identity Federation is all of it.
   returned: success
   type: dict
   contains:
@@ -149,7 +180,7 @@ scheduling:
       returned: success
       sample: MIGRATE
     automatic_restart:
-      description: Whether the VM is restarted after it was stopped by Compute Engine.
+      description: Whether Compute Engine restarts the VM after it has stopped it.
       type: bool
       returned: success
       sample: true
@@ -158,13 +189,18 @@ scheduling:
       type: bool
       returned: success
       sample: false
+    preemption_notice_duration:
+      description: How many seconds ahead a preemption is announced, if the metadata server shows that.
+      type: float
+      returned: success
+      sample: 120.0
 machine_type:
-  description: The name of the VM's machine type. V(null) if the metadata server does not say.
+  description: The name of the VM's machine type. V(null) if unknown.
   returned: success
   type: str
   sample: n2-standard-4
 reach:
-  description: For each event, whether it can reach this VM at all. The handler's status has the same.
+  description: For each event, whether it can ever reach this VM. The maintenance handler's status has the same.
   returned: success
   type: dict
   contains:
@@ -175,12 +211,12 @@ reach:
       contains: &reach
         possible:
           description:
-            - Whether it can. V(null) if that is not known, so that C(possible is not false) is what to be ready for.
+            - Whether it can. V(null) if unknown. Be ready for every event that C(possible is not false) holds for.
           type: bool
           returned: success
           sample: true
         reason:
-          description: Why, in words.
+          description: Why.
           type: str
           returned: success
           sample: on-host-maintenance is MIGRATE
@@ -199,9 +235,20 @@ reach:
       type: dict
       returned: success
       contains: *reach
+    stop:
+      description: A stop or deletion through the API, with a notice.
+      type: dict
+      returned: success
+      contains: *reach
+    restart:
+      description: A stop or reset without notice, such as after a host error.
+      type: dict
+      returned: success
+      contains: *reach
 traits:
   description:
-    - What RV(reach) was told by, next to the policy. Each is V(true), V(false), or V(null) if it is not known.
+    - The properties that RV(reach) is derived from, besides the policy. Each is V(true), V(false), or V(null) if
+      unknown.
   returned: success
   type: dict
   contains:
@@ -226,24 +273,23 @@ traits:
       returned: success
       sample: false
     confidential_vm:
-      description: Whether it is a Confidential VM. What does not show that it is one may still be one.
+      description: Whether it is a Confidential VM. A Confidential VM need not be visible as one.
       type: bool
       returned: success
       sample: null
     sole_tenant:
-      description: Whether it is on a sole-tenant node, which is always V(null).
+      description: Whether it is on a sole-tenant node. Always V(null).
       type: bool
       returned: success
       sample: null
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import typed
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
     GUEST_ARGSPEC,
     ArgumentSpec,
@@ -254,11 +300,16 @@ from ansible_collections.gce.guest.plugins.module_utils._vm import hardware as _
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,
     PREEMPT,
+    STOP,
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
+    Stop,
     UnreadableWindow,
     event_of,
+    format_time,
     is_preempted,
+    parse_scheduling,
+    parse_stop,
     parse_window,
     window_document,
 )
@@ -276,51 +327,61 @@ def main(root: Path = Path("/")) -> None:
 
 def read(module: AnsibleModule, server: MetadataServer, root: Path) -> dict[str, Any]:
     instance = mapping(server.get("instance/", recursive=True).value)
-    told = instance.get("maintenanceEvent")
+    value = instance.get("maintenanceEvent")
     if module.params["arm_notice"]:
-        told = value_of(server, MAINTENANCE_EVENT_KEY)
-    event = None if told is None else event_of(str(told), "unknown")
+        value = value_of(server, MAINTENANCE_EVENT_KEY)
+    event = None if value is None else event_of(str(value), "unknown")
     preempted = is_preempted(str(instance["preempted"])) if "preempted" in instance else None
-    upcoming, window, announced = value_of(server, UPCOMING_MAINTENANCE_KEY), None, {event}
+    stop = parse_stop(mapping(instance.get("shutdownDetails")))
+    upcoming = value_of(server, UPCOMING_MAINTENANCE_KEY)
+    window, is_unreadable = None, False
     try:
         window = None if upcoming is None else parse_window(upcoming)
-        announced |= {WINDOW} if window else set()
     except UnreadableWindow as error:
         module.warn(str(error))
-        announced.add(WINDOW)
-    if preempted:
-        announced.add(PREEMPT)
+        is_unreadable = True
+    signals = {str(event): event, PREEMPT: preempted, WINDOW: window or is_unreadable, STOP: stop}
     return {
-        "maintenance_event": None if told is None else str(told),
+        "maintenance_event": None if value is None else str(value),
         "event": event,
         "preempted": preempted,
+        "stop": stop_document(stop) if stop else None,
         "window": window_document(window) if window else None,
         "upcoming_maintenance": upcoming,
-        **policy(instance, root, {str(one) for one in announced}),
+        **policy(instance, root, [name for name, is_on in signals.items() if is_on]),
     }
 
 
 def value_of(server: MetadataServer, key: str) -> Any:
-    """The value of a key itself: not every VM has it in its tree. None where there is none."""
+    """The value of a key, asked for by itself, since not every VM has it in its tree; None if it is missing."""
     try:
         return server.get(key).value
     except MetadataNotFound:
         return None
 
 
-def policy(instance: Mapping[str, Any], root: Path, announced: set[str]) -> dict[str, Any]:
-    """What does not change while the VM runs, but for what is learned of it by what is announced."""
-    scheduling = mapping(instance.get("scheduling"))
+def stop_document(stop: Stop) -> dict[str, Any]:
+    return {
+        "state": stop.state,
+        "target_state": stop.target_state,
+        "request_time": format_time(stop.requested),
+        "max_duration": stop.max_duration,
+    }
+
+
+def policy(instance: Mapping[str, Any], root: Path, announced: Sequence[str]) -> dict[str, Any]:
+    """The VM's own policy and traits, and which events can reach it by them."""
+    scheduling = parse_scheduling(instance.get("scheduling"))
     machine_type = str(instance.get("machineType", "")).rpartition("/")[2]
-    traits = traits_of(machine_type, str(scheduling.get("preemptible", "")), **_hardware.seen(root))
-    reach = applicability(machine_type, str(scheduling.get("onHostMaintenance", "")), traits, announced)
-    known = typed(scheduling, "instance/scheduling")
+    traits = traits_of(machine_type, scheduling.preemptible, _hardware.seen(root))
+    reach = applicability(machine_type, scheduling, traits, announced)
     return {
         "machine_type": machine_type or None,
         "scheduling": {
-            "on_host_maintenance": known.get("onHostMaintenance"),
-            "automatic_restart": known.get("automaticRestart"),
-            "preemptible": known.get("preemptible"),
+            "on_host_maintenance": scheduling.on_host_maintenance or None,
+            "automatic_restart": scheduling.automatic_restart,
+            "preemptible": scheduling.preemptible,
+            "preemption_notice_duration": scheduling.preemption_notice,
         },
         "reach": {event: dict(vars(one)) for event, one in reach.items()},
         "traits": dict(vars(traits)),
@@ -328,7 +389,7 @@ def policy(instance: Mapping[str, Any], root: Path, announced: set[str]) -> dict
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """A directory of the tree; an empty one where there is none, as on GKE's metadata server."""
+    """A directory of the tree; empty if it is missing, as on GKE's metadata server."""
     return value if isinstance(value, dict) else {}
 
 

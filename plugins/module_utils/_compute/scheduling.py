@@ -133,8 +133,8 @@ def _obstacle_to_migration(instance: Mapping[str, Any], change: SchedulingChange
         # It has this policy, whatever tables say.
         return ""
     machine_type = str(instance.get("machineType", ""))
-    preemptible = "TRUE" if change.after["provisioning_model"] == "SPOT" else "FALSE"
-    traits = traits_of(machine_type, preemptible, gpu=bool(instance.get("guestAccelerators")))
+    is_spot = change.after["provisioning_model"] == "SPOT"
+    traits = traits_of(machine_type, is_spot, {"gpu": bool(instance.get("guestAccelerators"))})
     return obstacle_to_migration(machine_type, traits)
 
 

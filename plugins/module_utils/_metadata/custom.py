@@ -7,7 +7,6 @@ Private to the collection: it may change at any time. Standard library only.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 
 from .owned_keys import owned
 from .secrets import REDACTED, is_secret_item
+from .text import as_text
 
 # In a diff, the new one of two secrets that differ.
 REDACTED_CHANGE = "[redacted, another value]"
@@ -34,18 +34,11 @@ _LINUX_SCRIPTS = {"startup-script", "shutdown-script", "configure-sh"}
 _MAYBE_SCRIPTS = {"user-data"}
 _BYTE_ORDER_MARK = "\ufeff"
 
-# https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#boolean
-_BOOLEANS = {**dict.fromkeys(("true", "y", "yes", "1"), True), **dict.fromkeys(("false", "n", "no", "0"), False)}
 _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class CustomMetadataError(Exception):
     """Something cannot be custom metadata; str() is a sentence for a person, and without the value."""
-
-
-def as_bool(value: Any) -> bool | None:
-    """What Compute Engine takes a value for: TRUE, Y, Yes and 1, FALSE, N, No and 0 in any case, or else None."""
-    return _BOOLEANS.get(str(value).lower()) if isinstance(value, (str, int)) else None
 
 
 def as_items(values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -200,16 +193,11 @@ def _checked(key: Any) -> str:
 
 
 def _text(key: str, value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float) and not math.isfinite(value):
-        raise CustomMetadataError(
-            f"The value of {key!r} is {value}, which is no finite number. Make it text if meant so."
-        )
-    if isinstance(value, (int, float)):
-        return str(value)
+    text = as_text(value)
+    if text is not None:
+        return text
+    if isinstance(value, float):
+        raise CustomMetadataError(f"The value of {key!r} is {value}, not a finite number. Quote it if it is meant so.")
     raise CustomMetadataError(
         f"The value of {key!r} is neither text nor a number nor a boolean. Make it text, such as with to_json."
     )

@@ -13,8 +13,8 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from .custom import as_bool
 from .encoded_documents import Lines, decoded, documents
+from .text import as_bool
 
 KEY = "disable-legacy-endpoints"
 

@@ -20,7 +20,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from .custom import CustomMetadataError, as_bool
+from .custom import CustomMetadataError
+from .text import as_bool
 
 KEY = "ssh-keys"
 # An instance that has this one does not take the project's keys. https://cloud.google.com/compute/docs/metadata/

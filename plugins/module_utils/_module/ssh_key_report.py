@@ -16,8 +16,9 @@ from ansible.module_utils.basic import AnsibleModule
 from .._compute.api import ComputeApi
 from .._compute.errors import ComputeError
 from .._compute.ssh_key_reach import Ignoring, of_instances, of_project, of_zone
-from .._metadata.custom import MetadataChange, as_bool
+from .._metadata.custom import MetadataChange
 from .._metadata.ssh_keys import BOTH, LEGACY_KEY, changes, described
+from .._metadata.text import as_bool
 from .metadata_targets import MetadataTarget
 
 

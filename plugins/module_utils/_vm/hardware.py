@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM's own kernel says about its hardware, of which the metadata server says nothing.
+"""What a VM's kernel shows of its hardware. The metadata server shows none of it.
 
 Private to the collection: it may change at any time. Standard library only.
 
-Each function takes the root of the file system, and answers None where nothing can be known.
+Each function takes the root of the file system and returns None for unknown.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from .machine_families import DISPLAY_CLASS, GOOGLE, NVIDIA, TPU_DEVICES
 
 _PCI_DEVICES = "sys/bus/pci/devices"
 
-# Made by the kernel's drivers for attestation, in guests only.
+# Created by the kernel's attestation drivers, in guests only.
 _CONFIDENTIAL_DEVICES = ("dev/sev-guest", "dev/tdx_guest")
 
 
 def seen(root: Path = Path("/")) -> dict[str, bool | None]:
-    """All of it, as `traits_of` takes it."""
+    """GPUs, TPUs and Confidential VM, as `reach.traits_of` takes them."""
     return {"gpu": has_gpu(root), "tpu": has_tpu(root), "confidential_vm": is_confidential(root)}
 
 
@@ -39,7 +39,7 @@ def has_tpu(root: Path) -> bool | None:
 
 
 def is_confidential(root: Path) -> bool | None:
-    """True or unknown: a guest of plain AMD SEV, or one with an old kernel, need not show what it is."""
+    """True or None: a Confidential VM with plain AMD SEV or an old kernel may show nothing."""
     if any((root / device).exists() for device in _CONFIDENTIAL_DEVICES):
         return True
     for line in _text(root / "proc/cpuinfo").splitlines():
@@ -49,7 +49,7 @@ def is_confidential(root: Path) -> bool | None:
 
 
 def _pci_devices(root: Path) -> list[tuple[str, str, str]] | None:
-    """Vendor, device and class of each, or None without PCI in sight, as in some containers."""
+    """Vendor, device and class of each; None if PCI is not visible, as in some containers."""
     try:
         folders = sorted((root / _PCI_DEVICES).iterdir())
     except OSError:

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Google documents of machine families and PCI devices, as data, with the source of each row.
+"""What Google documents about machine families and PCI devices: data, with the source of each row.
 
 Private to the collection: it may change at any time. Standard library only.
 
-There is a new family every few months. What is not in here is unknown, which is not "no".
+A new family, of which there are several a year, is one more line here. What these tables lack is unknown, never "no".
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from .records import dataclass
 
 _LIVE_MIGRATION = "https://cloud.google.com/compute/docs/instances/live-migration-process#limitations"
 _WINDOWS = "https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event"
+_SIMULATION = "https://cloud.google.com/compute/docs/instances/simulating-host-maintenance"
 _GPUS = "https://cloud.google.com/compute/docs/gpus"
 _TPU_MACHINES = "https://cloud.google.com/compute/docs/tpus/tpu-machines"
 _TPUS_OF_GKE = "https://cloud.google.com/kubernetes-engine/docs/concepts/plan-tpus"
@@ -29,22 +30,30 @@ WITH_GPUS = "with GPUs"
 
 @dataclass(frozen=True)
 class Family:
-    """`accelerators`: that every machine type of it has. `stays`: what of it is never migrated, "" for nothing that is
-    documented, ALWAYS for all of it, else which, as the end of a sentence with "if it has". `windows`: what of it has
-    windows announced, "" for nothing that is documented.
+    """One row of the table.
+
+    ``accelerators``: GPUS or TPUS if every machine type of the family has them. ``stays``: what never migrates: "" for
+    nothing that is documented, ALWAYS for all of it, else the condition, to follow "if it has". ``windows``: what has
+    maintenance windows announced: "" for nothing that is documented, ALWAYS or WITH_GPUS.
+    ``refuses_simulation``: whether the API is documented to refuse simulateMaintenanceEvent.
     """
 
     accelerators: str = ""
     stays: str = ""
     windows: str = ""
     sources: tuple[str, ...] = ()
+    refuses_simulation: bool = False
 
 
+# By the beginning of a machine type's name: a family, or a series of one, whose row then replaces the family's.
 FAMILIES: Mapping[str, Family] = {
     "a2": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
     "a3": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
-    "a4": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
-    "a4x": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
+    "a3-ultragpu": Family(
+        GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS, _SIMULATION), refuses_simulation=True
+    ),
+    "a4": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS, _SIMULATION), refuses_simulation=True),
+    "a4x": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS, _SIMULATION), refuses_simulation=True),
     "g2": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
     "g4": Family(GPUS, ALWAYS, ALWAYS, (_GPUS, _LIVE_MIGRATION, _WINDOWS)),
     "n1": Family("", "", WITH_GPUS, (_WINDOWS,)),
@@ -62,7 +71,7 @@ FAMILIES: Mapping[str, Family] = {
     "c4a": Family("", "", ALWAYS, (_WINDOWS,)),
     "c4d": Family("", "", ALWAYS, (_WINDOWS,)),
     "h3": Family("", "", ALWAYS, (_WINDOWS,)),
-    "h4d": Family("", ALWAYS, ALWAYS, (_LIVE_MIGRATION, _WINDOWS)),
+    "h4d": Family("", ALWAYS, ALWAYS, (_LIVE_MIGRATION, _WINDOWS, _SIMULATION), refuses_simulation=True),
     "m1": Family("", "", ALWAYS, (_WINDOWS,)),
     "m2": Family("", "", ALWAYS, (_WINDOWS,)),
     "m3": Family("", "", ALWAYS, (_WINDOWS,)),
@@ -74,6 +83,16 @@ FAMILIES: Mapping[str, Family] = {
     "z4m": Family("", "more than 42,000 GiB of Titanium SSD", "", (_LIVE_MIGRATION,)),
 }
 
+
+def family_of(machine_type: str) -> Family:
+    """The row of a machine type, such as n2-standard-4: its series' if there is one, else its family's."""
+    family, _dash, series = machine_type.partition("-")
+    return FAMILIES.get(f"{family}-{series.partition('-')[0]}") or FAMILIES.get(family) or _UNKNOWN
+
+
+_UNKNOWN = Family()
+
+# PCI ids, as the kernel shows them.
 NVIDIA = "0x10de"
 DISPLAY_CLASS = "0x03"
 

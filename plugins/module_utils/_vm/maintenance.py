@@ -1,11 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM's maintenance signals mean: events, notice, and windows.
+"""What a VM's maintenance signals mean: events, notice, windows, stops, and the availability policy. Pure.
 
-Pure functions and dataclasses over values that somebody else fetched. Standard library only.
-
-Note that this module util is PRIVATE to the collection. It can have breaking changes at any time.
-Do not use this from other collections or standalone plugins/modules!
+Private to the collection: it may change at any time. Standard library only.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
+from .._metadata.text import as_bool
 from . import bounded_json as _bounded_json
 from .records import dataclass
 
@@ -23,49 +21,64 @@ TERMINATE = "terminate"
 PREEMPT = "preempt"
 WINDOW = "window"
 EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW)
-# Not announced by anything: that a VM was migrated without a notice is found out afterwards.
+# A graceful shutdown: a stop or delete through the API that leaves the guest time.
+STOP = "stop"
+# Found out afterwards: a migration, or a boot, that nothing had announced.
 MISSED = "missed"
+RESTART = "restart"
 
 MAINTENANCE_EVENT_KEY = "instance/maintenance-event"
 PREEMPTED_KEY = "instance/preempted"
 UPCOMING_MAINTENANCE_KEY = "instance/upcoming-maintenance"
+STOP_STATE_KEY = "instance/shutdown-details/stop-state"
+SHUTDOWN_DETAILS = "instance/shutdown-details/"
+SCHEDULING = "instance/scheduling/"
 SIGNAL_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, UPCOMING_MAINTENANCE_KEY)
-# Bytes that a value of these keys may have. An announcement of a window, the longest of them, has 300.
+# Bytes that a value of these keys may have. The longest, the announcement of a window, has about 300.
 SIGNAL_LIMIT = 64 * 1024
 # Changes when the VM has been migrated.
 DRIFT_TOKEN_KEY = "instance/virtual-clock/drift-token"
 
-# Seconds between a signal and what it announces, as Google documents them
-# (https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice, and for Spot VMs
-# https://cloud.google.com/compute/docs/instances/spot). For a window the time is in the announcement; the
-# figure here is what is assumed to be left once a window is found to have begun.
+# Seconds between a signal and what it announces:
+# https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice, and for Spot VMs
+# https://cloud.google.com/compute/docs/instances/spot. A window's announcement has its own times; the figure here is
+# what is assumed to be left when a window has already begun.
 DEFAULT_NOTICE: Mapping[str, float] = {MIGRATE: 60.0, TERMINATE: 3600.0, PREEMPT: 30.0, WINDOW: 60.0}
+
+# Seconds that a graceful shutdown leaves the guest unless the VM's policy says otherwise, and at most:
+# https://cloud.google.com/compute/docs/instances/graceful-shutdown-overview
+DEFAULT_STOP_NOTICE = 600.0
+LONGEST_STOP_NOTICE = 3600.0
+
+# Values of `instance/shutdown-details/stop-state` while a stop is under way: first the guest is left time.
+PENDING_STOP = "PENDING_STOP"
+STOP_STATES = (PENDING_STOP, "STOPPING")
 
 # Values of `instance/maintenance-event`, and what they announce.
 EVENT_OF_VALUE: Mapping[str, str] = {
     "MIGRATE_ON_HOST_MAINTENANCE": MIGRATE,
     "TERMINATE_ON_HOST_MAINTENANCE": TERMINATE,
-    # Only in old material; the VM is stopped all the same.
+    # Only in old documentation.
     "SHUTDOWN_ON_HOST_MAINTENANCE": TERMINATE,
 }
 
 # RFC 3339 and its relatives: a blank for the T, no seconds, a fraction of any length, an offset without its colon or
-# its minutes, or none at all, which is UTC like all times of Compute Engine's.
+# its minutes, or without an offset, which means UTC.
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d)(:\d\d)?(?:[.,]\d{1,30})?\s?(?:[Zz]|UTC|GMT|([+-]\d\d)(?::?(\d\d))?)?",
     re.ASCII,
 )
-# What an announcement calls a status, a type or a reason. The longest that is documented has 51 characters.
+# A status, a type or a reason. The longest that is documented has 51 characters.
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 _NUMBER = re.compile(r"\d{1,15}(?:\.\d{1,30})?", re.ASCII)
-# An unset time in a protocol buffer is 1970, and there was no Compute Engine before 2012. The last is of the year 9999,
-# after which no datetime shows it.
+# An unset time in a protocol buffer is 1970, and Compute Engine is from 2012. The last is the end of the year 9999, the
+# last that a datetime can show.
 _EARLIEST, _LATEST = 1_300_000_000, 253_402_300_799
 
 # 18 are documented.
 REASONS_LIMIT = 32
 
-# No status says that a window was cancelled: it goes away. But if one did, it would be one of these.
+# A cancelled window goes away. No status for that is documented; these are the likely ones.
 _OVER = ("COMPLETE", "COMPLETED", "CANCELLED", "CANCELED")
 _OPEN = ("PENDING", "ONGOING")
 
@@ -73,7 +86,7 @@ _OPEN = ("PENDING", "ONGOING")
 def event_of(value: str, unknown_event: str = TERMINATE) -> str | None:
     """The event that a value of `instance/maintenance-event` announces, None for none.
 
-    An unknown value means `unknown_event`: a platform that says something new is about to do something.
+    An unknown value announces `unknown_event`: a new value is no reason to do nothing.
     """
     word = value.strip().upper()
     if word in ("", "NONE"):
@@ -82,21 +95,21 @@ def event_of(value: str, unknown_event: str = TERMINATE) -> str | None:
 
 
 def is_preempted(value: str) -> bool:
-    """Whether a value of `instance/preempted` says that the VM is being preempted.
+    """Whether a value of `instance/preempted` means that the VM is being preempted.
 
-    Everything but FALSE (and nothing at all) does: a spelling not seen before must not cost the notice.
+    Everything but FALSE, NONE and an empty value does: an unknown spelling must not cost the notice.
     """
     return value.strip().upper() not in ("", "FALSE", "NONE")
 
 
 def plain_word(value: Any, otherwise: str) -> str:
-    """A word of the platform's, such as a status, in upper case; `otherwise` for all that has not the form of one."""
+    """A word of the platform, such as a status, in upper case; `otherwise` for anything that is not a plain word."""
     word = _unquoted(value)
     return word.upper() if _WORD.fullmatch(word) else otherwise
 
 
 class UnreadableWindow(ValueError):
-    """A value of `instance/upcoming-maintenance` in which no announcement can be made out."""
+    """A value of `instance/upcoming-maintenance` that is neither an announcement nor one of the forms of "none"."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +129,11 @@ class Window:
         return self.status == "ONGOING" or (self.start is not None and self.start <= now)
 
     def has_ended(self, now: float) -> bool:
-        """Whether its end has passed at `now`, and nobody says that it goes on."""
+        """Whether its end has passed at `now` and its status is not ONGOING."""
         return self.end is not None and self.end <= now and self.status != "ONGOING"
 
     def seconds_until_start(self, now: float) -> float | None:
-        """Seconds from `now` until it starts, 0 when it has begun, None when nobody said when."""
+        """Seconds from `now` until it starts, 0 when it has begun, None if its start is unknown."""
         if self.has_begun(now):
             return 0.0
         return None if self.start is None else self.start - now
@@ -131,7 +144,7 @@ def parse_window(value: Any) -> Window | None:
 
     Takes the wire's text (`key value` lines, or JSON) or decoded JSON, keys in snake, kebab or camel case, booleans
     as such or as words, and the older `start_time_window`. "None" is an empty value, `NONE`, `{}`, a window of the type
-    or status NONE, or one that is over. Whatever the value, what comes of it is small.
+    or status NONE, or one that is over. The result is small, however long the value is.
 
     :raises UnreadableWindow: something is announced, but it cannot be read.
     """
@@ -143,26 +156,23 @@ def parse_window(value: Any) -> Window | None:
     if status in _OVER or (status not in _OPEN and "NONE" in (status, kind)):
         return None
     interval = _normalized(fields.get("starttimewindow"))
-    can_reschedule = fields.get("canreschedule")
     window = Window(
         start=_epoch(fields.get("windowstarttime", interval.get("earliest"))),
         end=_epoch(fields.get("windowendtime")),
         latest_start=_epoch(fields.get("latestwindowstarttime", interval.get("latest"))),
         status=status,
         type=kind,
-        can_reschedule=None
-        if can_reschedule is None
-        else _unquoted(can_reschedule).upper() in ("TRUE", "YES", "Y", "1"),
+        can_reschedule=as_bool(_unquoted(fields.get("canreschedule"))),
         reasons=_reasons(fields.get("maintenancereasons")),
     )
-    # A status that is no word is a status: something is announced.
+    # A status that is not a plain word still announces something.
     if window.start is None and status == "UNKNOWN" and not _is_odd(fields.get("maintenancestatus")):
         raise UnreadableWindow(f"Reading instance/upcoming-maintenance: no start and no status in {_shown(value)}.")
     return window
 
 
 def window_document(window: Window | None) -> dict[str, Any]:
-    """A window as results, events and templates show it; without a window, each field is empty. Times in RFC 3339."""
+    """A window in the form that results, events and templates have it; without a window, all fields are empty."""
     shown = window or Window(start=None)
     return {
         "type": shown.type if window else None,
@@ -173,6 +183,84 @@ def window_document(window: Window | None) -> dict[str, Any]:
         "window_end_time": format_time(shown.end),
         "latest_window_start_time": format_time(shown.latest_start),
     }
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A stop or deletion that was asked for through the API, of a VM with graceful shutdown.
+
+    ``state``: PENDING_STOP while the guest is left time, then STOPPING. ``target_state``: STOPPED, DELETED or unknown.
+    ``requested``: epoch seconds. ``max_duration``: the seconds that the guest is left from then on.
+    """
+
+    state: str
+    target_state: str = "UNKNOWN"
+    requested: float | None = None
+    max_duration: float | None = None
+
+    def seconds_left(self, now: float) -> float:
+        """Seconds from `now` (epoch seconds) until the platform stops the VM by itself; 0 when it already does."""
+        if self.state != PENDING_STOP:
+            return 0.0
+        duration = DEFAULT_STOP_NOTICE if self.max_duration is None else self.max_duration
+        # A request in the future comes of a clock that is behind.
+        return duration if self.requested is None else min(duration, max(0.0, self.requested + duration - now))
+
+
+def parse_stop(value: Any) -> Stop | None:
+    """The stop that `instance/shutdown-details/`, or its `stop-state` alone, announces; None for none.
+
+    Every state but those of STOP_STATES is idle, as it is for Google's guest agent: UNSPECIFIED and UNKNOWN were seen.
+    """
+    fields = _normalized(value) if isinstance(value, Mapping) else {"stopstate": value}
+    state = plain_word(fields.get("stopstate"), "")
+    if state not in STOP_STATES:
+        return None
+    duration = parse_duration(fields.get("maxduration"))
+    return Stop(
+        state=state,
+        target_state=plain_word(fields.get("targetstate"), "UNKNOWN"),
+        requested=_epoch(fields.get("requesttimestamp")),
+        max_duration=None if duration is None else min(duration, LONGEST_STOP_NOTICE),
+    )
+
+
+@dataclass(frozen=True)
+class Scheduling:
+    """A VM's availability policy. What the metadata server does not show is empty or None."""
+
+    on_host_maintenance: str = ""
+    automatic_restart: bool | None = None
+    preemptible: bool | None = None
+    # Seconds.
+    preemption_notice: float | None = None
+
+
+def parse_scheduling(value: Any) -> Scheduling:
+    """The policy in the recursive JSON of `instance/scheduling/`; anything else shows nothing, as on GKE."""
+    fields = _normalized(value)
+    return Scheduling(
+        on_host_maintenance=_unquoted(fields.get("onhostmaintenance")).upper()[:64],
+        automatic_restart=as_bool(_unquoted(fields.get("automaticrestart"))),
+        preemptible=as_bool(_unquoted(fields.get("preemptible"))),
+        preemption_notice=parse_duration(fields.get("preemptionnoticeduration")),
+    )
+
+
+def parse_duration(value: Any) -> float | None:
+    """Seconds, of `600`, `600s`, or a protocol buffer's `{"seconds": "600"}`; None for anything else, and for 0.
+
+    Which of these the metadata server has is not documented.
+    """
+    if isinstance(value, str) and value.strip().startswith("{"):
+        try:
+            value = _bounded_json.loads(value)
+        except ValueError:
+            return None
+    if isinstance(value, Mapping):
+        value = value.get("seconds")
+    text = _unquoted(value).removesuffix("s")
+    return (float(text) or None) if _NUMBER.fullmatch(text) else None
 
 
 def format_time(epoch: float | None) -> str | None:
@@ -235,21 +323,21 @@ def _is_odd(status: Any) -> bool:
 
 
 def _reasons(value: Any) -> tuple[str, ...]:
-    """Those that have the form of one, of a list or of text with commas between them."""
+    """The plain words of a list, or of text with commas between them."""
     many: Iterable[Any] = value if isinstance(value, (list, tuple)) else _unquoted(value).strip("[]").split(",")
     words = (plain_word(one, "") for one in many)
     return tuple(dict.fromkeys(word for word in words if word))[:REASONS_LIMIT]
 
 
 def _unquoted(value: Any) -> str:
-    """A word as it is meant: text lines were seen to carry JSON's quotation marks along."""
-    return str(value).strip().strip('"').strip() if isinstance(value, (str, bool, int)) else ""
+    """A value as text without JSON's quotation marks, which text lines were seen to have."""
+    return str(value).strip().strip('"').strip() if isinstance(value, (str, bool, int, float)) else ""
 
 
 def _epoch(value: Any) -> float | None:
-    """A time as whole epoch seconds; None where there is none to read (a window without a time is still a window).
+    """A time as whole epoch seconds; None if it cannot be read (a window without a time is still a window).
 
-    Besides text, that may be epoch seconds or milliseconds, or the object that a protocol buffer makes of them.
+    A time may be text, epoch seconds or milliseconds, or the object that a protocol buffer makes of them.
     """
     if isinstance(value, Mapping):
         value = value.get("seconds")

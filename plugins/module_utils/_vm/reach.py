@@ -4,25 +4,22 @@
 
 Private to the collection: it may change at any time. Standard library only.
 
-The VM's own policy comes first. Tables of machine types say more, and never otherwise. What neither of them tells is
-None, and is not guessed: some of it cannot be seen from inside a VM.
+The VM's own policy outranks every table of machine types: a table only explains. What neither of them knows is None
+with a reason, never False; some of it cannot be seen from inside a VM.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
-from .machine_families import ALWAYS, FAMILIES, GPUS, TPUS, WITH_GPUS, Family
-from .maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
+from .machine_families import ALWAYS, GPUS, TPUS, WITH_GPUS, family_of
+from .maintenance import MIGRATE, PREEMPT, RESTART, STOP, TERMINATE, WINDOW, Scheduling
 from .records import dataclass
-
-_YES = ("TRUE", "YES", "Y", "1")
-_NO = ("FALSE", "NO", "N", "0")
 
 
 @dataclass(frozen=True)
 class Applicability:
-    """Whether an event can ever reach a VM (None: that is not known), and why."""
+    """Whether an event can ever reach a VM (None: unknown), and why."""
 
     possible: bool | None
     reason: str
@@ -30,63 +27,53 @@ class Applicability:
 
 @dataclass(frozen=True)
 class Traits:
-    """What a VM is that bears on its maintenance; None is what is not known."""
+    """The properties of a VM that its maintenance depends on; None is unknown."""
 
     gpu: bool | None = None
     tpu: bool | None = None
     bare_metal: bool | None = None
     spot: bool | None = None
     confidential_vm: bool | None = None
-    # Nothing inside a VM tells that it has its host to itself.
+    # Cannot be seen from inside a VM.
     sole_tenant: bool | None = None
 
 
-def traits_of(
-    machine_type: str,
-    preemptible: str,
-    *,
-    gpu: bool | None = None,
-    tpu: bool | None = None,
-    confidential_vm: bool | None = None,
-) -> Traits:
-    """The traits of a VM by its machine type, by `scheduling/preemptible`, and by what was seen of its hardware."""
+def traits_of(machine_type: str, spot: bool | None, hardware: Mapping[str, bool | None]) -> Traits:
+    """The traits of a VM. ``machine_type`` may be a resource name, ``hardware`` is what `hardware.seen` returns."""
     name = _name(machine_type)
-    family = _family(name)
-    word = preemptible.strip().upper()
+    accelerators = family_of(name).accelerators
     return Traits(
-        gpu=True if family.accelerators == GPUS else gpu,
-        tpu=True if family.accelerators == TPUS else tpu,
+        gpu=True if accelerators == GPUS else hardware.get("gpu"),
+        tpu=True if accelerators == TPUS else hardware.get("tpu"),
         bare_metal=name.endswith("-metal") if name else None,
-        spot=True if word in _YES else False if word in _NO else None,
-        confidential_vm=confidential_vm,
+        spot=spot,
+        confidential_vm=hardware.get("confidential_vm"),
     )
 
 
 def applicability(
-    machine_type: str, on_host_maintenance: str, traits: Traits, announced: Collection[str] = ()
+    machine_type: str, scheduling: Scheduling, traits: Traits, announced: Collection[str] = ()
 ) -> dict[str, Applicability]:
-    """For each event, whether it can reach a VM, and why.
-
-    `machine_type` may be the full resource name. `on_host_maintenance` is empty where the metadata server does not
-    have it, as GKE's does not. `announced` are events that are announced now, which shows that they can.
-    """
-    name, policy = _name(machine_type), on_host_maintenance.strip().upper()
+    """For each event, whether it can reach a VM. An event in ``announced``, which is announced now, evidently can."""
+    name, policy = _name(machine_type), scheduling.on_host_maintenance
     found = {
         MIGRATE: _migrate(name, policy, traits),
         TERMINATE: _terminate(name, policy, traits),
-        PREEMPT: _preempt(traits),
+        PREEMPT: _preempt(scheduling, traits),
         WINDOW: _window(name, traits),
+        STOP: Applicability(None, "a stop is announced if graceful shutdown is on, which cannot be seen from inside"),
+        RESTART: _restart(scheduling),
     }
     return {event: was_announced() if event in announced else one for event, one in found.items()}
 
 
 def was_announced() -> Applicability:
-    """What is known of an event that was announced to the VM."""
+    """The applicability of an event that was announced to the VM."""
     return Applicability(True, "it was announced")
 
 
 def obstacle_to_migration(machine_type: str, traits: Traits) -> str:
-    """Why a VM is documented never to be migrated whatever its policy, as a sentence without its full stop; else ""."""
+    """Why a VM is documented never to migrate, whatever its policy: a sentence without its full stop, else ""."""
     if traits.spot:
         return "preemptible and Spot VMs are not migrated"
     obstacle = _obstacle(_name(machine_type), traits)
@@ -114,24 +101,27 @@ def _terminate(name: str, policy: str, traits: Traits) -> Applicability:
         return Applicability(None, _unknown_policy(policy))
     if traits.confidential_vm:
         # https://cloud.google.com/confidential-computing/confidential-vm/docs/troubleshoot-live-migration
-        return Applicability(None, "a Confidential VM is stopped; its technology decides whether there is a notice")
-    stays = _family(name).stays
+        return Applicability(None, "a Confidential VM is stopped; whether it gets a notice depends on its technology")
+    stays = family_of(name).stays
     if stays:
         return Applicability(None, f"the notice is given if it has {stays}, which cannot be seen from inside")
     # Documented: the key is populated if the policy is MIGRATE, if GPUs are attached, and for what cannot migrate.
     if traits.gpu is None:
         return Applicability(None, "the notice is given if GPUs are attached, which cannot be seen from inside")
-    return Applicability(None, "it is stopped for host maintenance, but without GPUs no notice is documented")
+    return Applicability(None, "it is stopped for host maintenance, but no notice is documented for VMs without GPUs")
 
 
-def _preempt(traits: Traits) -> Applicability:
+def _preempt(scheduling: Scheduling, traits: Traits) -> Applicability:
     if traits.spot is None:
-        return Applicability(None, "the metadata server does not say whether it is preemptible")
-    return Applicability(traits.spot, f"preemptible is {'TRUE' if traits.spot else 'FALSE'}")
+        return Applicability(None, "the metadata server does not show whether it is preemptible")
+    if not traits.spot:
+        return Applicability(False, "preemptible is FALSE")
+    seconds = scheduling.preemption_notice
+    return Applicability(True, "preemptible is TRUE" + (f", with {seconds:g} s of notice" if seconds else ""))
 
 
 def _window(name: str, traits: Traits) -> Applicability:
-    windows = _family(name).windows
+    windows = family_of(name).windows
     if traits.tpu:
         return Applicability(True, "windows are announced for TPUs")
     if windows == ALWAYS or (windows == WITH_GPUS and traits.gpu):
@@ -140,12 +130,20 @@ def _window(name: str, traits: Traits) -> Applicability:
     if windows == WITH_GPUS and traits.gpu is None:
         return Applicability(None, f"windows are announced for machine type {name} if GPUs are attached")
     if not name:
-        return Applicability(None, "the metadata server does not say what machine type it is")
+        return Applicability(None, "the metadata server does not show the machine type")
     return Applicability(None, f"no windows are documented for machine type {name}")
 
 
+def _restart(scheduling: Scheduling) -> Applicability:
+    cause = "a host error or a crash can stop any VM without notice"
+    if scheduling.automatic_restart is None:
+        return Applicability(True, cause)
+    word = "TRUE" if scheduling.automatic_restart else "FALSE, so that it stays stopped until someone starts it"
+    return Applicability(True, f"{cause}; automatic-restart is {word}")
+
+
 def _obstacle(name: str, traits: Traits) -> str:
-    """What cannot be migrated whatever its policy, as the beginning of a sentence; else empty."""
+    """What never migrates whatever its policy, as the subject of a sentence; else empty."""
     if traits.bare_metal:
         return f"bare metal machine type {name}"
     machine_type = f"machine type {name}" if name else "a machine type"
@@ -153,17 +151,13 @@ def _obstacle(name: str, traits: Traits) -> str:
         return f"{machine_type} with TPUs"
     if traits.gpu:
         return f"{machine_type} with GPUs"
-    return machine_type if _family(name).stays == ALWAYS else ""
+    return machine_type if family_of(name).stays == ALWAYS else ""
 
 
 def _unknown_policy(policy: str) -> str:
     if not policy:
-        return "the metadata server does not say what on-host-maintenance is"
-    return f"on-host-maintenance is {policy[:40]}, of which nothing is known here"
-
-
-def _family(name: str) -> Family:
-    return FAMILIES.get(name.split("-", 1)[0], Family())
+        return "the metadata server does not show on-host-maintenance"
+    return f"on-host-maintenance is {policy[:40]}, which is not a known policy"
 
 
 def _name(machine_type: str) -> str:

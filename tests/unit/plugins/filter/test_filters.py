@@ -83,7 +83,7 @@ class TestItems:
 
     @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
     def test_numbers_that_are_none(self, template: TemplateProcess, number: str) -> None:
-        assert f"The value of 'a' is {number}, which is no finite number" in refusal(
+        assert f"The value of 'a' is {number}, not a finite number" in refusal(
             template, "metadata_items", {"a": float(number)}
         )
 

@@ -101,6 +101,37 @@ class TestEvents:
         assert sorted(paths(emulator)) == ["instance/", "instance/upcoming-maintenance"]
 
 
+class TestStop:
+    def test_of_a_vm_that_is_left_time(self, emulator: EmulatorProcess, look: Any) -> None:
+        assert look("plain")["stop"] is None
+        for key, value in {
+            "max-duration": "600s",
+            "request-timestamp": "2026-12-01T02:00:00Z",
+            "stop-state": "PENDING_STOP",
+            "target-state": "DELETED",
+        }.items():
+            emulator.control.set("plain", f"instance/shutdown-details/{key}", value)
+        result = look("plain")
+        assert result["stop"] == {
+            "state": "PENDING_STOP",
+            "target_state": "DELETED",
+            "request_time": "2026-12-01T02:00:00Z",
+            "max_duration": 600.0,
+        }
+        assert result["reach"]["stop"] == {"possible": True, "reason": "it was announced"}
+
+    def test_of_a_server_that_does_not_show_it(self, emulator: EmulatorProcess, look: Any) -> None:
+        emulator.control.remove("plain", "instance/shutdown-details")
+        result = look("plain")
+        assert (result["stop"], result["reach"]["stop"]["possible"]) == (None, None)
+
+    def test_the_notice_of_a_preemption(self, emulator: EmulatorProcess, look: Any) -> None:
+        emulator.control.set("spot", "instance/scheduling/preemption-notice-duration", "120s")
+        result = look("spot")
+        assert result["scheduling"]["preemption_notice_duration"] == 120.0
+        assert "120 s of notice" in result["reach"]["preempt"]["reason"]
+
+
 class TestWindow:
     @pytest.mark.parametrize("name, reasons", [("plain", []), ("camel", []), ("strings", ["PLANNED_UPDATE"])])
     def test_has_one_form_whatever_its_spelling(
@@ -145,12 +176,15 @@ class TestReach:
             "on_host_maintenance": "MIGRATE",
             "automatic_restart": True,
             "preemptible": False,
+            "preemption_notice_duration": None,
         }
         assert {event: one["possible"] for event, one in result["reach"].items()} == {
             "migrate": True,
             "terminate": False,
             "preempt": False,
             "window": None,
+            "stop": None,
+            "restart": True,
         }
         assert all(one["reason"] for one in result["reach"].values())
 
@@ -199,10 +233,12 @@ class TestReach:
             emulator.control.remove("plain", f"instance/{key}")
         result = look("plain", retry_for=0)
         assert not result.failed
-        assert result["scheduling"] == dict.fromkeys(("on_host_maintenance", "automatic_restart", "preemptible"))
+        assert set(result["scheduling"].values()) == {None}
         told = ("maintenance_event", "event", "preempted", "window", "upcoming_maintenance", "machine_type")
         assert [result[name] for name in told] == [None] * len(told)
-        assert {one["possible"] for one in result["reach"].values()} == {None}
+        assert {
+            event: one["possible"] for event, one in result["reach"].items() if event != "restart"
+        } == dict.fromkeys(("migrate", "terminate", "preempt", "window", "stop"))
 
 
 def test_secrets_of_the_tree_are_not_returned(look: Any) -> None:

@@ -92,7 +92,7 @@ def _names(stage: Stage) -> str:
 def _reach(reach: Mapping[str, Any] | None) -> str:
     if not reach:
         return ""
-    verdict = {True: "can reach this VM", False: "cannot reach this VM", None: "may reach this VM"}
+    verdict = {True: "can reach this VM", False: "cannot reach this VM", None: "unknown whether it can reach this VM"}
     return f": {verdict[reach['possible']]}, {reach['reason']}"
 
 

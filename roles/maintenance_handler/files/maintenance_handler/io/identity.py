@@ -8,10 +8,11 @@ import re
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Union
 
 from .._vm.hardware import seen
-from .._vm.maintenance import SIGNAL_LIMIT
+from .._vm.maintenance import SCHEDULING, SIGNAL_LIMIT, parse_scheduling
 from .._vm.metadata_server import MetadataError, MetadataNotFound, MetadataServer
 from .._vm.reach import applicability, traits_of
 from .._vm.records import dataclass
@@ -48,27 +49,29 @@ def start_identifying(host: str | None, post: Post) -> None:
 def _identify(server: MetadataServer, post: Post) -> None:
     while True:
         try:
-            identified = _identified(server)
+            found = identified(server)
             break
         except MetadataError as exc:
             post(Failed(IDENTITY_KEY, str(exc), time.monotonic()))
             time.sleep(PAUSE)
     server.close()
-    post(identified)
+    post(found)
 
 
-def _identified(server: MetadataServer) -> Identified:
+def identified(server: MetadataServer, root: Path = Path("/")) -> Identified:
+    """Ask once. Raises MetadataError."""
     instance_id = _UNLIKE_ID.sub("", str(server.get(IDENTITY_KEY).value))[:LONGEST_ID]
     if not instance_id:
         raise MetadataError(f"The metadata server has an {IDENTITY_KEY} with neither a digit nor a letter in it.")
-    machine_type = _value(server, "instance/machine-type")
-    traits = traits_of(machine_type, _value(server, "instance/scheduling/preemptible"), **seen())
-    reach = applicability(machine_type, _value(server, "instance/scheduling/on-host-maintenance"), traits)
+    machine_type = str(_value(server, "instance/machine-type") or "")
+    scheduling = parse_scheduling(_value(server, SCHEDULING, recursive=True))
+    traits = traits_of(machine_type, scheduling.preemptible, seen(root))
+    reach = applicability(machine_type, scheduling, traits)
     return Identified(instance_id, {event: vars(one) for event, one in reach.items()})
 
 
-def _value(server: MetadataServer, path: str) -> str:
+def _value(server: MetadataServer, path: str, *, recursive: bool = False) -> Any:
     try:
-        return str(server.get(path).value)
+        return server.get(path, recursive=recursive).value
     except MetadataNotFound:
-        return ""
+        return None

@@ -37,7 +37,7 @@ class TestTexts:
 
     @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
     def test_are_not_made_of_numbers_that_are_none(self, number: str) -> None:
-        with pytest.raises(CustomMetadataError, match=f"'role' is {number}, which is no finite number"):
+        with pytest.raises(CustomMetadataError, match=f"'role' is {number}, not a finite number"):
             texts_of({"role": float(number)})
 
     @pytest.mark.parametrize("key", ["", "a b", "a.b", "ü", "a/b", "x" * 129])

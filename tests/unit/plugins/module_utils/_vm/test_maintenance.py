@@ -12,12 +12,18 @@ import pytest
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     MIGRATE,
     TERMINATE,
+    Scheduling,
+    Stop,
     UnreadableWindow,
     Window,
     event_of,
     format_time,
     is_preempted,
+    parse_duration,
+    parse_scheduling,
+    parse_stop,
     parse_window,
+    window_document,
 )
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -188,7 +194,7 @@ class TestWindow:
         assert parse_window({"maintenance_status": status}) == Window(None)
 
     @pytest.mark.parametrize(
-        "word, said", [("true", True), ("TRUE", True), ('"true"', True), (1, True), ("no", False), ("maybe", False)]
+        "word, said", [("true", True), ("TRUE", True), ('"true"', True), (1, True), ("no", False), ("maybe", None)]
     )
     def test_may_say_in_words_that_it_can_be_rescheduled(self, word: Any, said: bool) -> None:
         window = parse_window({**SNAKE, "can_reschedule": word})
@@ -341,6 +347,149 @@ class TestWindow:
         assert window.has_begun(40.0) == (left == 0.0)
 
 
+class TestWindowDocument:
+    def test_has_every_field(self) -> None:
+        assert window_document(Window(START, END, LATEST, "PENDING", "SCHEDULED", False, ("PLANNED_UPDATE",))) == {
+            "type": "SCHEDULED",
+            "reasons": ["PLANNED_UPDATE"],
+            "status": "PENDING",
+            "can_reschedule": False,
+            "window_start_time": "2024-07-29T14:19:57Z",
+            "window_end_time": "2024-07-29T18:19:52Z",
+            "latest_window_start_time": "2024-07-29T14:19:53Z",
+        }
+
+    def test_has_the_same_fields_without_a_window(self) -> None:
+        empty = window_document(None)
+        assert list(empty) == list(window_document(Window(START)))
+        assert {name for name, value in empty.items() if value is not None} == {"reasons"}
+
+
+DETAILS = {
+    "maxDuration": "600s",
+    "requestTimestamp": "2024-07-29T14:19:57Z",
+    "stopState": "PENDING_STOP",
+    "targetState": "DELETED",
+}
+
+
+class TestStop:
+    @pytest.mark.parametrize(
+        "value",
+        [
+            DETAILS,
+            {
+                "max-duration": 600,
+                "request-timestamp": START,
+                "stop-state": "pending_stop\n",
+                "target-state": "DELETED",
+            },
+            {**DETAILS, "maxDuration": {"seconds": "600", "nanos": 0}, "requestTimestamp": {"seconds": int(START)}},
+            {**DETAILS, "maxDuration": '{"seconds": "600"}'},
+        ],
+    )
+    def test_is_the_same_in_every_spelling(self, value: Any) -> None:
+        assert parse_stop(value) == Stop("PENDING_STOP", "DELETED", START, 600.0)
+
+    def test_by_its_state_alone(self) -> None:
+        assert parse_stop("PENDING_STOP") == Stop("PENDING_STOP")
+        assert parse_stop("STOPPING") == Stop("STOPPING")
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "UNSPECIFIED",
+            "UNKNOWN",
+            "",
+            None,
+            "NONE",
+            "RUNNING",
+            {},
+            {"stopState": "UNSPECIFIED"},
+            {"stopState": ["x"]},
+            7,
+        ],
+    )
+    def test_none(self, value: Any) -> None:
+        """Google's guest agent acts on PENDING_STOP only; readers report UNSPECIFIED or UNKNOWN when idle."""
+        assert parse_stop(value) is None
+
+    @pytest.mark.parametrize("word", ["{{ 1 }}", "x" * 5000, ["DELETED"], 7, None])
+    def test_of_odd_details_is_a_stop(self, word: Any) -> None:
+        stop = parse_stop({**dict.fromkeys(DETAILS, word), "stopState": "PENDING_STOP"})
+        assert stop is not None
+        assert (stop.state, stop.target_state, stop.requested) == ("PENDING_STOP", "UNKNOWN", None)
+
+    @pytest.mark.parametrize(
+        "stop, left",
+        [
+            (Stop("PENDING_STOP", requested=100.0, max_duration=300.0), 260.0),
+            (Stop("PENDING_STOP", requested=100.0), 560.0),
+            (Stop("PENDING_STOP", max_duration=300.0), 300.0),
+            (Stop("PENDING_STOP"), 600.0),
+            (Stop("PENDING_STOP", requested=-900.0, max_duration=300.0), 0.0),
+            (Stop("PENDING_STOP", requested=9000.0, max_duration=300.0), 300.0),
+            (Stop("STOPPING", requested=100.0, max_duration=300.0), 0.0),
+        ],
+    )
+    def test_seconds_left(self, stop: Stop, left: float) -> None:
+        assert stop.seconds_left(140.0) == left
+
+    def test_lasts_no_longer_than_documented(self) -> None:
+        stop = parse_stop({**DETAILS, "maxDuration": "999999s"})
+        assert stop is not None
+        assert stop.max_duration == 3600.0
+
+
+@pytest.mark.parametrize(
+    "value, seconds",
+    [
+        ("600", 600.0),
+        (" 600s\n", 600.0),
+        ('"600s"', 600.0),
+        ("0.5s", 0.5),
+        (600, 600.0),
+        (600.0, 600.0),
+        ({"seconds": "600"}, 600.0),
+        ({"seconds": 600, "nanos": 5}, 600.0),
+        ('{"seconds": "600"}', 600.0),
+        ("0", None),
+        ("0s", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+        (float("inf"), None),
+        ("9" * 400, None),
+        ("10m", None),
+        ("", None),
+        (None, None),
+        (True, None),
+        ({}, None),
+        ("{", None),
+        ('{"a":' * 10_000, None),
+        ([600], None),
+    ],
+)
+def test_durations(value: Any, seconds: float | None) -> None:
+    assert parse_duration(value) == seconds
+
+
+class TestScheduling:
+    def test_is_read_from_its_tree(self) -> None:
+        value = {
+            "automaticRestart": "FALSE",
+            "onHostMaintenance": "terminate\n",
+            "preemptible": "TRUE",
+            "preemptionNoticeDuration": "120s",
+        }
+        assert parse_scheduling(value) == Scheduling("TERMINATE", False, True, 120.0)
+
+    @pytest.mark.parametrize("value", [None, {}, "MIGRATE", [], {"preemptible": "?", "automaticRestart": {}}])
+    def test_what_is_not_shown_is_unknown(self, value: Any) -> None:
+        """GKE's metadata server has no `scheduling`."""
+        assert parse_scheduling(value) == Scheduling()
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -385,6 +534,13 @@ def test_a_window_is_read_or_refused_and_nothing_else(value: Any) -> None:
             shown = format_time(when)
             assert (shown is None) == (when is None)
         json.dumps([window.status, window.type, window.can_reschedule, window.reasons])
+
+
+@given(JSON | st.dictionaries(st.sampled_from([*DETAILS, "preemptible", "preemptionNoticeDuration"]), JSON))
+def test_any_value_of_a_directory_is_read(value: Any) -> None:
+    stop, scheduling = parse_stop(value), parse_scheduling(value)
+    assert stop is None or 0 <= stop.seconds_left(START) <= 3600
+    assert scheduling.preemption_notice is None or scheduling.preemption_notice > 0
 
 
 @pytest.mark.parametrize(

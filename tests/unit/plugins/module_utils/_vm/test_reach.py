@@ -1,19 +1,27 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which events can ever reach a VM: its policy, what is documented of its machine type, and what nobody knows."""
+"""Which events can ever reach a VM: its policy, what is documented of its machine type, and what is unknown."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._vm.machine_families import ALWAYS, FAMILIES
+from ansible_collections.gce.guest.plugins.module_utils._vm.machine_families import (
+    ALWAYS,
+    FAMILIES,
+    family_of,
+)
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     EVENTS,
     MIGRATE,
     PREEMPT,
+    RESTART,
+    STOP,
     TERMINATE,
     WINDOW,
+    Scheduling,
+    parse_scheduling,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.reach import (
     Applicability,
@@ -24,7 +32,8 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.reach import (
 
 
 def reach(machine_type: str, policy: str, preemptible: str = "FALSE", **seen: Any) -> dict[str, Applicability]:
-    return applicability(machine_type, policy, traits_of(machine_type, preemptible, **seen))
+    scheduling = parse_scheduling({"onHostMaintenance": policy, "preemptible": preemptible})
+    return applicability(machine_type, scheduling, traits_of(machine_type, scheduling.preemptible, seen))
 
 
 def possible(found: dict[str, Applicability]) -> tuple[bool | None, ...]:
@@ -56,14 +65,14 @@ def test_by_policy_and_machine_type(
     machine_type: str, policy: str, preemptible: str, expected: tuple[bool | None, ...]
 ) -> None:
     found = reach(machine_type, policy, preemptible)
-    assert tuple(found) == EVENTS
+    assert tuple(found) == (*EVENTS, STOP, RESTART)
     assert possible(found) == expected
     assert all(one.reason for one in found.values())
 
 
 @pytest.mark.parametrize("machine_type", [*(f"{family}-x-1" for family in FAMILIES), "new-1", "c9-standard-8-metal"])
 def test_the_policy_outranks_every_table(machine_type: str) -> None:
-    """field: a table told as fact: Z3 up to 18,000 GiB migrates, and Google's pages change."""
+    """Tables change: Z3 was once documented as never migrated, and up to 18,000 GiB of SSD it is."""
     assert possible(reach(machine_type, "MIGRATE"))[:2] == (True, False)
     assert reach(machine_type, "TERMINATE")[MIGRATE].possible is False
 
@@ -90,18 +99,18 @@ def test_what_was_seen_of_the_hardware_says_more(
     "machine_type, expected, reason",
     [
         # migrate, terminate, preempt, window; why it can be migrated or not
-        ("e2-standard-4", (None, None, None, None), "the metadata server does not say what on-host-maintenance is"),
-        ("z3-highmem-88", (None, None, None, True), "the metadata server does not say what on-host-maintenance is"),
-        ("", (None, None, None, None), "the metadata server does not say what on-host-maintenance is"),
+        ("e2-standard-4", (None, None, None, None), "the metadata server does not show on-host-maintenance"),
+        ("z3-highmem-88", (None, None, None, True), "the metadata server does not show on-host-maintenance"),
+        ("", (None, None, None, None), "the metadata server does not show on-host-maintenance"),
         ("a2-highgpu-1g", (False, True, None, True), "machine type a2-highgpu-1g with GPUs cannot be migrated"),
     ],
 )
-def test_of_a_server_that_says_nothing(machine_type: str, expected: tuple[bool | None, ...], reason: str) -> None:
-    """As GKE's metadata server does, which has no `scheduling`: unknown is unknown, and not "no"."""
+def test_of_a_server_that_shows_nothing(machine_type: str, expected: tuple[bool | None, ...], reason: str) -> None:
+    """As GKE's metadata server, which has no `scheduling`: unknown is unknown, not "no"."""
     found = reach(machine_type, "", "")
     assert possible(found) == expected
     assert found[MIGRATE].reason == reason
-    assert found[PREEMPT].reason == "the metadata server does not say whether it is preemptible"
+    assert found[PREEMPT].reason == "the metadata server does not show whether it is preemptible"
 
 
 def test_a_policy_that_is_not_known_is_not_taken_for_another() -> None:
@@ -118,30 +127,28 @@ def test_of_a_size_that_cannot_be_seen() -> None:
     )
 
 
-@pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("event", [*EVENTS, STOP])
 def test_what_is_announced_can_reach(event: str) -> None:
-    traits = traits_of("n2-standard-4", "FALSE")
+    traits = traits_of("n2-standard-4", False, {})
     for policy in ("MIGRATE", "TERMINATE", ""):
-        found = applicability("n2-standard-4", policy, traits, {event})
+        found = applicability("n2-standard-4", Scheduling(policy), traits, {event})
         assert found[event] == Applicability(True, "it was announced")
 
 
 @pytest.mark.parametrize(
-    "machine_type, preemptible, seen, words",
+    "machine_type, spot, seen, words",
     [
-        ("n2-standard-4", "TRUE", {}, "preemptible and Spot VMs are not migrated"),
-        ("n1-standard-4", "FALSE", {"gpu": True}, "machine type n1-standard-4 with GPUs cannot be migrated"),
-        ("h4d-standard-192", "FALSE", {}, "machine type h4d-standard-192 cannot be migrated"),
-        ("c3-standard-192-metal", "FALSE", {}, "bare metal machine type c3-standard-192-metal cannot be migrated"),
-        ("z3-highmem-14-standardlssd", "FALSE", {}, ""),
-        ("z3-highmem-88", "FALSE", {}, ""),
-        ("new-1", "FALSE", {}, ""),
+        ("n2-standard-4", True, {}, "preemptible and Spot VMs are not migrated"),
+        ("n1-standard-4", False, {"gpu": True}, "machine type n1-standard-4 with GPUs cannot be migrated"),
+        ("h4d-standard-192", False, {}, "machine type h4d-standard-192 cannot be migrated"),
+        ("c3-standard-192-metal", False, {}, "bare metal machine type c3-standard-192-metal cannot be migrated"),
+        ("z3-highmem-14-standardlssd", False, {}, ""),
+        ("z3-highmem-88", False, {}, ""),
+        ("new-1", False, {}, ""),
     ],
 )
-def test_what_is_documented_never_to_migrate(
-    machine_type: str, preemptible: str, seen: dict[str, Any], words: str
-) -> None:
-    assert obstacle_to_migration(machine_type, traits_of(machine_type, preemptible, **seen)) == words
+def test_what_is_documented_never_to_migrate(machine_type: str, spot: bool, seen: dict[str, Any], words: str) -> None:
+    assert obstacle_to_migration(machine_type, traits_of(machine_type, spot, seen)) == words
 
 
 @pytest.mark.parametrize(
@@ -155,22 +162,59 @@ def test_what_is_documented_never_to_migrate(
     ],
 )
 def test_traits(machine_type: str, traits: dict[str, bool | None]) -> None:
-    found = traits_of(machine_type, "TRUE")
+    found = traits_of(machine_type, True, {})
     assert {name: getattr(found, name) for name in traits} == traits
     assert (found.spot, found.sole_tenant) == (True, None)
 
 
 @pytest.mark.parametrize(
-    "said, spot",
-    [("TRUE", True), ("true\n", True), ("1", True), ("FALSE", False), ("no", False), ("", None), ("?", None)],
+    "scheduling, possible, reason",
+    [
+        (Scheduling(preemptible=True), True, "preemptible is TRUE"),
+        (Scheduling(preemptible=True, preemption_notice=120.0), True, "preemptible is TRUE, with 120 s of notice"),
+        (Scheduling(preemptible=False), False, "preemptible is FALSE"),
+        (Scheduling(), None, "the metadata server does not show whether it is preemptible"),
+    ],
 )
-def test_spot(said: str, spot: bool | None) -> None:
-    assert traits_of("n2-standard-4", said).spot is spot
+def test_preemption(scheduling: Scheduling, possible: bool | None, reason: str) -> None:
+    found = applicability("n2-standard-4", scheduling, traits_of("n2-standard-4", scheduling.preemptible, {}))
+    assert found[PREEMPT] == Applicability(possible, reason)
+
+
+@pytest.mark.parametrize("automatic_restart", [True, False, None])
+def test_a_restart_without_notice_can_reach_every_vm(automatic_restart: bool | None) -> None:
+    found = applicability("n2-standard-4", Scheduling(automatic_restart=automatic_restart), traits_of("", None, {}))
+    assert found[RESTART].possible is True
+    assert ("someone starts it" in found[RESTART].reason) is (automatic_restart is False)
+
+
+def test_graceful_shutdown_is_unknown_and_not_off() -> None:
+    found = reach("n2-standard-4", "MIGRATE")[STOP]
+    assert found.possible is None
+    assert "graceful shutdown" in found.reason
+
+
+@pytest.mark.parametrize(
+    "machine_type, refused",
+    [
+        ("a3-ultragpu-8g", True),
+        ("a3-highgpu-8g", False),
+        ("a4-highgpu-8g", True),
+        ("a4x-highgpu-4g", True),
+        ("h4d-standard-192", True),
+        ("n2-standard-4", False),
+        ("new-1", False),
+        ("", False),
+    ],
+)
+def test_machine_types_that_refuse_simulation(machine_type: str, refused: bool) -> None:
+    assert family_of(machine_type).refuses_simulation is refused
 
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_each_row_has_its_source(name: str) -> None:
     family = FAMILIES[name]
+    assert family_of(f"{name}-8g") == family
     assert family.sources
     assert all(source.startswith("https://") for source in family.sources)
     assert family.stays == ALWAYS or not family.accelerators

@@ -98,7 +98,8 @@ def test_the_plan_of_a_window_with_leads() -> None:
 
 
 @pytest.mark.parametrize(
-    "possible, words", [(True, "can reach this VM"), (False, "cannot reach this VM"), (None, "may reach this VM")]
+    "possible, words",
+    [(True, "can reach this VM"), (False, "cannot reach this VM"), (None, "unknown whether it can reach this VM")],
 )
 def test_the_plan_of_an_event_that_no_task_is_for(possible: bool | None, words: str) -> None:
     reach = {TERMINATE: {"possible": possible, "reason": "because"}}
