@@ -7,14 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: scheduling
-short_description: Change what becomes of instances when their host is maintained or fails
+short_description: Set the scheduling of instances, such as their host maintenance policy
 version_added: 0.1.0
 description:
-  - Sets the scheduling of existing instances, which says whether they are migrated or stopped for host maintenance,
-    restarted after a failure, and the like.
-  - Sends only what differs, and nothing if all is as it should be.
-  - What the API would refuse, such as a Spot VM that is to be restarted automatically, is told before anything is sent,
-    and in check mode.
+  - Sets the scheduling of existing instances. This includes their host maintenance policy, automatic restart, graceful
+    shutdown and limits of their run time.
+  - Only differences are sent.
+  - Values that the API would refuse, such as automatic restart for a Spot VM, are reported before anything is sent, and
+    in check mode.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -30,72 +30,105 @@ attributes:
 options:
   on_host_maintenance:
     description:
-      - Whether the instance is migrated while it runs, or stopped, when its host is maintained.
-      - Spot VMs, machine types with GPUs or TPUs, bare metal ones and H4D cannot be migrated, which is told before
-        anything is sent. Of others, such as Z3 with more than 18,000 GiB of Titanium SSD, the API decides.
+      - Whether the instance is live-migrated or stopped when its host is maintained.
+      - Spot VMs, bare metal instances, H4D and machine types with GPUs or TPUs cannot be migrated, and are refused
+        before anything is sent. For others, such as Z3 with more than 18,000 GiB of Titanium SSD, the API decides.
     type: str
     choices: [MIGRATE, TERMINATE]
   automatic_restart:
-    description: Whether the instance is started again after the platform has stopped it. Not possible for Spot VMs.
+    description: Whether the instance is restarted after the platform has stopped it. Not possible for Spot VMs.
     type: bool
   provisioning_model:
     description:
-      - How the instance is provisioned. Can only be changed while it is stopped.
-      - V(SPOT) needs O(on_host_maintenance=TERMINATE) and O(automatic_restart=false), unless it is so already.
+      - The provisioning model. Can only be changed while the instance is stopped.
+      - V(SPOT) requires O(on_host_maintenance=TERMINATE) and O(automatic_restart=false), unless these are set already.
     type: str
     choices: [STANDARD, SPOT]
   instance_termination_action:
     description:
-      - What becomes of a Spot VM that is preempted, or of an instance when its O(max_run_duration) is over. Can only be
-        changed while it is stopped.
+      - Whether a Spot VM is stopped or deleted when it is preempted, or an instance when its O(max_run_duration) or
+        O(termination_time) is reached. Can only be changed while the instance is stopped.
     type: str
     choices: [STOP, DELETE]
   host_error_timeout:
     description:
-      - After how many seconds a host that does not answer is given up, 90 to 330 in steps of 30.
-      - With V(0), none is set, and the platform decides.
+      - Seconds after which an unresponsive host counts as failed, V(90) to V(330) in steps of 30.
+      - V(0) clears it, so that the platform decides.
     type: int
   local_ssd_recovery_timeout:
     description:
-      - For how many seconds to try to recover the data of local SSDs after a failure of the host, up to 604800, which
-        is a week. With V(0) that is not tried.
+      - Seconds to try to recover the data of local SSDs after a host error, V(0) to V(604800), which is a week, in
+        steps of 3600.
     type: int
   max_run_duration:
     description:
-      - After how many seconds the instance is stopped or deleted, 30 to 10368000, which is 120 days. Can only be
-        changed while it is stopped.
-      - With V(0), it runs for as long as it likes.
+      - Seconds after which the instance is stopped or deleted, V(30) to V(10368000), which is 120 days. Can only be
+        changed while the instance is stopped.
+      - V(0) removes the limit.
+    type: int
+  termination_time:
+    description:
+      - When the instance is stopped or deleted, as RFC 3339, such as V(2027-01-31T22:00:00Z). Can only be changed while
+        the instance is stopped, and not be combined with O(max_run_duration).
+      - An empty string removes the limit.
+    type: str
+  graceful_shutdown:
+    description:
+      - Whether the guest gets time to finish its work when the instance is stopped or deleted through the API. The
+        maintenance handler then runs the tasks for the event C(stop).
+    type: dict
+    suboptions:
+      enabled:
+        description: Whether graceful shutdown is enabled.
+        type: bool
+        required: true
+      max_duration:
+        description:
+          - The longest time for the guest in seconds, V(1) to V(3600). By default, it is left as it is. The API's
+            default is 10 minutes.
+        type: int
+  preemption_notice_duration:
+    description:
+      - Seconds between the notice of a preemption and the shutdown of a Spot VM. Google documents V(120), as a preview.
+      - V(0) clears it. The notice then comes with the shutdown, 30 seconds before the Spot VM is stopped.
     type: int
   timeout:
-    description: For how many seconds to wait until a change is made.
+    description: Seconds to wait for the change of one instance.
     type: float
     default: 300.0
 notes:
-  - Needs C(compute.instances.setScheduling), C(compute.instances.get) or C(compute.instances.list), and
-    C(compute.zoneOperations.get).
-  - Does not stop instances.
+  - Required permissions are C(compute.instances.setScheduling), C(compute.instances.get) or C(compute.instances.list),
+    and C(compute.zoneOperations.get).
+  - The module does not stop instances.
 seealso:
   - module: gce.guest.host_maintenance
   - module: gce.guest.maintenance_info
   - name: Set VM host maintenance policy
-    description: What Google says about it.
+    description: Google's documentation of the policy.
     link: https://cloud.google.com/compute/docs/instances/host-maintenance-options
 """
 
 EXAMPLES = r"""
-- name: Have instances migrated, and give up a host that does not answer early
+- name: Migrate instances for maintenance, and fail over early from an unresponsive host
   gce.guest.scheduling:
     filter: labels.env = prod
     on_host_maintenance: MIGRATE
     host_error_timeout: 90
 
-- name: Have an instance stopped for maintenance, and started again
+- name: Stop an instance for maintenance, and restart it afterwards
   gce.guest.scheduling:
     instance: us-central1-a/db-1
     on_host_maintenance: TERMINATE
     automatic_restart: true
 
-- name: See what would change
+- name: Give instances up to 10 minutes to drain when they are stopped
+  gce.guest.scheduling:
+    filter: labels.env = prod
+    graceful_shutdown:
+      enabled: true
+      max_duration: 600
+
+- name: Preview a change
   gce.guest.scheduling:
     instances: [web-1, web-2]
     zone: us-central1-a
@@ -106,7 +139,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 instances:
-  description: What became of each instance.
+  description: The result for each instance.
   returned: success, and when some instances failed
   type: list
   elements: dict
@@ -117,17 +150,17 @@ instances:
       returned: success
       sample: web-1
     zone:
-      description: Its zone. V(null) if there is no such instance.
+      description: Its zone. V(null) if it was not found.
       type: str
       returned: success
       sample: us-central1-a
     changed:
-      description: Whether its scheduling was changed, or would be.
+      description: Whether its scheduling was changed, or would be in check mode.
       type: bool
       returned: success
       sample: true
     failed:
-      description: Whether that failed.
+      description: Whether the change failed.
       type: bool
       returned: success
       sample: false
@@ -144,7 +177,9 @@ instances:
       returned: success
       sample: [on_host_maintenance]
     scheduling:
-      description: The scheduling after this, by the names of the options. V(null) if there is no such instance.
+      description:
+        - The scheduling after the change, by the names of the options. V(null) if the instance was not found.
+        - Options that are not set are V(null).
       type: dict
       returned: success
       contains:
@@ -159,32 +194,47 @@ instances:
           returned: success
           sample: true
         provisioning_model:
-          description: See O(provisioning_model). Also others than can be set here.
+          description: See O(provisioning_model). Models that cannot be set by this module are returned, too.
           type: str
           returned: success
           sample: STANDARD
         instance_termination_action:
-          description: See O(instance_termination_action). V(null) if none is set.
+          description: See O(instance_termination_action).
           type: str
           returned: success
           sample: STOP
         host_error_timeout:
-          description: See O(host_error_timeout). V(null) if none is set.
+          description: See O(host_error_timeout).
           type: int
           returned: success
           sample: 90
         local_ssd_recovery_timeout:
-          description: See O(local_ssd_recovery_timeout). V(null) if none is set.
+          description: See O(local_ssd_recovery_timeout).
           type: int
           returned: success
           sample: 3600
         max_run_duration:
-          description: See O(max_run_duration). V(null) if none is set.
+          description: See O(max_run_duration).
           type: int
           returned: success
           sample: 86400
+        termination_time:
+          description: See O(termination_time). In UTC.
+          type: str
+          returned: success
+          sample: "2027-01-31T22:00:00Z"
+        graceful_shutdown:
+          description: See O(graceful_shutdown).
+          type: dict
+          returned: success
+          sample: {enabled: true, max_duration: 600}
+        preemption_notice_duration:
+          description: See O(preemption_notice_duration).
+          type: int
+          returned: success
+          sample: 120
 unreachables:
-  description: Scopes, such as zones, in which instances could not be looked up.
+  description: Zones that the API could not list. Their instances were not found.
   returned: success, and when some instances failed
   type: list
   elements: str
@@ -239,13 +289,19 @@ def main(time: Time = REAL_TIME) -> None:
             "host_error_timeout": {"type": "int"},
             "local_ssd_recovery_timeout": {"type": "int"},
             "max_run_duration": {"type": "int"},
+            "termination_time": {"type": "str"},
+            "graceful_shutdown": {
+                "type": "dict",
+                "options": {"enabled": {"type": "bool", "required": True}, "max_duration": {"type": "int"}},
+            },
+            "preemption_notice_duration": {"type": "int"},
             "timeout": {"type": "float", "default": 300.0},
         }
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module(kind=ApiModule)
     with failing(module):
         refuse_empty(module.params)
-        wanted = checked(module.params)
+        wanted = checked(module.params, now=time.now())
         with compute_api(module, time) as api:
             selection = selected(module.params, api, FIELDS)
             targets: list[Target] = instance_targets(selection.instances)

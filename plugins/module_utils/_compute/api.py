@@ -103,6 +103,8 @@ class Time:
     sleep: Callable[[float], None] = time.sleep
     # From 0 to 1, for pauses.
     random: Callable[[], float] = _random.random
+    # Epoch seconds.
+    now: Callable[[], float] = time.time
 
 
 DEFAULT_LIMITS = Limits()

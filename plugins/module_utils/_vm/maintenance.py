@@ -157,9 +157,9 @@ def parse_window(value: Any) -> Window | None:
         return None
     interval = _normalized(fields.get("starttimewindow"))
     window = Window(
-        start=_epoch(fields.get("windowstarttime", interval.get("earliest"))),
-        end=_epoch(fields.get("windowendtime")),
-        latest_start=_epoch(fields.get("latestwindowstarttime", interval.get("latest"))),
+        start=parse_time(fields.get("windowstarttime", interval.get("earliest"))),
+        end=parse_time(fields.get("windowendtime")),
+        latest_start=parse_time(fields.get("latestwindowstarttime", interval.get("latest"))),
         status=status,
         type=kind,
         can_reschedule=as_bool(_unquoted(fields.get("canreschedule"))),
@@ -220,7 +220,7 @@ def parse_stop(value: Any) -> Stop | None:
     return Stop(
         state=state,
         target_state=plain_word(fields.get("targetstate"), "UNKNOWN"),
-        requested=_epoch(fields.get("requesttimestamp")),
+        requested=parse_time(fields.get("requesttimestamp")),
         max_duration=None if duration is None else min(duration, LONGEST_STOP_NOTICE),
     )
 
@@ -261,6 +261,20 @@ def parse_duration(value: Any) -> float | None:
         value = value.get("seconds")
     text = _unquoted(value).removesuffix("s")
     return (float(text) or None) if _NUMBER.fullmatch(text) else None
+
+
+def parse_time(value: Any) -> float | None:
+    """A time as whole epoch seconds; None if it cannot be read (a window without a time is still a window).
+
+    A time may be text, epoch seconds or milliseconds, or the object that a protocol buffer makes of them.
+    """
+    if isinstance(value, Mapping):
+        value = value.get("seconds")
+    if isinstance(value, bool):
+        return None
+    text = str(value).strip().strip('"') if isinstance(value, (str, int, float)) else ""
+    seconds = _seconds(text)
+    return float(int(seconds)) if seconds is not None and _EARLIEST < seconds <= _LATEST else None
 
 
 def format_time(epoch: float | None) -> str | None:
@@ -332,20 +346,6 @@ def _reasons(value: Any) -> tuple[str, ...]:
 def _unquoted(value: Any) -> str:
     """A value as text without JSON's quotation marks, which text lines were seen to have."""
     return str(value).strip().strip('"').strip() if isinstance(value, (str, bool, int, float)) else ""
-
-
-def _epoch(value: Any) -> float | None:
-    """A time as whole epoch seconds; None if it cannot be read (a window without a time is still a window).
-
-    A time may be text, epoch seconds or milliseconds, or the object that a protocol buffer makes of them.
-    """
-    if isinstance(value, Mapping):
-        value = value.get("seconds")
-    if isinstance(value, bool):
-        return None
-    text = str(value).strip().strip('"') if isinstance(value, (str, int, float)) else ""
-    seconds = _seconds(text)
-    return float(int(seconds)) if seconds is not None and _EARLIEST < seconds <= _LATEST else None
 
 
 def _seconds(text: str) -> float | None:

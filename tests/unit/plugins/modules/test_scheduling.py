@@ -34,6 +34,13 @@ def run(*, check: bool = False, diff: bool = True, **parameters: Any) -> Result:
     return run_module(scheduling, parameters, check=check, diff=diff)
 
 
+def scheduling_of(emulator: EmulatorProcess, name: str) -> dict[str, Any]:
+    """As the API returns it."""
+    url = f"{emulator.compute}/compute/v1/projects/acme/zones/us-central1-a/instances/{name}"
+    found: dict[str, Any] = requests.get(url, timeout=10).json()["scheduling"]
+    return found
+
+
 def writes(emulator: EmulatorProcess) -> list[dict[str, Any]]:
     return [
         request
@@ -104,6 +111,47 @@ class TestChange:
         assert not back.failed
         assert back["instances"][0]["changes"] == ["provisioning_model", "instance_termination_action"]
 
+    def test_graceful_shutdown_is_enabled_and_disabled(self, emulator: EmulatorProcess) -> None:
+        enabled: dict[str, Any] = {"instance": "web-1", "graceful_shutdown": {"enabled": True, "max_duration": 300}}
+        predicted = run(check=True, **enabled)
+        assert writes(emulator) == []
+        done = run(**enabled)
+        assert dict(predicted) == dict(done)
+        assert done["instances"][0]["changes"] == ["graceful_shutdown"]
+        assert scheduling_of(emulator, "web-1")["gracefulShutdown"] == {
+            "enabled": True,
+            "maxDuration": {"seconds": "300"},
+        }
+        assert not run(**enabled)["changed"]
+        assert not run(instance="web-1", graceful_shutdown={"enabled": True})["changed"]
+        off = run(instance="web-1", graceful_shutdown={"enabled": False})
+        assert off["instances"][0]["scheduling"]["graceful_shutdown"]["enabled"] is False
+        assert scheduling_of(emulator, "web-1")["gracefulShutdown"]["enabled"] is False
+
+    def test_disabled_graceful_shutdown_is_the_default(self, emulator: EmulatorProcess) -> None:
+        assert not run(instance="web-1", graceful_shutdown={"enabled": False})["changed"]
+
+    def test_the_notice_of_a_preemption_is_set_and_cleared(self, emulator: EmulatorProcess) -> None:
+        assert run(instance="spot-1", preemption_notice_duration=120)["changed"]
+        assert not run(instance="spot-1", preemption_notice_duration=120)["changed"]
+        assert scheduling_of(emulator, "spot-1")["preemptionNoticeDuration"] == {"seconds": "120"}
+        assert run(instance="spot-1", preemption_notice_duration=0)["changed"]
+        assert "preemptionNoticeDuration" not in scheduling_of(emulator, "spot-1")
+
+    def test_a_termination_time_is_set_and_cleared(self, emulator: EmulatorProcess) -> None:
+        emulator.control.request("POST", "instances/web-1/stop")
+        wanted: dict[str, Any] = {"instance": "web-1", "termination_time": "2099-01-31T23:00:00+01:00"}
+        result = run(**wanted)
+        assert result["instances"][0]["scheduling"]["termination_time"] == "2099-01-31T22:00:00Z"
+        assert scheduling_of(emulator, "web-1")["terminationTime"] == "2099-01-31T22:00:00Z"
+        assert not run(**wanted)["changed"]
+        assert not run(instance="web-1", termination_time="2099-01-31T22:00:00Z")["changed"]
+        assert "exclude each other" in run(instance="web-1", max_run_duration=60)["msg"]
+        assert run(instance="web-1", max_run_duration=60, termination_time="")["changed"]
+        scheduling = scheduling_of(emulator, "web-1")
+        assert "terminationTime" not in scheduling
+        assert scheduling["maxRunDuration"] == {"seconds": "60"}
+
     def test_a_limited_run_duration_needs_a_stopped_instance(self, emulator: EmulatorProcess) -> None:
         assert "the instance has to be stopped, and it is RUNNING" in run(instance="web-1", max_run_duration=60)["msg"]
         emulator.control.request("POST", "instances/web-1/stop")
@@ -136,7 +184,13 @@ class TestRefusals:
                 {"provisioning_model": "SPOT", "automatic_restart": False, "on_host_maintenance": "TERMINATE"},
                 "To change provisioning_model, the instance has to be stopped, and it is RUNNING. Stop it first.",
             ),
-            ("web-1", {"instance_termination_action": "STOP"}, "An instance_termination_action is for Spot VMs"),
+            ("web-1", {"preemption_notice_duration": 120}, "preemption_notice_duration applies only to Spot VMs."),
+            (
+                "web-1",
+                {"termination_time": "2099-01-01T00:00:00Z"},
+                "To change termination_time, the instance has to be stopped",
+            ),
+            ("web-1", {"instance_termination_action": "STOP"}, "instance_termination_action applies only to Spot VMs"),
         ],
     )
     def test_what_the_api_refuses_is_told_before_it_is_sent(
@@ -158,6 +212,10 @@ class TestRefusals:
             ("gpu-1", {"onHostMaintenance": "MIGRATE"}),
             ("web-1", {"provisioningModel": "SPOT", "automaticRestart": False, "onHostMaintenance": "TERMINATE"}),
             ("web-1", {"instanceTerminationAction": "STOP"}),
+            ("web-1", {"preemptionNoticeDuration": {"seconds": "120"}}),
+            ("web-1", {"terminationTime": "2099-01-01T00:00:00Z"}),
+            ("web-1", {"gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "3601"}}}),
+            ("web-1", {"localSsdRecoveryTimeout": {"seconds": "100"}}),
         ):
             answer = requests.post(f"{url}/{name}/setScheduling", json=body, timeout=10)
             assert answer.status_code == 400, answer.text
@@ -182,6 +240,15 @@ class TestRefusals:
                 "local_ssd_recovery_timeout is -1, but the API takes 0 to 604800 seconds",
             ),
             ({"max_run_duration": 10}, "max_run_duration is 10, but the API takes 30 to 10368000 seconds"),
+            ({"local_ssd_recovery_timeout": 100}, "local_ssd_recovery_timeout is 100, but the API takes 0 to 604800"),
+            (
+                {"graceful_shutdown": {"enabled": True, "max_duration": 3601}},
+                "max_duration is 3601, but",
+            ),
+            ({"graceful_shutdown": {"max_duration": 60}}, "missing required arguments: enabled"),
+            ({"preemption_notice_duration": -1}, "preemption_notice_duration is -1"),
+            ({"termination_time": "tomorrow"}, "termination_time is 'tomorrow'. Give a time in RFC 3339"),
+            ({"termination_time": "2020-01-01T00:00:00Z"}, "which is in the past"),
             ({}, "There is nothing to do: give one of on_host_maintenance, "),
             ({"instance": None, "automatic_restart": False}, "instance is None"),
         ],
@@ -213,7 +280,7 @@ class TestRefusals:
 
     def test_nothing_wanted_is_nothing_to_do(self) -> None:
         with pytest.raises(ComputeBadRequest):
-            checked(dict.fromkeys(plan({}, {}).before))
+            checked(dict.fromkeys(plan({}, {}).before), now=0.0)
 
     def test_what_was_so_before_is_no_reason(self) -> None:
         """An old preemptible VM may be in a state that could not be asked for today."""
