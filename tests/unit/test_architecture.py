@@ -31,6 +31,7 @@ ALLOWED = {
     "maintenance_handler.core": {"maintenance_handler._metadata", "maintenance_handler._vm"},
     "maintenance_handler.io": {"maintenance_handler._metadata", "maintenance_handler._vm", "maintenance_handler.core"},
     "maintenance_handler": {"maintenance_handler"},
+    "recipes": {"maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "gce_emulator.state": set[str](),
     "gce_emulator.web": set[str](),
     "gce_emulator.metadata": {"gce_emulator.state", "gce_emulator.web"},
@@ -61,6 +62,7 @@ PACKAGES = {
 ROOTS = {
     "plugins": CHECKOUT / "plugins",
     "maintenance_handler": CHECKOUT / "roles/maintenance_handler/files/maintenance_handler",
+    "recipes": CHECKOUT / "roles/maintenance_handler/files/recipes",
     "gce_emulator": CHECKOUT / "roles/metadata_emulator/files/gce_emulator",
 }
 

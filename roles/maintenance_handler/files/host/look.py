@@ -32,7 +32,7 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         "has_group": _is_known("group", asked["group"]),
         # SHA-1 of each file by its name, and of the code by its path below the directory of the code.
         "files": {name: _sha1(Path(path)) for name, path in asked["files"].items() if os.path.isfile(path)},
-        "code": {str(path.relative_to(lib)): _sha1(path) for path in sorted(lib.rglob("*.py")) if path.is_file()},
+        "code": {str(path.relative_to(lib)): _sha1(path) for path in sorted(lib.rglob("*")) if _is_code(path)},
         "settings": _settings(Path(asked["files"]["config"])),
     }
 
@@ -64,6 +64,10 @@ def _systemd_version() -> int | None:
     return int(number) if number else 0
 
 
+def _is_code(path: Path) -> bool:
+    return path.suffix in (".py", ".sh", ".json") and path.is_file()
+
+
 def _sha1(path: Path) -> str:
     return hashlib.sha1(path.read_bytes()).hexdigest()
 
@@ -75,7 +79,8 @@ def _settings(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_bytes())
         settings = {name: config[name] for name in ("metrics_textfile", "guest_attributes") if name in config}
-        return {**settings, "has_env": any("env" in task for task in config.get("tasks", []))}
+        entries = [*config.get("tasks", []), *config.get("recipes", [])]
+        return {**settings, "has_env": any("env" in entry for entry in entries)}
     except (OSError, ValueError, TypeError, AttributeError):
         # Whatever it is, it may hold what a task's environment held.
         return {"has_env": True}

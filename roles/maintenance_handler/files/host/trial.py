@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Try new code, a new configuration and a new unit before they replace what is there. `python3 -I -c trial.py`.
 
-In (JSON on standard input): `python`, `code` (texts by path), `launcher`, `config` (texts), `user`, `group`; where
-systemd runs also `unit`, `plain_unit` (the unit without the user's own lines) and `probe` (seconds for the metadata
-server).
+In (JSON on standard input): `python`, `code` (texts by path), `launcher`, `config` (texts), `user`, `group`,
+`task_checks` (whether the tasks' own checks are run); where systemd runs also `unit`, `plain_unit` (the unit without
+the user's own lines) and `probe` (seconds for the metadata server).
 Out: `problems`, a line each; none when all is well. Leaves nothing behind.
 """
 
@@ -71,6 +71,8 @@ def _problems(wanted: dict[str, Any], folder: Path, with_systemd: bool) -> list[
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(wanted["config"])
     command = [wanted["python"], "-I", "-X", "utf8", str(folder / "lib"), "check", "--here", "--config", str(config)]
+    if not wanted.get("task_checks", True):
+        command.append("--without-task-checks")
     if not with_systemd:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
         return _said(done.stderr, config) if done.returncode else []

@@ -35,11 +35,12 @@ def unit_text(wanted: Path | None, configuration: Path) -> str | None:
     return text if unit_environment.is_possible() and str(configuration) in text.split() else None
 
 
-def report_in_unit(configuration: Path, unit: str) -> Report:
+def report_in_unit(configuration: Path, unit: str, task_checks: bool = True) -> Report:
     """What `report` says in the environment of the service that a unit file's text describes. Raises `CannotRun`."""
     by_input = str(configuration) in config.STANDARD_INPUT
     where = "-" if by_input else str(configuration)
     command = [sys.executable, "-I", "-X", "utf8", str(PROGRAM), "check", "--here", "--json", "--config", where]
+    command += [] if task_checks else ["--without-task-checks"]
     # The file is read by the service's user, who may own it: root does not read what another may have put there.
     status, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:

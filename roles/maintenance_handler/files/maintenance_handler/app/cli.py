@@ -124,11 +124,26 @@ def _parser() -> argparse.ArgumentParser:
     )
     where.add_argument("--here", action="store_true", help="judge in the environment of the caller")
     sub.add_argument("--json", action="store_true", help="as JSON: tasks, problems, notes")
+    sub.add_argument(
+        "--without-task-checks",
+        action="store_true",
+        help="leave out the tasks' own checks, where what they need does not run, as in an image",
+    )
     sub.add_argument("--probe", type=_seconds, metavar="SECONDS", help="ask the metadata server, too, for so long")
     command("plan", _plan, "Show for each event what would run when, and what that leaves of the notice.")
     sub = command("rehearse", _rehearse, "Show what an event would start; with --execute, do it and take it back.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
+    sub = command("run-task", _run_task, "Run one task by hand, as its user and with its environment.")
+    sub.description = (
+        "Run one task by hand, as its user and with its environment; for root, where systemd runs the machine, in the "
+        "service's own environment. Nothing is noted down: what is drained by hand is restored by hand, or with the "
+        "next event that drains it. Refused while the handler drains or restores. Exit status 0: it succeeded."
+    )
+    sub.add_argument("task", metavar="TASK", help="its name")
+    sub.add_argument("phase", choices=(DRAIN, PHASE_RESTORE), metavar="PHASE", help=f"{DRAIN}, {PHASE_RESTORE}")
+    sub.add_argument("--event", choices=TASK_EVENTS, metavar="EVENT", help="for this event; default: the task's first")
+    sub.add_argument("--here", action="store_true", help="in the environment of the caller")
     sub = command("status", _status, "Say how the handler is. Exit status 0: well, 1: not, 3: draining or restoring.")
     sub.add_argument("--json", action="store_true", help="as JSON")
     sub = command("restore", _restore, "Try now to restore what could not be restored, and say what came of it.")
@@ -266,7 +281,11 @@ def _check(options: argparse.Namespace) -> int:
         unit = None if options.here else check.unit_text(options.unit, options.config)
         if unit is None:
             _become_owner(options.config)
-        found = check.report(options.config) if unit is None else check.report_in_unit(options.config, unit)
+        task_checks = not options.without_task_checks
+        if unit is None:
+            found = check.report(options.config, task_checks)
+        else:
+            found = check.report_in_unit(options.config, unit, task_checks)
     except check.CannotRun as exc:
         raise CommandError(str(exc)) from None
     if options.probe and not found.problems:
@@ -312,6 +331,22 @@ def _rehearse(options: argparse.Namespace) -> int:
     for one in incident.get("not_restored", ()):
         _print([f"{one['task']} is NOT RESTORED: the handler goes on trying; see restore and acknowledge"])
     return EXIT_OK if all(step["outcome"] == OK for step in incident["steps"]) else EXIT_FAILED
+
+
+def _run_task(options: argparse.Namespace) -> int:
+    from . import check, run_task
+
+    settings = _settings(options)
+    now = _read_status(settings)
+    if now["incident"] and now["state"] not in (IDLE, ANNOUNCED):
+        raise CommandError(f"the handler is {now['state']}, and runs its tasks itself: see its status")
+    try:
+        unit = None if options.here else check.unit_text(None, options.config)
+        if unit is not None:
+            return run_task.run_in_unit(unit, settings, options.config, options.task, options.phase, options.event)
+        return run_task.run_here(settings, options.task, options.phase, options.event)
+    except (check.CannotRun, run_task.CannotRunTask) as exc:
+        raise CommandError(str(exc)) from None
 
 
 def _show_rehearsal(settings: Config, event: str) -> int:

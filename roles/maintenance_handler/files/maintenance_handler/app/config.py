@@ -131,8 +131,9 @@ def parse(text: bytes) -> Config:
     if not isinstance(raw, dict):
         raise ConfigError([*problems, f"must be one JSON object, not {_kind(raw)}"])
     values = _checked(raw, _FIELDS, "", problems)
+    tasks_of_recipes = _tasks_of_recipes(values, raw.get("recipes", []), problems)
     problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
-    drafts = _drafts(raw.get("tasks", []), problems)
+    drafts = _drafts(raw.get("tasks", []), problems, tasks_of_recipes)
     if "notice" in values or "notice" not in raw:
         notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
         timed = [draft.task for draft in drafts if draft.has_times]
@@ -188,17 +189,29 @@ def _checked(
             continue
         if checked is not None:
             values[key] = checked
-    values.pop("tasks", None)
     return values
 
 
-def _drafts(raw: Any, problems: list[str]) -> list[_Draft]:
+def _tasks_of_recipes(values: dict[str, Any], raw: Any, problems: list[str]) -> list[dict[str, Any]]:
+    """The entries of `tasks` that those of `recipes` become."""
+    folders = values.pop("recipe_folders", ())
+    if raw == []:
+        return []
+    # Not in the memory of a handler without recipes.
+    from .recipe_tasks import recipe_tasks
+
+    tasks, found = recipe_tasks(raw, folders, str(values.get("state_dir", "")), tuple(_TASK_FIELDS))
+    problems += found
+    return tasks
+
+
+def _drafts(raw: Any, problems: list[str], further: list[dict[str, Any]]) -> list[_Draft]:
     if not isinstance(raw, list):
         problems.append(f"field 'tasks': must be a list, not {_kind(raw)}")
-        return []
+        raw = []
     drafts = []
     names: set[str] = set()
-    for number, entry in enumerate(raw, start=1):
+    for number, entry in enumerate([*raw, *further], start=1):
         if not isinstance(entry, dict):
             problems.append(f"task {number}: must be an object, not {_kind(entry)}")
             continue
@@ -306,6 +319,12 @@ def _path(value: Any) -> Path:
     if not path.is_absolute():
         raise ValueError(f"must be an absolute path, not {_shown(value)}")
     return path
+
+
+def _paths(value: Any) -> tuple[Path, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"must be a list of absolute paths, not {_kind(value)}")
+    return tuple(map(_path, value))
 
 
 def _search_path(value: Any) -> str:
@@ -431,7 +450,10 @@ def _notice(value: Any) -> dict[str, float]:
 
 
 _FIELDS: dict[str, _Check] = {
-    "tasks": lambda value: value,
+    # Checked apart from the other fields.
+    "tasks": lambda value: None,
+    "recipes": lambda value: None,
+    "recipe_folders": _paths,
     "state_dir": _path,
     "runtime_dir": _path,
     "metadata_host": _optional(_text),
@@ -456,6 +478,7 @@ _TASK_FIELDS: dict[str, _Check] = {
     "stage": _whole(0, 9999),
     "drain": _optional(_command),
     "restore": _optional(_command),
+    "check": _optional(_command),
     "playbook": _optional(_path_text),
     "restore_playbook": _optional(_path_text),
     "timeout": _by_event(_number(0.1, _DAY)),

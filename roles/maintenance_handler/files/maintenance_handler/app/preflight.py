@@ -13,16 +13,18 @@ import os
 import pwd
 import select
 import signal
+import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .._vm.records import dataclass
+from .._vm.records import dataclass, replace
 from ..core.likeness import did_you_mean
 from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
 from ..core.tasks import Task
 from ..io.programs import program_problem
 from ..io.search_path import adopt
+from ..io.task_output import without_secret
 from . import config as configuration
 from .config import Config, ConfigError
 from .event_names import unknown_fields
@@ -30,6 +32,10 @@ from .expressions import ExpressionError, compiled
 
 # Seconds for all tasks together; they are looked at side by side.
 PATIENCE = 10.0
+# Seconds for a task's own check.
+CHECK_PATIENCE = 8.0
+# What is shown of what it says.
+LAST_LINE = 500
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,20 @@ class Report:
     notes: tuple[str, ...] = ()
 
 
-def report(path: Path) -> Report:
-    """What there is to say of the configuration in a file, all of it at once."""
+def report(path: Path, task_checks: bool = True) -> Report:
+    """What there is to say of the configuration in a file, all of it at once, with or without the tasks' own checks."""
     try:
         config = configuration.parse(configuration.read(path))
     except ConfigError as exc:
         adopt(None)
-        return Report("", len(exc.tasks), (*exc.problems, *task_problems(exc.tasks)))
+        return Report("", len(exc.tasks), (*exc.problems, *task_problems(_as_asked(exc.tasks, task_checks))))
     adopt(config.path)
-    return Report(config.digest, len(config.tasks), tuple(problems(config)), config.cautions)
+    asked = replace(config, tasks=_as_asked(config.tasks, task_checks))
+    return Report(config.digest, len(config.tasks), tuple(problems(asked)), config.cautions)
+
+
+def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:
+    return tasks if task_checks else tuple(replace(task, check=()) for task in tasks)
 
 
 def load(path: Path) -> Config:
@@ -176,7 +187,7 @@ def _file_problems(task: Task, environment: dict[str, str]) -> list[str]:
     found = []
     who = f" by user {task.user!r}" if task.user is not None else ""
     folders = os.get_exec_path(environment)
-    for field, command in (("drain", task.drain), ("restore", task.restore)):
+    for field, command in (("drain", task.drain), ("restore", task.restore), ("check", task.check)):
         problem = program_problem(command[0], folders, who) if command else None
         if problem:
             found.append(f"field '{field}': {problem}")
@@ -185,7 +196,32 @@ def _file_problems(task: Task, environment: dict[str, str]) -> list[str]:
             found += [
                 f"field '{field}': {problem}" for problem in _playbook_problems(playbook, folders, who, environment)
             ]
+    if task.check and not found:
+        found += _check_problems(task, environment)
     return found
+
+
+def _check_problems(task: Task, environment: dict[str, str]) -> list[str]:
+    """What the task's own check says, as the last line of its output."""
+    try:
+        done = subprocess.run(
+            task.check,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=CHECK_PATIENCE,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return [f"check: did not end within {CHECK_PATIENCE:g} s"]
+    except OSError as exc:
+        return [f"check: {task.check[0]}: {exc.strerror}"]
+    if done.returncode == 0:
+        return []
+    lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
+    said = without_secret(lines[-1].strip())[:LAST_LINE] if lines else "and said nothing"
+    return [f"check: {said}" if lines else f"check: ended with status {done.returncode} {said}"]
 
 
 def _playbook_problems(playbook: str, folders: Sequence[str], who: str, environment: dict[str, str]) -> list[str]:

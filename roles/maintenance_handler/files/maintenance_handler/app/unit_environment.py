@@ -59,14 +59,7 @@ def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[i
 
     `data` is its standard input; None leaves it without one. Its standard error is ours. Raises `CannotRun`.
     """
-    properties = service_properties(unit)
-    while True:
-        done = _run(properties, command, data)
-        unknown = _UNKNOWN.search(done.stderr.decode("utf-8", "replace"))
-        if done.returncode == 0 or unknown is None or unknown.group(1) not in properties:
-            break
-        # Not every property can be given to a transient unit.
-        properties.remove(unknown.group(1))
+    done = _run_with_known([*service_properties(unit), f"RuntimeMaxSec={PATIENCE:g}"], command, data)
     said = done.stderr.decode("utf-8", "replace").strip()
     if done.returncode in _SETUP_FAILED:
         raise CannotRun(
@@ -76,6 +69,20 @@ def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[i
     if said:
         raise CannotRun(f"systemd-run failed with exit status {done.returncode}: {said}")
     return done.returncode, done.stdout.decode("utf-8", "replace")
+
+
+def call(unit: str, command: Sequence[str], further: Sequence[str] = ()) -> int:
+    """Run a command in the environment of the service with our standard output and error. Answers its exit status.
+
+    `further` are properties besides the unit's. Raises `CannotRun`.
+    """
+    properties = [*service_properties(unit), *further]
+    # Which properties a transient unit takes.
+    _run_with_known(properties, ["true"], None)
+    try:
+        return subprocess.call(_systemd_run(properties, command), stdin=subprocess.DEVNULL, env=_plain())
+    except OSError as exc:
+        raise CannotRun(f"systemd-run cannot be run: {exc}") from None
 
 
 def service_properties(unit: str) -> list[str]:
@@ -94,16 +101,35 @@ def service_properties(unit: str) -> list[str]:
     return properties
 
 
-def _run(properties: Sequence[str], command: Sequence[str], data: bytes | None) -> subprocess.CompletedProcess[bytes]:
+def _run_with_known(
+    properties: list[str], command: Sequence[str], data: bytes | None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a command with those of the properties that a transient unit takes; the others are removed."""
+    while True:
+        done = _run(properties, command, data)
+        unknown = _UNKNOWN.search(done.stderr.decode("utf-8", "replace"))
+        if done.returncode == 0 or unknown is None or unknown.group(1) not in properties:
+            return done
+        properties.remove(unknown.group(1))
+
+
+def _systemd_run(properties: Sequence[str], command: Sequence[str]) -> list[str]:
     options = [word for one in properties for word in ("--property", one)]
-    options += ["--property", f"RuntimeMaxSec={PATIENCE:g}"]
+    return ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *options, "--", *command]
+
+
+def _plain() -> dict[str, str]:
+    # Some versions colour what nobody looks at, and translate it.
+    return {**os.environ, "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
+
+
+def _run(properties: Sequence[str], command: Sequence[str], data: bytes | None) -> subprocess.CompletedProcess[bytes]:
     try:
         return subprocess.run(
-            ["systemd-run", "--quiet", "--wait", "--pipe", "--collect", *options, "--", *command],
+            _systemd_run(properties, command),
             input=data or b"",
             capture_output=True,
-            # Some versions colour what nobody looks at, and translate it.
-            env={**os.environ, "SYSTEMD_COLORS": "0", "LC_ALL": "C"},
+            env=_plain(),
             # systemd ends the command by itself before that.
             timeout=PATIENCE + 10,
             check=False,

@@ -44,6 +44,8 @@ class Task:
     stage: int = 50
     drain: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
+    # Says, before anything is drained, whether the two will work.
+    check: tuple[str, ...] = ()
     playbook: str | None = None
     restore_playbook: str | None = None
     timeout: float | Mapping[str, float] = TIMEOUT
@@ -58,7 +60,7 @@ class Task:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Task:
         """The task of a valid entry, or of one that `to_dict` made."""
-        lists = {key: tuple(values[key]) for key in ("on", "drain", "restore") if key in values}
+        lists = {key: tuple(values[key]) for key in ("on", "drain", "restore", "check") if key in values}
         return cls(**{**values, **lists})
 
     def to_dict(self) -> dict[str, Any]:

@@ -117,7 +117,7 @@ class Launch:
             if task.user is not None:
                 self.stage = f"looking up the user {task.user!r}"
                 account = self._look_up(task.user, max(0.0, self.until - self._now().clock))
-            environment = environment_for(account, {**task.env, **_variables(self.start, self.incident)})
+            environment = environment_for(account, {**task.env, **variables(self.start, self.incident)})
             self.stage = f"reading {command[0]}"
             program = located(command[0], environment)
         except OSError as exc:
@@ -131,7 +131,7 @@ class Launch:
         return TaskProcess(
             command,
             program=program,
-            environment={**environment, **_times(start)},
+            environment={**environment, **times(start)},
             account=account,
             input_name=input_name(self.incident, start.step.number),
             document=task_document(start, self.incident, now.at),
@@ -173,7 +173,8 @@ def task_document(start: Start, incident: str, at: float) -> dict[str, Any]:
     }
 
 
-def _variables(start: Start, incident: str) -> dict[str, str]:
+def variables(start: Start, incident: str) -> dict[str, str]:
+    """What a task finds in its environment, apart from its times."""
     return {
         "GCE_EVENT": start.step.event,
         "GCE_EVENT_PHASE": start.step.phase,
@@ -183,7 +184,8 @@ def _variables(start: Start, incident: str) -> dict[str, str]:
     }
 
 
-def _times(start: Start) -> dict[bytes, bytes]:
+def times(start: Start) -> dict[bytes, bytes]:
+    """The times that a task finds in its environment."""
     step = start.step
     times = {b"GCE_TASK_TIMEOUT_SECONDS": b"%.3f" % max(0.0, step.limit)}
     if step.phase == DRAIN and step.left is not None:

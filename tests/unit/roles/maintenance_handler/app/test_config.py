@@ -130,7 +130,7 @@ class TestTask:
         "change, field, reason",
         [
             # unknown keys and events
-            ({"colour": "red"}, "colour", "is not known; known are drain, env, lead, name, on"),
+            ({"colour": "red"}, "colour", "is not known; known are check, drain, env, lead, name, on"),
             ({"on": ["explode"]}, "on", "event 'explode' is not known; known are migrate, terminate, preempt, window"),
             # wrong types and values
             ({"on": "migrate"}, "on", "must be a list"),

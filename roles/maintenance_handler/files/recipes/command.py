@@ -1,0 +1,105 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The command line of recipes. Here, and only here, what went wrong becomes a sentence and an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Callable, NoReturn
+
+from maintenance_handler.core.recipe import CHECK, VERBS, Recipe
+from maintenance_handler.io import recipe_folders
+from recipes.record import Record, records_problem
+from recipes.run import Refusal, Run, Unfinished
+
+EXIT_OK = 0
+# It cannot work like this, or what it was asked for could not be done.
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+# Its time is over, and something is still open.
+EXIT_UNFINISHED = 3
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one verb of one recipe. Answers the exit status; the last line that is printed says what came of it."""
+    if len(arguments) not in (2, 3) or arguments[1] not in VERBS:
+        print(f"usage: NAME|FOLDER {'|'.join(VERBS)} [PARAMETERS, as a JSON object]", file=sys.stderr)
+        return EXIT_USAGE
+    name, verb, text = (*arguments, "{}")[:3]
+    try:
+        folder = recipe_folders.OWN / name
+        recipe = recipe_folders.read(folder)
+        values, problems = recipe.values(json.loads(text))
+    except ValueError as exc:
+        problems = [str(exc)]
+    if problems:
+        print("; ".join(problems), file=sys.stderr)
+        return EXIT_USAGE
+    script = folder / "program.sh"
+    if script.is_file():
+        _become_script(script, verb, recipe, values)
+    try:
+        _carry_out(_module(folder), verb, recipe, values)
+    except Unfinished as exc:
+        print(f"the time is over: {exc}" if verb != CHECK else str(exc))
+        return EXIT_UNFINISHED
+    except Refusal as exc:
+        print(exc)
+        return EXIT_FAILED
+    except OSError as exc:
+        print(f"{exc.filename or recipe.name}: {exc.strerror or exc}")
+        return EXIT_FAILED
+    return EXIT_OK
+
+
+def _carry_out(module: ModuleType, verb: str, recipe: Recipe, values: Mapping[str, Any]) -> None:
+    with Record.of(recipe.identity(values), os.environ, locked=verb not in (CHECK, "state")) as record:
+        run = Run(values, verb, os.environ, record)
+        # The handler asks a task to end when its time is over: it says what is open, then.
+        signal.signal(signal.SIGTERM, lambda _number, _frame: _raise(run.unfinished()))
+        if verb == CHECK:
+            problem = records_problem(os.environ)
+            if problem:
+                raise Refusal(problem)
+        function: Callable[[Run], None] = getattr(module, verb)
+        function(run)
+
+
+def _raise(error: Exception) -> NoReturn:
+    # No second one while the first is on its way up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise error
+
+
+def _module(folder: Path) -> ModuleType:
+    spec = spec_from_file_location(f"recipe_{folder.name}", folder / "program.py")
+    if spec is None or spec.loader is None:
+        raise Refusal(f"{folder} has neither a program.py nor a program.sh")
+    module = module_from_spec(spec)
+    # Dataclasses look themselves up there.
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _become_script(script: Path, verb: str, recipe: Recipe, values: Mapping[str, Any]) -> NoReturn:
+    """Run a shell program instead, with each parameter in a variable, and the path of its record."""
+    record = Record.of(recipe.identity(values), os.environ, locked=False)
+    record.make_folder()
+    variables = {f"GCE_RECIPE_{name.upper()}": _word(value) for name, value in values.items() if value is not None}
+    environment = {**os.environ, **variables, "GCE_RECIPE_RECORD": f"{record.path}.sh"}
+    sys.stdout.flush()
+    os.execve("/bin/sh", ["/bin/sh", str(script), verb], environment)
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, list):
+        return "\n".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

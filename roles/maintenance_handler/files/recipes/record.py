@@ -1,0 +1,122 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a recipe itself has changed, so that restore changes nothing else. On disk before the change is made."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote
+from zlib import crc32
+
+from maintenance_handler.core.recipe import RECORDS
+from maintenance_handler.io.files import read_own, write_whole
+
+DEFAULT_RECORDS = "/var/lib/gce-maintenance-handler/recipes"
+
+# What a file's name may have, less what `write_whole` puts around it.
+_LONGEST = 200
+
+
+class Record:
+    """A JSON object on disk: for each thing that the recipe changed, how it was before.
+
+    As a context, it is locked: of two runs of one recipe, the second waits for the first.
+    """
+
+    def __init__(self, path: Path, machine: str, *, locked: bool = True) -> None:
+        self.path = path
+        self._machine = machine
+        self._locked = locked
+        self._lock: int | None = None
+
+    @classmethod
+    def of(cls, identity: str, environ: Mapping[str, str], *, locked: bool) -> Record:
+        """The record of a recipe with these parameters, where the handler keeps it."""
+        name = quote(identity, safe="@:,")
+        if len(name) > _LONGEST:
+            name = f"{name[: _LONGEST - 9]}-{crc32(identity.encode()):08x}"
+        return cls(records(environ) / f"{name}.json", _machine(), locked=locked)
+
+    def __enter__(self) -> Record:
+        if self._locked:
+            self.make_folder()
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._lock = os.open(self.path.with_suffix(".lock"), flags, 0o600)
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._read()
+
+    def get(self, key: str) -> Any:
+        """How something was before; None if the recipe has not changed it."""
+        return self._read().get(key)
+
+    def keys(self) -> list[str]:
+        return list(self._read())
+
+    def note(self, key: str, before: Any) -> None:
+        """Note, before changing something, how it is. It is on disk when this returns."""
+        self._write({**self._read(), key: before})
+
+    def forget(self, key: str) -> None:
+        """Drop a note: the thing is as it was, or somebody else has changed it since."""
+        kept = self._read()
+        if key in kept:
+            del kept[key]
+            self._write(kept)
+
+    def make_folder(self) -> None:
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            found = json.loads(read_own(self.path))
+            # An image made of a drained VM has a record of what another one did.
+            return dict(found["changed"]) if found["machine"] == self._machine else {}
+        except FileNotFoundError:
+            return {}
+        except (ValueError, KeyError, TypeError):
+            # It is written whole, so this is not ours. Nothing is known to be changed.
+            return {}
+
+    def _write(self, changed: Mapping[str, Any]) -> None:
+        document = {"machine": self._machine, "changed": changed}
+        write_whole(self.path, json.dumps(document, indent=1).encode(), durable=True)
+
+
+def records(environ: Mapping[str, str]) -> Path:
+    return Path(environ.get(RECORDS) or DEFAULT_RECORDS)
+
+
+def records_problem(environ: Mapping[str, str]) -> str:
+    """Why this user could keep no record. By who owns its directory: a sandbox may not show yet what will be there."""
+    folder = records(environ)
+    there = next((path for path in (folder, folder.parent) if os.path.exists(path)), None)
+    if os.geteuid() == 0 or there is None or there.stat().st_uid == os.geteuid():
+        return ""
+    return (
+        f"user {os.geteuid()} cannot keep a record of its changes in {folder}, for {there} belongs to another user: "
+        f"run the task as the handler's user, or name a directory of its own by {RECORDS} in the task's env"
+    )
+
+
+def _machine() -> str:
+    try:
+        machine_id = Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        machine_id = ""
+    return f"{machine_id} {socket.gethostname()}"

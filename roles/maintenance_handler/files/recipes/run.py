@@ -1,0 +1,89 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One run of a recipe: its parameters, the time that is left, and waiting for what is open."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any, Callable
+
+from recipes.record import Record
+
+# Where nobody says how long it may take.
+BY_HAND = 3600.0
+# What is kept of the time to say what is open, at most, and as a part of it.
+RESERVE = 0.5
+RESERVE_SHARE = 0.1
+EVERY = 0.25
+
+
+class Refusal(Exception):
+    """A recipe cannot do what it was asked for. As text, one sentence that says why and what to do."""
+
+
+class Unfinished(Exception):
+    """The time is over. As text, what was still open."""
+
+
+class Run:
+    """What a recipe's program is given. `event` is what it runs for, "" by hand."""
+
+    def __init__(
+        self,
+        values: Mapping[str, Any],
+        verb: str,
+        environ: Mapping[str, str],
+        record: Record,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+        say: Callable[[str], None] = lambda line: print(line, flush=True),
+    ) -> None:
+        self.verb = verb
+        self.event = environ.get("GCE_EVENT", "")
+        self.record = record
+        self.say = say
+        self.clock = clock
+        self._values = values
+        self._sleep = sleep
+        seconds = _seconds(environ.get("GCE_TASK_TIMEOUT_SECONDS", ""))
+        self._until = clock() + seconds - min(RESERVE, RESERVE_SHARE * seconds)
+        self._open = "it had only begun"
+
+    def __getitem__(self, parameter: str) -> Any:
+        return self._values[parameter]
+
+    def left(self) -> float:
+        """Seconds until this run should be over. Never negative."""
+        return max(0.0, self._until - self.clock())
+
+    def bounded(self, seconds: float) -> float:
+        """A timeout for one call: so many seconds, or what is left if that is less."""
+        return max(0.1, min(seconds, self.left()))
+
+    def wait_until(self, still_open: Callable[[], str], every: float = EVERY) -> None:
+        """Look again and again until nothing is open. `still_open` says what is, as a sentence's end; "" for nothing.
+
+        Raises `Unfinished` with what it said last.
+        """
+        while True:
+            self._open = still_open()
+            if not self._open:
+                return
+            if self.left() <= 0:
+                raise self.unfinished()
+            self.pause(every)
+
+    def pause(self, seconds: float) -> None:
+        self._sleep(min(seconds, self.left()))
+
+    def unfinished(self) -> Unfinished:
+        return Unfinished(self._open)
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return BY_HAND

@@ -1,0 +1,130 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Recipes' programs as processes of their own, and what stands in for the services that they drain."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from .handler import PACKAGE_FOLDER
+
+RECIPES = PACKAGE_FOLDER / "recipes"
+# For whatever should come true at once: a hundred times longer than it takes.
+PATIENCE = 20.0
+
+
+class Recipe:
+    """A recipe with its parameters, and a directory of records of its own."""
+
+    def __init__(
+        self, name: str, records: Path, *, environ: Mapping[str, str] | None = None, **parameters: Any
+    ) -> None:
+        self.name = name
+        self.records = records
+        self.parameters = parameters
+        self._environ = {**os.environ, "GCE_RECIPE_RECORDS": str(records), **(environ or {})}
+
+    def start(self, verb: str, timeout: float = 10.0, **environ: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-I", "-X", "utf8", str(RECIPES), self.name, verb, json.dumps(self.parameters)],
+            env={**self._environ, "GCE_TASK_TIMEOUT_SECONDS": str(timeout), **environ},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def run(self, verb: str, timeout: float = 10.0, **environ: str) -> subprocess.CompletedProcess[str]:
+        """Run a verb to its end. `stdout` has all that it said."""
+        with self.start(verb, timeout, **environ) as process:
+            try:
+                said, _none = process.communicate(timeout=timeout + PATIENCE)
+            finally:
+                process.kill()
+        return subprocess.CompletedProcess(process.args, process.returncode, said)
+
+    def does(self, verb: str, timeout: float = 10.0, **environ: str) -> str:
+        """Run a verb that is to succeed. Answers what it said."""
+        done = self.run(verb, timeout, **environ)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def refuses(self, verb: str = "check", timeout: float = 10.0, **environ: str) -> str:
+        """Run a verb that is to refuse in one sentence. Answers it."""
+        done = self.run(verb, timeout, **environ)
+        assert done.returncode == 1, done.stdout
+        assert "Traceback" not in done.stdout
+        [line] = done.stdout.splitlines()[-1:]
+        return line
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the recipe has noted down as changed."""
+        [path] = self.records.glob("*.json")
+        changed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["changed"]
+        return changed
+
+
+class Service:
+    """A local HTTP service. A request of `/slow` is answered once `release` is called."""
+
+    def __init__(self, port: int = 0) -> None:
+        released = self._released = threading.Event()
+        service = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self) -> None:
+                service.seen.append(self.path)
+                if self.path == "/slow":
+                    service.slow.set()
+                    released.wait(PATIENCE)
+                self.send_response(service.status)
+                self.send_header("Content-Length", "2")
+                self.end_headers()
+                self.wfile.write(b"ok")
+
+            def log_message(self, *_arguments: Any) -> None:
+                pass
+
+        self.status = 200
+        self.seen: list[str] = []
+        # A slow request has come.
+        self.slow = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server.daemon_threads = True
+        self.port = self._server.server_address[1]
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def release(self) -> None:
+        self._released.set()
+
+    def close(self) -> None:
+        self.release()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+@contextmanager
+def service(port: int = 0) -> Iterator[Service]:
+    one = Service(port)
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return int(taken.getsockname()[1])

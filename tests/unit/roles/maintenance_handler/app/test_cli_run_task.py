@@ -1,0 +1,80 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`run-task`: one task by hand, as the handler would run it."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from support.handler import UNTIL_RELEASED, HandlerProcess, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+
+
+def test_runs_one_phase_of_one_task(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", drain="echo out it goes"), task("db"))
+    result = handler.command("run-task", "lb", "drain")
+    assert (result.returncode, result.stdout) == (0, "out it goes\n")
+    assert handler.command("run-task", "lb", "restore").returncode == 0
+    assert handler.trace() == ["drain lb", "restore lb"]
+    # Nobody is to restore it.
+    assert not (handler.state_dir / "journal.json").exists()
+
+
+def test_gives_the_task_what_the_handler_would(make_handler: MakeHandler) -> None:
+    shown = 'echo "$GCE_EVENT $GCE_EVENT_PHASE $GCE_EVENT_TASK $GCE_EVENT_INCIDENT $GCE_TASK_TIMEOUT_SECONDS $A"; cat'
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    fields: dict[str, Any] = {"timeout": {"migrate": 7, "terminate": 90}, "env": {"A": "b"}, "user": user}
+    handler = make_handler(task("lb", "migrate", "terminate", drain=shown, **fields))
+    for event, seconds in (("migrate", "7.000"), ("terminate", "90.000")):
+        lines = handler.command("run-task", "--event", event, "lb", "drain").stdout.splitlines()
+        assert lines[0] == f"{event} drain lb by-hand {seconds} b"
+        document = json.loads(lines[1])
+        assert (document["event"]["name"], document["event"]["rehearsal"]) == (event, True)
+        assert document["task"] == {"name": "lb", "stage": 50}
+
+
+@pytest.mark.parametrize("drain, detail", [("echo no such volume; exit 3", "exit"), ("sleep 60", "timeout")])
+def test_fails_as_the_task_does(drain: str, detail: str, make_handler: MakeHandler) -> None:
+    result = make_handler(task("lb", drain=drain, timeout=1)).command("run-task", "lb", "drain")
+    assert result.returncode == 1
+    assert "drain 'lb': " in result.stderr
+    assert detail in result.stderr
+
+
+def test_says_what_there_is(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("Leave the balancer", "migrate", restore=None), task("db", "migrate", drain="exit 0"))
+    for arguments, words in (
+        (("Leave the balancr", "drain"), ("there is no task", "'Leave the balancer', 'db'", "did you mean")),
+        (("Leave the balancer", "restore"), ("has no restore",)),
+        (("--event", "preempt", "db", "drain"), ("is not for preempt, but for migrate",)),
+    ):
+        result = handler.command("run-task", *arguments)
+        assert (result.returncode, handler.trace()) == (1, [])
+        assert all(word in result.stderr for word in words), result.stderr
+
+
+def test_is_refused_while_the_handler_is_at_it(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb", "migrate", drain=UNTIL_RELEASED))
+    handler.start()
+    vm.announce("migrate")
+    handler.until_traced("drain lb")
+    result = handler.command("run-task", "lb", "restore")
+    assert result.returncode == 1
+    assert "runs its tasks itself" in result.stderr
+    handler.release()
+
+
+def test_a_program_that_is_not_there(make_handler: MakeHandler) -> None:
+    entry = {**task("lb"), "drain": ["/no/such/program"]}
+    result = make_handler(entry).command("run-task", "lb", "drain")
+    assert result.returncode == 1
+    assert "/no/such/program" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,298 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe haproxy_server, with real HAProxys."""
+
+from __future__ import annotations
+
+import http.client
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.emulator import eventually
+from support.recipes import PATIENCE, Recipe, Service, free_port, service
+
+HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
+
+pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installed")
+
+
+class Haproxy:
+    """An HAProxy with a backend `web` of two servers, and its stats sockets."""
+
+    def __init__(self, folder: Path, servers: dict[str, int], level: str = "admin") -> None:
+        self.folder = folder
+        self.port, self.admin_port = free_port(), free_port()
+        self.socket = str(folder / "admin.sock")
+        self.tcp = f"tcp:127.0.0.1:{self.admin_port}"
+        lines = [f"  server {name} 127.0.0.1:{port}" for name, port in servers.items()]
+        self._config = folder / "haproxy.cfg"
+        self._config.write_text(
+            "global\n"
+            f"  stats socket {self.socket} mode 600 level {level}\n"
+            f"  stats socket 127.0.0.1:{self.admin_port} level {level}\n"
+            "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+            f"frontend www\n  bind 127.0.0.1:{self.port}\n  default_backend web\n"
+            "backend web\n  default-server check inter 50ms fall 2 rise 2\n" + "\n".join(lines) + "\n",
+            encoding="utf-8",
+        )
+        self.requests: list[threading.Thread] = []
+        self.statuses: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def start(self) -> None:
+        assert HAPROXY is not None
+        self._process = subprocess.Popen([HAPROXY, "-db", "-q", "-f", str(self._config)])
+        eventually(self._answers)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.send_signal(signal.SIGTERM)
+            self._process.wait(PATIENCE)
+
+    def ask(self, command: str) -> str:
+        with socket.socket(socket.AF_UNIX) as channel:
+            channel.connect(self.socket)
+            channel.sendall(f"{command}\n".encode())
+            return channel.makefile().read()
+
+    def status(self, server: str = "one") -> str:
+        rows = [line.split(",") for line in self.ask("show stat").splitlines()]
+        return next(row[17] for row in rows if row[:2] == ["web", server])
+
+    def get(self, path: str = "/") -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            connection.request("GET", path, headers={"Connection": "close"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def begin_slow_request(self, server: Service) -> None:
+        """Begin a request that a server does not answer until it is released."""
+        while not server.slow.is_set():
+            self.requests.append(threading.Thread(target=lambda: self.statuses.append(self.get("/slow"))))
+            self.requests[-1].start()
+            eventually(lambda: server.slow.is_set() or not self.requests[-1].is_alive())
+
+    def _answers(self) -> bool:
+        try:
+            return self.ask("show info").startswith("Name: HAProxy") and self.status().startswith("UP")
+        except OSError:
+            return False
+
+
+@pytest.fixture
+def one() -> Iterator[Service]:
+    with service() as started:
+        yield started
+
+
+@pytest.fixture
+def two() -> Iterator[Service]:
+    with service() as started:
+        yield started
+
+
+@pytest.fixture
+def make_haproxy(tmp_path: Path, one: Service, two: Service) -> Iterator[Callable[..., Haproxy]]:
+    made: list[Haproxy] = []
+
+    def make(**settings: Any) -> Haproxy:
+        folder = tmp_path / f"haproxy-{len(made)}"
+        folder.mkdir()
+        made.append(Haproxy(folder, {"one": one.port, "two": two.port}, **settings))
+        return made[-1]
+
+    yield make
+    for server in (one, two):
+        server.release()
+    for each in made:
+        for thread in each.requests:
+            thread.join(PATIENCE)
+        each.stop()
+
+
+@pytest.fixture
+def haproxy(make_haproxy: Callable[..., Haproxy]) -> Haproxy:
+    return make_haproxy()
+
+
+@pytest.fixture
+def recipe(haproxy: Haproxy, tmp_path: Path) -> Recipe:
+    return Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=haproxy.socket)
+
+
+def test_drains_and_restores_twice_each(recipe: Recipe, haproxy: Haproxy) -> None:
+    recipe.does("check")
+    assert haproxy.status().startswith("UP")
+    for _time in range(2):
+        recipe.does("drain")
+        assert haproxy.status().startswith("DRAIN")
+        assert "drained by this recipe" in recipe.does("state")
+    for _time in range(2):
+        recipe.does("restore")
+        assert haproxy.status().startswith("UP")
+    assert recipe.record == {}
+    assert haproxy.status("two").startswith("UP")
+
+
+def test_waits_for_open_requests_and_sends_new_ones_elsewhere(
+    recipe: Recipe, haproxy: Haproxy, one: Service, two: Service
+) -> None:
+    two.release()
+    haproxy.begin_slow_request(one)
+    drain = recipe.start("drain")
+    eventually(lambda: haproxy.status().startswith("DRAIN"))
+    before = len(one.seen)
+    assert [haproxy.get() for _request in range(4)] == [200] * 4
+    assert len(one.seen) == before
+    assert drain.poll() is None
+    one.release()
+    said, _none = drain.communicate(timeout=PATIENCE)
+    assert (drain.returncode, "no session is left" in said) == (0, True)
+    for thread in haproxy.requests:
+        thread.join(PATIENCE)
+    assert set(haproxy.statuses) == {200}
+
+
+def test_says_what_was_open_when_its_time_is_over_and_is_restored_from_there(
+    recipe: Recipe, haproxy: Haproxy, one: Service, two: Service
+) -> None:
+    two.release()
+    haproxy.begin_slow_request(one)
+    done = recipe.run("drain", timeout=1.0)
+    assert done.returncode == 3
+    assert "web/one" in done.stdout
+    assert "1 sessions" in done.stdout
+    recipe.does("restore")
+    assert haproxy.status().startswith("UP")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_is_restored_after_it_was_cut_off(
+    recipe: Recipe, haproxy: Haproxy, one: Service, two: Service, number: int
+) -> None:
+    two.release()
+    haproxy.begin_slow_request(one)
+    with recipe.start("drain") as drain:
+        eventually(lambda: haproxy.status().startswith("DRAIN"))
+        drain.send_signal(number)
+        said, _none = drain.communicate(timeout=PATIENCE)
+    assert drain.returncode != 0
+    if number == signal.SIGTERM:
+        assert "1 sessions" in said
+    recipe.does("restore")
+    assert haproxy.status().startswith("UP")
+
+
+@pytest.mark.parametrize("mode, status", [("maint", "MAINT"), ("drain", "DRAIN")])
+def test_leaves_alone_what_an_operator_did_before(recipe: Recipe, haproxy: Haproxy, mode: str, status: str) -> None:
+    haproxy.ask(f"set server web/one state {mode}")
+    for verb in ("drain", "restore", "restore"):
+        recipe.does(verb)
+        assert haproxy.status().startswith(status)
+
+
+def test_leaves_alone_what_an_operator_does_meanwhile(recipe: Recipe, haproxy: Haproxy) -> None:
+    recipe.does("drain")
+    haproxy.ask("set server web/one state maint")
+    assert "stays there" in recipe.does("restore")
+    assert haproxy.status().startswith("MAINT")
+    haproxy.ask("set server web/one state ready")
+    haproxy.ask("set server web/one state drain")
+    recipe.does("restore")
+    assert haproxy.status().startswith("DRAIN")
+
+
+def test_drains_anew_what_a_restarted_haproxy_has_forgotten(recipe: Recipe, haproxy: Haproxy) -> None:
+    recipe.does("drain")
+    haproxy.stop()
+    haproxy.start()
+    assert haproxy.status().startswith("UP")
+    recipe.does("drain")
+    assert haproxy.status().startswith("DRAIN")
+    haproxy.stop()
+    haproxy.start()
+    recipe.does("restore")
+    assert recipe.record == {}
+
+
+def test_waits_for_an_haproxy_that_is_restarted_meanwhile(recipe: Recipe, haproxy: Haproxy) -> None:
+    haproxy.stop()
+    with recipe.start("drain") as drain:
+        haproxy.start()
+        said, _none = drain.communicate(timeout=PATIENCE)
+    assert drain.returncode == 0, said
+    assert haproxy.status().startswith("DRAIN")
+
+
+def test_restores_until_the_check_of_haproxy_succeeds(recipe: Recipe, haproxy: Haproxy, one: Service) -> None:
+    recipe.does("drain")
+    one.close()
+    eventually(lambda: haproxy.status().startswith("DOWN") or "DOWN" in haproxy.status())
+    done = recipe.run("restore", timeout=1.0)
+    assert done.returncode == 3
+    assert "web/one" in done.stdout
+    with service(one.port):
+        recipe.does("restore")
+        assert haproxy.status().startswith("UP")
+
+
+def test_looks_at_the_local_service_before_it_puts_the_server_back(
+    recipe: Recipe, haproxy: Haproxy, tmp_path: Path
+) -> None:
+    with service() as local:
+        recipe.parameters["health"] = f"http://127.0.0.1:{local.port}/healthz"
+        recipe.does("drain")
+        local.status = 503
+        done = recipe.run("restore", timeout=1.0)
+        assert (done.returncode, "answers 503" in done.stdout) == (3, True)
+        assert haproxy.status().startswith("DRAIN")
+        local.status = 200
+        recipe.does("restore")
+        assert haproxy.status().startswith("UP")
+
+
+def test_drains_at_all_of_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
+    first, second = make_haproxy(), make_haproxy()
+    sockets = [f"unix:{first.socket}", second.tcp]
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend=["web"], server="one", sockets=sockets)
+    recipe.does("check")
+    recipe.does("drain")
+    assert [each.status()[:5] for each in (first, second)] == ["DRAIN", "DRAIN"]
+    second.stop()
+    done = recipe.run("restore", timeout=1.5)
+    # The others are put back all the same.
+    assert (done.returncode, second.tcp in done.stdout) == (3, True)
+    assert first.status().startswith("UP")
+    second.start()
+    recipe.does("restore")
+    assert recipe.record == {}
+
+
+def test_check_refuses_what_cannot_work(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
+    haproxy = make_haproxy(level="operator")
+    right: dict[str, Any] = {"backend": "web", "server": "one", "sockets": haproxy.socket}
+    for wrong, words in (
+        ({}, ("level admin",)),
+        ({"server": "three"}, ("no server 'three' in backend 'web'", "it has one, two")),
+        ({"backend": "wbe"}, ("no server 'one' in backend 'wbe'",)),
+        ({"sockets": "/no/such.sock"}, ("/no/such.sock", "No such file")),
+        ({"sockets": f"tcp:127.0.0.1:{free_port()}"}, ("Connection refused",)),
+        ({"sockets": "10.0.0.5:9999"}, ("is not an address", "tcp:HOST:PORT")),
+        ({"health": "localhost"}, ("is not an address",)),
+    ):
+        line = Recipe("haproxy_server", tmp_path / "records", **{**right, **wrong}).refuses()
+        assert all(word in line for word in words), line
+    # It has touched nothing.
+    assert not (tmp_path / "records").exists()
+    assert haproxy.status().startswith("UP")
