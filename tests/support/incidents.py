@@ -19,7 +19,7 @@ from maintenance_handler._vm.maintenance import (
     format_time,
 )
 from maintenance_handler._vm.records import replace
-from maintenance_handler.core import signals
+from maintenance_handler.core import announcements
 from maintenance_handler.core.incident import OK, Incident, Moment, Step
 from maintenance_handler.core.machine import Action, Close, End, Limit, Start, State, step
 from maintenance_handler.core.observations import Finished, Observation, Reconfigured, Tick, recovered
@@ -85,10 +85,10 @@ class Drive:
 
     def hear(self, key: str, value: Any) -> list[str]:
         self.last_heard = value
-        return self.see(signals.read(key, signals.essence(key, value), self.now, self._notice, TERMINATE))
+        return self.see(announcements.read(key, announcements.essence(key, value), self.now, self._notice, TERMINATE))
 
     def rehearse(self, event: str) -> list[str]:
-        return self.see(signals.rehearsal(event, "rehearsal 1", self.now, self._notice))
+        return self.see(announcements.rehearsal(event, "rehearsal 1", self.now, self._notice))
 
     def ends(self, name: str, outcome: str = OK, *, after: float = 0.0, detail: str = "") -> list[str]:
         """The running step of a task ends."""

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.gce.guest.plugins.modules import maintenance_info
 
 from maintenance_handler._vm.metadata_server import MetadataServer
-from maintenance_handler.io.identity import identified
+from maintenance_handler.io.instance import read_instance
 from support.emulator import EmulatorProcess
 from support.modules import run_module
 
@@ -57,7 +57,7 @@ def test_the_same_events_for_the_same_reasons(emulator: EmulatorProcess, tmp_pat
     result = run_module(module, {"metadata_host": host})
     server = MetadataServer(host)
     try:
-        reach = identified(server, tmp_path).reach
+        reach = read_instance(server, tmp_path).reach
     finally:
         server.close()
     assert result["reach"] == reach

@@ -13,22 +13,18 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import Any
 
-from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, MIGRATE, TERMINATE, WINDOW
+from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, TERMINATE, WINDOW
 from .._vm.records import dataclass, field
 from ..core.likeness import did_you_mean
 from ..core.patience import Patience
 from ..core.plan import batches, misfits, shortened
-from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS, Task
-
-if TYPE_CHECKING:
-    _Check = Callable[[Any], Any]
+from ..core.tasks import AT_ONCE, EVENTS_WITH_LEAD, Task
+from .config_fields import FIELDS, TASK_FIELDS, Check, kind_of
 
 STANDARD_INPUT = ("-", "/dev/stdin")
 _said: list[bytes] = []
-LOG_LEVELS = ("debug", "info", "warning", "error")
-_DAY = 86400.0
 NAME = "gce-maintenance-handler"
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 
@@ -36,13 +32,14 @@ BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 class ConfigError(Exception):
     """The configuration cannot be used. `problems` has a line for each reason.
 
-    `tasks` are those whose programs and users can be looked at all the same, as far as their fields are right.
+    `tasks` and `metrics_textfile` are valid in themselves, so that they can be checked against the machine as well.
     """
 
-    def __init__(self, problems: list[str], tasks: tuple[Task, ...] = ()) -> None:
+    def __init__(self, problems: list[str], tasks: tuple[Task, ...] = (), metrics_textfile: Path | None = None) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
         self.tasks = tasks
+        self.metrics_textfile = metrics_textfile
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ def load(path: Path) -> Config:
     try:
         return parse(read(path))
     except ConfigError as exc:
-        raise ConfigError([f"{path}: {problem}" for problem in exc.problems], exc.tasks) from None
+        raise ConfigError([f"{path}: {problem}" for problem in exc.problems], exc.tasks, exc.metrics_textfile) from None
 
 
 def read(path: Path) -> bytes:
@@ -129,8 +126,8 @@ def parse(text: bytes) -> Config:
     except (ValueError, RecursionError) as exc:
         raise ConfigError([f"does not parse as JSON: {exc}"]) from None
     if not isinstance(raw, dict):
-        raise ConfigError([*problems, f"must be one JSON object, not {_kind(raw)}"])
-    values = _checked(raw, _FIELDS, "", problems)
+        raise ConfigError([*problems, f"must be one JSON object, not {kind_of(raw)}"])
+    values = _checked(raw, FIELDS, "", problems)
     tasks_of_recipes = _tasks_of_recipes(values, raw.get("recipes", []), problems)
     problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
     drafts = _drafts(raw.get("tasks", []), problems, tasks_of_recipes)
@@ -140,7 +137,8 @@ def parse(text: bytes) -> Config:
         for event in EVENTS:
             problems += misfits(timed, event, notice)
     if problems:
-        raise ConfigError(problems, tuple(draft.task for draft in drafts if "env" not in draft.wrong))
+        checkable = tuple(draft.task for draft in drafts if "env" not in draft.wrong)
+        raise ConfigError(problems, checkable, values.get("metrics_textfile"))
     cautions = tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
     cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))
@@ -171,7 +169,7 @@ def _sha256(data: bytes) -> str:
 
 
 def _checked(
-    raw: Mapping[str, Any], fields: Mapping[str, _Check], where: str, problems: list[str], wrong: set[str] | None = None
+    raw: Mapping[str, Any], fields: Mapping[str, Check], where: str, problems: list[str], wrong: set[str] | None = None
 ) -> dict[str, Any]:
     """The values that are right. The others are told, and their names added to `wrong`."""
     values = {}
@@ -200,26 +198,26 @@ def _tasks_of_recipes(values: dict[str, Any], raw: Any, problems: list[str]) -> 
     # Not in the memory of a handler without recipes.
     from .recipe_tasks import recipe_tasks
 
-    tasks, found = recipe_tasks(raw, folders, str(values.get("state_dir", "")), tuple(_TASK_FIELDS))
+    tasks, found = recipe_tasks(raw, folders, str(values.get("state_dir", "")), tuple(TASK_FIELDS))
     problems += found
     return tasks
 
 
 def _drafts(raw: Any, problems: list[str], further: list[dict[str, Any]]) -> list[_Draft]:
     if not isinstance(raw, list):
-        problems.append(f"field 'tasks': must be a list, not {_kind(raw)}")
+        problems.append(f"field 'tasks': must be a list, not {kind_of(raw)}")
         raw = []
     drafts = []
     names: set[str] = set()
     for number, entry in enumerate([*raw, *further], start=1):
         if not isinstance(entry, dict):
-            problems.append(f"task {number}: must be an object, not {_kind(entry)}")
+            problems.append(f"task {number}: must be an object, not {kind_of(entry)}")
             continue
         name = entry.get("name")
         name = name if isinstance(name, str) else ""
         where = f"task {name!r}, " if name else f"task {number}, "
         wrong: set[str] = set()
-        values = _checked(entry, _TASK_FIELDS, where, problems, wrong)
+        values = _checked(entry, TASK_FIELDS, where, problems, wrong)
         for field_name, problem in _task_conflicts(entry):
             wrong.add(field_name)
             problems.append(f"{where}field {field_name!r}: {problem}")
@@ -279,214 +277,3 @@ def _object(pairs: list[tuple[str, Any]], problems: list[str]) -> dict[str, Any]
         twice = next(key for key in keys if keys.count(key) > 1)
         problems.append(f"key {twice!r} stands twice in one object")
     return result
-
-
-def _kind(value: Any) -> str:
-    kinds = {dict: "an object", list: "a list", str: "a string", bool: "a boolean", type(None): "null"}
-    return kinds.get(type(value), "a number")
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"must be a string, not {_kind(value)}")
-    if not value.strip():
-        raise ValueError("must not be empty")
-    return _passable(value)
-
-
-def _passable(text: str) -> str:
-    """Text that can be handed to the system, as a path or an argument."""
-    if "\0" in text:
-        raise ValueError("must not contain a NUL character")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("must be Unicode text, but has half a surrogate pair in it") from None
-    return text
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _optional(check: _Check) -> _Check:
-    return lambda value: None if value is None else check(value)
-
-
-def _path(value: Any) -> Path:
-    path = Path(_text(value))
-    if not path.is_absolute():
-        raise ValueError(f"must be an absolute path, not {_shown(value)}")
-    return path
-
-
-def _paths(value: Any) -> tuple[Path, ...]:
-    if not isinstance(value, list):
-        raise ValueError(f"must be a list of absolute paths, not {_kind(value)}")
-    return tuple(map(_path, value))
-
-
-def _search_path(value: Any) -> str:
-    folders = _text(value).split(":")
-    for folder in folders:
-        if not folder.startswith("/"):
-            raise ValueError(f"must be absolute directories with a colon between them; {_shown(folder)} is none")
-    return ":".join(folders)
-
-
-def _path_text(value: Any) -> str:
-    return str(_path(value))
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {_kind(value)}")
-    return value
-
-
-def _one_of(*choices: str) -> _Check:
-    def check(value: Any) -> str:
-        if value not in choices or not isinstance(value, str):
-            raise ValueError(f"must be one of {', '.join(choices)}, not {_shown(value)}")
-        return value
-
-    return check
-
-
-def _number(low: float, high: float) -> _Check:
-    def check(value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ValueError(f"must be a number, not {_kind(value)}")
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low:g} to {high:g}, not {_shown(value)}")
-        return float(value)
-
-    return check
-
-
-def _by_event(check: _Check, events: tuple[str, ...] = TASK_EVENTS) -> _Check:
-    """A value for all events, or an object with a value for each of some."""
-
-    def check_each(value: Any) -> Any:
-        if not isinstance(value, dict):
-            return check(value)
-        values = {}
-        for event, one in value.items():
-            if event not in events:
-                raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(events)}")
-            try:
-                checked = check(one)
-            except ValueError as exc:
-                raise ValueError(f"{event}: {exc}") from None
-            if checked is not None:
-                values[event] = checked
-        return values
-
-    return check_each
-
-
-def _lead(value: Any) -> float | None:
-    if value is None or value == AT_ONCE:
-        return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ValueError(f"must be a number of seconds, or {AT_ONCE}, not {_shown(value)}")
-    return float(_number(0, 90 * _DAY)(value))
-
-
-def _whole(low: int, high: int) -> _Check:
-    def check(value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be a whole number, not {_kind(value)}")
-        if not low <= value <= high:
-            raise ValueError(f"must be from {low} to {high}, not {_shown(value)}")
-        return value
-
-    return check
-
-
-def _command(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        raise ValueError("must be a list of words (no shell takes it apart), not a string")
-    if not isinstance(value, list) or not value:
-        raise ValueError("must be a list of at least one word")
-    for word in value:
-        if not isinstance(word, str):
-            raise ValueError(f"must be a list of strings, but has {_kind(word)} in it")
-        _passable(word)
-    return (_text(value[0]), *value[1:])
-
-
-def _events(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"must be a list of at least one of {', '.join(TASK_EVENTS)}")
-    for event in value:
-        if event not in TASK_EVENTS:
-            raise ValueError(f"event {_shown(event)} is not known; known are {', '.join(TASK_EVENTS)}")
-    if len(set(value)) != len(value):
-        raise ValueError("names an event twice")
-    return tuple(value)
-
-
-def _environment(value: Any) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise ValueError(f"must be an object, not {_kind(value)}")
-    for name, text in value.items():
-        # The value may be a secret: only its kind is told.
-        if not isinstance(text, str):
-            raise ValueError(f"variable {name!r} must be a string, not {_kind(text)}")
-        if not name or "=" in name:
-            raise ValueError(f"{name!r} is not the name of a variable")
-        _passable(name)
-        _passable(text)
-    return value
-
-
-def _notice(value: Any) -> dict[str, float]:
-    if not isinstance(value, dict):
-        raise ValueError(f"must be an object of seconds for each event, not {_kind(value)}")
-    notice: dict[str, float] = _by_event(_number(0.1, 86400), EVENTS)(value)
-    return notice
-
-
-_FIELDS: dict[str, _Check] = {
-    # Checked apart from the other fields.
-    "tasks": lambda value: None,
-    "recipes": lambda value: None,
-    "recipe_folders": _paths,
-    "state_dir": _path,
-    "runtime_dir": _path,
-    "metadata_host": _optional(_text),
-    "notice": _notice,
-    "unknown_event": _one_of(MIGRATE, TERMINATE),
-    # The server closes a wait by itself at timeout_sec; beyond some minutes a half-open connection goes unnoticed.
-    "poll_timeout": _whole(1, 600),
-    "guest_attributes": _boolean,
-    "metrics_textfile": _optional(_path),
-    "log_level": _one_of(*LOG_LEVELS),
-    "stop_timeout": _number(1, 86400),
-    "restore_retry_for": _number(0, 30 * 86400),
-    "restore_retry_every": _number(1, 86400),
-    "flap_limit": _whole(1, 1_000_000),
-    "journal_wait": _number(0, 60),
-    "path": _optional(_search_path),
-    "boot_id_file": _path,
-}
-_TASK_FIELDS: dict[str, _Check] = {
-    "name": _text,
-    "on": _events,
-    "stage": _whole(0, 9999),
-    "drain": _optional(_command),
-    "restore": _optional(_command),
-    "check": _optional(_command),
-    "playbook": _optional(_path_text),
-    "restore_playbook": _optional(_path_text),
-    "timeout": _by_event(_number(0.1, _DAY)),
-    "restore_timeout": _by_event(_optional(_number(0.1, _DAY))),
-    "retries": _whole(0, 100),
-    "user": _optional(_text),
-    "env": _environment,
-    "on_failure": _by_event(_one_of(CONTINUE, STOP)),
-    "lead": _by_event(_lead, EVENTS_WITH_LEAD),
-    "when": _optional(_text),
-}

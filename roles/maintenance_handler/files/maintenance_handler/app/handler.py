@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 from .._vm.maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, PREEMPT, PREEMPTED_KEY, SIGNAL_KEYS
 from .._vm.records import dataclass, replace
-from ..core import signals
+from ..core import announcements
 from ..core.incident import ANNOUNCED, DRAINING, NOT_RESTORED, RESTORING, Incident, Moment, not_restored, recorded
 from ..core.machine import Action, Close, End, Limit, Start, State, step
 from ..core.narrate import narrate
@@ -34,13 +34,13 @@ from ..core.observations import (
     recovered,
 )
 from ..core.tasks import Task
-from ..io import request, search_path
+from ..io import executable, request
 from ..io.drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
 from ..io.examination import Examined, Examiner
 from ..io.files import sweep
 from ..io.history import History
-from ..io.identity import Identified, start_identifying
 from ..io.inbox import Inbox
+from ..io.instance import InstanceRead, start_reading_instance
 from ..io.journal import UNREADABLE, Entry, Journal, JournalError
 from ..io.last_look import Looked, ShutsDown, start_looking
 from ..io.launch import LATE, Launched
@@ -92,7 +92,7 @@ class Published:
 
 
 if TYPE_CHECKING:
-    Message = Union[Heard, Looked, ShutsDown, Failed, Identified, Published, Launched, Journaled, Shown, Examined]
+    Message = Union[Heard, Looked, ShutsDown, Failed, InstanceRead, Published, Launched, Journaled, Shown, Examined]
 
 
 class Handler:
@@ -108,7 +108,7 @@ class Handler:
         wall: Callable[[], float] = time.time,
     ) -> None:
         """Take the state directory. Raises `Locked` when another handler has it."""
-        search_path.adopt(config.path)
+        executable.adopt_path(config.path)
         self._config = config
         self._config_path = config_path
         self._log = log
@@ -170,7 +170,7 @@ class Handler:
         ]
         for watcher in self._watchers:
             watcher.start()
-        start_identifying(self._config.metadata_host, self._inbox.post)
+        start_reading_instance(self._config.metadata_host, self._inbox.post)
         self._examine()
         self._reporter.start()
         self._report()
@@ -203,7 +203,7 @@ class Handler:
                 return 1
             self._instance_id = entry.instance_id
         self._prepare()
-        self._observe(signals.rehearsal(event, name, self._now(), self._config.notice))
+        self._observe(announcements.rehearsal(event, name, self._now(), self._config.notice))
         while self._is_to_go_on_rehearsing() and not self._is_done():
             self._turn()
         return self._stopped()
@@ -303,8 +303,8 @@ class Handler:
             self._reporter.failed(message)
         elif isinstance(message, Published):
             self._reporter.published(message.result)
-        elif isinstance(message, Identified):
-            self._on_identified(message)
+        elif isinstance(message, InstanceRead):
+            self._on_instance_read(message)
         elif isinstance(message, Looked):
             self._on_looked()
         elif isinstance(message, ShutsDown):
@@ -325,7 +325,7 @@ class Handler:
             self._on_token(heard)
             return
         notice, unknown = self._config.notice, self._config.unknown_event
-        reading = signals.read(heard.key, heard.value, self._now(), notice, unknown)
+        reading = announcements.read(heard.key, heard.value, self._now(), notice, unknown)
         self._log_unknown(heard, reading)
         self._take(heard.key, reading)
         if heard.key == MAINTENANCE_EVENT_KEY:
@@ -368,7 +368,7 @@ class Handler:
         if missed:
             self._log.warning("this VM was migrated, and nothing had announced it")
             self._reporter.missed()
-            self._take(DRIFT_TOKEN_KEY, signals.missed(self._now()))
+            self._take(DRIFT_TOKEN_KEY, announcements.missed(self._now()))
 
     def _look_for_jump(self) -> None:
         ahead = self._wall() - self._clock()
@@ -376,17 +376,17 @@ class Handler:
         if abs(jump) > JUMP:
             self._reporter.jumped(jump)
 
-    def _on_identified(self, identified: Identified) -> None:
-        self._reporter.identified(identified.instance_id, identified.reach)
+    def _on_instance_read(self, read: InstanceRead) -> None:
+        self._reporter.instance_read(read.instance_id, read.reach)
         entry, self._unclaimed = self._unclaimed, None
         if entry is not None and entry.incident is not None:
-            if entry.instance_id in (None, identified.instance_id):
+            if entry.instance_id in (None, read.instance_id):
                 self._take_up(entry.incident, same_boot=False)
             else:
                 self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
                 self._set_journal_aside("of-another-instance")
-        self._writer.do(partial(self._claim_history, identified.instance_id, self._instance_id))
-        self._instance_id = identified.instance_id
+        self._writer.do(partial(self._claim_history, read.instance_id, self._instance_id))
+        self._instance_id = read.instance_id
         # Known already or not: this makes room for the first entry of an incident.
         self._write_journal()
         while self._early:
@@ -591,7 +591,7 @@ class Handler:
             new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
         self._is_restoring_only = False
-        search_path.adopt(new.path)
+        executable.adopt_path(new.path)
         self._writer.journal_wait = new.journal_wait
         self._reporter.tasks_examined([])
         self._predicates = {}
@@ -618,7 +618,7 @@ class Handler:
         if self._unclaimed is not None or (incident is not None and incident.phase != ANNOUNCED):
             return "an event is being handled"
         try:
-            self._observe(signals.rehearsal(wanted.event, wanted.name, self._now(), self._config.notice))
+            self._observe(announcements.rehearsal(wanted.event, wanted.name, self._now(), self._config.notice))
         except KeyError:
             return f"there is no event {wanted.event!r}"
         return ""

@@ -22,8 +22,8 @@ from .._vm.records import dataclass, replace
 from ..core.likeness import did_you_mean
 from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
 from ..core.tasks import Task
+from ..io.executable import adopt_path
 from ..io.programs import program_problem
-from ..io.search_path import adopt
 from ..io.task_output import without_secret
 from . import config as configuration
 from .config import Config, ConfigError
@@ -53,11 +53,13 @@ def report(path: Path, task_checks: bool = True) -> Report:
     try:
         config = configuration.parse(configuration.read(path))
     except ConfigError as exc:
-        adopt(None)
-        return Report("", len(exc.tasks), (*exc.problems, *task_problems(_as_asked(exc.tasks, task_checks))))
-    adopt(config.path)
-    asked = replace(config, tasks=_as_asked(config.tasks, task_checks))
-    return Report(config.digest, len(config.tasks), tuple(problems(asked)), config.cautions)
+        adopt_path(None)
+        return Report(
+            "", len(exc.tasks), (*exc.problems, *problems(exc.metrics_textfile, _as_asked(exc.tasks, task_checks)))
+        )
+    adopt_path(config.path)
+    found = problems(config.metrics_textfile, _as_asked(config.tasks, task_checks))
+    return Report(config.digest, len(config.tasks), tuple(found), config.cautions)
 
 
 def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:
@@ -67,16 +69,16 @@ def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:
 def load(path: Path) -> Config:
     """The configuration in a file, if its tasks can be run on this machine. Raises `ConfigError`."""
     config = configuration.load(path)
-    adopt(config.path)
+    adopt_path(config.path)
     missing = task_problems(config.tasks)
     if missing:
         raise ConfigError([f"{path}: {problem}" for problem in missing])
     return config
 
 
-def problems(config: Config) -> list[str]:
-    """A line for each thing that is missing here, naming its field and task; none if all is there."""
-    return [*_directory_problems(config.metrics_textfile), *task_problems(config.tasks)]
+def problems(metrics_textfile: Path | None, tasks: Iterable[Task]) -> list[str]:
+    """A line for each thing that is missing on this machine, with its field and task."""
+    return [*_directory_problems(metrics_textfile), *task_problems(tasks)]
 
 
 def task_problems(tasks: Iterable[Task]) -> list[str]:

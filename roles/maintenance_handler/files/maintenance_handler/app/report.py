@@ -18,7 +18,7 @@ from .._vm.reach import was_announced
 from ..core.incident import IDLE, Incident, Moment, Step, held, not_restored, public
 from ..core.tasks import DRAIN
 from ..io.files import write_whole
-from ..io.identity import IDENTITY_KEY
+from ..io.instance import INSTANCE_ID_KEY
 from ..io.log import Log
 from ..io.metrics import Metrics
 from ..io.newest import Newest, Shown
@@ -92,11 +92,11 @@ class Reporter:
         if self._publisher is not None:
             self._publisher.start()
 
-    def identified(self, instance_id: str, reach: Mapping[str, Any]) -> None:
+    def instance_read(self, instance_id: str, reach: Mapping[str, Any]) -> None:
         """It is known which VM this is, and which events can reach it."""
         self._instance_id = instance_id
         self._reach = reach
-        self._outages.pop(IDENTITY_KEY, None)
+        self._outages.pop(INSTANCE_ID_KEY, None)
         self._changed = True
 
     def possible(self, event: str) -> bool | None:

@@ -1,35 +1,40 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was read from JSON, held against what it should be: damage is told when it is read, not where it is used."""
+"""Check what was read from JSON, so that damage is reported where it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Callable
 
-# Seconds of any clock stay below this, and can be calculated with.
+# Times and durations in seconds are below this, so that sums of them are finite.
 MOST = 1e12
 
 
 def checked(kind: type, values: Any) -> Mapping[str, Any]:
-    """The values, each of the type that the field of its name is declared with. Raises ValueError.
+    """Return values read from JSON if each fits the declared type of the field of that name.
 
-    Fields that are dataclasses, or tuples of them, are looked into by whoever builds those.
+    Records, and tuples of them, are checked as objects and lists; who builds the records checks the rest.
+
+    :raises ValueError: a value does not fit.
+    :raises TypeError: a field is declared with a type that cannot be checked.
     """
     if not isinstance(values, Mapping):
-        raise ValueError(f"{kind.__name__} is no object: {values!r}")
+        raise ValueError(f"{kind.__name__} is not an object: {values!r}")
     for name, declared in kind.__annotations__.items():
-        tests = [_FITS[one] for one in str(declared).split(" | ") if one in _FITS]
-        if name in values and tests and not any(test(values[name]) for test in tests):
+        types = str(declared).split(" | ")
+        unknown = [one for one in types if one not in _FITS]
+        if unknown:
+            raise TypeError(f"{name} of {kind.__name__} has a type that cannot be checked: {', '.join(unknown)}")
+        if name in values and not any(_FITS[one](values[name]) for one in types):
             raise ValueError(f"{name} of {kind.__name__} is {values[name]!r}, not {declared}")
     return values
 
 
 def fits(value: Any, shape: Any) -> bool:
-    """Whether a value has a shape, written as the value is: types by their names, as in a declaration, one of a list.
+    """Whether a value has a shape: `"int | None"`, `["str"]`, `{"id": "str", "tasks?": ["str"]}`, `{...: "float"}`.
 
-    An object may have more than the shape says; the key `...` stands for whatever keys it has, and one that ends with
-    `?` may be missing.
+    An object may have further keys; `...` stands for any key, and a key that ends with `?` is optional.
     """
     if isinstance(shape, str):
         return any(_FITS[one](value) for one in shape.split(" | "))
@@ -47,8 +52,12 @@ def fits(value: Any, shape: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    # Not NaN either, which is neither more nor less than anything.
+    # NaN fails both comparisons.
     return isinstance(value, (int, float)) and not isinstance(value, bool) and -MOST < value < MOST
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, (list, tuple))
 
 
 def _are_strings(values: Any) -> bool:
@@ -65,5 +74,6 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "Mapping[str, Any]": lambda value: isinstance(value, dict),
     "Mapping[str, float]": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
     "Mapping[str, str]": lambda value: isinstance(value, dict) and _are_strings(value.values()),
-    "tuple[str, ...]": lambda value: isinstance(value, (list, tuple)) and _are_strings(value),
+    "tuple[str, ...]": lambda value: _is_list(value) and _are_strings(value),
+    **{f"tuple[{record}, ...]": _is_list for record in ("Task", "Signal", "PastSignal", "Step", "Skip")},
 }

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What somebody may have meant who misspelled a name."""
+"""Suggestions for misspelled names."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """The end of a sentence about a name that is not known: the one that is most like it, or nothing."""
-    # Only when something is wrong, and not in the memory of a handler with which nothing is.
+    """The end of a sentence about an unknown name: the most similar known one, or nothing."""
+    # Imported when something is wrong, so that it costs a healthy handler no memory.
     from difflib import get_close_matches
 
     found = get_close_matches(word, list(choices), n=1, cutoff=0.7)

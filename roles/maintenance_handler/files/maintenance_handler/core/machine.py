@@ -293,9 +293,8 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
         elif condition != RUNS_RESTORE and task.stage == stage and _is_ready(task, survey, now, DRAIN):
             until = now.clock + _need(task, survey, now) * scale
             signal = survey.trigger[task.name]
-            incident = _started(
-                incident, task, DRAIN, signal.event, signal.document, survey, (now, until, deadline), actions
-            )
+            occasion = _Occasion(signal.event, signal.document, now, until, deadline)
+            incident = _started(incident, task, DRAIN, occasion, survey, actions)
     return incident
 
 
@@ -307,9 +306,9 @@ def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment
         runs = survey.condition[task.name] == RUNS_RESTORE
         if task.stage == stage and not runs and _is_ready(task, survey, now, RESTORE):
             event = survey.own[task.name][-1].event
-            document = _document(incident, event)
             until = now.clock + _need(task, survey, now, RESTORE)
-            incident = _started(incident, task, RESTORE, event, document, survey, (now, until, None), actions)
+            occasion = _Occasion(event, _document(incident, event), now, until)
+            incident = _started(incident, task, RESTORE, occasion, survey, actions)
     return incident
 
 
@@ -361,17 +360,21 @@ def _limited(
     return incident.with_step(replace(running, deadline=deadline))
 
 
+@dataclass(frozen=True)
+class _Occasion:
+    """For which event a task is started, and how much time it has. `until` and `deadline` are on the clock."""
+
+    event: str
+    document: Mapping[str, Any]
+    now: Moment
+    until: float
+    deadline: float | None = None
+
+
 def _started(
-    incident: Incident,
-    task: Task,
-    phase: str,
-    event: str,
-    document: Mapping[str, Any],
-    survey: _Survey,
-    times: tuple[Moment, float, float | None],
-    actions: list[Action],
+    incident: Incident, task: Task, phase: str, occasion: _Occasion, survey: _Survey, actions: list[Action]
 ) -> Incident:
-    now, until, deadline = times
+    now, deadline = occasion.now, occasion.deadline
     own = survey.own[task.name]
     last = own[-1] if own and own[-1].phase == phase else None
     again = survey.condition[task.name] in (retrying(phase), UNRESTORED)
@@ -379,15 +382,15 @@ def _started(
         number=1 + max((one.number for one in incident.steps), default=0),
         task=task.name,
         phase=phase,
-        event=event,
+        event=occasion.event,
         attempt=last.attempt + 1 if last is not None and again else 1,
         started=now,
-        until=until,
+        until=occasion.until,
         left=None if deadline is None else deadline - now.clock,
         deadline=deadline,
         began=last.attempts_began if last is not None and again else now.clock,
         failing=last is not None and last.failing,
         partial=last is not None and phase == RESTORE and (last.partial or last.outcome != NOT_STARTED),
     )
-    actions.append(Start(new, task, document))
+    actions.append(Start(new, task, occasion.document))
     return replace(incident, steps=(*incident.steps, new))

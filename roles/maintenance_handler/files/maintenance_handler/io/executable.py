@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a task's program is."""
+"""Where programs are searched for, and where a task's program is."""
 
 from __future__ import annotations
 
@@ -9,7 +9,23 @@ import os
 import stat
 from collections.abc import Mapping
 
+# A login's (login.defs(5)), and Ubuntu's for snaps: gcloud is one on Google's images.
+LOGIN_FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/snap/bin")
+
 _HEAD = 4096
+
+
+def search_path(configured: str | None, inherited: str) -> str:
+    """The PATH of tasks: the configured one, or else the inherited one followed by a login's folders."""
+    if configured is not None:
+        return configured
+    folders = [folder for folder in inherited.split(os.pathsep) if folder]
+    return os.pathsep.join(dict.fromkeys((*folders, *LOGIN_FOLDERS)))
+
+
+def adopt_path(configured: str | None) -> None:
+    """Set the PATH of this process and of the programs that it starts."""
+    os.environ["PATH"] = search_path(configured, os.environ.get("PATH", ""))
 
 
 def located(program: str, environment: Mapping[bytes, bytes]) -> str:

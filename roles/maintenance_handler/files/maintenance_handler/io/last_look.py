@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Callable, Union
 from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
 from .._vm.metadata_server import MetadataError, MetadataServer
 from .._vm.records import dataclass
-from ..core.signals import essence
+from ..core.announcements import essence
 from .shutdown import is_shutting_down
 from .watch import Heard
 

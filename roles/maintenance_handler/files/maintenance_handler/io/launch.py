@@ -19,7 +19,7 @@ from ..core.tasks import DRAIN
 from .account import NoAccount
 from .executable import located
 from .leftovers import VARIABLE, input_name
-from .process import CannotStart, TaskProcess, cannot_start, environment_for
+from .process import CannotStart, Command, TaskProcess, cannot_start, environment_for
 
 if TYPE_CHECKING:
     from .account import Account
@@ -46,6 +46,15 @@ class Launched:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Means:
+    """What all launches of a handler share: `post` takes their results."""
+
+    look_up: LookUp
+    now: Callable[[], Moment]
+    post: Callable[[Launched], None]
+
+
 class Launch:
     """One start: `run` in a thread, everything else from the loop."""
 
@@ -56,9 +65,7 @@ class Launch:
         *,
         end_leftovers: Callable[[], None],
         wait_for_journal: Callable[[float], bool],
-        look_up: LookUp,
-        now: Callable[[], Moment],
-        post: Callable[[Launched], None],
+        means: Means,
     ) -> None:
         self.start = start
         self.until = start.step.until
@@ -68,9 +75,9 @@ class Launch:
         self.incident = incident
         self._end_leftovers = end_leftovers
         self._wait_for_journal = wait_for_journal
-        self._look_up = look_up
-        self._now = now
-        self._post = post
+        self._look_up = means.look_up
+        self._now = means.now
+        self._post = means.post
         self._lock = threading.Lock()
         self._given_up = threading.Event()
 
@@ -129,10 +136,7 @@ class Launch:
             return None
         start, now = self._as_it_is()
         return TaskProcess(
-            command,
-            program=program,
-            environment={**environment, **times(start)},
-            account=account,
+            Command(command, program, {**environment, **times(start)}, account),
             input_name=input_name(self.incident, start.step.number),
             document=task_document(start, self.incident, now.at),
             now=now.clock,

@@ -12,6 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from .._vm.records import dataclass
 from ..core.incident import FAILED, OK, TIMEOUT
 from ..core.tasks import GRACE, without_grace
 from .account import Account
@@ -42,16 +43,24 @@ class CannotStart(Exception):
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
+@dataclass(frozen=True)
+class Command:
+    """What to execute: `words` are its arguments, the first included; `program` is the path of the file."""
+
+    words: Sequence[str]
+    program: str
+    environment: Mapping[bytes, bytes]
+    # The user to run as; None for the handler's own.
+    account: Account | None = None
+
+
 class TaskProcess:
     """A running step. All times are on the monotonic clock, which the caller reads."""
 
     def __init__(
         self,
-        command: Sequence[str],
+        command: Command,
         *,
-        program: str,
-        environment: Mapping[bytes, bytes],
-        account: Account | None,
         input_name: str,
         document: Mapping[str, Any],
         now: float,
@@ -67,11 +76,11 @@ class TaskProcess:
         self._pending = b""
         self._lines_logged = 0
         try:
-            self._popen, self._output = _started(command, program, environment, account, input_name, document)
+            self._popen, self._output = _started(command, input_name, document)
         except OSError as exc:
-            raise cannot_start(command[0], exc) from None
+            raise cannot_start(command.words[0], exc) from None
         except (ValueError, subprocess.SubprocessError) as exc:
-            raise CannotStart(f"{command[0]} cannot be started: {exc}") from None
+            raise CannotStart(f"{command.words[0]} cannot be started: {exc}") from None
 
     @property
     def pid(self) -> int:
@@ -221,15 +230,9 @@ def environment_for(account: Account | None, variables: Mapping[str, str]) -> di
     return {**inherited, **{_encoded(name): _encoded(value) for name, value in variables.items()}}
 
 
-def _started(
-    command: Sequence[str],
-    program: str,
-    environment: Mapping[bytes, bytes],
-    account: Account | None,
-    input_name: str,
-    document: Mapping[str, Any],
-) -> tuple[subprocess.Popen[bytes], int]:
+def _started(command: Command, input_name: str, document: Mapping[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
     """The process, and the end of a pipe to read its output from."""
+    account = command.account
     changes: dict[str, Any] = {}
     if account is not None and account.groups is not None:
         changes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
@@ -242,14 +245,14 @@ def _started(
         standard_input = _as_file(input_name, json.dumps(document).encode())
         try:
             popen = subprocess.Popen(
-                [_encoded(word) for word in command],
-                executable=_encoded(program),
+                [_encoded(word) for word in command.words],
+                executable=_encoded(command.program),
                 stdin=standard_input,
                 stdout=output_end,
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 start_new_session=True,
-                env=environment,
+                env=command.environment,
                 **changes,
             )
         finally:

@@ -16,7 +16,7 @@ from ..core.machine import Start
 from ..core.observations import Finished
 from ..core.tasks import Task
 from .account import look_up as look_up_account
-from .launch import Launch, Launched
+from .launch import Launch, Launched, Means
 from .leftovers import end_leftovers_within
 from .log import Log
 from .pool import Pool
@@ -60,10 +60,8 @@ class Runner:
     ) -> None:
         self._selector = selector
         self._log = log
-        self._post = post
         self._pool = pool
-        self._now = now
-        self._look_up = look_up
+        self._means = Means(look_up, now, post)
         self._launching: dict[int, Launch] = {}
         self._running: dict[int, _Running] = {}
         self._left: list[_Running] = []
@@ -84,9 +82,7 @@ class Runner:
             incident.id,
             end_leftovers=end_leftovers,
             wait_for_journal=wait_for_journal,
-            look_up=self._look_up,
-            now=self._now,
-            post=self._post,
+            means=self._means,
         )
         self._launching[start.step.number] = launch
         self._pool.do(launch.run)

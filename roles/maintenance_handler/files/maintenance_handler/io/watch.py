@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import random as _random
+import random
 import threading
 import time
 from typing import TYPE_CHECKING, Callable, Union
@@ -20,7 +20,7 @@ from .._vm.metadata_server import (
     backoff,
 )
 from .._vm.records import dataclass
-from ..core.signals import essence
+from ..core.announcements import essence
 
 if TYPE_CHECKING:
     from .._vm.maintenance import Window
@@ -72,7 +72,6 @@ class Watcher:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        random: Callable[[], float] = _random.random,
     ) -> None:
         self.key = key
         self.last_turn = clock()
@@ -85,8 +84,7 @@ class Watcher:
         self._etag: str | None = None
         # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
         self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
-        self._random = random
-        self._pauses = backoff(random)
+        self._pauses = backoff(random.random)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=self.key, daemon=True).start()
@@ -109,7 +107,7 @@ class Watcher:
         first = self._etag is None
         if not first:
             # A wait has worked: an answer without one does not end an outage in which only waits fail.
-            self._pauses = backoff(self._random)
+            self._pauses = backoff(random.random)
         self._etag = answer.etag
         before = self._last
         # Here, not in the loop: a long value costs only this thread its time.

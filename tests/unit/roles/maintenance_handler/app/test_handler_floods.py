@@ -20,7 +20,7 @@ from maintenance_handler._vm.maintenance import (
     PREEMPTED_KEY,
     UPCOMING_MAINTENANCE_KEY,
 )
-from maintenance_handler.io.identity import IDENTITY_KEY
+from maintenance_handler.io.instance import INSTANCE_ID_KEY
 from support.handler import HandlerProcess, task
 from support.raw_server import PATIENCE, Peer, RawServer, http_answer
 
@@ -153,7 +153,7 @@ def test_floods_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
         MAINTENANCE_EVENT_KEY: endless,
         UPCOMING_MAINTENANCE_KEY: endless_chunks,
         DRIFT_TOKEN_KEY: lines_by_the_hundred_thousand,
-        IDENTITY_KEY: endless,
+        INSTANCE_ID_KEY: endless,
     }
     with flooded({}) as (_unused, host):
         calm = make_handler(task("lb"), metadata_host=host, poll_timeout=5).start()

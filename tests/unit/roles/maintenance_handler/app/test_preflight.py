@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import atexit
+import json
 import os
 import pwd
 import shutil
@@ -187,9 +188,9 @@ def test_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_directory_of_the_metrics(tmp_path: Path) -> None:
     config = Config(tmp_path, tmp_path, metrics_textfile=tmp_path / "none" / "h.prom")
-    assert preflight.problems(config) == [f"field 'metrics_textfile': the directory '{tmp_path}/none' does not exist"]
+    assert preflight.problems(config.metrics_textfile, config.tasks) == [f"field 'metrics_textfile': the directory '{tmp_path}/none' does not exist"]
     (tmp_path / "none").mkdir()
-    assert preflight.problems(config) == []
+    assert preflight.problems(config.metrics_textfile, config.tasks) == []
 
 
 def test_an_unknown_user_who_is_like_a_known_one() -> None:
@@ -229,3 +230,21 @@ def test_a_relative_path_is_looked_up_where_tasks_run(tmp_path: Path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert check(drain=("bin/lb",)) != []
     assert check(drain=(str(program).lstrip("/"),)) == []
+
+
+def test_all_problems_of_a_configuration_are_reported_at_once(tmp_path: Path) -> None:
+    """A wrong field does not hide what this machine lacks: directories, programs, users."""
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps(
+            {
+                "state_dir": "relative",
+                "runtime_dir": str(tmp_path),
+                "metrics_textfile": str(tmp_path / "none" / "h.prom"),
+                "tasks": [{"name": "lb", "on": ["migrate"], "drain": ["/no/program"], "stage": -1}],
+            }
+        )
+    )
+    found = preflight.report(path).problems
+    for field in ("state_dir", "stage", "metrics_textfile", "drain"):
+        assert len([problem for problem in found if f"field '{field}'" in problem]) == 1

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.app import check, unit_environment
+from maintenance_handler.app import cli_check, unit_environment
 from maintenance_handler.app.unit_environment import CannotRun, run, service_properties
 
 UNIT = """\
@@ -124,7 +124,7 @@ class TestCheck:
         config = tmp_path / "config.json"
         task = {"name": "lb", "on": ["migrate"], "drain": ["/no/such"], "timeout": 5}
         config.write_text(json.dumps({"state_dir": "/s", "runtime_dir": "/r", "tasks": [task]}))
-        found = check.report_in_unit(config, UNIT)
+        found = cli_check.report_in_unit(config, UNIT)
         assert (found.tasks, found.notes) == (1, ())
         assert found.problems == (
             "task 'lb', field 'drain': program '/no/such' does not exist or cannot be executed here",
@@ -133,12 +133,12 @@ class TestCheck:
     def test_judges_by_the_installed_unit_if_that_is_for_the_configuration(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(check, "UNIT_FILE", tmp_path / "unit")
-        assert check.unit_text(None, Path("/etc/config.json")) is None
+        monkeypatch.setattr(cli_check, "UNIT_FILE", tmp_path / "unit")
+        assert cli_check.unit_text(None, Path("/etc/config.json")) is None
         (tmp_path / "unit").write_text(UNIT)
-        assert check.unit_text(None, Path("/etc/config.json")) == UNIT
-        assert check.unit_text(None, Path("/etc/other.json")) is None
+        assert cli_check.unit_text(None, Path("/etc/config.json")) == UNIT
+        assert cli_check.unit_text(None, Path("/etc/other.json")) is None
 
     def test_the_unit_that_is_named_must_be_there(self, tmp_path: Path) -> None:
         with pytest.raises(CannotRun, match=r"Reading the unit .*/none: No such file or directory\."):
-            check.unit_text(tmp_path / "none", Path("/etc/config.json"))
+            cli_check.unit_text(tmp_path / "none", Path("/etc/config.json"))

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler.core.checked import fits
+from maintenance_handler._vm.records import dataclass
+from maintenance_handler.core.checked import checked, fits
+from maintenance_handler.core.incident import Incident, Moment, PastSignal, Signal, Skip, Step
+from maintenance_handler.core.tasks import Task
+from maintenance_handler.io.request import Request
 
 SHAPE = {"id": "str", "steps?": [{"number?": "int", "outcome": "str"}]}
 
@@ -29,3 +33,24 @@ SHAPE = {"id": "str", "steps?": [{"number?": "int", "outcome": "str"}]}
 )
 def test_what_may_be_missing_has_its_shape_where_it_is_there(value: Any, expected: bool) -> None:
     assert fits(value, SHAPE) is expected
+
+
+@pytest.mark.parametrize("kind", [Incident, Moment, PastSignal, Request, Signal, Skip, Step, Task])
+def test_every_field_of_what_is_read_from_disk_can_be_checked(kind: type) -> None:
+    assert checked(kind, {}) == {}
+
+
+@pytest.mark.parametrize("tasks", [None, {}, "backup", 1])
+def test_a_tuple_of_records_is_read_from_a_list(tasks: Any) -> None:
+    with pytest.raises(ValueError, match="tasks of Incident"):
+        checked(Incident, {"tasks": tasks})
+
+
+def test_a_type_that_cannot_be_checked_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Record:
+        names: frozenset[str] | None
+
+    for values in ({}, {"names": None}):
+        with pytest.raises(TypeError, match="names of Record"):
+            checked(Record, values)

@@ -22,10 +22,10 @@ from maintenance_handler._vm.maintenance import (
     WINDOW,
     UnreadableWindow,
 )
+from maintenance_handler.core.announcements import essence, read
 from maintenance_handler.core.event import REHEARSAL, document, known_value, reduced
 from maintenance_handler.core.incident import Moment
 from maintenance_handler.core.observations import Announced
-from maintenance_handler.core.signals import essence, read
 
 TEMPLATE = "{{ lookup('pipe','id') }}"
 NOW = Moment(500.0, 1_780_000_000.0)

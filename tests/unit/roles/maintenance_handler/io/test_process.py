@@ -23,6 +23,7 @@ from maintenance_handler.io.process import (
     LOGGED_LINES,
     UNKILLABLE_AFTER,
     CannotStart,
+    Command,
     TaskProcess,
     environment_for,
 )
@@ -30,7 +31,7 @@ from support.raw_server import PATIENCE
 
 START = 1000.0
 UNTIL = 1020.0
-SETTINGS: dict[str, Any] = {"account": None, "input_name": "input", "document": {}, "now": START, "until": UNTIL}
+SETTINGS: dict[str, Any] = {"input_name": "input", "document": {}, "now": START, "until": UNTIL}
 IGNORING = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
 
@@ -56,8 +57,8 @@ def launch() -> Iterator[Launch]:
         user, variables = options.pop("user", None), options.pop("environment", {})
         account = None if user is None else look_up(user, PATIENCE)
         environment = environment_for(account, variables)
-        settings = {**SETTINGS, "environment": environment, "account": account, **options}
-        started.append(Remembering(["/bin/sh", "-c", script], program="/bin/sh", **settings))
+        command = Command(["/bin/sh", "-c", script], "/bin/sh", environment, account)
+        started.append(Remembering(command, **{**SETTINGS, **options}))
         return started[-1]
 
     yield start
@@ -262,18 +263,18 @@ class TestCannotStart:
     @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
     def test_a_program_that_cannot_be_executed(self, program: str) -> None:
         with pytest.raises(CannotStart, match=f"^{program} cannot be started: "):
-            TaskProcess([program], program=program, environment={}, **SETTINGS)
+            TaskProcess(Command([program], program, {}), **SETTINGS)
 
     def test_arguments_that_are_too_long(self) -> None:
         with pytest.raises(CannotStart, match="too long"):
-            TaskProcess(["/bin/true", "x" * 5_000_000], program="/bin/true", environment={}, **SETTINGS)
+            TaskProcess(Command(["/bin/true", "x" * 5_000_000], "/bin/true", {}), **SETTINGS)
 
     def test_it_leaves_nothing_open(self) -> None:
         """field: memory, fd and thread leaks over days."""
         before = len(os.listdir("/proc/self/fd"))
         for _unused in range(3):
             with pytest.raises(CannotStart):
-                TaskProcess(["/no"], program="/no", environment={}, **SETTINGS)
+                TaskProcess(Command(["/no"], "/no", {}), **SETTINGS)
         assert len(os.listdir("/proc/self/fd")) == before
 
 

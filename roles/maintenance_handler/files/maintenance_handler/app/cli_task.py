@@ -4,25 +4,28 @@
 
 from __future__ import annotations
 
+import argparse
 import select
 import sys
 import time
 from pathlib import Path
 
 from ..core.event import REHEARSAL, document
-from ..core.incident import OK, Moment, Step
+from ..core.incident import ANNOUNCED, IDLE, OK, Moment, Step
 from ..core.likeness import did_you_mean
 from ..core.machine import Start
 from ..core.tasks import Task, with_grace
-from ..io import search_path
 from ..io.account import NoAccount, look_up
 from ..io.examination import PROGRAM
-from ..io.executable import located
+from ..io.executable import adopt_path, located
 from ..io.launch import task_document, times, variables
 from ..io.log import visible
-from ..io.process import CannotStart, TaskProcess, environment_for
+from ..io.process import CannotStart, Command, TaskProcess, environment_for
 from . import unit_environment
+from .cli_check import unit_text
+from .cli_common import CommandError, read_status, settings_of
 from .config import Config
+from .unit_environment import CannotRun
 
 INCIDENT = "by-hand"
 
@@ -31,8 +34,18 @@ _LOOK_UP = 10.0
 _EVERY = 0.1
 
 
-class CannotRunTask(Exception):
-    """A task cannot be run by hand. As text, the reason."""
+def run_task(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    now = read_status(settings)
+    if now["incident"] and now["state"] not in (IDLE, ANNOUNCED):
+        raise CommandError(f"the handler is {now['state']}, and runs its tasks itself: see its status")
+    try:
+        unit = None if options.here else unit_text(None, options.config)
+        if unit is not None:
+            return run_in_unit(unit, settings, options.config, options.task, options.phase, options.event)
+        return run_here(settings, options.task, options.phase, options.event)
+    except CannotRun as exc:
+        raise CommandError(str(exc)) from None
 
 
 def run_in_unit(unit: str, config: Config, path: Path, name: str, phase: str, event: str | None) -> int:
@@ -47,7 +60,7 @@ def run_in_unit(unit: str, config: Config, path: Path, name: str, phase: str, ev
 def run_here(config: Config, name: str, phase: str, event: str | None) -> int:
     """Run it in our environment, and print what it prints. Answers 0 if it succeeds, else 1."""
     task, event = _wanted(config, name, phase, event)
-    search_path.adopt(config.path)
+    adopt_path(config.path)
     process = _started(task, phase, event, config)
     more = True
     while True:
@@ -70,12 +83,12 @@ def _wanted(config: Config, name: str, phase: str, event: str | None) -> tuple[T
     tasks = {task.name: task for task in config.tasks}
     if name not in tasks:
         known = ", ".join(map(repr, tasks)) or "none"
-        raise CannotRunTask(f"there is no task {name!r}; there are {known}{did_you_mean(name, tasks)}")
+        raise CommandError(f"there is no task {name!r}; there are {known}{did_you_mean(name, tasks)}")
     task = tasks[name]
     if not task.has(phase):
-        raise CannotRunTask(f"task {name!r} has no {phase}")
+        raise CommandError(f"task {name!r} has no {phase}")
     if event is not None and event not in task.on:
-        raise CannotRunTask(f"task {name!r} is not for {event}, but for {', '.join(task.on)}")
+        raise CommandError(f"task {name!r} is not for {event}, but for {', '.join(task.on)}")
     return task, event or task.on[0]
 
 
@@ -92,16 +105,13 @@ def _started(task: Task, phase: str, event: str, config: Config) -> TaskProcess:
         environment = environment_for(account, {**task.env, **variables(start, INCIDENT)})
         environment.update(times(start))
         return TaskProcess(
-            command,
-            program=located(command[0], environment),
-            environment=environment,
-            account=account,
+            Command(command, located(command[0], environment), environment, account),
             input_name=INCIDENT,
             document=seen,
             now=now.clock,
             until=until,
         )
     except (CannotStart, NoAccount) as exc:
-        raise CannotRunTask(f"task {task.name!r}: {exc}") from None
+        raise CommandError(f"task {task.name!r}: {exc}") from None
     except OSError as exc:
-        raise CannotRunTask(f"task {task.name!r}: {command[0]}: {exc.strerror}") from None
+        raise CommandError(f"task {task.name!r}: {command[0]}: {exc.strerror}") from None

@@ -27,9 +27,9 @@ from maintenance_handler._vm.maintenance import (
     Window,
     format_time,
 )
+from maintenance_handler.core.announcements import LONGEST_VALUE, essence, read, rehearsal
 from maintenance_handler.core.incident import Moment, Signal
 from maintenance_handler.core.observations import Announced, Reading, Withdrawn
-from maintenance_handler.core.signals import LONGEST_VALUE, essence, read, rehearsal
 
 NOW = Moment(500.0, 1_780_000_000.0)
 

@@ -18,7 +18,7 @@ from .._vm.reach import applicability, traits_of
 from .._vm.records import dataclass
 from .watch import Failed
 
-IDENTITY_KEY = "instance/id"
+INSTANCE_ID_KEY = "instance/id"
 
 # An id is a number of up to 20 digits. It becomes part of file names.
 _UNLIKE_ID = re.compile(r"[^0-9A-Za-z-]")
@@ -29,7 +29,7 @@ PAUSE = 20.0
 
 
 @dataclass(frozen=True)
-class Identified:
+class InstanceRead:
     """The metadata server said who this VM is, and which events can reach it."""
 
     instance_id: str
@@ -37,37 +37,37 @@ class Identified:
 
 
 if TYPE_CHECKING:
-    Post = Callable[[Union[Identified, Failed]], None]
+    Post = Callable[[Union[InstanceRead, Failed]], None]
 
 
-def start_identifying(host: str | None, post: Post) -> None:
-    """Post `Identified` as soon as the server answers. Only an incident of an earlier boot waits for that."""
+def start_reading_instance(host: str | None, post: Post) -> None:
+    """Post `InstanceRead` as soon as the server answers. Only an incident of an earlier boot waits for that."""
     server = MetadataServer(host, retry_for=None, body_limit=SIGNAL_LIMIT)
-    threading.Thread(target=_identify, args=(server, post), name="identity", daemon=True).start()
+    threading.Thread(target=_read_in_thread, args=(server, post), name="identity", daemon=True).start()
 
 
-def _identify(server: MetadataServer, post: Post) -> None:
+def _read_in_thread(server: MetadataServer, post: Post) -> None:
     while True:
         try:
-            found = identified(server)
+            found = read_instance(server)
             break
         except MetadataError as exc:
-            post(Failed(IDENTITY_KEY, str(exc), time.monotonic()))
+            post(Failed(INSTANCE_ID_KEY, str(exc), time.monotonic()))
             time.sleep(PAUSE)
     server.close()
     post(found)
 
 
-def identified(server: MetadataServer, root: Path = Path("/")) -> Identified:
+def read_instance(server: MetadataServer, root: Path = Path("/")) -> InstanceRead:
     """Ask once. Raises MetadataError."""
-    instance_id = _UNLIKE_ID.sub("", str(server.get(IDENTITY_KEY).value))[:LONGEST_ID]
+    instance_id = _UNLIKE_ID.sub("", str(server.get(INSTANCE_ID_KEY).value))[:LONGEST_ID]
     if not instance_id:
-        raise MetadataError(f"The metadata server has an {IDENTITY_KEY} with neither a digit nor a letter in it.")
+        raise MetadataError(f"The metadata server has an {INSTANCE_ID_KEY} with neither a digit nor a letter in it.")
     machine_type = str(_value(server, "instance/machine-type") or "")
     scheduling = parse_scheduling(_value(server, SCHEDULING, recursive=True))
     traits = traits_of(machine_type, scheduling.preemptible, seen(root))
     reach = applicability(machine_type, scheduling, traits)
-    return Identified(instance_id, {event: vars(one) for event, one in reach.items()})
+    return InstanceRead(instance_id, {event: vars(one) for event, one in reach.items()})
 
 
 def _value(server: MetadataServer, path: str, *, recursive: bool = False) -> Any:

@@ -1,19 +1,56 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command `check`: judge a configuration here, or in the environment of the service that will use it."""
+"""The commands that check the configuration: `check`, here or in the environment of the service, and `plan`."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from pathlib import Path
 
+from .._vm.metadata_server import MetadataServer
+from ..core.tasks import TASK_EVENTS
+from ..core.timeline import plan_lines
 from ..io.examination import PROGRAM
+from ..io.log import visible
 from . import config, unit_environment
+from .cli_common import EXIT_OK, EXIT_USAGE, CommandError, become_owner_of, print_lines, read_status, settings_of
 from .preflight import Report, report
 from .unit_environment import UNIT_FILE, CannotRun
 
-__all__ = ["CannotRun", "report", "report_in_unit", "unit_text"]
+
+def check(options: argparse.Namespace) -> int:
+    try:
+        unit = None if options.here else unit_text(options.unit, options.config)
+        if unit is None:
+            become_owner_of(options.config)
+        task_checks = not options.without_task_checks
+        if unit is None:
+            found = report(options.config, task_checks)
+        else:
+            found = report_in_unit(options.config, unit, task_checks)
+    except CannotRun as exc:
+        raise CommandError(str(exc)) from None
+    if options.probe and not found.problems:
+        MetadataServer(config.load(options.config).metadata_host, retry_for=options.probe).get("instance/id")
+    if options.json:
+        print(json.dumps(vars(found)))
+    else:
+        for problem in found.problems:
+            print(f"{options.config}: {visible(problem)}", file=sys.stderr)
+        if not found.problems:
+            print(f"{options.config}: {found.tasks} tasks, nothing is wrong")
+            print_lines(f"{options.config}: note: {note}" for note in found.notes)
+    return EXIT_USAGE if found.problems else EXIT_OK
+
+
+def plan(options: argparse.Namespace) -> int:
+    settings = settings_of(options)
+    reach = read_status(settings).get("reach", {})
+    for event in TASK_EVENTS:
+        print_lines(plan_lines(event, settings.tasks, settings.notice, reach))
+    return EXIT_OK
 
 
 def unit_text(wanted: Path | None, configuration: Path) -> str | None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import pytest
 
-from maintenance_handler.io.search_path import search_path
+from maintenance_handler.io.executable import search_path
 
 LOGIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
 
