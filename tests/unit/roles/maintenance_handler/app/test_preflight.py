@@ -188,7 +188,9 @@ def test_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_directory_of_the_metrics(tmp_path: Path) -> None:
     config = Config(tmp_path, tmp_path, metrics_textfile=tmp_path / "none" / "h.prom")
-    assert preflight.problems(config.metrics_textfile, config.tasks) == [f"field 'metrics_textfile': the directory '{tmp_path}/none' does not exist"]
+    assert preflight.problems(config.metrics_textfile, config.tasks) == [
+        f"field 'metrics_textfile': the directory '{tmp_path}/none' does not exist"
+    ]
     (tmp_path / "none").mkdir()
     assert preflight.problems(config.metrics_textfile, config.tasks) == []
 
