@@ -41,6 +41,17 @@ def test_what_tasks_noted(
     assert judged(handler, [], interrupted) == verdict
 
 
+def test_a_cancelled_drain_may_have_noted_nothing(tmp_path: Path) -> None:
+    handler = HandlerProcess(tmp_path, "nowhere", [task("a"), task("b")])
+    handler.state_dir.mkdir()
+    steps = [{"phase": "drain", "task": "a", "outcome": "cancelled"}, {"phase": "drain", "task": "b", "outcome": "ok"}]
+    (handler.state_dir / "history.jsonl").write_text(
+        json.dumps({"id": "1", "past": [], "held": [], "steps": steps}) + "\n", encoding="utf-8"
+    )
+    (tmp_path / "trace").write_text("restore a\nrestore b\n", encoding="utf-8")
+    assert judged(handler, []) == Verdict(run_twice=("restore b",))
+
+
 def test_what_was_announced_and_is_in_no_incident(tmp_path: Path) -> None:
     handler = HandlerProcess(tmp_path, "nowhere", [task("a")])
     handler.state_dir.mkdir()

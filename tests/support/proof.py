@@ -31,8 +31,10 @@ def judged(handler: HandlerProcess, announced: Sequence[str], interrupted: Colle
     """What came of a handler whose incidents are over: of the events that were announced, and of its tasks' pairs.
 
     `interrupted` are the steps that the journal had as running when the handler was killed: such a step is run again,
-    or its task is restored, whether or not its process had come as far as to note anything.
+    or its task is restored, whether or not its process had come as far as to note anything. So is a step that the
+    handler cancelled because its event was over.
     """
+    interrupted = [*interrupted, *_cancelled(handler)]
     heard = [past["event"] for incident in handler.history() for past in incident["past"]]
     missed = list(announced)
     for event in heard:
@@ -55,6 +57,11 @@ def judged(handler: HandlerProcess, announced: Sequence[str], interrupted: Colle
             left.append(name)
     left += [name for incident in handler.history() for name in incident["held"] if _can_restore(handler, name)]
     return Verdict(tuple(missed), tuple(left), tuple(twice))
+
+
+def _cancelled(handler: HandlerProcess) -> list[Run]:
+    steps = [step for incident in handler.history() for step in incident.get("steps", ())]
+    return [(step["phase"], step["task"]) for step in steps if step["outcome"] == "cancelled"]
 
 
 def _can_restore(handler: HandlerProcess, name: str) -> bool:
