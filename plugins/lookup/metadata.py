@@ -133,7 +133,7 @@ class LookupModule(TermLookup):
 
     def finder(self, terms: list[str]) -> Callable[[str], Any]:
         refine = self._refinement(terms)
-        server, max_age = self._server(), self.seconds("cache_seconds")
+        server, max_age = self._server(), float(self.get_option("cache_seconds"))
 
         def find(path: str) -> Any:
             answer = _cache.get(server, canonical(path), recursive=is_directory(path), max_age=max_age)
@@ -174,11 +174,7 @@ class LookupModule(TermLookup):
 
     def _server(self) -> MetadataServer:
         host, origin = self.get_option_and_origin("metadata_host")
-        retry_for, timeout = self.seconds("retry_for"), self.seconds("request_timeout")
-        if not 0 < timeout < math.inf:
-            raise AnsibleLookupError(
-                f"request_timeout is {timeout:g}, but the seconds of one try are a finite number above 0."
-            )
+        retry_for, timeout = float(self.get_option("retry_for")), float(self.get_option("request_timeout"))
         # An empty variable is an unset one, as it is for google-auth.
         return _cache.server(
             str(host) if host else None,

@@ -358,13 +358,14 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import 
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
-    failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
+    failing,
     secret_patterns,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.metadata_targets import (
@@ -418,7 +419,7 @@ def main(time: Time = REAL_TIME) -> None:
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=partial(RedactingApiModule, "metadata", "ssh_keys"))
-    with failing(module):
+    with failing(module, *API_ERRORS):
         scope, patterns, planner = checked_scope(module.params), secret_patterns(module), wanted_change(module)
         with compute_api(module, time) as api:
             targets, missing = targets_of(module.params, api, scope)

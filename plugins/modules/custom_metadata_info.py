@@ -172,13 +172,14 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import 
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redacted
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
-    failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
+    failing,
     secret_patterns,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
@@ -199,7 +200,7 @@ def main() -> None:
     spec = ArgumentSpec({"effective": {"type": "bool", "default": True}, "only": {"type": "list", "elements": "str"}})
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=ApiModule)
-    with failing(module):
+    with failing(module, *API_ERRORS):
         refuse_empty(module.params)
         show = display(module)
         with compute_api(module) as api:

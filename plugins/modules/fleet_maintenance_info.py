@@ -171,11 +171,14 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenan
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import listed
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
+    ArgumentSpec,
     failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import refuse_empty
 
 
@@ -183,7 +186,7 @@ def main(now: Callable[[], float] = time.time) -> None:
     spec = ArgumentSpec({"zone": {"type": "str"}, "filter": {"type": "str"}, "within": {"type": "str"}})
     module = spec.update(API_ARGSPEC).create_module(kind=ApiModule)
     params = module.params
-    with failing(module):
+    with failing(module, *API_ERRORS):
         refuse_empty(params)
         within = None if params["within"] is None else seconds_of(params["within"])
         with compute_api(module) as api:

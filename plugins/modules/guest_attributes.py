@@ -188,13 +188,15 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
-    GUEST_ARGSPEC,
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
     failing,
-    metadata_server,
     secret_patterns,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
+    metadata_server,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.redacting import RedactingModule
 from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import (
@@ -210,6 +212,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes imp
     attribute_path,
     namespace_path,
 )
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataError
 
 
 def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
@@ -225,7 +228,7 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
     )
     spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=partial(RedactingModule, "attributes"))
-    with failing(module, GuestAttributeError):
+    with failing(module, MetadataError, GuestAttributeError):
         result = run(module, clock, sleep)
     module.exit_json(**result)
 
@@ -241,8 +244,6 @@ def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[floa
         )
     texts = checked(params["namespace"], params["attributes"] or {}, present=is_present)
     hide = redaction(module)
-    if not params["max_wait"] >= 0:
-        module.fail_json(msg=f"max_wait is {params['max_wait']:g}, but seconds to wait cannot be less than 0.")
     with closing(metadata_server(module, clock=clock, sleep=sleep, on_retry=leave_rate_alone)) as server:
         namespace = Namespace(
             server,

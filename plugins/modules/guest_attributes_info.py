@@ -148,13 +148,14 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.instances impor
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
-    failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
+    failing,
     secret_patterns,
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
@@ -174,7 +175,7 @@ def main(time: Time = REAL_TIME) -> None:
     )
     spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=ApiModule)
-    with failing(module):
+    with failing(module, *API_ERRORS):
         refuse_empty(module.params)
         path = query_path(module.params["namespace"], module.params["key"])
         patterns, show_secrets = secret_patterns(module), module.params["show_secrets"]

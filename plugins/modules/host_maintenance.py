@@ -197,7 +197,6 @@ unreachables:
   sample: []
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -218,11 +217,14 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.host_maintenanc
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
+    ArgumentSpec,
     failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
@@ -251,10 +253,8 @@ def main(time: Time = REAL_TIME) -> None:
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module(kind=ApiModule)
     params = module.params
-    with failing(module):
+    with failing(module, *API_ERRORS):
         refuse_empty(params)
-        if params["timeout"] == math.inf:
-            raise ComputeBadRequest("timeout is inf, but it has to be a finite number of seconds.")
 
         def apply(target: Target, api: ComputeApi) -> Maintenance | None:
             operation, retries = maintain(api, target.instance, params["action"], wait=params["wait"])

@@ -321,11 +321,14 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.legacy_endpoin
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
+    ArgumentSpec,
     failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._module.metadata_targets import (
     INSTANCE_FIELDS,
     MetadataTarget,
@@ -377,7 +380,7 @@ def main(time: Time = REAL_TIME) -> None:
         }
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **ONE_SELECTION).create_module(kind=ApiModule)
-    with failing(module):
+    with failing(module, *API_ERRORS):
         check_scope(module.params)
         with compute_api(module, time) as api:
             store = ProjectStore(api)

@@ -80,13 +80,18 @@ endpoints:
 from contextlib import closing
 from typing import Any
 
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
-    GUEST_ARGSPEC,
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     ArgumentSpec,
     failing,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
     metadata_server,
 )
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataError,
+    MetadataServer,
+)
 
 ENDPOINTS = ("/0.1/meta-data/", "/computeMetadata/v1beta1/")
 STATES = {200: "answers", 403: "refused", 404: "gone"}
@@ -94,7 +99,7 @@ STATES = {200: "answers", 403: "refused", 404: "gone"}
 
 def main() -> None:
     module = ArgumentSpec(GUEST_ARGSPEC).create_module()
-    with failing(module), closing(metadata_server(module)) as server:
+    with failing(module, MetadataError), closing(metadata_server(module)) as server:
         # What has none of the endpoints may be anything at all. This fails if it is not the metadata server.
         server.get("instance/id")
         endpoints = [probed(server, path) for path in ENDPOINTS]

@@ -290,10 +290,12 @@ from pathlib import Path
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
-    GUEST_ARGSPEC,
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     ArgumentSpec,
     failing,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
     metadata_server,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm import hardware as _hardware
@@ -313,14 +315,18 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     parse_window,
     window_document,
 )
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataNotFound, MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataError,
+    MetadataNotFound,
+    MetadataServer,
+)
 from ansible_collections.gce.guest.plugins.module_utils._vm.reach import applicability, traits_of
 
 
 def main(root: Path = Path("/")) -> None:
     spec = ArgumentSpec({"arm_notice": {"type": "bool", "default": True}})
     module = spec.update(GUEST_ARGSPEC).create_module()
-    with failing(module), closing(metadata_server(module)) as server:
+    with failing(module, MetadataError), closing(metadata_server(module)) as server:
         result = read(module, server, root)
     module.exit_json(changed=False, **result)
 

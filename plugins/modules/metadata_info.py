@@ -203,16 +203,19 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, canonical, is_directory, typed
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
-    GUEST_ARGSPEC,
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
-    compiled_query,
     failing,
-    metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
+    compiled_query,
+    metadata_server,
+)
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataError,
     MetadataNotFound,
     MetadataServer,
     encoded_path,
@@ -240,7 +243,7 @@ def main() -> None:
         mutually_exclusive=[("audience", "path"), ("audience", "query"), ("audience", "recursive")],
     )
     module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module()
-    with failing(module):
+    with failing(module, MetadataError):
         if module.params["audience"] is not None:
             module.exit_json(changed=False, **NOTHING, answers=[], identity_token=identity_token(module))
         answers = read(module)

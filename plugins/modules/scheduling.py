@@ -256,11 +256,14 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.scheduling impo
 )
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
+    API_ERRORS,
     ApiModule,
     compute_api,
+)
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
+    ArgumentSpec,
     failing,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import ArgumentSpec
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     INSTANCES_ARGSPEC,
     SOME_SELECTION,
@@ -299,7 +302,7 @@ def main(time: Time = REAL_TIME) -> None:
         }
     )
     module = spec.update(API_ARGSPEC).update(INSTANCES_ARGSPEC, **SOME_SELECTION).create_module(kind=ApiModule)
-    with failing(module):
+    with failing(module, *API_ERRORS):
         refuse_empty(module.params)
         wanted = checked(module.params, now=time.now())
         with compute_api(module, time) as api:

@@ -161,18 +161,23 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._metadata.query import QueryError
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import REDACTED, is_secret_item, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, is_directory, typed
-from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
-    GUEST_ARGSPEC,
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
     SECRETS_ARGSPEC,
     ArgumentSpec,
-    checked_query,
     compiled_pattern,
     failing,
-    metadata_server,
     secret_patterns,
 )
+from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
+    GUEST_ARGSPEC,
+    checked_query,
+    metadata_server,
+)
 from ansible_collections.gce.guest.plugins.module_utils._module.redacting import RedactingModule
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import encoded_path
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    MetadataError,
+    encoded_path,
+)
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")
@@ -198,7 +203,7 @@ def main() -> None:
     )
     module = spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC).create_module(kind=ComparingModule)
     params = module.params
-    with failing(module):
+    with failing(module, MetadataError):
         encoded_path(params["path"])
         check(module)
         show = presentation(module)
@@ -225,8 +230,6 @@ def check(module: AnsibleModule) -> None:
             msg="There is nothing to wait for: state, equals, matches and query are all null. "
             "For a value that is empty, set equals to an empty text."
         )
-    if not params["timeout"] >= 0:
-        module.fail_json(msg=f"timeout is {params['timeout']:g}, but seconds to wait cannot be less than 0.")
     if params["last_etag"] is not None and params["state"] != "changed":
         module.fail_json(msg=f"last_etag is for state=changed, not for state={params['state']}.")
     if is_directory(params["path"]) and (params["equals"] is not None or params["matches"] is not None):

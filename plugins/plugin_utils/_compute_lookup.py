@@ -58,8 +58,6 @@ class ComputeLookup(TermLookup):
         """The client that the options describe, with the connections that it has open already."""
         identity = self._identity()
         if identity not in _clients:
-            for option in ("retry_for", "request_timeout", "requests_per_minute"):
-                self.seconds(option)
             try:
                 _clients[identity] = connect(self._plain, on_warning=_display.warning)
             except MissingLibrary as error:
@@ -70,7 +68,7 @@ class ComputeLookup(TermLookup):
 
     def kept(self, what: str, ask: Callable[[], _Value]) -> _Value:
         """What `ask` answers, or the same that it answered under the name `what` less than `cache_seconds` ago."""
-        now, max_age = time.monotonic(), self.seconds("cache_seconds")
+        now, max_age = time.monotonic(), float(self.get_option("cache_seconds"))
         for key in [key for key, (at, _value) in _answers.items() if now - at >= max_age]:
             del _answers[key]
         key = (self._identity(), what)

@@ -9,7 +9,6 @@ The options that are read here are described in plugins/doc_fragments/_lookup.py
 
 from __future__ import annotations
 
-import math
 import os
 import re
 import sys
@@ -23,6 +22,7 @@ from ansible.plugins.lookup import LookupBase
 from ansible.utils.display import Display
 
 from ..module_utils._metadata.query import QueryError, compiled_query
+from ..module_utils._module.numbers import NumberError, check_numbers
 
 _display = Display()
 
@@ -42,6 +42,10 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         with _without_empty(self._environment()):
             self.set_options(var_options=self._own_variables(variables or {}), direct=options)
         self._refuse_unknown(options)
+        try:
+            check_numbers({name: self.get_option(name) for name in self.option_definitions})
+        except NumberError as error:
+            raise AnsibleLookupError(str(error)) from None
         paths = [_text(term) for term in self._flatten(terms)]
         try:
             return list(self._values(paths, self.finder(paths), has_default="default" in options))
@@ -64,13 +68,6 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
     def secret_patterns(self) -> list[re.Pattern[str]]:
         """The option of that name, compiled."""
         return [_compiled(str(pattern)) for pattern in self.get_option("secret_patterns")]
-
-    def seconds(self, option: str) -> float:
-        """An option that is a number of seconds, not less than 0."""
-        seconds = float(self.get_option(option))
-        if seconds < 0 or math.isnan(seconds):
-            raise AnsibleLookupError(f"{option} is {seconds:g}, but has to be a number of seconds, not less than 0.")
-        return seconds
 
     def _environment(self) -> list[str]:
         """The environment variables that are options here."""

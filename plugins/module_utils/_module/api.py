@@ -27,7 +27,7 @@ from .._compute.api import (
     Time,
     connect,
 )
-from .._compute.errors import ComputeBadRequest, ComputeError
+from .._compute.errors import ComputeError
 from .._metadata.custom import CustomMetadataError
 from .credential_secrets import private_parts
 
@@ -109,38 +109,19 @@ class PartialFailure(Exception):
         self.result = result
 
 
-@contextmanager
-def failing(module: AnsibleModule) -> Iterator[None]:
-    """Turn the library's own exceptions into failures of the module. Others are bugs, and pass."""
-    try:
-        yield
-    except MissingLibrary as error:
-        module.fail_json(msg=missing_required_lib(str(error), reason="for the Compute API"))
-    except (ComputeError, CustomMetadataError) as error:
-        module.fail_json(msg=str(error))
-    except PartialFailure as error:
-        module.fail_json(msg=str(error), **error.result)
+# What `failing` turns into failures of a module.
+API_ERRORS = (ComputeError, CustomMetadataError, PartialFailure)
 
 
 @contextmanager
 def compute_api(module: AnsibleModule, time: Time = REAL_TIME) -> Iterator[ComputeApi]:
     """The client for a module's parameters. The module warns of incomplete lists."""
     params = module.params
-    for name, is_right, what in (
-        ("retry_for", params["retry_for"] >= 0, "it cannot be less than 0 seconds"),
-        ("request_timeout", params["request_timeout"] > 0, "it has to be more than 0 seconds"),
-        (
-            "requests_per_minute",
-            params["requests_per_minute"] >= 0,
-            "it cannot be less than 0, which removes the limit",
-        ),
-        ("concurrency", params.get("concurrency", 1) >= 1, "it has to be 1 at least"),
-        ("timeout", params.get("timeout", 0.0) >= 0, "it cannot be less than 0 seconds"),
-    ):
-        if not is_right:
-            raise ComputeBadRequest(f"{name} is {params[name]:g}, but {what}.")
     concurrency = params.get("concurrency", DEFAULT_CONCURRENCY)
-    api = connect(params.__getitem__, concurrency=concurrency, time=time, on_warning=module.warn)
+    try:
+        api = connect(params.__getitem__, concurrency=concurrency, time=time, on_warning=module.warn)
+    except MissingLibrary as error:
+        raise ComputeError(missing_required_lib(str(error), reason="for the Compute API")) from None
     try:
         yield api
     finally:
