@@ -38,9 +38,5 @@ class NumberError(Exception):
 def check_numbers(options: Mapping[str, Any]) -> None:
     """Raise NumberError for the first option, of those with a rule, whose number is refused."""
     for option, (is_right, words) in _RULES.items():
-        if option not in options:
-            continue
-        number = options[option]
-        if number is None or not is_right(number):
-            shown = "null" if number is None else f"{number:g}"
-            raise NumberError(f"{option} is {shown}, but it has to be {words}.")
+        if option in options and not is_right(options[option]):
+            raise NumberError(f"{option} is {options[option]:g}, but it has to be {words}.")

@@ -88,14 +88,6 @@ def test_modules_refuse_before_anything_is_sent(
     assert emulator.control.journal() == []
 
 
-@pytest.mark.parametrize("option", ["request_timeout", "retry_for", "cache_seconds"])
-@pytest.mark.parametrize("name", LOOKUPS)
-def test_lookups_refuse_null(worker: TemplateProcess, name: str, option: str) -> None:
-    """In modules, Ansible itself refuses it."""
-    with pytest.raises(TemplateFailed, match=f"{option} is null, but it has to be"):
-        look_up(worker, name, option, None)
-
-
 @pytest.mark.parametrize("option, number", TAKEN)
 @pytest.mark.parametrize("kind", ["guest", "api"])
 def test_modules_take(ask: Any, kind: str, option: str, number: Any) -> None:
@@ -122,7 +114,7 @@ def test_lookups_take(emulator: EmulatorProcess, worker: TemplateProcess, name: 
 def test_the_others(option: str) -> None:
     check_numbers({option: 1})
     check_numbers({option: math.inf})
-    for number in (-1, math.nan, None):
+    for number in (-1, math.nan):
         with pytest.raises(NumberError, match=f"^{option} is "):
             check_numbers({option: number})
 
