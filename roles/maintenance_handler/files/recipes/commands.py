@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Other programs, run within a time, whose failure is a sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from recipes.run import Refusal
+
+
+class Failed(Refusal):
+    """A program could not do its work. As text, which and what it said. `status` is None if it hung."""
+
+    def __init__(self, message: str, status: int | None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def output(command: Sequence[str], *, timeout: float, environ: Mapping[str, str] | None = None) -> str:
+    """What a program prints. Raises `Failed` if it fails or takes too long, `Refusal` if it is not there."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env={**os.environ, "LC_ALL": "C", **(environ or {})},
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise Failed(f"{_shown(command)} did not end within {timeout:.1f} s", None) from None
+    except OSError as exc:
+        raise Refusal(f"{command[0]} cannot be run: {exc.strerror}") from None
+    if done.returncode == 0:
+        return done.stdout.decode("utf-8", "replace")
+    lines = (
+        done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
+    ).splitlines()
+    why = f": {lines[-1].strip()}" if lines else ""
+    raise Failed(f"{_shown(command)} failed with status {done.returncode}{why}", done.returncode)
+
+
+def _shown(command: Sequence[str]) -> str:
+    return " ".join(command[:4])

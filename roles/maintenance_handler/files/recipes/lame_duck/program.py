@@ -1,0 +1,124 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A file that makes the health check fail, by being there or by not being there."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from recipes.http import request
+from recipes.run import Refusal, Run
+
+_TIMEOUT = 3.0
+# Of /proc/net/tcp.
+_ESTABLISHED = "01"
+
+
+def check(run: Run) -> None:
+    folder = _file(run).parent
+    if not folder.is_dir():
+        raise Refusal(f"the directory {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise Refusal(
+            f"user {os.geteuid()} cannot write to {folder}: run the task as another user, or open the directory by "
+            "maintenance_handler_unit_options, {Service: {ReadWritePaths: [DIRECTORY]}}"
+        )
+    if not _fails_by_file(run):
+        if run["healthy_when"] == "present" and not _file(run).is_file():
+            raise Refusal(f"{_file(run)} is not a file")
+        problem = _problem_of_health(run, healthy=True)
+        if problem:
+            raise Refusal(f"nothing is drained, but {problem}")
+
+
+def drain(run: Run) -> None:
+    file = _file(run)
+    if _fails_by_file(run) and str(file) not in run.record:
+        run.say("the health check was made to fail by somebody else already")
+    else:
+        if str(file) not in run.record:
+            run.record.note(str(file), time.time())
+        _begin(run)
+        run.wait_until(lambda: _problem_of_health(run, healthy=False))
+        # What an interrupted run has waited counts. The clock may have jumped.
+        waited = min(max(0.0, time.time() - float(run.record.get(str(file)))), float(run["drain_seconds"]))
+        over_at = run.clock() + float(run["drain_seconds"]) - waited
+        run.wait_until(lambda: _still_waits(over_at - run.clock()))
+    run.wait_until(lambda: _connections(run["port"]))
+    run.say("the health check fails, and its time to drain is over")
+
+
+def restore(run: Run) -> None:
+    file = _file(run)
+    if str(file) not in run.record:
+        run.say("nothing to restore: this recipe has not made the health check fail")
+        return
+    if run["healthy_when"] == "absent":
+        file.unlink(missing_ok=True)
+    elif _aside(file).exists() and not file.exists():
+        _aside(file).replace(file)
+    run.wait_until(lambda: _problem_of_health(run, healthy=True))
+    run.record.forget(str(file))
+    run.say("the health check answers again")
+
+
+def state(run: Run) -> None:
+    ours = ", by this recipe" if str(_file(run)) in run.record else ""
+    run.say(f"the health check fails{ours}" if _fails_by_file(run) else "the health check answers")
+
+
+def _file(run: Run) -> Path:
+    return Path(run["file"])
+
+
+def _aside(file: Path) -> Path:
+    """Where the file is while the check is to fail because it is not there."""
+    return file.with_name(f".{file.name}.lame_duck")
+
+
+def _fails_by_file(run: Run) -> bool:
+    fails_by_presence: bool = run["healthy_when"] == "absent"
+    return _file(run).exists() == fails_by_presence
+
+
+def _begin(run: Run) -> None:
+    file = _file(run)
+    if run["healthy_when"] == "absent":
+        file.touch(mode=0o644, exist_ok=True)
+    elif file.exists():
+        # With its content, its mode and its owner.
+        file.replace(_aside(file))
+
+
+def _still_waits(seconds: float) -> str:
+    return f"the load balancer is given {seconds:.0f} s more" if seconds > 0 else ""
+
+
+def _problem_of_health(run: Run, healthy: bool) -> str:
+    """Why the health check is not as it should be, if there is a URL to look at."""
+    if run["url"] is None:
+        return ""
+    try:
+        status = request(run["url"], timeout=run.bounded(_TIMEOUT)).status
+    except Refusal as exc:
+        return str(exc) if healthy else ""
+    if (status < 400) == healthy:
+        return ""
+    return f"{run['url']} answers {status}" + ("" if healthy else f", though {run['file']} says that it should fail")
+
+
+def _connections(port: int | None) -> str:
+    if port is None:
+        return ""
+    count = 0
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        try:
+            lines = Path(table).read_text(encoding="ascii").splitlines()[1:]
+        except FileNotFoundError:
+            continue
+        for line in lines:
+            _number, local, _remote, status, *_rest = line.split()
+            count += status == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port
+    return f"{count} connections to port {port}" if count else ""

@@ -1,0 +1,136 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""nginx: SIGQUIT has it close its listening sockets and answer what is open (https://nginx.org/en/docs/control.html)."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+from recipes import health, systemd
+from recipes.commands import output
+from recipes.run import Refusal, Run
+
+# Exits with status 0 are followed by a start.
+_RESTARTS = ("always", "on-success")
+
+
+def check(run: Run) -> None:
+    health.checked(run["health"])
+    if (run["pid_file"] is None) != (run["start"] is None):
+        raise Refusal("pid_file and start go together: one says which nginx runs, the other how it is started")
+    if run["pid_file"] is None:
+        unit = systemd.known(run["unit"])
+        systemd.refuse_without_permission(unit)
+        restarts = systemd.show(unit, "Restart")["Restart"]
+        if restarts in _RESTARTS:
+            raise Refusal(f"{unit} has Restart={restarts}, which starts nginx again when it has quit: use on-failure")
+    elif not Path(run["pid_file"]).parent.is_dir():
+        raise Refusal(f"the directory of the pid file {run['pid_file']} does not exist")
+    master = _master(run)
+    if master is not None:
+        _signal(master, 0)
+
+
+def drain(run: Run) -> None:
+    master = _master(run)
+    if master is None:
+        run.say("nginx does not run: nothing to quit")
+        return
+    if run.record.get(_key(run)) != _identity(master):
+        run.record.note(_key(run), _identity(master))
+        _signal(master, signal.SIGQUIT)
+    run.wait_until(lambda: _still_runs(run))
+    run.say("nginx has answered what was open, and quit")
+
+
+def restore(run: Run) -> None:
+    quitting = run.record.get(_key(run))
+    if quitting is None:
+        run.say("nothing to restore: this recipe has not had nginx quit")
+        return
+    master = _master(run)
+    if master is not None and _identity(master) == quitting:
+        # It accepts nothing any more, and cannot be called back.
+        _signal(master, signal.SIGTERM)
+        run.wait_until(lambda: _still_runs(run))
+        master = None
+    if run["pid_file"] is None:
+        systemd.start_and_wait([systemd.known(run["unit"])], run)
+    elif master is None:
+        output(run["start"], timeout=run.bounded(run.left()))
+        run.wait_until(lambda: "" if _master(run) is not None else f"no process is in {run['pid_file']}")
+    health.wait_until_healthy(run, run["health"])
+    run.record.forget(_key(run))
+    run.say("nginx runs")
+
+
+def state(run: Run) -> None:
+    master = _master(run)
+    ours = ", because of this recipe" if _key(run) in run.record else ""
+    if master is None:
+        run.say(f"nginx does not run{ours}")
+    else:
+        quits = run.record.get(_key(run)) == _identity(master)
+        run.say(f"nginx (process {master}) {'is quitting' if quits else 'runs'}")
+
+
+def _key(run: Run) -> str:
+    return str(run["pid_file"] or run["unit"])
+
+
+def _master(run: Run) -> int | None:
+    """The process of nginx that its workers belong to, if it runs."""
+    if run["pid_file"] is None:
+        pid = int(systemd.show(run["unit"], "MainPID").get("MainPID") or 0)
+        return pid or None
+    try:
+        pid = int(Path(run["pid_file"]).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return None
+    return pid if _is_alive(pid) else None
+
+
+def _is_alive(pid: int) -> bool:
+    return _stat(pid)[:1] not in ([], ["Z"])
+
+
+def _identity(pid: int) -> list[str]:
+    """A process by its number and its start: numbers are used again."""
+    return [str(pid), *_stat(pid)[19:20]]
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of proc_pid_stat(5), from the state on."""
+    with suppress(OSError):
+        # The name may have spaces and brackets in it.
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    return []
+
+
+def _still_runs(run: Run) -> str:
+    recorded = run.record.get(_key(run))
+    pid = int(recorded[0])
+    if _is_alive(pid) and _identity(pid) == recorded:
+        return f"{_workers(pid)} workers of nginx still answer requests"
+    if run["pid_file"] is None:
+        # Until systemd has seen it, it would not start it again.
+        state = systemd.show(run["unit"], "ActiveState")["ActiveState"]
+        return f"{run['unit']} is {state}" if state in ("deactivating", "reloading") else ""
+    return ""
+
+
+def _workers(master: int) -> int:
+    numbers = [int(entry) for entry in os.listdir("/proc") if entry.isdecimal()]
+    return sum(_stat(pid)[1:2] == [str(master)] for pid in numbers)
+
+
+def _signal(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise Refusal(f"user {os.geteuid()} may not signal nginx (process {pid}): run the task as root") from None
