@@ -6,13 +6,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: custom_metadata
-short_description: Find values of custom metadata through the Compute API
+short_description: Read values of custom metadata through the Compute API
 version_added: 0.1.0
 description:
-  - Finds the values of keys of custom metadata, by default those in effect for an instance, which are the instance's
-    own before those of its zone, before those of the project.
-  - Needs no access to the instance. On the VM itself, P(gce.guest.metadata#lookup) and M(gce.guest.metadata_info)
-    need no credentials.
+  - Reads values of custom metadata, by default the effective ones of an instance. Its own value takes precedence over
+    its zone's, which takes precedence over the project's.
+  - Requires no access to the instance. On the VM itself, P(gce.guest.metadata#lookup) and M(gce.guest.metadata_info)
+    require no credentials.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -24,28 +24,26 @@ options:
   _terms:
     description:
       - Keys of custom metadata.
-      - A key that is secret, or has a value that is, is refused unless O(show_secrets=true), so that no V([redacted])
-        gets into a file.
+      - Secret keys and values are refused unless O(show_secrets=true), so that no V([redacted]) gets into a file.
     type: list
     elements: str
     required: true
   instance:
     description:
-      - The instance, by its name or id, as C(ZONE/NAME), by its path C(projects/PROJECT/zones/ZONE/instances/NAME) or a
-        part of it from C(zones/) on, by its URL, or by its name in the internal DNS.
-      - Without it, the values are those of the O(zone), before those of the project.
+      - The instance, as a name, an ID, C(ZONE/NAME), C(projects/PROJECT/zones/ZONE/instances/NAME),
+        C(zones/ZONE/instances/NAME), a URL, or its name in the internal DNS.
+      - Without it, the values are those of the O(zone), which take precedence over the project's.
     type: str
   zone:
     description:
-      - The zone of the instance, by its name, its path or its URL. By default it is looked up in all zones.
-      - Without an O(instance), the zone whose metadata goes before the project's.
+      - The zone of the instance, as a name, a path or a URL. By default, the instance is looked up in all zones.
+      - Without an O(instance), the zone whose metadata takes precedence over the project's.
     type: str
   scope:
     description:
-      - Whose values to find.
-      - With V(effective), the instance's, the zone's and the project's, as far as these are given, the first one that
-        has the key.
-      - With the others, those of one of them, as they are set there.
+      - Where to read the values.
+      - With V(effective), the first of instance, zone and project that has the key.
+      - With the other choices, only there.
     type: str
     choices: [effective, instance, zonal, project]
     default: effective
@@ -56,13 +54,13 @@ seealso:
   - plugin: gce.guest.metadata_bool
     plugin_type: filter
 notes:
-  - The SSH keys of an instance and of the project are in effect together, unless the instance blocks the project's.
-    This lookup knows one before the other only.
-  - The values are data. Templates in them are not evaluated.
+  - The guest uses the SSH keys of an instance and of the project together, unless the instance blocks the project's.
+    This lookup returns only the one that takes precedence.
+  - Templates in values are not evaluated.
 """
 
 EXAMPLES = r"""
-- name: Show the release that is in effect for an instance
+- name: Show the effective release of an instance
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.custom_metadata', 'release', instance='web-1', project='acme') }}"
 
@@ -76,7 +74,7 @@ EXAMPLES = r"""
     msg: "{{ lookup('gce.guest.custom_metadata', 'enable-oslogin', project='acme', default='FALSE')
       | gce.guest.metadata_bool }}"
 
-- name: Show settings for which there is a document
+- name: Show settings in a JSON document
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.custom_metadata', 'settings', instance='web-1', project='acme') | from_json }}"
 """
@@ -84,8 +82,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _list:
   description:
-    - The values, one for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without what was not
-      found.
+    - One value for each term, in their order. With O(on_missing=warn) and O(on_missing=skip), missing values are left
+      out.
   type: list
   elements: raw
   sample:
@@ -124,7 +122,7 @@ class LookupModule(ComputeLookup):
         layers = self._layers(api)
 
         def find(key: str) -> Any:
-            # What the first has, the others are not asked for.
+            # The others are only read if the first ones lack the key.
             for layer in layers.values():
                 values = layer()
                 if key in values:
@@ -137,9 +135,9 @@ class LookupModule(ComputeLookup):
         return find
 
     def _layers(self, api: ComputeApi) -> dict[str, Layer]:
-        """Where to look, in this order, by what to call it."""
+        """Where to look, in order of precedence, by a title for errors."""
         scope, name, zone = self.get_option("scope"), self._plain("instance"), self._plain("zone")
-        # Names that are none are refused before anything is asked.
+        # Invalid names are refused before any request.
         if zone is not None:
             zone = zone_named(api, zone)
         if name is not None:
@@ -153,10 +151,10 @@ class LookupModule(ComputeLookup):
 
         def zonal() -> Mapping[str, str]:
             store = ZonalStore(api, zone or zone_of(instance()))
-            return self.kept(store.path, lambda: store.read().values)
+            return self.cached(store.path, lambda: store.read().values)
 
         def project() -> Mapping[str, str]:
-            return self.kept("project", lambda: ProjectStore(api).read().values)
+            return self.cached("project", lambda: ProjectStore(api).read().values)
 
         layers: dict[str, tuple[str, Layer]] = {}
         if name is not None:
@@ -166,26 +164,23 @@ class LookupModule(ComputeLookup):
         layers["project"] = ("the project", project)
         if scope not in ("effective", *layers):
             raise AnsibleLookupError(
-                f"scope is {scope}, which needs the option {'zone' if scope == 'zonal' else scope}"
+                f"scope is {scope}, which requires the option {'zone' if scope == 'zonal' else scope}"
             )
         return {title: layer for key, (title, layer) in layers.items() if scope in ("effective", key)}
 
     def _refusal(self, keys: Sequence[str]) -> Callable[[str, str], None]:
-        """What refuses a value that is secret; a key that names a secret is refused at once."""
+        """A function that refuses secret values. Secret keys are refused at once."""
         patterns, show_secrets = self.secret_patterns(), self.get_option("show_secrets")
 
         def refuse(key: str, value: str) -> None:
             if not show_secrets and is_secret_item(key, value, patterns):
                 raise AnsibleLookupError(
-                    f"Cannot read {key}: its value is or holds a secret. If it is wanted all the same, set "
-                    "show_secrets=true."
+                    f"Cannot read {key}: its value is or contains a secret. Set show_secrets=true to read it."
                 )
 
         for key in keys:
             if not show_secrets and is_secret(key, patterns):
-                raise AnsibleLookupError(
-                    f"Cannot read {key}: it is secret. If it is wanted all the same, set show_secrets=true."
-                )
+                raise AnsibleLookupError(f"Cannot read {key}: it is secret. Set show_secrets=true to read it.")
         return refuse
 
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: guest_attributes
-short_description: Find guest attributes of an instance through the Compute API
+short_description: Read guest attributes of an instance through the Compute API
 version_added: 0.1.0
 description:
-  - Finds what an instance has written into its guest attributes, without access to the instance.
-  - An instance that has none is told from one for which they are not enabled. Either way the attribute is missing, see
-    O(on_missing). What a permission is missing for, or an organization policy forbids, is always an error.
+  - Reads the guest attributes of an instance, without access to it.
+  - If guest attributes are not enabled, the message for a missing attribute says so, see O(on_missing). A missing
+    permission or an organization policy that forbids access is always an error.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -23,40 +23,39 @@ options:
   _terms:
     description:
       - C(NAMESPACE/KEY) for the value of an attribute, or C(NAMESPACE/) for all of a namespace as a dictionary.
-      - An attribute that is secret, by its key or by its value, is refused unless O(show_secrets=true), so that no
-        V([redacted]) gets into a file.
-        In dictionaries, secrets are redacted.
+      - Secret keys and values are refused unless O(show_secrets=true), so that no V([redacted]) gets into a file. In
+        dictionaries, secrets are redacted.
     type: list
     elements: str
     required: true
   instance:
     description:
-      - The instance, by its name or id, as C(ZONE/NAME), by its path C(projects/PROJECT/zones/ZONE/instances/NAME) or a
-        part of it from C(zones/) on, by its URL, or by its name in the internal DNS.
+      - The instance, as a name, an ID, C(ZONE/NAME), C(projects/PROJECT/zones/ZONE/instances/NAME),
+        C(zones/ZONE/instances/NAME), a URL, or its name in the internal DNS.
     type: str
     required: true
   zone:
     description:
-      - The zone of the instance, by its name, its path or its URL. By default it is looked up in all zones.
+      - The zone of the instance, as a name, a path or a URL. By default, the instance is looked up in all zones.
     type: str
 seealso:
   - module: gce.guest.guest_attributes_info
   - module: gce.guest.guest_attributes
 notes:
-  - What an instance has written just now can take some seconds to be seen.
-  - The values are data. Templates in them are not evaluated.
+  - New values can take some seconds to appear.
+  - Templates in values are not evaluated.
 """
 
 EXAMPLES = r"""
-- name: Show which version is deployed
+- name: Show the deployed version
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.guest_attributes', 'deployment/version', instance='web-1', default='none') }}"
 
-- name: Show all that an instance says about its deployment
+- name: Show all deployment attributes of an instance
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.guest_attributes', 'deployment/', instance='us-central1-a/web-1') }}"
 
-- name: Show what the maintenance handler is doing, such as idle or drained
+- name: Show the state of the maintenance handler, such as idle or drained
   ansible.builtin.debug:
     msg: "{{ (lookup('gce.guest.guest_attributes', 'maintenance-handler/status', instance='web-1')
       | from_json).state }}"
@@ -65,8 +64,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _list:
   description:
-    - What was found, one element for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without
-      what was not.
+    - One value for each term, in their order. With O(on_missing=warn) and O(on_missing=skip), missing values are left
+      out.
   type: list
   elements: raw
   sample:
@@ -82,6 +81,7 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.api import Comp
 from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._compute.guest_attributes import (
     FIELDS,
+    HOW_TO_ENABLE,
     is_enabled,
     query_path,
     read,
@@ -109,15 +109,14 @@ class LookupModule(ComputeLookup):
         def find(term: str) -> Any:
             namespace, key = paths[term]
             path = query_path(namespace, key)
-            found = self.kept(f"guest attributes {self._name()} {path}", lambda: read(api, self._instance(api), path))
+            found = self.cached(f"guest attributes {self._name()} {path}", lambda: read(api, self._instance(api), path))
             values = found.get(namespace, {})
             if not values:
                 raise NoSuchAttribute(self._nothing(api, term))
             if key is not None:
                 if not show_secrets and is_secret_item(key, values[key], patterns):
                     raise AnsibleLookupError(
-                        f"Cannot read {term}: its value is or holds a secret. If it is wanted all the same, set "
-                        "show_secrets=true."
+                        f"Cannot read {term}: its value is or contains a secret. Set show_secrets=true to read it."
                     )
                 return search(values[key])
             return search(redact_tree(values, patterns, f"{DIRECTORY}/{namespace}", show_secrets=show_secrets))
@@ -131,28 +130,23 @@ class LookupModule(ComputeLookup):
         zone = self._plain("zone")
         name = instance_named(api, self._plain("instance"), None if zone is None else zone_named(api, zone))
         if name.zone is not None:
-            # Needs no other permission than that to read guest attributes.
+            # This only requires the permission to read guest attributes.
             return {"name": name.name, "zone": name.zone}
         return self.instance(api, name.written, None, FIELDS)
 
     def _nothing(self, api: ComputeApi, term: str) -> str:
-        """Why there is nothing."""
+        """The message for a missing attribute."""
         sentence = f"There is no guest attribute {term} of the instance {self._plain('instance')}."
         instance = self.instance(api, self._plain("instance"), self._plain("zone"), FIELDS)
         if is_enabled(instance) is False:
-            sentence += (
-                " Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE in the custom metadata of "
-                "the instance, which goes before that of its zone, which goes before that of the project."
-            )
+            sentence += f" Guest attributes are not enabled for it. {HOW_TO_ENABLE}"
         return sentence
 
 
 def named(term: str, patterns: Sequence[re.Pattern[str]], *, show_secrets: bool) -> tuple[str, str | None]:
-    """Namespace and key of a term, if these can be names and are not secret."""
+    """Namespace and key of a term. Invalid and secret names are refused."""
     namespace, _slash, key = term.partition("/")
     query_path(namespace, key or None)
     if not show_secrets and any(is_secret(name, patterns) for name in (namespace, key) if name):
-        raise AnsibleLookupError(
-            f"Cannot read {term}: it is secret. If it is wanted all the same, set show_secrets=true."
-        )
+        raise AnsibleLookupError(f"Cannot read {term}: it is secret. Set show_secrets=true to read it.")
     return namespace, key or None

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: legacy_endpoints_info
-short_description: See whether a VM's legacy metadata endpoints still answer
+short_description: Check whether the legacy metadata endpoints of a VM answer
 version_added: 0.1.0
 description:
-  - Asks the metadata server at C(/0.1/meta-data/) and at C(/computeMetadata/v1beta1/), as a program on this VM could.
-  - Those endpoints take requests without the header C(Metadata-Flavor). What tricks a program into fetching a URL can
-    thus have it fetch the tokens of the VM's service accounts.
-  - Nothing of what they answer is returned.
+  - Requests C(/0.1/meta-data/) and C(/computeMetadata/v1beta1/) from the metadata server, as any program on the VM can.
+  - These endpoints accept requests without the header C(Metadata-Flavor). Whoever can make a program on the VM fetch a
+    URL can thereby read the tokens of the VM's service accounts.
+  - Successful answers are not returned.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -28,11 +28,11 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: See whether the legacy endpoints still answer
+- name: Check the legacy endpoints
   gce.guest.legacy_endpoints_info:
   register: legacy
 
-- name: Insist that they do not
+- name: Fail if they answer
   ansible.builtin.assert:
     that: not legacy.answers
     fail_msg: "Set disable-legacy-endpoints to TRUE: {{ legacy.endpoints }}"
@@ -45,7 +45,7 @@ answers:
   type: bool
   sample: false
 endpoints:
-  description: What was found, one entry for each endpoint.
+  description: The result for each endpoint.
   returned: success
   type: list
   elements: dict
@@ -57,8 +57,8 @@ endpoints:
       sample: /computeMetadata/v1beta1/
     state:
       description:
-        - V(answers) if the endpoint can be used, V(refused) if it is disabled, V(gone) if there is none.
-        - V(unknown) is any other answer, for which see RV(endpoints[].status) and RV(endpoints[].text).
+        - V(answers) if the endpoint can be used, V(refused) if it is disabled, V(gone) if it does not exist.
+        - V(unknown) for any other answer, see RV(endpoints[].status) and RV(endpoints[].text).
       type: str
       returned: success
       sample: refused
@@ -68,7 +68,7 @@ endpoints:
       returned: success
       sample: 403
     text:
-      description: What the error page says. Empty if the endpoint answers.
+      description: The text of the error page. Empty if the endpoint answers.
       type: str
       returned: success
       sample: >-
@@ -100,7 +100,7 @@ STATES = {200: "answers", 403: "refused", 404: "gone"}
 def main() -> None:
     module = ArgumentSpec(GUEST_ARGSPEC).create_module()
     with failing(module, MetadataError), closing(metadata_server(module)) as server:
-        # What has none of the endpoints may be anything at all. This fails if it is not the metadata server.
+        # Any other server may answer 404 as well. This fails if it is not the metadata server.
         server.get("instance/id")
         endpoints = [probed(server, path) for path in ENDPOINTS]
     answers = any(endpoint["state"] == "answers" for endpoint in endpoints)

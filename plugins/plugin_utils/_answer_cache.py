@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients of the metadata server, and their answers while these are fresh, for all lookups of a process.
+"""Clients of the metadata server and a cache of their answers, for all lookups of a process.
 
 Private to the collection: it may change at any time.
 
-A template makes a new object of a lookup for each call, so that what ten calls have in common has to be kept apart from
-them. Ansible templates a task in a worker, a fork of its own: nothing learned there comes back to other workers.
+A template creates a new lookup object for each call, so that the cache has to be outside of it. Ansible templates each
+task in a forked worker, so that workers do not share their caches.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from ..module_utils._vm.metadata_server import Answer, MetadataNotFound, Metadat
 
 
 class AnswerCache:
-    """Answers by server, path and form. That there is no such key is an answer, too; other errors are not kept."""
+    """Answers by server, path and form. Missing keys are cached as well, other errors are not."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._servers: dict[tuple[str | None, float | None, float, str], MetadataServer] = {}
         self._answers: dict[tuple[str, str, bool], tuple[float, Answer | MetadataNotFound]] = {}
-        # A connection cannot be shared with the process that it was inherited from: the two would take each other's
-        # answers.
+        # A forked process must not use an inherited connection: both processes would read each other's answers.
         os.register_at_fork(after_in_child=self._servers.clear)
 
     def server(
@@ -36,14 +35,14 @@ class AnswerCache:
         *,
         host_origin: str = "the option metadata_host",
     ) -> MetadataServer:
-        """A client, with the connection that it has open already."""
+        """A client, with its connection if it is open."""
         key = (host, retry_for, timeout, host_origin)
         if key not in self._servers:
             self._servers[key] = MetadataServer(host, host_origin=host_origin, retry_for=retry_for, timeout=timeout)
         return self._servers[key]
 
     def get(self, server: MetadataServer, path: str, *, recursive: bool, max_age: float) -> Answer:
-        """The server's answer, or the same that it gave less than ``max_age`` seconds ago."""
+        """The server's answer, from the cache if it is younger than ``max_age`` seconds."""
         now = self._clock()
         self._answers = {key: kept for key, kept in self._answers.items() if now - kept[0] < max_age}
         key = (server.host, path, recursive)

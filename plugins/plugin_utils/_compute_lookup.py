@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lookups that ask the Compute API have in common: its client, and its answers while these are fresh.
+"""The base of lookups for the Compute API: clients and a cache of answers.
 
 Private to the collection: it may change at any time.
 
-A template makes a new object of a lookup for each call, so that what ten calls have in common is kept apart from them.
+A template creates a new lookup object for each call, so that the cache has to be outside of it.
 """
 
 from __future__ import annotations
@@ -45,29 +45,29 @@ _display = Display()
 _clients: dict[str, ComputeApi] = {}
 _answers: dict[tuple[str, str], tuple[float, Any]] = {}
 
-# A connection cannot be shared with the process that it was inherited from: the two would take each other's answers.
+# A forked process must not use an inherited connection: both processes would read each other's answers.
 os.register_at_fork(after_in_child=_clients.clear)
 
 
 class ComputeLookup(TermLookup):
-    """A lookup whose options are those of plugins/doc_fragments/_api.py, and `cache_seconds`."""
+    """A lookup with the options of plugins/doc_fragments/_api.py, and `cache_seconds`."""
 
     errors = (ComputeError,)
 
     def api(self) -> ComputeApi:
-        """The client that the options describe, with the connections that it has open already."""
+        """The client for the options, with its open connections."""
         identity = self._identity()
         if identity not in _clients:
             try:
                 _clients[identity] = connect(self._plain, on_warning=_display.warning)
             except MissingLibrary as error:
                 raise AnsibleLookupError(
-                    f"The Compute API takes the library {error}, and {sys.executable} on the controller has none"
+                    f"The Compute API requires the Python library {error} for {sys.executable} on the controller"
                 ) from error
         return _clients[identity]
 
-    def kept(self, what: str, ask: Callable[[], _Value]) -> _Value:
-        """What `ask` answers, or the same that it answered under the name `what` less than `cache_seconds` ago."""
+    def cached(self, what: str, ask: Callable[[], _Value]) -> _Value:
+        """The result of `ask`, from the cache under the name `what` if it is younger than `cache_seconds`."""
         now, max_age = time.monotonic(), float(self.get_option("cache_seconds"))
         for key in [key for key, (at, _value) in _answers.items() if now - at >= max_age]:
             del _answers[key]
@@ -78,12 +78,12 @@ class ComputeLookup(TermLookup):
         return value
 
     def instance(self, api: ComputeApi, name: str, zone: str | None, fields: str) -> dict[str, Any]:
-        """The instance of this name, in this zone or wherever it is, with these fields, `name` and `zone`."""
+        """The instance with this name, in this zone or in any, with these fields, `name` and `zone`."""
 
         def ask() -> Selection:
             return select(api, names=[name], zone=zone, fields=fields)
 
-        selection = self.kept(f"instance {zone}/{name} {fields}", ask)
+        selection = self.cached(f"instance {zone}/{name} {fields}", ask)
         for error in selection.failures.values():
             raise error
         return selection.instances[0]

@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lookups have in common: their options, terms that lead nowhere, and the library's errors as Ansible's.
+"""The base of all lookups: options, missing terms, and the library's exceptions as Ansible's.
 
 Private to the collection: it may change at any time.
 
-The options that are read here are described in plugins/doc_fragments/_lookup.py, and secret_patterns in _guest.py.
+The options are described in plugins/doc_fragments/_lookup.py, and secret_patterns in _guest.py.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _display = Display()
 class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
     """A lookup that finds a value for each of its terms."""
 
-    # What the library raises: errors whose text is for the user, and among them those that say that nothing was found.
+    # The library's exceptions for the user, and those among them for a missing value.
     errors: ClassVar[tuple[type[Exception], ...]] = ()
     missing: ClassVar[tuple[type[Exception], ...]] = ()
 
     @abstractmethod
     def finder(self, terms: list[str]) -> Callable[[str], Any]:
-        """The function from a term to its value. What is wrong with options or terms is found before that is called."""
+        """The function from a term to its value. Wrong options and terms are refused before it is called."""
 
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
         with _without_empty(self._environment()):
@@ -54,7 +54,7 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
             raise AnsibleLookupError(str(error)) from None
 
     def query(self) -> Callable[[Any], Any]:
-        """The option `query` as a function; without one, everything is found."""
+        """The option `query` as a function; the identity without one."""
         expression = self.get_option("query")
         if expression is None:
             return lambda data: data
@@ -62,7 +62,7 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
             return compiled_query(str(expression))
         except ImportError as error:
             raise AnsibleLookupError(
-                f"The option query needs the library jmespath, and {sys.executable} on the controller does not have it"
+                f"The option query requires the Python library jmespath for {sys.executable} on the controller"
             ) from error
 
     def secret_patterns(self) -> list[re.Pattern[str]]:
@@ -70,11 +70,11 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         return [_compiled(str(pattern)) for pattern in self.get_option("secret_patterns")]
 
     def _environment(self) -> list[str]:
-        """The environment variables that are options here."""
+        """The environment variables of the options."""
         return [variable["name"] for option in self.option_definitions.values() for variable in option.get("env", ())]
 
     def _own_variables(self, variables: Mapping[str, Any]) -> dict[str, Any]:
-        """The variables that are options here, evaluated: Ansible itself would take a template in one as it is."""
+        """The variables of the options, templated, which Ansible does not do itself."""
         names = [variable["name"] for option in self.option_definitions.values() for variable in option.get("vars", ())]
         return {name: self._templar.template(variables[name]) for name in names if name in variables}
 
@@ -94,7 +94,7 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
                     _display.warning(str(error))
 
     def _refuse_unknown(self, options: Mapping[str, Any]) -> None:
-        """Ansible itself lets a misspelt option of a lookup pass."""
+        """Ansible itself ignores a misspelt option of a lookup."""
         known = self.option_definitions.keys() - {"_terms"}
         if unknown := sorted(options.keys() - known):
             raise AnsibleLookupError(f"There is no option {', '.join(unknown)}. There are: {', '.join(sorted(known))}.")
@@ -102,9 +102,9 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
 
 @contextmanager
 def _without_empty(names: Iterable[str]) -> Iterator[None]:
-    """Without those of these environment variables that are empty, which Ansible would take for values.
+    """Unset empty environment variables, which Ansible would use as values.
 
-    A CI job has a variable that is not set as an empty one.
+    CI jobs set unset variables to an empty text.
     """
     empty = [name for name in names if os.environ.get(name) == ""]
     for name in empty:
@@ -124,5 +124,5 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 def _text(term: Any) -> str:
     if not isinstance(term, str):
-        raise AnsibleLookupError(f"A term has to be text, and {term!r} is not.")
+        raise AnsibleLookupError(f"A term has to be text, but it is {term!r}.")
     return str(term)

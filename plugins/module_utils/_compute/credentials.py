@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From options and the environment to credentials of google-auth, and to what these say of their project and universe.
+"""Credentials of google-auth from options and the environment, with their project and universe.
 
-Private to the collection: it may change at any time. Imported only where google-auth is, by _compute_api.py.
+Private to the collection: it may change at any time. Used only by api.py.
 
 https://cloud.google.com/docs/authentication, https://google.aip.dev/auth/4110
 """
@@ -31,18 +31,18 @@ try:
     import google.oauth2.credentials
     import google.oauth2.service_account
 except ImportError:
-    pass  # _compute_api.connect() says so
+    pass  # api.connect() reports it
 
 DEFAULT_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 DEFAULT_UNIVERSE = "googleapis.com"
-# Set for gcloud, maybe for something else than this: no option's fallback, lest it go before a key that a task gives.
+# Often set for gcloud only. Not an option's fallback, so that it does not override a key in a task.
 GCLOUD_TOKEN = "CLOUDSDK_AUTH_ACCESS_TOKEN"
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _DOMAIN = re.compile(r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)+")
 _EMAIL = re.compile(r"[^@\s/]+@[^@\s/]+")
 
-# What else is kept in such files, and what google-auth takes by itself, but as application default credentials only.
+# Other types in such files, which google-auth only accepts as application default credentials.
 _OTHER_TYPES = {
     "authorized_user": "the credentials of a user",
     "external_account": "a configuration of workload identity federation",
@@ -51,13 +51,13 @@ _OTHER_TYPES = {
     "gdch_service_account": "a key of Google Distributed Cloud",
 }
 
-# It warns of what is told as an error here, or does not matter, such as that no project could be found.
+# It warns of what is an error here, or does not matter, such as a missing project.
 logging.getLogger("google.auth").addHandler(logging.NullHandler())
 
 
 @dataclass(frozen=True)
 class Login:
-    """Credentials; the project that they are of, where they say so; and where in the world they are valid."""
+    """Credentials, their project if known, and their universe domain."""
 
     credentials: Any
     project: str | None
@@ -66,9 +66,9 @@ class Login:
 
 
 def login(option: Callable[[str], Any], *, with_universe: bool = True) -> Login:
-    """The credentials that options describe, read one by one by their names. Raises CredentialsError.
+    """The credentials for a plugin's options; `option` reads one by its name. Raises CredentialsError.
 
-    Without `with_universe`, nobody is asked for it, which for a VM's account is the metadata server.
+    Without `with_universe`, a VM's account does not ask the metadata server for the universe domain.
     """
     kind = auth_kind(option)
     scopes = list(option("scopes") or [DEFAULT_SCOPE])
@@ -88,7 +88,7 @@ def login(option: Callable[[str], Any], *, with_universe: bool = True) -> Login:
 
 
 def auth_kind(option: Callable[[str], Any]) -> str:
-    """The kind of credentials: as it is set, or else as the other options let it be seen."""
+    """The kind of credentials, derived from the other options if it is not set."""
     if option("auth_kind"):
         return str(option("auth_kind"))
     if option("access_token"):
@@ -99,29 +99,29 @@ def auth_kind(option: Callable[[str], Any]) -> str:
 
 
 def unusable(error: BaseException, what: str, credentials: Any) -> CredentialsError:
-    """What google-auth says, or the API that issues tokens for other accounts."""
+    """The error for an exception of google-auth, or of the API that issues tokens for other accounts."""
     body = next((part for part in error.args[1:] if isinstance(part, (str, bytes))), None)
     if "impersonat" in str(error.args[:1]) and body is not None:
         account = getattr(credentials, "service_account_email", None) or "the service account"
         act = Act("impersonate", account, "", api="the IAM Service Account Credentials API")
         refused = refusal(act, _code(body), body.encode() if isinstance(body, str) else body)
         advice = (
-            " It is in the role roles/iam.serviceAccountTokenCreator." if isinstance(refused, PermissionDenied) else ""
+            " The role roles/iam.serviceAccountTokenCreator has it." if isinstance(refused, PermissionDenied) else ""
         )
         return CredentialsError(f"{what}: {refused}{advice}")
     return CredentialsError(f"{what}: {sentence(reason_of(error))} Renew them, or choose another auth_kind.")
 
 
-# The kinds: from the options, the scopes and the universe, if it is set, to credentials and their project
+# The kinds: options, scopes and universe domain to credentials and their project
 
 
 def _access_token(option: Callable[[str], Any], scopes: list[str], universe: str | None) -> tuple[Any, str | None]:
-    # As commands print it, with the end of the line.
+    # Commands print it with a line feed.
     token = str(option("access_token") or os.environ.get(GCLOUD_TOKEN) or "").strip()
     if not token:
-        raise CredentialsError("auth_kind is accesstoken, which needs access_token, and there is none.")
+        raise CredentialsError("auth_kind is accesstoken, which requires access_token.")
     if not _TOKEN.fullmatch(token):
-        raise CredentialsError("access_token is not one that can be sent: it has blanks, or is not ASCII.")
+        raise CredentialsError("access_token cannot be sent in a header: it has blanks, or is not ASCII.")
     return google.oauth2.credentials.Credentials(token, **_in(universe)), None
 
 
@@ -134,7 +134,7 @@ def _service_account(option: Callable[[str], Any], scopes: list[str], universe: 
     information, origin = _key(option)
     try:
         found = google.oauth2.service_account.Credentials.from_service_account_info(information, scopes=scopes)
-    # cryptography's own errors are ValueErrors; what they say could quote the key.
+    # cryptography's errors are ValueErrors, and may quote the key.
     except (ValueError, google.auth.exceptions.GoogleAuthError):
         raise CredentialsError(f"{origin} is not the key of a service account.") from None
     return found, found.project_id
@@ -142,7 +142,7 @@ def _service_account(option: Callable[[str], Any], scopes: list[str], universe: 
 
 def _application(option: Callable[[str], Any], scopes: list[str], universe: str | None) -> tuple[Any, str | None]:
     try:
-        # Without scopes: with them, federated credentials would ask another API for their project, which may be denied.
+        # With scopes, federated credentials would ask another API for their project, which may be denied.
         credentials, project = google.auth.default()
     except google.auth.exceptions.GoogleAuthError as error:
         raise CredentialsError(
@@ -161,14 +161,14 @@ _SOURCES: Mapping[str, Callable[[Callable[[str], Any], list[str], str | None], t
 
 
 def _project_of(credentials: Any) -> str | None:
-    """The project of federated credentials, which takes a request to the Resource Manager's API."""
+    """The project of federated credentials. Takes a request to the Resource Manager API."""
     ask = getattr(credentials, "get_project_id", None)
     project = ask(google.auth.transport.requests.Request()) if callable(ask) else None
     return str(project) if project else None
 
 
 def _impersonated(source: Any, accounts: list[str], scopes: list[str]) -> Any:
-    """Those of the last account. The one before it may act as it, and so on."""
+    """Credentials of the last account. Each account impersonates the next one."""
     *delegates, target = accounts
     return google.auth.impersonated_credentials.Credentials(
         source_credentials=source, target_principal=target, target_scopes=scopes, delegates=delegates
@@ -179,20 +179,20 @@ def _agreed_universe(credentials: Any, wanted: str | None) -> str:
     own = str(getattr(credentials, "universe_domain", None) or DEFAULT_UNIVERSE)
     if wanted and wanted != own:
         raise CredentialsError(
-            f"universe_domain is {wanted}, but the credentials are of {own}. Leave it out, or use others."
+            f"universe_domain is {wanted}, but the credentials are for {own}. Omit it, or use other credentials."
         )
     return own
 
 
 def _in(universe: str | None) -> dict[str, str]:
-    """An argument that google-auth has had since 2.23, and that is not needed without a universe."""
+    """An argument that only google-auth 2.23 and later accept, and only needed with a universe domain."""
     return {"universe_domain": universe} if universe else {}
 
 
 def _checked_universe(domain: str | None) -> str | None:
     text = str(domain or "").strip()
     if text and not _DOMAIN.fullmatch(text):
-        raise CredentialsError(f"universe_domain is {text!r}, and not a domain such as {DEFAULT_UNIVERSE}.")
+        raise CredentialsError(f"universe_domain is {text!r}, which is not a domain such as {DEFAULT_UNIVERSE}.")
     return text or None
 
 
@@ -216,7 +216,7 @@ def _code(body: str | bytes) -> int:
 
 
 def _key(option: Callable[[str], Any]) -> tuple[dict[str, Any], str]:
-    """The key that a file or a text has, and what to call it in errors."""
+    """The key in a file or a text, and its name for errors."""
     path, contents = option("service_account_file"), option("service_account_contents")
     if path:
         origin, contents = _read(str(path))
@@ -224,14 +224,14 @@ def _key(option: Callable[[str], Any]) -> tuple[dict[str, Any], str]:
         origin = "service_account_contents"
     else:
         raise CredentialsError(
-            "auth_kind is serviceaccount, which needs service_account_file or service_account_contents."
+            "auth_kind is serviceaccount, which requires service_account_file or service_account_contents."
         )
     information = dict(contents) if isinstance(contents, Mapping) else _parsed(contents, origin)
     found = information.get("type")
     if found in _OTHER_TYPES:
         raise CredentialsError(
-            f"{origin} is not the key of a service account, but {_OTHER_TYPES[found]} (its type is {found}). Have the "
-            "environment variable GOOGLE_APPLICATION_CREDENTIALS name the file with it, and set auth_kind=application."
+            f"{origin} is not the key of a service account, but {_OTHER_TYPES[found]} (its type is {found}). Set the "
+            "environment variable GOOGLE_APPLICATION_CREDENTIALS to its file, and auth_kind=application."
         )
     if {"installed", "web"}.intersection(information):
         raise CredentialsError(
@@ -244,7 +244,7 @@ def _key(option: Callable[[str], Any]) -> tuple[dict[str, Any], str]:
 def _read(path: str) -> tuple[str, str]:
     if "{" in path or "\n" in path:
         raise CredentialsError(
-            "service_account_file has a key itself, and not the path of one. Use service_account_contents for that."
+            "service_account_file contains a key instead of a path. Use service_account_contents for a key."
         )
     origin = f"service_account_file {path}"
     try:

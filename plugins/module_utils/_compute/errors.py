@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What can go wrong with the Compute API, as exceptions whose text a user can act on. Pure.
+"""The exceptions of the Compute API; their text says what to do. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 """
@@ -14,9 +14,9 @@ _OBJECT = re.compile(r"^(<[^>]*>|\w+\([^)]*\)): ")
 
 
 class ComputeError(Exception):
-    """The Compute API did not do what was asked; str() is for a person.
+    """A call of the Compute API failed; str() is for a person.
 
-    `codes` are the reasons that it gives, or the codes of an operation's errors, and `message` is what it says.
+    `codes` are the reasons in the answer, or the codes of an operation's errors; `message` is the API's message.
     """
 
     def __init__(self, text: str, *, status: int | None = None, codes: Collection[str] = (), message: str = "") -> None:
@@ -27,7 +27,7 @@ class ComputeError(Exception):
 
 
 class ComputeBadRequest(ComputeError):
-    """The API, or the client before anything was sent, refuses the request as it is."""
+    """The request is refused, by the API or before it is sent."""
 
 
 class ComputeTooLarge(ComputeBadRequest):
@@ -35,11 +35,11 @@ class ComputeTooLarge(ComputeBadRequest):
 
 
 class CredentialsError(ComputeError):
-    """There are no credentials, or they are not accepted (401)."""
+    """There are no credentials, or the API rejects them (401)."""
 
 
 class PermissionDenied(ComputeError):
-    """The caller may not do this. `permission` is the missing one, where the API names it."""
+    """The caller lacks a permission. `permission` is its name if the API gives it."""
 
     permission: str | None = None
 
@@ -49,15 +49,15 @@ class ApiDisabled(ComputeError):
 
 
 class ScopeMissing(PermissionDenied):
-    """The access token may not do this, whatever roles its account has."""
+    """The access token lacks a scope, whatever roles its account has."""
 
 
 class QuotaProjectDenied(PermissionDenied):
-    """The caller may not use the quota project that the credentials name."""
+    """The caller lacks access to the quota project of the credentials."""
 
 
 class ConstraintViolated(ComputeError):
-    """An organization policy forbids this. `constraint` is its name, where the API gives it: compute.requireOsLogin."""
+    """An organization policy forbids this. `constraint` is its name if known, such as compute.requireOsLogin."""
 
     constraint: str | None = None
 
@@ -79,44 +79,44 @@ class ProjectInvalid(ComputeBadRequest):
 
 
 class QuotaExceeded(ComputeError):
-    """A quota that does not fill up again by the minute."""
+    """A quota that does not refill by the minute is used up."""
 
 
 class RateLimited(ComputeError):
-    """Too many requests, and still so when the time for retries was over."""
+    """Too many requests, after all retries."""
 
 
 class ComputeNotFound(ComputeError):
-    """There is no such resource, or the caller must not know of it."""
+    """The resource does not exist, or is hidden from the caller."""
 
 
 class ComputeConflict(ComputeError):
-    """Somebody else has written since the fingerprint was read; told at once or by the operation."""
+    """Somebody else has written since the fingerprint was read. Raised for the call or for its operation."""
 
 
 class ComputeUnavailable(ComputeError):
-    """No answer, or none of the API's, and still so when the time for retries was over."""
+    """No answer of the API, after all retries."""
 
 
 class OperationError(ComputeError):
-    """An operation ended in errors; `codes` says which."""
+    """An operation ended in errors, listed in `codes`."""
 
 
 class OperationConflict(ComputeConflict, OperationError):
-    """An operation ended because somebody else has written since the fingerprint was read."""
+    """An operation failed because somebody else has written since the fingerprint was read."""
 
 
 class OperationUnfinished(ComputeError):
-    """An operation was not done in time. It may end well later."""
+    """An operation did not end in time. It may succeed later."""
 
 
 def sentence(text: str) -> str:
-    """With the full stop that is missing."""
+    """With a full stop if it has none."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def reason_of(error: BaseException) -> str:
-    """What an exception of a library comes to, without the chain of objects that its text shows."""
+    """The cause of a library's exception, without the nested objects that its text shows."""
     while True:
         inner = getattr(error, "reason", None) or next(
             (each for each in error.args if isinstance(each, BaseException)), None
@@ -126,6 +126,6 @@ def reason_of(error: BaseException) -> str:
         error = inner
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
-    # google-auth has the answer as a whole for a second argument; urllib3 begins with the object that failed.
+    # google-auth passes the whole answer as a second argument; urllib3 starts with the object that failed.
     text = _OBJECT.sub("", " ".join(str(error.args[0] if error.args else error).split()))
     return text[:300] or type(error).__name__

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what the Compute API refuses, at once or by an operation, to the exception that it is. Pure.
+"""From errors of the Compute API and its operations to exceptions. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-https://cloud.google.com/apis/design/errors; the reasons are those that Compute Engine gives in `errors` and
-google/api/error_reason.proto has, and the codes those of its operations.
+https://cloud.google.com/apis/design/errors. Reasons are Compute Engine's in `errors` and those in
+google/api/error_reason.proto; codes are those of its operations.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from .errors import (
     sentence,
 )
 
-# Of what the API says. It may quote a value, and a value may be 256 KB.
+# Characters of the API's message. It may quote a value of 256 KB.
 LONGEST_MESSAGE = 500
 HIDDEN = "[redacted]"
 
@@ -48,14 +48,14 @@ _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEE
 _QUOTA_REASONS = {"quotaExceeded", "dailyLimitExceeded", "QUOTA_EXCEEDED", "limitExceeded"}
 _DISABLED_REASONS = {"accessNotConfigured", "SERVICE_DISABLED"}
 _PRECONDITION_REASONS = {"conditionNotMet", "CONDITION_NOT_MET", "FAILED_PRECONDITION"}
-# What a 403 says if it is about a permission. Any other reason is about something that no role changes.
+# The reasons of a 403 for a missing permission. No role helps against any other reason.
 _PERMISSION_REASONS = {"forbidden", "insufficientPermissions", "IAM_PERMISSION_DENIED", "PERMISSION_DENIED"}
-# What an operation that is not permitted ends in.
+# The codes of an operation for a missing permission.
 _DENIED_CODES = {"FORBIDDEN", "PERMISSIONS_ERROR", "PERMISSION_DENIED", "SERVICE_ACCOUNT_ACCESS_DENIED"}
 
-# Terraform's provider knows a conflict by the same two (FINGERPRINT_FAIL_ERRORS).
+# Terraform's provider detects conflicts by the same two (FINGERPRINT_FAIL_ERRORS).
 _CONFLICT_MESSAGES = ("Supplied fingerprint does not match", "Invalid fingerprint")
-# A precondition that is not met is a conflict if it is the fingerprint's, or if nothing more is said.
+# A failed precondition is a conflict if its message names the fingerprint, or says nothing more.
 _CONFLICT = re.compile(r"fingerprint|\betag\b|\A\W*(?:precondition failed|condition not met)?\W*\Z", re.IGNORECASE)
 _PERMISSION = re.compile(r"""(?:Required|Permission) ['"]([a-z][\w.]+)['"]""")
 _ACT_AS = re.compile(r"access to service account ['\"]?([^\s'\"]+@[^\s'\"]*\w)")
@@ -65,12 +65,12 @@ _PERIMETER = re.compile(r"vpcServiceControlsUniqueIdentifier: *([\w-]+)")
 
 @dataclass(frozen=True)
 class Act:
-    """What is attempted, as in "Cannot {verb} {resource}"; `project` is the project that it is in."""
+    """An attempted call, for messages such as "Cannot {verb} {resource}". `project` is the resource's."""
 
     verb: str
     resource: str
     project: str
-    # What must not be repeated, should the API quote it.
+    # Values that messages must not repeat if the API quotes them.
     secrets: Collection[str] = ()
     api: str = "the Compute API"
 
@@ -78,10 +78,10 @@ class Act:
         return f"Cannot {self.verb} {self.resource}: {why}"
 
     def quoted(self, message: str) -> str:
-        """What the API says, on one line, without secrets, and not longer than a person reads."""
-        # The longest first: one secret may be part of another.
+        """The API's message on one line, without secrets, and cut to LONGEST_MESSAGE."""
+        # Longest first, since one secret may contain another.
         for secret in sorted(self.secrets, key=len, reverse=True):
-            # A short text says nothing, and would be found anywhere.
+            # Short texts would match anywhere.
             if len(secret) >= 4:
                 message = message.replace(secret, HIDDEN)
         line = " ".join(message.split())
@@ -89,46 +89,46 @@ class Act:
 
 
 def refusal(act: Act, status: int, body: bytes) -> ComputeError:
-    """The error that an answer with a status of 400 or more is."""
+    """The exception for an answer with a status of 400 or more."""
     problem = _envelope(body)
-    said = f"{act.api} answers {' '.join([str(status), *problem.codes[:1]])}"
-    said += f": {act.quoted(problem.message)}" if problem.message else ""
-    return _error(_kind(status, problem), act, problem, said, status)
+    answer = f"{act.api} answers {' '.join([str(status), *problem.codes[:1]])}"
+    answer += f": {act.quoted(problem.message)}" if problem.message else ""
+    return _error(_kind(status, problem), act, problem, answer, status)
 
 
 def operation_error(act: Act, operation: Mapping[str, Any]) -> ComputeError | None:
-    """The error that an operation which is DONE ended in, or None if it ended well.
+    """The exception for an operation that is DONE, or None if it succeeded.
 
-    A policy's refusal is the same error that it is when it is told at once; all else is an OperationError.
+    A refusal by a policy is the same exception as for a call; all others are OperationErrors.
     """
     entries = list(_mappings(operation.get("error", {}).get("errors")))
     status = operation.get("httpErrorStatusCode")
     if not entries and int(status or 200) < 400:
         return None
-    entries = entries or [{"message": operation.get("httpErrorMessage", "it says nothing about why")}]
-    said = "; ".join(
+    entries = entries or [{"message": operation.get("httpErrorMessage", "an error without a message")}]
+    answer = "; ".join(
         f"{entry['code']}: {act.quoted(_message(entry))}" if entry.get("code") else act.quoted(_message(entry))
         for entry in entries
     )
-    said = f"its operation {operation.get('name', '')} ended in {said}"
+    answer = f"its operation {operation.get('name', '')} ended in {answer}"
     problems = [_operation_problem(entry) for entry in entries]
     for problem in problems:
         kind = _operation_kind(status, problem)
         if kind is not OperationError:
-            return _error(kind, act, problem, said, status, codes=[each.codes[0] for each in problems])
-    return _error(OperationError, act, problems[0], said, status, codes=[each.codes[0] for each in problems])
+            return _error(kind, act, problem, answer, status, codes=[each.codes[0] for each in problems])
+    return _error(OperationError, act, problems[0], answer, status, codes=[each.codes[0] for each in problems])
 
 
 @dataclass(frozen=True)
 class _Problem:
-    """What the API says: its words, its reasons, and what it adds to them, such as the consumer or the permission."""
+    """The API's message, its reasons, and the details of the first reason, such as the consumer or the permission."""
 
     message: str
     codes: Sequence[str]
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
-# Refusals that neither a repetition nor a role changes: by their reasons, or by words where Compute Engine only says
+# Refusals that neither a retry nor a role changes, by reason, or by message where Compute Engine only gives the reason
 # "forbidden" or "conditionNotMet".
 _POLICIES: Sequence[tuple[type[ComputeError], Collection[str], re.Pattern[str]]] = (
     (
@@ -195,13 +195,13 @@ def _error(
     kind: type[ComputeError],
     act: Act,
     problem: _Problem,
-    said: str,
+    answer: str,
     status: int | None,
     codes: Collection[str] | None = None,
 ) -> ComputeError:
-    # A conflict of an operation is for whoever tries again; what is left of it in the end says enough.
+    # The caller retries a conflict of an operation, and adds its own remedy.
     remedy = "" if kind is OperationConflict else _remedy(kind, act, problem)
-    text = act.failure(sentence(said)) + (f" {remedy}" if remedy else "")
+    text = act.failure(sentence(answer)) + (f" {remedy}" if remedy else "")
     error = kind(
         text, status=status, codes=problem.codes if codes is None else codes, message=act.quoted(problem.message)
     )
@@ -213,7 +213,7 @@ def _error(
 
 
 def _remedy(kind: type[ComputeError], act: Act, problem: _Problem) -> str:
-    """What to do about it, as a sentence."""
+    """A sentence that says what to do."""
     consumer = str(problem.info.get("consumer", "")).rpartition("/")[2] or act.project
     if kind is PermissionDenied:
         return _permission_remedy(act, problem)
@@ -221,13 +221,13 @@ def _remedy(kind: type[ComputeError], act: Act, problem: _Problem) -> str:
         constraint = _constraint(problem)
         see = f"gcloud org-policies describe {constraint} --project {act.project} --effective"
         what = f"The organization policy {constraint} forbids it, see: {see}. " if constraint else ""
-        return f"{what}Only an administrator of the organization's policies can change that."
+        return f"{what}Ask an organization policy administrator."
     if kind is PerimeterViolated:
         found = _PERIMETER.search(problem.message)
-        look = f" Its audit log knows this refusal as {found[1]}." if found else ""
+        look = f" The ID of this refusal in its audit log is {found[1]}." if found else ""
         return (
-            "A perimeter of VPC Service Controls forbids it, and no role changes that. Run this from inside the "
-            f"perimeter, or have its administrator allow it by an ingress rule.{look}"
+            "A perimeter of VPC Service Controls forbids it, whatever roles the account has. Run this from inside the "
+            f"perimeter, or ask its administrator for an ingress rule.{look}"
         )
     if kind is ApiDisabled:
         service = problem.info.get("service", "compute.googleapis.com")
@@ -238,35 +238,35 @@ def _remedy(kind: type[ComputeError], act: Act, problem: _Problem) -> str:
         return "The account of the credentials is disabled or deleted. Enable it, or use another one."
     return {
         CredentialsError: "Renew the access token or the credentials, see auth_kind.",
-        ScopeMissing: "The access token lacks the scope, and no role changes that. With auth_kind=machineaccount, the "
-        "access scopes of the VM count, which can be changed while it is stopped, with: gcloud compute instances "
-        "set-service-account. With other credentials, the option scopes does.",
-        QuotaProjectDenied: "The quota project of the credentials is meant. Use another one with: gcloud auth "
+        ScopeMissing: "The access token lacks the scope, whatever roles the account has. For auth_kind=machineaccount, "
+        "set the access scopes of the VM while it is stopped, with: gcloud compute instances set-service-account. With "
+        "other credentials, set the option scopes.",
+        QuotaProjectDenied: "This is about the quota project of the credentials. Set another one with: gcloud auth "
         "application-default set-quota-project PROJECT",
-        Suspended: "Its owner finds the reason in the Google Cloud console, and can appeal there.",
+        Suspended: "Its owner can see the reason and appeal in the Google Cloud console.",
         ProjectInvalid: f"Check that the project {act.project} is the right one.",
-        QuotaExceeded: "Ask for a higher quota, or wait until there is some again.",
-        RateLimited: "Lower requests_per_minute, or raise retry_for, if others use the same quota.",
+        QuotaExceeded: "Request a higher quota, or wait until it is available again.",
+        RateLimited: "If others use the same quota, lower requests_per_minute or raise retry_for.",
         ComputeNotFound: f"Check the name, the zone, and that the project {act.project} is the right one.",
-        ComputeConflict: "Somebody else has written it meanwhile. Read it again, and try again.",
+        ComputeConflict: "Somebody else has changed it since it was read. Try again.",
     }.get(kind, "")
 
 
 def _permission_remedy(act: Act, problem: _Problem) -> str:
     if not problem.message:
-        return "Those are not the API's own words, but may be those of a proxy or a firewall on the way."
+        return "This is not an answer of the API. It may come from a proxy or a firewall."
     if not _PERMISSION_REASONS.union(_DENIED_CODES).issuperset(problem.codes):
         return ""
     account = _ACT_AS.search(problem.message)
     if account:
         return (
-            f"Have the role roles/iam.serviceAccountUser on the service account {account[1]} granted to the account "
-            "that this runs as."
+            f"Grant the role roles/iam.serviceAccountUser on the service account {account[1]} to the account of the "
+            "credentials."
         )
     permission = _permission(problem)
     what = f"the permission {permission}" if permission else "the permission for it"
-    where = f", in a role on the project {act.project}" if act.project else ""
-    return f"Have {what} granted to the account that this runs as{where}."
+    where = f", by a role on the project {act.project}" if act.project else ""
+    return f"Grant {what} to the account of the credentials{where}."
 
 
 def _permission(problem: _Problem) -> str | None:
@@ -280,7 +280,7 @@ def _constraint(problem: _Problem) -> str | None:
 
 
 def _envelope(body: bytes) -> _Problem:
-    """What an error says; nothing of what is not the API's, such as a proxy's page."""
+    """The problem in an answer; empty if the answer is not the API's, such as a proxy's page."""
     try:
         error = json.loads(body)["error"]
         message = str(error["message"])
@@ -294,7 +294,7 @@ def _envelope(body: bytes) -> _Problem:
 
 
 def _operation_problem(entry: Mapping[str, Any]) -> _Problem:
-    """One of the errors of an operation. Its code comes first, and is empty if there is none."""
+    """One error of an operation. Its code comes first, and may be empty."""
     details = [detail.get("errorInfo", {}) for detail in _mappings(entry.get("errorDetails"))]
     return _Problem(_message(entry), [str(entry.get("code", "")), *_reasons(details)], _info(details))
 
@@ -308,7 +308,7 @@ def _reasons(entries: Iterable[Mapping[str, Any]]) -> list[str]:
 
 
 def _info(details: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """What the first ErrorInfo adds to its reason. https://cloud.google.com/apis/design/errors#error_info"""
+    """The metadata of the first ErrorInfo. https://cloud.google.com/apis/design/errors#error_info"""
     return next((dict(detail["metadata"]) for detail in details if isinstance(detail.get("metadata"), Mapping)), {})
 
 

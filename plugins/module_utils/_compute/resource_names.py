@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects, zones and instances in the forms in which people have them. Pure.
+"""Names of projects, zones and instances in all their forms. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-The API answers with URLs, the metadata server with paths that have the project's number, Cloud Asset Inventory with
-//compute.googleapis.com/..., and a VM's own name is one of the internal DNS. The patterns are those of the API's
-discovery document. https://cloud.google.com/compute/docs/internal-dns
+The API returns URLs, the metadata server paths with the project's number, Cloud Asset Inventory
+//compute.googleapis.com/..., and VMs have names in the internal DNS. The patterns are those of the API's discovery
+document. https://cloud.google.com/compute/docs/internal-dns
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .errors import ComputeBadRequest
 _LABEL = r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _PROJECT = rf"(?:(?:[-a-z0-9]{{1,63}}\.)*{_LABEL}:)?(?:[0-9]{{1,19}}|[a-z0-9](?:[-a-z0-9]{{0,61}}[a-z0-9])?)"
 _INSTANCE = rf"{_LABEL}|[1-9][0-9]{{0,19}}"
-# What may be in front: the scheme and the host, and the API with its version.
+# An optional prefix: scheme and host, and the API with its version.
 _BEFORE = r"(?:(?:https?:)?//[^/\s]+/(?:compute/)?(?:[a-z][a-z0-9]*/)?|/)?"
 
 _PROJECT_FORM = re.compile(rf"(?:{_BEFORE}projects/)?(?P<project>{_PROJECT})")
@@ -36,13 +36,13 @@ _INSTANCE_FORMS = (
 @dataclass(frozen=True)
 class ZoneName:
     zone: str
-    # Its ID or its number, if that is written.
+    # Its ID or number, if given.
     project: str | None = None
 
 
 @dataclass(frozen=True)
 class InstanceName:
-    """An instance by its name or its ID; with its zone and its project if these are written."""
+    """An instance by name or ID, with its zone and project if given."""
 
     name: str
     zone: str | None = None
@@ -50,10 +50,10 @@ class InstanceName:
 
 
 def parse_project(written: str) -> str:
-    """The project's ID or number. Raises ComputeBadRequest, as all of these do for what is written otherwise."""
+    """The project's ID or number. Like the other parsers, raises ComputeBadRequest for any other form."""
     match = _PROJECT_FORM.fullmatch(written.strip())
     if not match:
-        raise ComputeBadRequest(f"The option project is {written!r}, and not the ID or the number of a project.")
+        raise ComputeBadRequest(f"The option project is {written!r}, which is not the ID or number of a project.")
     return match["project"]
 
 

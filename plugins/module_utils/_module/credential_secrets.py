@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is private in the JSON of credentials: the key of a service account, and the like. Pure.
+"""The private parts of credentials in JSON, such as the key of a service account. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 """
@@ -11,14 +11,14 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-# Where Google's client libraries and gcloud keep what nobody else may have.
+# The secret fields in the files of Google's client libraries and gcloud.
 PRIVATE_FIELDS = ("private_key", "client_secret", "refresh_token", "access_token", "id_token")
-# Less is no credential, and hiding it would hide much else.
+# A shorter text is not a credential, and hiding it would hide much else.
 _SHORTEST = 8
 
 
 def private_parts(value: Any) -> set[str]:
-    """The texts in options that nobody may see, in each way that they can be written in a result."""
+    """The secret texts in options, in each form that a result may have them in."""
     return {form for text in _private_texts(value) if len(text) >= _SHORTEST for form in _forms(text)}
 
 
@@ -47,7 +47,7 @@ def _object(text: str) -> Any:
 
 
 def _forms(text: str) -> Iterator[str]:
-    """A text as it is, without the line end that is easily lost, and as JSON and Python write it inside of quotes."""
+    """A text as it is, without its line end, and as JSON and Python write it in quotes."""
     for form in (text, text.strip()):
         yield form
         yield json.dumps(form)[1:-1]

@@ -110,7 +110,7 @@ class TestScope:
 
     @pytest.mark.parametrize("scope, option", [("instance", "instance"), ("zonal", "zone")])
     def test_needs_its_option(self, emulator: EmulatorProcess, worker: Worker, scope: str, option: str) -> None:
-        assert f"scope is {scope}, which needs the option {option}" in refusal(worker, "release", scope=scope)
+        assert f"scope is {scope}, which requires the option {option}" in refusal(worker, "release", scope=scope)
         assert asked(emulator) == []
 
 
@@ -186,6 +186,6 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
 
 def test_values_that_are_secret_are_refused_too(emulator: EmulatorProcess, worker: Worker) -> None:
     emulator.control.set("web-1", "instance/attributes/settings", "url: redis://:hunter2@10.0.0.1/")
-    assert "its value is or holds a secret" in (text := refusal(worker, "settings", instance="web-1"))
+    assert "its value is or contains a secret" in (text := refusal(worker, "settings", instance="web-1"))
     assert "hunter2" not in text
     assert "hunter2" in lookup(worker, "settings", instance="web-1", show_secrets=True)

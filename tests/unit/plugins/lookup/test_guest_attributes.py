@@ -135,7 +135,7 @@ class TestDenied:
         "kind, words",
         [
             ("constraint", "Constraint constraints/compute.disableGuestAttributesAccess violated"),
-            ("forbidden", "Have the permission compute.instances.getGuestAttributes granted"),
+            ("forbidden", "Grant the permission compute.instances.getGuestAttributes"),
         ],
     )
     def test_is_never_a_default(self, emulator: Emulator, worker: Worker, kind: str, words: str) -> None:

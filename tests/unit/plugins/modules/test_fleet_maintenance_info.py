@@ -152,12 +152,12 @@ class TestErrors:
     @pytest.mark.parametrize(
         "kind, words",
         [
-            ("forbidden", "Have the permission compute.instances.list granted"),
+            ("forbidden", "Grant the permission compute.instances.list"),
             ("disabled", "gcloud services enable compute.googleapis.com --project acme"),
             ("unauthenticated", "Renew the access token"),
-            ("quota", "Ask for a higher quota"),
-            ("rate-limit", "Lower requests_per_minute"),
-            ("429", "Lower requests_per_minute"),
+            ("quota", "Request a higher quota"),
+            ("rate-limit", "lower requests_per_minute"),
+            ("429", "lower requests_per_minute"),
             ("503", "answers 503 backendError"),
             ("html", "answers 502"),
         ],

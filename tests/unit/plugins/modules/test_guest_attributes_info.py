@@ -114,13 +114,13 @@ class TestDenied:
         assert result["instances"][0]["state"] == "constrained"
         assert f"Cannot read the guest attributes of {WEB}: " in result["msg"]
         assert "Constraint constraints/compute.disableGuestAttributesAccess violated" in result["msg"]
-        assert "Only an administrator of the organization's policies can change that." in result["msg"]
+        assert "organization policy administrator" in result["msg"]
 
     def test_by_a_missing_permission(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute", path=f"{WEB}/getGuestAttributes")
         result = run(instance="web-1")
         assert result["instances"][0]["state"] == "denied"
-        assert "Have the permission compute.instances.getGuestAttributes granted" in result["msg"]
+        assert "Grant the permission compute.instances.getGuestAttributes" in result["msg"]
         assert "ya29.planted" not in result.printed
 
     def test_of_some_does_not_keep_the_others(self, emulator: EmulatorProcess) -> None:

@@ -195,12 +195,11 @@ class TestErrors:
             "forbidden", face="compute", path="projects/acme/zones/us-central1-a/instances/web-1/simul"
         )
         result = run(instance="web-1")
-        assert result["msg"] == (
+        assert result["msg"].startswith(
             f"Cannot simulate host maintenance of {WEB}: the Compute API answers 403 forbidden: Required "
-            f"'compute.instances.simulateMaintenanceEvent' permission for '{WEB}'. Have the permission "
-            "compute.instances.simulateMaintenanceEvent granted to the account that this runs as, in a role on the "
-            "project acme."
+            f"'compute.instances.simulateMaintenanceEvent' permission for '{WEB}'."
         )
+        assert "Grant the permission compute.instances.simulateMaintenanceEvent" in result["msg"]
         assert "ya29.planted" not in result.printed
 
     def test_a_lost_answer_does_not_have_it_happen_twice(self, emulator: EmulatorProcess) -> None:

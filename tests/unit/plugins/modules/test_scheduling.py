@@ -295,7 +295,7 @@ class TestErrors:
         )
         result = run(instance="web-1", automatic_restart=False)
         assert "Required 'compute.instances.setScheduling' permission" in result["msg"]
-        assert "Have the permission compute.instances.setScheduling granted" in result["msg"]
+        assert "Grant the permission compute.instances.setScheduling" in result["msg"]
         assert not result["changed"]
         assert "ya29.planted" not in result.printed
 

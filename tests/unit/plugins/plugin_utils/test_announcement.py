@@ -28,7 +28,10 @@ def test_it_is_of_the_most_that_it_can_take(count: int, time: str) -> None:
 @pytest.mark.parametrize("purge", [True, "yes"])
 def test_it_says_what_it_cannot_know(purge: Any) -> None:
     said = announcement("web-1", {"attributes": MANY, "purge": purge})
-    assert said == f"guest_attributes on web-1: 30 attributes take up to 3 min 0 s {RATE}, and more for what it purges"
+    assert (
+        said
+        == f"guest_attributes on web-1: 30 attributes take up to 3 min 0 s {RATE}, and more for those that it purges"
+    )
 
 
 @pytest.mark.parametrize(

@@ -404,7 +404,7 @@ class TestCredentials:
             client("http://x", time, access_token=None)
 
     def test_without_a_token(self, time: SharedTime) -> None:
-        with pytest.raises(_compute_errors.CredentialsError, match="needs access_token"):
+        with pytest.raises(_compute_errors.CredentialsError, match="requires access_token"):
             client("http://x", time, access_token=None, auth_kind="accesstoken")
 
     def test_without_a_project(self, time: SharedTime) -> None:

@@ -177,13 +177,13 @@ class TestImpersonation:
             api = client(project="acme", access_token="mine", impersonate_service_account=[ROBOT])
             with pytest.raises(CredentialsError) as caught:
                 api.get("", "read")
-        assert str(caught.value) == (
-            f"Cannot read projects/acme: the credentials cannot be used: Cannot impersonate {ROBOT}: the IAM Service "
-            "Account Credentials API answers 403 IAM_PERMISSION_DENIED: Permission "
-            "'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist). Have the permission "
-            "iam.serviceAccounts.getAccessToken granted to the account that this runs as. It is in the role "
-            "roles/iam.serviceAccountTokenCreator."
+        said = str(caught.value)
+        assert said.startswith(
+            f"Cannot read projects/acme: the credentials cannot be used: Cannot impersonate {ROBOT}: "
         )
+        assert "the IAM Service Account Credentials API answers 403 IAM_PERMISSION_DENIED: Permission" in said
+        assert "Grant the permission iam.serviceAccounts.getAccessToken" in said
+        assert "roles/iam.serviceAccountTokenCreator" in said
 
     @pytest.mark.parametrize("account", ["robot", "", "a b@c", "projects/-/serviceAccounts/robot@acme"])
     def test_of_what_is_no_account(self, account: str) -> None:
@@ -225,13 +225,11 @@ class TestUniverse:
     def test_that_is_not_the_credentials_is_refused(self, private_key: str) -> None:
         with pytest.raises(CredentialsError) as caught:
             client(service_account_contents=json.dumps(key(private_key)), universe_domain="cloud.example")
-        assert str(caught.value) == (
-            "universe_domain is cloud.example, but the credentials are of googleapis.com. Leave it out, or use others."
-        )
+        assert "universe_domain is cloud.example, but the credentials are for googleapis.com" in str(caught.value)
 
     @pytest.mark.parametrize("domain", ["https://cloud.example", "cloud", "cloud.example/x", "a b.c"])
     def test_that_is_none_is_refused(self, domain: str) -> None:
-        with pytest.raises(CredentialsError, match="and not a domain such as googleapis"):
+        with pytest.raises(CredentialsError, match="which is not a domain such as googleapis"):
             client(project="acme", access_token="mine", universe_domain=domain)
 
 
@@ -276,11 +274,12 @@ class TestOtherFiles:
         path.write_text(json.dumps({"type": kind, "refresh_token": "planted"}), encoding="utf-8")
         with pytest.raises(CredentialsError) as caught:
             client(project="acme", service_account_file=str(path))
-        assert str(caught.value) == (
-            f"service_account_file {path} is not the key of a service account, but {words} (its type is {kind}). Have "
-            "the environment variable GOOGLE_APPLICATION_CREDENTIALS name the file with it, and set "
-            "auth_kind=application."
-        )
+        said = str(caught.value)
+        assert said.startswith(f"service_account_file {path} is not the key of a service account, but {words}")
+        assert kind in said
+        assert "GOOGLE_APPLICATION_CREDENTIALS" in said
+        assert "auth_kind=application" in said
+        assert "planted" not in said
 
     @pytest.mark.parametrize("kind", ["installed", "web"])
     def test_of_an_application_are_named(self, kind: str) -> None:
@@ -293,7 +292,7 @@ class TestOtherFiles:
             client(project="acme", service_account_contents=encoded)
 
     def test_a_key_in_the_place_of_a_path_is_not_repeated(self, private_key: str) -> None:
-        with pytest.raises(CredentialsError, match="has a key itself, and not the path of one") as caught:
+        with pytest.raises(CredentialsError, match="contains a key instead of a path") as caught:
             client(project="acme", service_account_file=json.dumps(key(private_key)))
         assert "PRIVATE" not in str(caught.value)
 

@@ -28,32 +28,35 @@ def detailed(code: int, message: str, reason: str, detail: str, **metadata: str)
     return envelope(code, message, reason, details=[{"@type": "type.googleapis.com/google.rpc.Help"}, info])
 
 
-ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
+# Status, body, exception, the answer in its message, and facts of the remedy.
+ROWS: list[tuple[int, bytes, type[errors.ComputeError], str, list[str]]] = [
     (
         404,
         envelope(404, f"The resource '{RESOURCE}' was not found", "notFound"),
         errors.ComputeNotFound,
-        f"404 notFound: The resource '{RESOURCE}' was not found. Check the name, the zone, and that the project acme "
-        "is the right one.",
+        f"404 notFound: The resource '{RESOURCE}' was not found.",
+        ["the project acme"],
     ),
     (
         412,
         envelope(412, MISMATCH, "conditionNotMet"),
         errors.ComputeConflict,
-        f"412 conditionNotMet: {MISMATCH} Somebody else has written it meanwhile. Read it again, and try again.",
+        f"412 conditionNotMet: {MISMATCH}",
+        ["Try again."],
     ),
     (
         412,
         envelope(412, "Invalid fingerprint.", "conditionNotMet"),
         errors.ComputeConflict,
-        "412 conditionNotMet: Invalid fingerprint. Somebody else has written it meanwhile. Read it again, and "
-        "try again.",
+        "412 conditionNotMet: Invalid fingerprint.",
+        ["Try again."],
     ),
     (
         400,
         envelope(400, "Invalid value for field 'metadata.items[0].key': 'a b'. Must be a match of regex", "invalid"),
         errors.ComputeBadRequest,
         "400 invalid: Invalid value for field 'metadata.items[0].key': 'a b'. Must be a match of regex.",
+        [],
     ),
     (
         413,
@@ -62,47 +65,49 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
         ),
         errors.ComputeTooLarge,
         "413 fieldSizeTooLarge: Value for field 'metadata.items[X].value' is too large: maximum size 262144.",
+        [],
     ),
     (
         400,
         envelope(400, "Metadata has duplicate keys: a", "invalid"),
         errors.ComputeBadRequest,
         "400 invalid: Metadata has duplicate keys: a.",
+        [],
     ),
     (
         403,
         envelope(403, "Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'.", "rateLimitExceeded"),
         errors.RateLimited,
-        "403 rateLimitExceeded: Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'. Lower "
-        "requests_per_minute, or raise retry_for, if others use the same quota.",
+        "403 rateLimitExceeded: Quota exceeded for quota metric 'Queries' and limit 'Queries per minute'.",
+        ["requests_per_minute", "retry_for"],
     ),
     (
         429,
         json.dumps({"error": {"code": 429, "message": "Slow down", "status": "RESOURCE_EXHAUSTED"}}).encode(),
         errors.RateLimited,
-        "429 RESOURCE_EXHAUSTED: Slow down. Lower requests_per_minute, or raise retry_for, if others use the same "
-        "quota.",
+        "429 RESOURCE_EXHAUSTED: Slow down.",
+        ["requests_per_minute", "retry_for"],
     ),
     (
         401,
         envelope(401, "Request had invalid authentication credentials.", "authError"),
         errors.CredentialsError,
-        "401 authError: Request had invalid authentication credentials. Renew the access token or the credentials, see "
-        "auth_kind.",
+        "401 authError: Request had invalid authentication credentials.",
+        ["auth_kind"],
     ),
     (
         403,
         envelope(403, f"Required 'compute.instances.setMetadata' permission for '{RESOURCE}'", "forbidden"),
         errors.PermissionDenied,
-        f"403 forbidden: Required 'compute.instances.setMetadata' permission for '{RESOURCE}'. Have the permission "
-        "compute.instances.setMetadata granted to the account that this runs as, in a role on the project acme.",
+        f"403 forbidden: Required 'compute.instances.setMetadata' permission for '{RESOURCE}'.",
+        ["Grant the permission compute.instances.setMetadata", "the project acme"],
     ),
     (
         403,
         envelope(403, "The user does not have access to service account 'x@acme'.", "forbidden"),
         errors.PermissionDenied,
-        "403 forbidden: The user does not have access to service account 'x@acme'. Have the role "
-        "roles/iam.serviceAccountUser on the service account x@acme granted to the account that this runs as.",
+        "403 forbidden: The user does not have access to service account 'x@acme'.",
+        ["Grant the role roles/iam.serviceAccountUser on the service account x@acme"],
     ),
     (
         403,
@@ -110,8 +115,8 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             403, "Compute Engine API has not been used in project 1 before or it is disabled.", "accessNotConfigured"
         ),
         errors.ApiDisabled,
-        "403 accessNotConfigured: Compute Engine API has not been used in project 1 before or it is disabled. Enable "
-        "it with: gcloud services enable compute.googleapis.com --project acme",
+        "403 accessNotConfigured: Compute Engine API has not been used in project 1 before or it is disabled.",
+        ["gcloud services enable compute.googleapis.com --project acme"],
     ),
     (
         403,
@@ -119,13 +124,15 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             {"error": {"code": 403, "message": "Disabled.", "details": [{"reason": "SERVICE_DISABLED"}, "x"]}}
         ).encode(),
         errors.ApiDisabled,
-        "403 SERVICE_DISABLED: Disabled. Enable it with: gcloud services enable compute.googleapis.com --project acme",
+        "403 SERVICE_DISABLED: Disabled.",
+        ["gcloud services enable compute.googleapis.com --project acme"],
     ),
     (
         403,
         envelope(403, "Quota 'X' exceeded. Limit: 5", "quotaExceeded"),
         errors.QuotaExceeded,
-        "403 quotaExceeded: Quota 'X' exceeded. Limit: 5. Ask for a higher quota, or wait until there is some again.",
+        "403 quotaExceeded: Quota 'X' exceeded. Limit: 5.",
+        ["Request a higher quota"],
     ),
     (
         412,
@@ -135,10 +142,11 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             "conditionNotMet",
         ),
         errors.ConstraintViolated,
-        "412 conditionNotMet: Constraint constraints/compute.disableGuestAttributesAccess violated for project 1. The "
-        "organization policy compute.disableGuestAttributesAccess forbids it, see: gcloud org-policies describe "
-        "compute.disableGuestAttributesAccess --project acme --effective. Only an administrator of the organization's "
-        "policies can change that.",
+        "412 conditionNotMet: Constraint constraints/compute.disableGuestAttributesAccess violated for project 1.",
+        [
+            "gcloud org-policies describe compute.disableGuestAttributesAccess --project acme --effective",
+            "organization policy administrator",
+        ],
     ),
     (
         412,
@@ -146,21 +154,25 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             412, 'Operation denied by custom org policies: ["customConstraints/custom.keep": "x"]', "conditionNotMet"
         ),
         errors.ConstraintViolated,
-        '412 conditionNotMet: Operation denied by custom org policies: ["customConstraints/custom.keep": "x"]. The '
-        "organization policy custom.keep forbids it, see: gcloud org-policies describe custom.keep --project acme "
-        "--effective. Only an administrator of the organization's policies can change that.",
+        '412 conditionNotMet: Operation denied by custom org policies: ["customConstraints/custom.keep": "x"].',
+        [
+            "gcloud org-policies describe custom.keep --project acme --effective",
+            "organization policy administrator",
+        ],
     ),
     (
         412,
         envelope(412, "Shielded VM is not supported for this image.", "conditionNotMet"),
         errors.ComputeBadRequest,
         "412 conditionNotMet: Shielded VM is not supported for this image.",
+        [],
     ),
     (
         412,
         b"",
         errors.ComputeConflict,
-        "412. Somebody else has written it meanwhile. Read it again, and try again.",
+        "412.",
+        ["Try again."],
     ),
     (
         403,
@@ -171,31 +183,30 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             "SECURITY_POLICY_VIOLATED",
         ),
         errors.PerimeterViolated,
-        "403 forbidden: Request is prohibited by organization's policy. vpcServiceControlsUniqueIdentifier: "
-        "eYhD_k-fYCu. A perimeter of VPC Service Controls forbids it, and no role changes that. Run this from inside "
-        "the perimeter, or have its administrator allow it by an ingress rule. Its audit log knows this refusal as "
-        "eYhD_k-fYCu.",
+        "403 forbidden: Request is prohibited by organization's policy. "
+        "vpcServiceControlsUniqueIdentifier: eYhD_k-fYCu.",
+        ["VPC Service Controls", "ingress rule", "eYhD_k-fYCu"],
     ),
     (
         403,
         envelope(403, "Project web (#80) has billing disabled. Please enable it.", "forbidden"),
         errors.BillingDisabled,
-        "403 forbidden: Project web (#80) has billing disabled. Please enable it. Link a billing account to it with: "
-        "gcloud billing projects link acme --billing-account ACCOUNT",
+        "403 forbidden: Project web (#80) has billing disabled. Please enable it.",
+        ["gcloud billing projects link acme --billing-account ACCOUNT"],
     ),
     (
         403,
         detailed(403, "This API method requires billing.", "forbidden", "BILLING_DISABLED", consumer="projects/80"),
         errors.BillingDisabled,
-        "403 forbidden: This API method requires billing. Link a billing account to it with: gcloud billing projects "
-        "link 80 --billing-account ACCOUNT",
+        "403 forbidden: This API method requires billing.",
+        ["gcloud billing projects link 80 --billing-account ACCOUNT"],
     ),
     (
         403,
         envelope(403, "The account for the specified project has been disabled.", "accountDisabled"),
         errors.BillingDisabled,
-        "403 accountDisabled: The account for the specified project has been disabled. Link a billing account to it "
-        "with: gcloud billing projects link acme --billing-account ACCOUNT",
+        "403 accountDisabled: The account for the specified project has been disabled.",
+        ["gcloud billing projects link acme --billing-account ACCOUNT"],
     ),
     (
         403,
@@ -203,30 +214,29 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             403, "Permission denied: Consumer 'project:acme' has been suspended.", "forbidden", "CONSUMER_SUSPENDED"
         ),
         errors.Suspended,
-        "403 forbidden: Permission denied: Consumer 'project:acme' has been suspended. Its owner finds the reason in "
-        "the Google Cloud console, and can appeal there.",
+        "403 forbidden: Permission denied: Consumer 'project:acme' has been suspended.",
+        ["Google Cloud console"],
     ),
     (
         403,
         envelope(403, "Request had insufficient authentication scopes.", "insufficientPermissions"),
         errors.ScopeMissing,
-        "403 insufficientPermissions: Request had insufficient authentication scopes. The access token lacks the "
-        "scope, and no role changes that. With auth_kind=machineaccount, the access scopes of the VM count, which can "
-        "be changed while it is stopped, with: gcloud compute instances set-service-account. With other credentials, "
-        "the option scopes does.",
+        "403 insufficientPermissions: Request had insufficient authentication scopes.",
+        ["auth_kind=machineaccount", "gcloud compute instances set-service-account", "the option scopes"],
     ),
     (
         403,
         detailed(403, "Caller does not have required permission to use project x.", "forbidden", "USER_PROJECT_DENIED"),
         errors.QuotaProjectDenied,
-        "403 forbidden: Caller does not have required permission to use project x. The quota project of the "
-        "credentials is meant. Use another one with: gcloud auth application-default set-quota-project PROJECT",
+        "403 forbidden: Caller does not have required permission to use project x.",
+        ["gcloud auth application-default set-quota-project PROJECT"],
     ),
     (
         403,
         detailed(403, "Permission denied on resource project x.", "forbidden", "CONSUMER_INVALID"),
         errors.ProjectInvalid,
-        "403 forbidden: Permission denied on resource project x. Check that the project acme is the right one.",
+        "403 forbidden: Permission denied on resource project x.",
+        ["the project acme"],
     ),
     (
         403,
@@ -234,47 +244,77 @@ ROWS: list[tuple[int, bytes, type[errors.ComputeError], str]] = [
             403, "Disabled.", "forbidden", "SERVICE_DISABLED", consumer="projects/80", service="iam.googleapis.com"
         ),
         errors.ApiDisabled,
-        "403 forbidden: Disabled. Enable it with: gcloud services enable iam.googleapis.com --project 80",
+        "403 forbidden: Disabled.",
+        ["gcloud services enable iam.googleapis.com --project 80"],
     ),
     (
         403,
         detailed(403, "Not from this address.", "forbidden", "SOMETHING_NEW"),
         errors.PermissionDenied,
         "403 forbidden: Not from this address.",
+        [],
     ),
     (
         403,
         detailed(403, "Denied.", "forbidden", "IAM_PERMISSION_DENIED", permission="compute.projects.get"),
         errors.PermissionDenied,
-        "403 forbidden: Denied. Have the permission compute.projects.get granted to the account that this runs as, in "
-        "a role on the project acme.",
+        "403 forbidden: Denied.",
+        ["Grant the permission compute.projects.get", "the project acme"],
     ),
     (
         403,
         b"<html>Blocked by your company</html>",
         errors.PermissionDenied,
-        "403. Those are not the API's own words, but may be those of a proxy or a firewall on the way.",
+        "403.",
+        ["a proxy or a firewall"],
     ),
     (
         401,
         detailed(401, "The account is disabled.", "authError", "ACCOUNT_STATE_INVALID"),
         errors.CredentialsError,
-        "401 authError: The account is disabled. The account of the credentials is disabled or deleted. Enable it, or "
-        "use another one.",
+        "401 authError: The account is disabled.",
+        ["disabled or deleted"],
     ),
-    (503, envelope(503, "Try later.", "backendError"), errors.ComputeUnavailable, "503 backendError: Try later."),
-    (502, b"<html>password: hunter2</html>", errors.ComputeUnavailable, "502."),
-    (404, b"[]", errors.ComputeNotFound, "404. Check the name, the zone, and that the project acme is the right one."),
-    (400, b'{"error": "x"}', errors.ComputeBadRequest, "400."),
+    (
+        503,
+        envelope(503, "Try later.", "backendError"),
+        errors.ComputeUnavailable,
+        "503 backendError: Try later.",
+        [],
+    ),
+    (
+        502,
+        b"<html>password: hunter2</html>",
+        errors.ComputeUnavailable,
+        "502.",
+        [],
+    ),
+    (
+        404,
+        b"[]",
+        errors.ComputeNotFound,
+        "404.",
+        ["the project acme"],
+    ),
+    (
+        400,
+        b'{"error": "x"}',
+        errors.ComputeBadRequest,
+        "400.",
+        [],
+    ),
 ]
 
 
-@pytest.mark.parametrize("status, body, kind, sentence", ROWS, ids=[f"{row[0]}-{row[2].__name__}" for row in ROWS])
-def test_refusals(status: int, body: bytes, kind: type[errors.ComputeError], sentence: str) -> None:
+@pytest.mark.parametrize("status, body, kind, answer, facts", ROWS, ids=[f"{row[0]}-{row[2].__name__}" for row in ROWS])
+def test_refusals(status: int, body: bytes, kind: type[errors.ComputeError], answer: str, facts: list[str]) -> None:
     error = refusal(ACT, status, body)
     assert error.__class__ is kind
-    assert str(error) == BEGIN + sentence
     assert error.status == status
+    assert str(error).startswith(BEGIN + answer)
+    remedy = str(error)[len(BEGIN + answer) :]
+    assert bool(remedy) == bool(facts)
+    assert [fact for fact in facts if fact not in remedy] == []
 
 
 def test_a_missing_permission_is_told_by_name() -> None:
@@ -328,8 +368,7 @@ class TestOperations:
         assert str(error) == (
             f"Cannot set the metadata of {RESOURCE}: its operation operation-1 ended in CONDITION_NOT_MET: {message} "
             "The organization policy compute.requireOsLogin forbids it, see: gcloud org-policies describe "
-            "compute.requireOsLogin --project acme --effective. Only an administrator of the organization's policies "
-            "can change that."
+            "compute.requireOsLogin --project acme --effective. Ask an organization policy administrator."
         )
 
     @pytest.mark.parametrize(

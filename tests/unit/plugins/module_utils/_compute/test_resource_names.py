@@ -115,6 +115,6 @@ class TestProjects:
     @pytest.mark.parametrize("written", ["", "My Project", "acme/web", "projects/", "../acme", "acme?x"])
     def test_that_are_none(self, written: str) -> None:
         with pytest.raises(
-            ComputeBadRequest, match=r"The option project is .*, and not the ID or the number of a project"
+            ComputeBadRequest, match=r"The option project is .*, which is not the ID or number of a project"
         ):
             parse_project(written)
