@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handler as `python3 -I DIRECTORY`, the directory of this file.
+"""Run the handler with `python3 -I DIRECTORY`, the directory of this file.
 
-So it needs neither a PYTHONPATH, which its tasks would inherit, nor a directory to stand in.
+This needs no PYTHONPATH, which tasks would inherit, and no particular working directory.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Keep what works until what replaces it does, too. `python3 -I -c previous.py save|restore|drop`.
+"""Keep the previous version until the new one works. `python3 -I -c previous.py save|restore|drop`.
 
 In (JSON on standard input): `kept`, the directory to keep it in, and `paths`, the files and directories by name.
-Only root can read what is kept: there may be secrets in it.
+Only root can read the directory, because it may contain secrets.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(action: str, wanted: dict[str, Any]) -> None:
 
 
 def save(kept: Path, paths: dict[str, Path]) -> None:
-    """Unless something is kept already: then what is there now was never seen to work."""
+    """Do nothing if a version is kept already: the current one has never been seen to work."""
     if kept.exists():
         return
     unfinished = kept.with_name(f"{kept.name}.new")
@@ -43,7 +43,7 @@ def restore(kept: Path, paths: dict[str, Path]) -> None:
             _remove(path)
         elif path.is_dir():
             _copy(kept / name, new)
-            # A directory cannot be replaced at once, and the handler may be started in between: it tries again.
+            # A directory cannot be replaced atomically. A handler that is started in between fails, and starts again.
             old = path.with_name(f".{path.name}.replaced")
             _remove(old)
             path.rename(old)
@@ -59,7 +59,7 @@ def drop(kept: Path, _paths: dict[str, Path]) -> None:
 
 
 def _copy(source: Path, destination: Path) -> None:
-    """With owners and modes."""
+    """Copy with owners and modes."""
     if source.is_dir():
         shutil.copytree(source, destination, symlinks=True, copy_function=_copy_file)
     else:

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Try new code, a new configuration and a new unit before they replace what is there. `python3 -I -c trial.py`.
+"""Test new code, a new configuration and a new unit before they replace anything. `python3 -I -c trial.py`.
 
 In (JSON on standard input): `python`, `code` (texts by path), `launcher`, `config` (texts), `user`, `group`,
-`task_checks` (whether the tasks' own checks are run); where systemd runs also `unit`, `plain_unit` (the unit without
-the user's own lines) and `probe` (seconds for the metadata server).
-Out: `problems`, a line each; none when all is well. Leaves nothing behind.
+`task_checks` (whether to run the tasks' own checks); where systemd runs also `unit`, `plain_unit` (the unit without the
+user's own lines) and `probe` (seconds to wait for the metadata server).
+Out: a line for each problem, and exit status 1 if there is any. Leaves nothing behind.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any
 UNIT = "gce-maintenance-handler.service"
 TRIAL_UNIT = "gce-maintenance-handler-trial.service"
 TRIAL_UNIT_FILE = Path("/run/systemd/system", TRIAL_UNIT)
-# A check asks user databases and the like, which may be slow; longer, and it hangs.
+# Seconds. The check queries user databases and the like, which may be slow.
 PATIENCE = 120
 
-# Last in the section, so that it wins over all that is said before. What the service does besides running its program
-# is not tried: it may not be safe to do twice. Its directories are the running handler's.
+# Appended to the section, so that these lines override those before. The service's other commands are not run: running
+# them twice may not be safe. Its directories belong to the running handler.
 _TRIAL_LINES = """
 Type=oneshot
 Restart=no
@@ -52,7 +52,7 @@ StandardError=inherit
 
 def main(wanted: dict[str, Any]) -> list[str]:
     with_systemd = wanted.get("unit") is not None
-    # The service may have a /tmp of its own.
+    # The service may have a private /tmp.
     folder = Path(tempfile.mkdtemp(prefix="gce-maintenance-handler-", dir="/run" if with_systemd else None))
     try:
         folder.chmod(0o755)
@@ -75,7 +75,7 @@ def _problems(wanted: dict[str, Any], folder: Path, with_systemd: bool) -> list[
         command.append("--without-task-checks")
     if not with_systemd:
         done = subprocess.run(command, check=False, capture_output=True, text=True)
-        return _said(done.stderr, config) if done.returncode else []
+        return _messages(done.stderr, config) if done.returncode else []
     shutil.chown(config, _number_or_name(wanted["user"]), _number_or_name(wanted["group"]))
     if wanted.get("probe"):
         command += ["--probe", str(wanted["probe"])]
@@ -95,7 +95,7 @@ def _launcher_problems(launcher: str) -> list[str]:
 
 
 def _unit_problems(unit: str, plain_unit: str, folder: Path) -> list[str]:
-    """What systemd says of the unit, and would not without the user's lines: an older one does not know all of ours."""
+    """systemd's messages about the user's lines. An older systemd does not know all of the role's own lines."""
     usual = [_without_place(line) for line in _verdict(plain_unit, folder / "plain")]
     return [f"unit: {line}" for line in _verdict(unit, folder / "units") if _without_place(line) not in usual]
 
@@ -117,7 +117,7 @@ def _verdict(unit: str, folder: Path) -> list[str]:
         )
     except (FileNotFoundError, subprocess.TimeoutExpired):
         return []
-    # It judges units that are not ours, too.
+    # It reports on other units as well.
     return [line.replace(f"{folder}/", "") for line in done.stdout.splitlines() if UNIT in line]
 
 
@@ -126,28 +126,28 @@ def _without_place(line: str) -> str:
 
 
 def _run_problems(unit: str, command: list[str], folder: Path) -> list[str]:
-    """Run the command as the service would run, with its user, its environment and its limits."""
+    """Run the command with the user, the environment and the limits of the service."""
     output = folder / "output"
     service = unit.partition("\n[Service]\n")[2].partition("\n[Install]\n")[0]
     lines = _TRIAL_LINES.format(command=" ".join(command), output=output, patience=PATIENCE)
     TRIAL_UNIT_FILE.parent.mkdir(parents=True, exist_ok=True)
     TRIAL_UNIT_FILE.write_text(
-        f"[Unit]\nDescription=Try a new maintenance handler\nDefaultDependencies=no\n\n[Service]\n{service}\n{lines}",
+        f"[Unit]\nDescription=Test a new maintenance handler\nDefaultDependencies=no\n\n[Service]\n{service}\n{lines}",
         encoding="utf-8",
     )
     try:
         _systemctl("daemon-reload")
         if _systemctl("start", TRIAL_UNIT).returncode == 0:
             return []
-        said = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+        text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
         shown = _systemctl("show", "--property=Result,ExecMainStatus", TRIAL_UNIT).stdout
         state = dict(line.partition("=")[::2] for line in shown.splitlines())
-        if said.strip():
-            return _said(said, folder / "config.json")
+        if text.strip():
+            return _messages(text, folder / "config.json")
         return [
             f"systemd cannot start the service with this unit ({state.get('Result')}, status"
             f" {state.get('ExecMainStatus')}): {line}"
-            for line in _log() or ["its log says nothing"]
+            for line in _log() or ["its log is empty"]
         ]
     finally:
         _systemctl("stop", TRIAL_UNIT)
@@ -181,10 +181,13 @@ def _systemctl(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def _said(text: str, config: Path) -> list[str]:
+def _messages(text: str, config: Path) -> list[str]:
     lines = [line.replace(f"{config}: ", "") for line in text.splitlines() if line.strip()]
-    return lines or ["the check failed, and did not say why"]
+    return lines or ["the check failed without a message"]
 
 
 if __name__ == "__main__":
-    print(json.dumps({"problems": main(json.load(sys.stdin))}))
+    found = main(json.load(sys.stdin))
+    if found:
+        print(*found, sep="\n")
+        sys.exit(1)

@@ -1,12 +1,13 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the role runs on a host, without systemd: with it, that is molecule's."""
+"""The scripts that the role runs on a host, without systemd. Molecule runs them with systemd."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,41 +21,56 @@ FILES = Path(__file__).resolve().parents[4] / "roles/maintenance_handler/files"
 PACKAGE = FILES / "maintenance_handler"
 
 
-def run(script: str, *arguments: str, asked: dict[str, Any]) -> Any:
-    """As the role does it."""
+def run(script: str, *arguments: str, asked: dict[str, Any]) -> tuple[int, str]:
+    """Run a script as the role does."""
     text = (FILES / "host" / f"{script}.py").read_text(encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-I", "-c", text, *arguments],
         input=json.dumps(asked),
-        check=True,
+        check=False,
         stdout=subprocess.PIPE,
         encoding="utf-8",
     )
-    return json.loads(done.stdout) if done.stdout else None
+    return done.returncode, done.stdout
 
 
-def look(folder: Path, **changes: Any) -> dict[str, Any]:
+def inspect(folder: Path, **changes: Any) -> dict[str, Any]:
     files = {name: str(folder / name) for name in ("launcher", "config", "unit")}
-    found: dict[str, Any] = run(
-        "look", asked={"lib": str(folder / "lib"), "files": files, "user": "root", "group": "root", **changes}
-    )
+    asked = {"name": "vm", "lib": str(folder / "lib"), "files": files, "user": "root", "group": "root"}
+    status, output = run("inspect_host", asked={**asked, "service": False, "start": False, **changes})
+    assert status == 0
+    found: dict[str, Any] = json.loads(output)
     return found
 
 
-def test_look_at_a_bare_host(tmp_path: Path) -> None:
-    found = look(tmp_path, user="nobdy", group="root")
-    assert (found["system"], found["uid"]) == ("Linux", os.geteuid())
-    assert (found["has_user"], found["has_group"]) == (False, True)
-    assert (found["files"], found["code"], found["settings"]) == ({}, {}, {})
+def test_inspect_an_empty_host(tmp_path: Path) -> None:
+    found = inspect(tmp_path)
+    assert (found["problems"], found["files"], found["code"], found["settings"]) == ([], {}, {}, {})
 
 
-def test_look_at_what_is_installed_and_tell_no_secret(tmp_path: Path) -> None:
+def test_inspect_reports_every_problem_with_its_remedy(tmp_path: Path) -> None:
+    problems = "\n".join(inspect(tmp_path, service=True, start=True, user="nobdy", group="nogrp")["problems"])
+    assert "no user nobdy on vm" in problems
+    assert "maintenance_handler_user" in problems
+    assert "no group nogrp on vm" in problems
+    assert ("become: true" in problems) == (os.geteuid() != 0)
+    if shutil.which("systemctl") is None:
+        assert "maintenance_handler_service" in problems
+    elif not os.path.isdir("/run/systemd/system"):
+        assert "maintenance_handler_start" in problems
+
+
+def test_inspect_needs_neither_systemd_nor_users_without_the_service(tmp_path: Path) -> None:
+    assert inspect(tmp_path, user="nobdy", group="nogrp")["problems"] == []
+
+
+def test_inspect_an_installation_without_reading_secrets(tmp_path: Path) -> None:
     (tmp_path / "lib" / "package").mkdir(parents=True)
     (tmp_path / "lib" / "package" / "a.py").write_text("pass\n")
     (tmp_path / "launcher").write_text("#!/bin/sh\n")
     config = {"metrics_textfile": "/m.prom", "guest_attributes": True, "tasks": [{"env": {"TOKEN": "hunter2"}}]}
     (tmp_path / "config").write_text(json.dumps(config))
-    found = look(tmp_path)
+    found = inspect(tmp_path)
     assert found["code"] == {"package/a.py": hashlib.sha1(b"pass\n").hexdigest()}
     assert set(found["files"]) == {"launcher", "config"}
     assert found["settings"] == {"metrics_textfile": "/m.prom", "guest_attributes": True, "has_env": True}
@@ -62,9 +78,9 @@ def test_look_at_what_is_installed_and_tell_no_secret(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"tasks": 1}', '{"tasks": ["x"]}', "{"])
-def test_a_configuration_that_cannot_be_read_may_have_secrets(tmp_path: Path, text: str) -> None:
+def test_an_unreadable_configuration_may_have_secrets(tmp_path: Path, text: str) -> None:
     (tmp_path / "config").write_text(text)
-    assert look(tmp_path)["settings"]["has_env"] is (text != '{"tasks": ["x"]}')
+    assert inspect(tmp_path)["settings"]["has_env"] is (text != '{"tasks": ["x"]}')
 
 
 def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:
@@ -74,8 +90,9 @@ def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:
     }
     config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": tasks}
     asked = {"python": sys.executable, "code": code, "launcher": launcher, "config": json.dumps(config)}
-    problems: list[str] = run("trial", asked={**asked, "user": "root", "group": "root"})["problems"]
-    return problems
+    status, output = run("trial", asked={**asked, "user": "root", "group": "root"})
+    assert status == (1 if output else 0)
+    return output.splitlines()
 
 
 def test_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,7 +105,7 @@ def test_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_previous_puts_back_what_was_there(tmp_path: Path) -> None:
+def test_previous_restores_the_files(tmp_path: Path) -> None:
     paths = {name: tmp_path / name for name in ("lib", "config", "unit")}
     (tmp_path / "lib" / "package").mkdir(parents=True)
     old = tmp_path / "lib" / "package" / "old.py"
@@ -103,7 +120,7 @@ def test_previous_puts_back_what_was_there(tmp_path: Path) -> None:
     old.unlink()
     paths["config"].write_text("new")
     paths["unit"].write_text("new")
-    # What was never seen to work does not replace what was.
+    # A version that has never worked does not replace the saved one.
     run("previous", "save", asked=asked)
     run("previous", "restore", asked=asked)
     assert [path.name for path in (tmp_path / "lib" / "package").iterdir()] == ["old.py"]

@@ -122,12 +122,13 @@ def _is_readable(status: Mapping[str, Any]) -> bool:
 
 
 def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
-    """After an upgrade in the middle of a drain: what matters then is whether it is still under way."""
+    """The status of another version: whether a drain is in flight, so that it can be restarted afterwards."""
     version = f"{status.get('version')!s:.40}"
     problem = f"is of version {version}, whose status cannot be read here: restart it once nothing is drained"
     return {
         "running": True,
         "healthy": False,
+        "version": version,
         "state": status["state"] if isinstance(status.get("state"), str) else UNKNOWN,
         "incident": None,
         "last_good_answer_age": None,

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ..core.incident import ANNOUNCED, DRAINED, IDLE
-from .status import in_flight
+from .status import UNKNOWN, in_flight
 
 RUNNING = "running"
 WELL = "well"
@@ -45,7 +45,8 @@ def wait_until(
 
 def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
     """Whether a status is the goal, with the configuration of this digest in force. An empty digest stands for any."""
-    if now["running"] and "pid" not in now:
+    if now["running"] and ("version" not in now or now["state"] == UNKNOWN):
+        # It has not written a status yet.
         return False
     if digest and not is_in_force(digest, now):
         return False

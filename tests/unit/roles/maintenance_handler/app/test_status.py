@@ -18,6 +18,7 @@ from maintenance_handler._vm.maintenance import MIGRATE
 from maintenance_handler.app import status
 from maintenance_handler.app.config import Config
 from maintenance_handler.app.status import BLIND_AFTER, in_flight, status_path
+from maintenance_handler.app.waiting import SETTLED, is_reached
 from maintenance_handler.core.incident import Incident, Moment, Signal, Step
 from maintenance_handler.core.tasks import Task
 from maintenance_handler.io.journal import Entry, Journal
@@ -155,6 +156,9 @@ def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) 
         "is of version 0.1.0, whose status cannot be read here: restart it once nothing is drained"
     ]
     assert in_flight(found)
+    assert not is_reached(SETTLED, "", found)
+    # Otherwise the role would never restart it.
+    assert is_reached(SETTLED, "", written(running, state="drained", **changes))
 
 
 def test_a_handler_that_says_nothing_intelligible(running: Config) -> None:

@@ -18,7 +18,9 @@ from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
 
-WELL = {"running": True, "pid": 42, "healthy": True, "state": "idle", "config_digest": "abc", "problems": []}
+WELL = {"running": True, "version": "1.0.0", "healthy": True, "state": "idle", "config_digest": "abc", "problems": []}
+# Its status has another form, so that little of it can be read.
+OF_ANOTHER_VERSION = {"running": True, "version": "0.9.0", "healthy": False, "state": "idle", "problems": ["is of"]}
 SILENT = {"running": True, "healthy": False, "state": "idle", "problems": ["has not said anything yet"]}
 GONE = {"running": False, "healthy": False, "state": "idle", "problems": ["is not running"]}
 
@@ -33,6 +35,9 @@ GONE = {"running": False, "healthy": False, "state": "idle", "problems": ["is no
         ({**WELL, "state": "restoring"}, {"running", "well"}),
         ({**WELL, "state": "drained"}, {"running", "well", "settled", "drained"}),
         (SILENT, set()),
+        (OF_ANOTHER_VERSION, {"running", "settled", "idle"}),
+        ({**OF_ANOTHER_VERSION, "state": "draining"}, {"running"}),
+        ({**OF_ANOTHER_VERSION, "state": "unknown"}, set()),
         (GONE, {"settled", "idle"}),
         ({**GONE, "state": "drained"}, {"settled", "drained"}),
     ],
@@ -45,6 +50,7 @@ def test_with_a_configuration_in_force() -> None:
     assert is_reached("well", "abcdef", WELL)
     assert not is_reached("well", "fedcba", WELL)
     assert not is_reached("settled", "abcdef", GONE)
+    assert not is_reached("running", "abcdef", OF_ANOTHER_VERSION)
     assert not is_reached("well", "abcdef", {**WELL, "config_refused": ["task 'lb' has no drain"]})
 
 
