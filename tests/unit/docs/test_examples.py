@@ -45,13 +45,13 @@ VARIABLES = {"version": "1.4.2", "inventory": {"disk-1": "ok"}}
 
 # Examples that are not run here, by what `Block.title` says, and why.
 ELSEWHERE = {
-    "guide_compute_api.rst: Read what maintenance is announced": "Impersonation asks Google's own IAM service.",
+    "guide_compute_api.rst: Gather announced maintenance": "Impersonation asks Google's own IAM service.",
     "guide_emulator.rst: Install an emulated VM's metadata server, and the handler that listens to it": "See below.",
     "guide_emulator.rst: # fleet.yml": "It is a file for the emulator. See below.",
     "guide_emulator.rst: Migrate the emulated VM": "See below.",
     "guide_maintenance_handler.rst: Install the maintenance handler": "It takes root and systemd. See below.",
     "README.md: gce.guest": "It is a requirements.yml for ansible-galaxy, and takes Galaxy.",
-    "README.md: Have every VM hear of its maintenance": "It takes root and systemd. See below.",
+    "README.md: Install the maintenance handler": "It takes root and systemd. See below.",
     "README.md: Install the handler into an image": "It takes root. Molecule makes such an image.",
     "README.md: Remove the maintenance handler": "It takes root and systemd. Molecule removes it.",
     "README.md: Install the emulator": "It takes root and systemd. Molecule installs it.",

@@ -74,7 +74,7 @@ def test_it_ends_where_metadata_calls_them(tmp_path: Path) -> None:
         status, output = disable(emulator, tmp_path)
         assert status == 2
         assert "us-central1-a/web-1: startup-script, line 2, calls /computeMetadata/v1beta1/" in output
-        assert "project: look at the script that startup-script-url names" in output
+        assert "project: check the script of startup-script-url" in output
         assert "-e gce_accept_calls=true" in output
         assert writes(emulator) == []
         status, output = disable(emulator, tmp_path, gce_accept_calls=True, gce_keep_overrides=True)
@@ -84,7 +84,7 @@ def test_it_ends_where_metadata_calls_them(tmp_path: Path) -> None:
 
 def test_a_canary_where_they_still_answer_ends_it(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
-        status, output = disable(emulator, tmp_path, metadata_of="web-1", gce_patience=0)
+        status, output = disable(emulator, tmp_path, metadata_of="web-1", gce_timeout=0)
         assert status == 2, output
         assert writes(emulator) == ["canary-1"]
 
@@ -121,7 +121,7 @@ def test_a_zone_that_overrides_the_project_is_seen_to(tmp_path: Path) -> None:
     with EmulatorProcess(fleet) as emulator:
         status, output = disable(emulator, tmp_path)
         assert status == 0, output
-        assert f"{zone}/web-2 has FALSE by its zone" in output
+        assert f"{zone}/web-2 has FALSE from its zone" in output
         assert f"{zone}/build-1 has FALSE" in output
         patched = [request["path"] for request in emulator.control.journal() if request["method"] == "PATCH"]
         assert [path.split("/acme/")[1] for path in patched] == [f"zones/{zone}/instanceSettings"]

@@ -57,7 +57,7 @@ def test_a_limit_that_leaves_out_setting_them_is_no_success(tmp_path: Path) -> N
 
 def test_where_they_stay_denied_it_says_why(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
-        status, output = enable(emulator, tmp_path, gce_hosts="web-2", gce_patience=0)
+        status, output = enable(emulator, tmp_path, gce_hosts="web-2", gce_timeout=0)
         assert status == 2
         assert "constraints/compute.disableGuestAttributesAccess" in output
 
@@ -82,6 +82,6 @@ def test_instances_whose_zone_says_otherwise_are_named(tmp_path: Path) -> None:
     with EmulatorProcess(fleet) as emulator:
         status, output = enable(emulator, tmp_path)
         assert status == 0, output
-        assert f"{zone}/web-3 has no by its zone" in output
+        assert f"{zone}/web-3 has no from its zone" in output
         assert f'{zone}/web-2 has FALSE"' in output
         assert "/web-1 has" not in output

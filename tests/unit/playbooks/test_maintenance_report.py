@@ -106,7 +106,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
         requests = emulator.control.journal()
     assert status == 0, output
     assert [line.split() for line in printed_lines(output)][:3] == [
-        ["BEGINS", "ENDS", "INSTANCE", "ZONE", "POLICY", "STATE", "START", "EARLIER", "WHY"],
+        ["STARTS", "ENDS", "INSTANCE", "ZONE", "POLICY", "STATE", "CAN", "START", "EARLIER", "REASONS"],
         *(
             line.split()
             for line in (
@@ -126,7 +126,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
             "Thu 01 Jan, 02:00",
             "Thu 01 Jan, 06:00",
             "Thu 01 Jan, 02:00",
-            "under way",
+            "ongoing",
             "stopped",
             "unscheduled",
         ],
@@ -136,7 +136,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
             "Sun 01 Dec, 02:00",
             "Sun 01 Dec, 06:00",
             "Sun 01 Dec, 04:00",
-            "you can start it earlier",
+            "can be started earlier",
             "migrated",
             "scheduled, planned update",
         ],
@@ -159,9 +159,7 @@ def test_nothing_is_announced(tmp_path: Path) -> None:
     assert status == 0, output
     assert printed_lines(output)[1:3] == ["Windows: none announced.", "Instances: 3."]
     page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
-    assert page.notices == [
-        ("notice calm", "No maintenance is announced for any of the 3 instances that were looked at.")
-    ]
+    assert page.notices == [("notice calm", "No maintenance is announced for any of the 3 instances.")]
 
 
 def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
@@ -171,18 +169,18 @@ def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
         status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_within=1h")
         assert status == 0, output
         assert printed_lines(output)[2:4] == [
-            "Windows: 1 of 2 announced, only those that begin within 1h. The next one begins at 2097-12-01T02:00:00Z.",
+            "Windows: 1 of 2 announced, only those that start within 1h. The next one starts at 2097-12-01T02:00:00Z.",
             "Instances: 3.",
         ]
         page = Page((tmp_path / "maintenance_report.html").read_text(encoding="utf-8"))
-        assert page.notices == [("only", "Windows: 1 of 2 announced, only those that begin within 1h.")]
+        assert page.notices == [("only", "Windows: 1 of 2 announced, only those that start within 1h.")]
         assert [row[0] for row in page.rows[1:]] == ["now"]
 
         arguments = ["-e", "gce_project=acme", "-e", "gce_within=1h", "-e", '{"gce_filter": "labels.env = prod"}']
         status, output = report(emulator, tmp_path, *arguments)
     assert status == 0, output
     assert printed_lines(output)[1:3] == [
-        "Windows: 0 of 1 announced, only those that begin within 1h. The next one begins at 2097-12-01T02:00:00Z.",
+        "Windows: 0 of 1 announced, only those that start within 1h. The next one starts at 2097-12-01T02:00:00Z.",
         "Instances: 1, only those that match labels.env = prod.",
     ]
     text = (tmp_path / "maintenance_report.html").read_text(encoding="utf-8")
@@ -190,10 +188,10 @@ def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
     assert Page(text).notices == [
         (
             "only",
-            "Windows: 0 of 1 announced, only those that begin within 1h. Instances: 1, only those that match "
+            "Windows: 0 of 1 announced, only those that start within 1h. Instances: 1, only those that match "
             "labels.env = prod.",
         ),
-        ("notice", "No maintenance begins within 1h. Windows that begin later: 1, the first one on Sun 01 Dec, 02:00."),
+        ("notice", "No maintenance starts within 1h. Windows that start later: 1, the first one on Sun 01 Dec, 02:00."),
     ]
 
 
@@ -206,7 +204,7 @@ def test_a_filter_that_matches_nothing_is_no_all_clear(tmp_path: Path) -> None:
         "Instances: none, only those that match labels.env=prdo.",
     ]
     page = Page((tmp_path / "maintenance_report.html").read_text(encoding="utf-8"))
-    assert page.notices[-1] == ("notice warning", "There is no instance that matches the filter.")
+    assert page.notices[-1] == ("notice warning", "No instance matches the filter.")
 
 
 def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_path: Path) -> None:
@@ -219,10 +217,10 @@ def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_pat
     text = (tmp_path / "maintenance_report.html").read_text(encoding="utf-8")
     kind, words = Page(text).notices[0]
     assert kind == "notice warning"
-    assert words.startswith("This is not complete. The API could not reach zones/")
+    assert words.startswith("This report is incomplete. The API could not reach zones/")
     # Nothing is announced as far as is known, which is no all-clear.
     assert "calm" not in [kind for kind, _words in Page(text).notices]
-    assert "This is not complete. The API could not reach zones/" in output
+    assert "This report is incomplete. The API could not reach zones/" in output
     assert "zones/us-central1-a" in text
     assert "<yours>" not in text
     assert Page(text).title == "Mine & <yours>"
@@ -274,7 +272,7 @@ def test_a_timeline_of_any_length_has_some_dates(template: TemplateProcess, end:
     page = Page(text)
     assert len(page.bars) == 1
     assert [row[0] for row in page.rows[1:]] == ["later", "some time"]
-    assert page.rows[2][2] == "not said"
+    assert page.rows[2][2] == "unknown"
 
 
 def test_a_long_name_keeps_its_end_and_its_zone(template: TemplateProcess) -> None:

@@ -118,7 +118,7 @@ def test_a_limit_without_localhost_does_not_hide_that_no_host_matches(rollout):
     [
         ({"maintenance_handler_task": []}, "did you mean maintenance_handler_tasks?"),
         ({"maintenance_handler_allow_no_tasks": False}, "maintenance_handler_tasks is empty"),
-        ({"maintenance_handler_prefix": "relative/path"}, "maintenance_handler_prefix must be an absolute directory"),
+        ({"maintenance_handler_prefix": "relative/path"}, "maintenance_handler_prefix must be an absolute path"),
     ],
 )
 def test_variables_that_cannot_be_meant_are_refused_before_anything_is_touched(rollout, variables, words):
