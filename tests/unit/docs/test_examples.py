@@ -48,6 +48,8 @@ ELSEWHERE = {
     "guide_compute_api.rst: Gather announced maintenance": "Impersonation asks Google's own IAM service.",
     "guide_emulator.rst: Install an emulated VM's metadata server, and the handler that listens to it": "See below.",
     "guide_emulator.rst: # fleet.yml": "It is a file for the emulator. See below.",
+    "guide_emulator.rst: db-1": "It is a file for the emulator. See below.",
+    "README.md: db-1": "It is a file for the emulator. See below.",
     "guide_emulator.rst: Migrate the emulated VM": "See below.",
     "guide_maintenance_handler.rst: Install the maintenance handler": "It takes root and systemd. See below.",
     "README.md: gce.guest": "It is a requirements.yml for ansible-galaxy, and takes Galaxy.",

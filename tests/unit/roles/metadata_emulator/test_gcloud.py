@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.emulator import EmulatorProcess
+from support.emulator import EmulatorProcess, eventually
 from support.gcloud import MISSING, PROGRAM, Gcloud, names, side_by_side
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason=MISSING)
@@ -26,7 +26,11 @@ FLEET = {
         {"name": "db-1", "zone": "us-central1-b"},
         {"name": "gpu-1", "accelerators": [{"type": "nvidia-l4"}]},
         {"name": "spot-1", "zone": "us-central1-b", "scheduling": {"preemptible": True}},
+        {"name": "ledger-1", "zone": "us-central1-c"},
+        {"name": "train-1", "zone": "us-central1-c", "accelerators": [{"type": "nvidia-h100-mega-80gb", "count": 8}]},
     ],
+    "node_groups": [{"name": "licensed", "nodes": [{"instances": ["ledger-1"]}, {}]}],
+    "reservations": [{"name": "train", "blocks": [{"sub_blocks": [{"count": 2, "instances": ["train-1"]}]}]}],
 }
 
 
@@ -164,6 +168,77 @@ def test_host_maintenance(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
         assert gcloud.json("compute operations list --global") == []
 
     side_by_side(migrations, preemptions, in_zones)
+
+
+def test_sole_tenancy(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
+    """https://cloud.google.com/compute/docs/nodes/manage-planned-maintenance"""
+    groups = "compute sole-tenancy node-groups"
+
+    def windows() -> dict[str, bool]:
+        return {
+            node["name"]: "upcomingMaintenance" in node for node in gcloud.json(f"{groups} list-nodes licensed {C}")
+        }
+
+    assert names(gcloud.json(f"{groups} list")) == ["licensed"]
+    assert gcloud.json(f"{groups} describe licensed {C}")["maintenancePolicy"] == "DEFAULT"
+    emulator.control.request("POST", "node-groups/licensed/scenarios", {"name": "window-announced", "starts_in": 1e9})
+    assert windows() == {"licensed-1": True, "licensed-2": True}
+    said = gcloud.run(f"{groups} perform-maintenance licensed {C} --nodes=licensed-1").stderr
+    assert "/operations/operation-" in said
+    eventually(lambda: windows() == {"licensed-1": False, "licensed-2": True}, what="the node is maintained", within=30)
+    gcloud(f"{groups} simulate-maintenance-event licensed {C} --nodes=licensed-1")
+    found = gcloud.json("compute operations list --filter=operationType=compute.instances.migrateOnHostMaintenance")
+    assert {each["targetLink"].rpartition("/")[2] for each in found} == {"ledger-1"}
+    later = f"{groups} perform-maintenance licensed {C} --nodes=licensed-2 --start-time=2099-01-01T00:00:00Z"
+    gcloud(later)
+
+    def start() -> Any:
+        (node,) = gcloud.json(f"{groups} list-nodes licensed {C} --filter=name=licensed-2")
+        return node["upcomingMaintenance"]["windowStartTime"]
+
+    eventually(lambda: start() == "2099-01-01T00:00:00Z", what="the start is scheduled", within=30)
+
+
+def test_reservations(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
+    """https://cloud.google.com/ai-hypercomputer/docs/manage/host-events"""
+    block, part = "--block-name=train-block-0001", "--sub-block-name=train-block-0001-subblock-0001"
+
+    def pending() -> int:
+        status = gcloud.json(f"compute reservations describe train {C}")["resourceStatus"]
+        return int(status["reservationMaintenance"]["maintenancePendingCount"])
+
+    def announce() -> None:
+        emulator.control.request("POST", "reservations/train/scenarios", {"name": "window-announced", "starts_in": 1e9})
+
+    def reading() -> None:
+        assert names(gcloud.json("compute reservations list")) == ["train"]
+        blocks = gcloud.json(f"compute reservations blocks list train {C}")
+        assert "train-block-0001" in str(blocks)
+        shown = gcloud.json(f"compute reservations blocks describe train {C} {block}")
+        assert shown["resource"]["reservationMaintenance"]["schedulingType"] == "GROUPED"
+
+    def reading_sub_blocks() -> None:
+        parts = gcloud.json(f"compute reservations sub-blocks list train {C} {block}")
+        assert "train-block-0001-subblock-0001" in str(parts)
+        shown = gcloud.json(f"compute reservations sub-blocks describe train {C} {block} {part}")
+        assert shown["resource"]["count"] == 2
+
+    side_by_side(reading, reading_sub_blocks)
+    announce()
+    assert pending() == 2
+    gcloud(f"compute reservations perform-maintenance train {C} --scope=running")
+    assert pending() == 1
+    gcloud(f"compute reservations blocks perform-maintenance train {C} {block} --scope=all")
+    assert pending() == 0
+    assert "no host in scope" in gcloud.refusal(f"compute reservations perform-maintenance train {C} --scope=all")
+
+
+def test_a_faulty_host(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
+    gcloud(
+        f"compute instances report-host-as-faulty train-1 {C} --disruption-schedule=IMMEDIATE"
+        " --fault-reasons=behavior=PERFORMANCE,description=slow"
+    )
+    assert emulator.control.instance("train-1")["boot_count"] == 2
 
 
 def test_power(emulator: EmulatorProcess, gcloud: Gcloud) -> None:

@@ -24,7 +24,11 @@ FLEET = {
     "instances": [
         {"name": "web-1", "attributes": {"role": "web", "enable-guest-attributes": "TRUE"}},
         {"name": "web-2", "zone": "europe-west1-b"},
+        {"name": "db-1", "zone": "us-west1-a"},
+        {"name": "gpu-1", "zone": "us-west1-a", "accelerators": [{"type": "nvidia-h100-mega-80gb", "count": 8}]},
     ],
+    "node_groups": [{"name": "licensed", "nodes": [{"instances": ["db-1"]}, {}]}],
+    "reservations": [{"name": "train", "blocks": [{"sub_blocks": [{"count": 2, "instances": ["gpu-1"]}]}]}],
 }
 
 
@@ -87,7 +91,7 @@ class TestInstances:
         names = [
             each.name for _scope, scoped in instances.aggregated_list(request=request) for each in scoped.instances
         ]
-        assert sorted(names) == ["web-1", "web-2"]
+        assert sorted(names) == ["db-1", "gpu-1", "web-1", "web-2"]
 
     def test_are_found_by_a_filter(self, instances: Any) -> None:
         request = compute_v1.ListInstancesRequest(project=PROJECT, zone=ZONE, filter='name eq "web-.*"')
@@ -263,3 +267,107 @@ class TestZone:
         patch("metadata.items.owner")
         assert dict(settings.get(project=PROJECT, zone=ZONE).metadata.items) == {"shelf": "top"}
         assert emulator.control.get("web-1", "project/attributes/owner") == "platform"
+
+
+class TestNodeGroups:
+    @pytest.fixture
+    def groups(self, emulator: EmulatorProcess, client: Any) -> Any:
+        """With a window, years ahead at this speed."""
+        announced = {"name": "window-announced", "starts_in": 1e9}
+        emulator.control.request("POST", "node-groups/licensed/scenarios", announced)
+        return client(compute_v1.NodeGroupsClient)
+
+    @pytest.fixture
+    def licensed(self) -> dict[str, str]:
+        return {"project": PROJECT, "zone": "us-west1-a", "node_group": "licensed"}
+
+    def windows(self, groups: Any, licensed: dict[str, str]) -> dict[str, str]:
+        return {node.name: node.upcoming_maintenance.maintenance_status for node in groups.list_nodes(**licensed)}
+
+    def test_are_listed_with_their_nodes(self, groups: Any, licensed: dict[str, str]) -> None:
+        aggregated = groups.aggregated_list(project=PROJECT)
+        assert [group.name for _scope, scoped in aggregated for group in scoped.node_groups] == ["licensed"]
+        assert [group.name for group in groups.list(project=PROJECT, zone="us-west1-a")] == ["licensed"]
+        assert groups.get(**licensed).size == 2
+        assert self.windows(groups, licensed) == {"licensed-1": "PENDING", "licensed-2": "PENDING"}
+
+    def test_are_maintained(self, groups: Any, licensed: dict[str, str]) -> None:
+        request = compute_v1.NodeGroupsPerformMaintenanceRequest(nodes=["licensed-1"])
+        groups.perform_maintenance(**licensed, node_groups_perform_maintenance_request_resource=request).result(
+            timeout=30
+        )
+        assert self.windows(groups, licensed) == {"licensed-1": "", "licensed-2": "PENDING"}
+        simulation = compute_v1.NodeGroupsSimulateMaintenanceEventRequest(nodes=["licensed-1"])
+        groups.simulate_maintenance_event(
+            **licensed, node_groups_simulate_maintenance_event_request_resource=simulation
+        ).result(timeout=30)
+
+
+class TestReservations:
+    @pytest.fixture
+    def train(self, emulator: EmulatorProcess) -> dict[str, str]:
+        """With a window, years ahead at this speed."""
+        emulator.control.request("POST", "reservations/train/scenarios", {"name": "window-announced", "starts_in": 1e9})
+        return {"project": PROJECT, "zone": "us-west1-a", "reservation": "train"}
+
+    def test_are_listed_and_maintained(self, client: Any, train: dict[str, str]) -> None:
+        reservations = client(compute_v1.ReservationsClient)
+        aggregated = reservations.aggregated_list(project=PROJECT)
+        assert [each.name for _scope, scoped in aggregated for each in scoped.reservations] == ["train"]
+        assert [each.name for each in reservations.list(project=PROJECT, zone="us-west1-a")] == ["train"]
+
+        def pending() -> int:
+            return int(reservations.get(**train).resource_status.reservation_maintenance.maintenance_pending_count)
+
+        assert pending() == 2
+        request = compute_v1.ReservationsPerformMaintenanceRequest(maintenance_scope="RUNNING_VMS")
+        reservations.perform_maintenance(**train, reservations_perform_maintenance_request_resource=request).result(
+            timeout=30
+        )
+        assert pending() == 1
+
+    def test_have_blocks(self, client: Any, train: dict[str, str]) -> None:
+        blocks = client(compute_v1.ReservationBlocksClient)
+        (block,) = blocks.list(**train)
+        assert (block.name, block.reservation_maintenance.maintenance_pending_count) == ("train-block-0001", 2)
+        assert blocks.get(**train, reservation_block=block.name).resource == block
+        request = compute_v1.ReservationsBlocksPerformMaintenanceRequest(maintenance_scope="ALL")
+        blocks.perform_maintenance(
+            **train,
+            reservation_block=block.name,
+            reservations_blocks_perform_maintenance_request_resource=request,
+        ).result(timeout=30)
+        assert blocks.get(**train, reservation_block=block.name).resource.reservation_maintenance == (
+            compute_v1.GroupMaintenanceInfo(
+                scheduling_type="GROUPED",
+                maintenance_pending_count=0,
+                maintenance_ongoing_count=0,
+                instance_maintenance_pending_count=0,
+                instance_maintenance_ongoing_count=0,
+            )
+        )
+
+    def test_have_sub_blocks(self, client: Any, train: dict[str, str]) -> None:
+        parts = client(compute_v1.ReservationSubBlocksClient)
+        above = {
+            "project": PROJECT,
+            "zone": train["zone"],
+            "parent_name": "reservations/train/reservationBlocks/train-block-0001",
+        }
+        (part,) = parts.list(**above)
+        assert (part.name, part.count, part.in_use_count) == ("train-block-0001-subblock-0001", 2, 1)
+        parts.perform_maintenance(**above, reservation_sub_block=part.name).result(timeout=30)
+        after = parts.get(**above, reservation_sub_block=part.name).resource
+        assert after.reservation_sub_block_maintenance.maintenance_pending_count == 0
+
+    def test_have_vms_whose_host_is_reported_as_faulty(self, emulator: EmulatorProcess, client: Any) -> None:
+        instances = client(compute_v1.InstancesClient)
+        reason = compute_v1.InstancesReportHostAsFaultyRequestFaultReason(behavior="PERFORMANCE", description="slow")
+        request = compute_v1.InstancesReportHostAsFaultyRequest(disruption_schedule="IMMEDIATE", fault_reasons=[reason])
+        instances.report_host_as_faulty(
+            project=PROJECT,
+            zone="us-west1-a",
+            instance="gpu-1",
+            instances_report_host_as_faulty_request_resource=request,
+        ).result(timeout=30)
+        assert emulator.control.instance("gpu-1")["boot_count"] == 2

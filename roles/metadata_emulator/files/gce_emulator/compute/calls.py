@@ -28,8 +28,30 @@ INSTANCE = ZONE + "/instances/{instance}"
 _PERMISSIONS = {
     "setCommonInstanceMetadata": "projects.setCommonInstanceMetadata",
     "serialPort": "instances.getSerialPortOutput",
+    "listNodes": "nodeGroups.get",
 }
-_COLLECTIONS = ("instances", "disks", "zones", "regions", "operations")
+_COLLECTIONS = (
+    "instances",
+    "disks",
+    "zones",
+    "regions",
+    "operations",
+    "nodeGroups",
+    "reservations",
+    "reservationBlocks",
+    "reservationSubBlocks",
+)
+# The resource of a URL, the innermost first: by placeholder, the first part of its permission.
+_RESOURCES = {
+    "sub_block": "reservationSubBlocks",
+    "block": "reservationBlocks",
+    "reservation": "reservations",
+    "node_group": "nodeGroups",
+    "instance": "instances",
+    "disk": "disks",
+    "zone": "zones",
+    "region": "regions",
+}
 
 
 def needed_permission(request: ApiRequest) -> tuple[str, str]:
@@ -43,13 +65,13 @@ def needed_permission(request: ApiRequest) -> tuple[str, str]:
         return f"compute.instanceSettings.{'get' if request.method == 'GET' else 'update'}", path
     if "operation" in named:
         return f"compute.{operations}.get", path
-    if "instance" in named and last != named["instance"]:
-        return f"compute.instances.{last}", parent
     if last in _COLLECTIONS:
         return f"compute.{operations if last == 'operations' else last}.list", parent
-    for kind in ("instance", "disk", "zone", "region"):
+    for kind, resource in _RESOURCES.items():
+        if kind in named and last != named[kind]:
+            return f"compute.{resource}.{last}", parent
         if kind in named:
-            return f"compute.{kind}s.{'delete' if request.method == 'DELETE' else 'get'}", path
+            return f"compute.{resource}.{'delete' if request.method == 'DELETE' else 'get'}", path
     return "compute.projects.get", path
 
 
@@ -131,6 +153,13 @@ class Calls:
     def take_fault(self, request: ApiRequest, kinds: Collection[str]) -> Fault | None:
         path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
         return self.project.faults.take("compute", self.instance_name(request), path, kinds)
+
+    def unreachable_zones(self, request: ApiRequest) -> list[str]:
+        """Zones that an injected fault leaves out of an aggregated list."""
+        fault = self.take_fault(request, ["unreachable"])
+        if fault is None:
+            return []
+        return [fault.zone] if fault.zone is not None else self.project.zones()
 
     # Answers
 

@@ -27,6 +27,7 @@ from . import batch as compute_batch
 from .bad_query import BadQuery
 from .calls import Calls, needed_permission
 from .fields_mask import apply_mask, parse_fields
+from .hosts import HostMethods
 from .instances import InstanceMethods
 from .maintenance import MaintenanceMethods
 from .marks import MarkMethods
@@ -92,6 +93,7 @@ class _ComputeFace:
             PowerMethods(self._calls),
             MarkMethods(self._calls),
             PlaceMethods(self._calls),
+            HostMethods(self._calls),
         ):
             self._router.add(methods.routes())
 

@@ -41,7 +41,7 @@ class InstanceMethods:
     async def aggregated_list(self, request: ApiRequest) -> Answer:
         self._calls.project_of(request)
         query = parse_list_query(request.query)
-        unreachable = self._unreachable_zones(request)
+        unreachable = self._calls.unreachable_zones(request)
         reachable = (each for each in self._project.instances.values() if each.zone not in unreachable)
         page = select(map(_entry, reachable), query)
         zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
@@ -72,12 +72,6 @@ class InstanceMethods:
         if variable:
             return {**answer, "variableKey": variable, "variableValue": items[0]["value"]}
         return {**answer, "queryPath": query_path, "queryValue": {"items": items}}
-
-    def _unreachable_zones(self, request: ApiRequest) -> list[str]:
-        fault = self._calls.take_fault(request, ["unreachable"])
-        if fault is None:
-            return []
-        return [fault.zone] if fault.zone is not None else self._project.zones()
 
 
 def _entry(instance: Instance) -> Entry:

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Callable
+from collections.abc import Mapping
+from typing import Any, Callable
 
-from ..scenarios import maintenance, power, runs
+from ..scenarios import hosts, maintenance, runs
 from ..state import errors, scheduling
 from ..state.errors import ApiError
 from ..state.instance import Instance
@@ -16,11 +17,20 @@ from .operations import OperationError
 from .request import Answer, ApiRequest, Routes
 from .resources import instance_path, scheduling_resource
 
-_UNAVAILABLE = OperationError(
+UNAVAILABLE = OperationError(
     "MIGRATION_TEMPORARILY_UNAVAILABLE",
     "The instance cannot be migrated at this time. Try again later.",
     503,
     "SERVICE UNAVAILABLE",
+)
+
+
+_BEHAVIORS = (
+    "BEHAVIOR_UNSPECIFIED",
+    "CHIP_ERROR",
+    "PERFORMANCE",
+    "SILENT_DATA_CORRUPTION",
+    "UNRECOVERABLE_GPU_ERROR",
 )
 
 
@@ -32,6 +42,7 @@ class MaintenanceMethods:
         return [
             ("POST", INSTANCE + "/simulateMaintenanceEvent", self.simulate_maintenance_event),
             ("POST", INSTANCE + "/performMaintenance", self.perform_maintenance),
+            ("POST", INSTANCE + "/reportHostAsFaulty", self.report_host_as_faulty),
             ("POST", INSTANCE + "/setScheduling", self.set_scheduling),
         ]
 
@@ -47,7 +58,20 @@ class MaintenanceMethods:
             if self._calls.replayed(request, "performMaintenance", instance_path(instance)) is None:
                 what = f"Cannot perform maintenance on the resource '{instance_path(instance)}'"
                 raise ApiError(400, "failedPrecondition", f"{what}: {refusal}.") from refusal
-        return self._maintain(request, instance, "performMaintenance", maintenance.perform_maintenance)
+        return self._maintain(request, instance, "performMaintenance", _perform)
+
+    async def report_host_as_faulty(self, request: ApiRequest) -> Answer:
+        """For VMs with accelerators only, as Google documents it."""
+        instance = self._calls.instance_of(request)
+        immediately = _is_immediate(request.read_object())
+        if not instance.spec.accelerators:
+            what = f"Cannot report the host of the resource '{instance_path(instance)}' as faulty"
+            raise ApiError(400, "failedPrecondition", f"{what}: it has no accelerators.")
+
+        def begin(target: Instance) -> runs.Run[Any]:
+            return maintenance.report_faulty_host(target, immediately=immediately)
+
+        return self._maintain(request, instance, "reportHostAsFaulty", begin, is_done_at_once=not immediately)
 
     async def set_scheduling(self, request: ApiRequest) -> Answer:
         """What the body names is changed, null takes it back to its default, and all else stays."""
@@ -74,7 +98,9 @@ class MaintenanceMethods:
         request: ApiRequest,
         instance: Instance,
         operation_type: str,
-        begin: Callable[[Instance], power.InstanceRun],
+        begin: Callable[[Instance], runs.Run[Any]],
+        *,
+        is_done_at_once: bool = False,
     ) -> Answer:
         replayed = self._calls.replayed(request, operation_type, instance_path(instance))
         if replayed is not None:
@@ -86,10 +112,34 @@ class MaintenanceMethods:
             try:
                 run = begin(instance)
             except runs.Refused as refusal:
-                return dataclasses.replace(_UNAVAILABLE, message=f"{refusal}.")
-            await run.done
+                return dataclasses.replace(UNAVAILABLE, message=f"{refusal}.")
+            if not is_done_at_once:
+                await run.done
             return None
 
         if self._calls.take_fault(request, ["operation-error"]) is not None:
-            return self._calls.start_on(instance, request, operation_type, failing(_UNAVAILABLE))
+            return self._calls.start_on(instance, request, operation_type, failing(UNAVAILABLE))
         return self._calls.start_on(instance, request, operation_type, work)
+
+
+def _perform(instance: Instance) -> runs.Run[Any]:
+    """The maintenance of a VM whose host has a window is the host's."""
+    host = instance.project.host_of(instance)
+    if host is not None and host.upcoming_maintenance is not None:
+        return hosts.perform_maintenance([host])[0]
+    return maintenance.perform_maintenance(instance)
+
+
+def _is_immediate(body: Mapping[str, Any]) -> bool:
+    """Read an InstancesReportHostAsFaultyRequest; raises ApiError."""
+    schedule, reasons = body.get("disruptionSchedule"), body.get("faultReasons")
+    if schedule not in ("IMMEDIATE", "FUTURE"):
+        raise errors.invalid("disruptionSchedule", str(schedule or ""), "Must be one of IMMEDIATE, FUTURE.")
+    if not isinstance(reasons, list) or not reasons:
+        raise errors.invalid("faultReasons", str(reasons or ""), "Must have at least one reason.")
+    for number, reason in enumerate(reasons):
+        behavior = reason.get("behavior") if isinstance(reason, Mapping) else reason
+        if behavior not in _BEHAVIORS:
+            why = f"Must be one of {', '.join(_BEHAVIORS)}."
+            raise errors.invalid(f"faultReasons[{number}].behavior", str(behavior or ""), why)
+    return bool(schedule == "IMMEDIATE")

@@ -16,6 +16,8 @@ from ..web.json_text import parse_json
 
 PREFIX = "/compute/v1/"
 
+# gcloud encodes the slashes of `parentName`, which the API has as one parameter.
+_ENCODED_PARENT = re.compile(r"reservations%2F([^/%]+)%2FreservationBlocks%2F([^/%]+)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
@@ -80,8 +82,9 @@ class Router:
     def find(self, request: ApiRequest) -> tuple[Method | None, ApiRequest]:
         """The method, if there is one, and the request with what its path names."""
         named: Mapping[str, str] = {}
+        raw_path = _ENCODED_PARENT.sub(r"reservations/\1/reservationBlocks/\2", request.raw_path)
         for verb, pattern, method in self._routes:
-            match = pattern.fullmatch(request.raw_path)
+            match = pattern.fullmatch(raw_path)
             if match is None:
                 continue
             named = {name: urllib.parse.unquote(value, errors="replace") for name, value in match.groupdict().items()}

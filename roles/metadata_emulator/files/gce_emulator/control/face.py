@@ -18,15 +18,8 @@ from ..state.serial_console import PORTS
 from ..state.values import BadValue
 from ..web import web_pages
 from ..web.connection import nobody
-from ..web.json_text import parse_json
-
-
-class Problem(Exception):
-    """Told as `{"error": text}`."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
+from .hosts import HostControl
+from .messages import ControlError, json_response, read_object
 
 
 def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> web.Application:
@@ -47,6 +40,7 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Cal
     app.router.add_post("/instances/{name}/guest-shutdown", face.shut_down_by_guest)
     app.router.add_post("/instances/{name}/serial", face.write_serial)
     app.router.add_post("/reset", face.reset)
+    app.router.add_routes(HostControl(project).routes())
     app.router.add_put("/clock", face.set_clock)
     app.router.add_get("/clock", face.clock)
     app.router.add_get("/faults", face.faults)
@@ -73,28 +67,28 @@ class ControlFace:
             return await handler(request)
         except ConnectionResetError:
             return nobody()
-        except Problem as problem:
-            return _json({"error": str(problem)}, problem.status)
+        except ControlError as problem:
+            return json_response({"error": str(problem)}, problem.status)
         except web.HTTPException as error:
-            return _json({"error": f"{request.method} {request.path}: {error.reason}"}, error.status)
+            return json_response({"error": f"{request.method} {request.path}: {error.reason}"}, error.status)
 
     def _refuse_web_pages(self, request: web.Request) -> None:
         fleet = self._project.fleet
         why = web_pages.refusal(request.headers, (fleet.listen, *fleet.hosts))
         if why is not None:
-            raise Problem(403, why)
+            raise ControlError(403, why)
         # What a form can send without asking first is not taken.
         is_told = "Content-Type" in request.headers or request.body_exists
         if request.method not in ("GET", "HEAD") and is_told and request.content_type != "application/json":
-            raise Problem(415, f"the Content-Type is {request.content_type}; it has to be application/json")
+            raise ControlError(415, f"the Content-Type is {request.content_type}; it has to be application/json")
 
     async def overview(self, request: web.Request) -> web.Response:
-        return _json({**self._ready(), "project": self._project.name, "clock": self._clock()})
+        return json_response({**self._ready(), "project": self._project.name, "clock": self._clock()})
 
     async def instance(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         window = instance.upcoming_maintenance
-        return _json(
+        return json_response(
             {
                 "name": instance.name,
                 "id": str(instance.id),
@@ -117,32 +111,32 @@ class ControlFace:
         instance, path = self._named(request), _path(request)
         node = instance.find(path)
         if node is None:
-            raise Problem(404, f"{instance.name} has no {path}")
+            raise ControlError(404, f"{instance.name} has no {path}")
         if path == UPCOMING_MAINTENANCE:
             window = instance.upcoming_maintenance
-            return _json({"value": None if window is None else window.to_api()})
-        return _json({"value": tree.dump(node)})
+            return json_response({"value": None if window is None else window.to_api()})
+        return json_response({"value": tree.dump(node)})
 
     async def set_value(self, request: web.Request) -> web.Response:
         instance, path = self._named(request), _path(request)
-        body = await _object(request, "value")
+        body = await read_object(request, "value")
         if "value" not in body:
-            raise Problem(400, 'the body has to be {"value": …}')
+            raise ControlError(400, 'the body has to be {"value": …}')
         try:
             instance.set(path, body["value"])
         except BadValue as error:
-            raise Problem(400, str(error)) from None
-        return _json({"instance": instance.name, "path": path})
+            raise ControlError(400, str(error)) from None
+        return json_response({"instance": instance.name, "path": path})
 
     async def remove_value(self, request: web.Request) -> web.Response:
         instance, path = self._named(request), _path(request)
         if not instance.remove(path):
-            raise Problem(404, f"{instance.name} has no {path}")
-        return _json({"instance": instance.name, "path": path})
+            raise ControlError(404, f"{instance.name} has no {path}")
+        return json_response({"instance": instance.name, "path": path})
 
     async def scenarios(self, request: web.Request) -> web.Response:
         instance = self._named(request)
-        return _json(
+        return json_response(
             {
                 "running": [run.to_json() for run in instance.runs.values()],
                 "available": catalogue.describe(instance),
@@ -151,32 +145,32 @@ class ControlFace:
 
     async def start_scenario(self, request: web.Request) -> web.Response:
         instance = self._named(request)
-        body = await _object(request)
+        body = await read_object(request)
         name = body.pop("name", None)
         if not isinstance(name, str):
-            raise Problem(400, f"name is missing; it can be {', '.join(catalogue.SCENARIOS)}")
+            raise ControlError(400, f"name is missing; it can be {', '.join(catalogue.SCENARIOS)}")
         try:
             run = catalogue.start(instance, name, body)
         except runs.BadOption as error:
-            raise Problem(400, str(error)) from None
+            raise ControlError(400, str(error)) from None
         except runs.Refused as error:
-            raise Problem(409, str(error)) from None
-        return _json(run.to_json(), 202)
+            raise ControlError(409, str(error)) from None
+        return json_response(run.to_json(), 202)
 
     async def cancel_scenarios(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         wanted = request.match_info.get("id")
         chosen = [run for run in instance.runs.values() if wanted in (None, run.id)]
         if wanted is not None and not chosen:
-            raise Problem(404, f"no scenario {wanted} is being played on {instance.name}")
+            raise ControlError(404, f"no scenario {wanted} is being played on {instance.name}")
         for run in chosen:
             maintenance.withdraw(instance, run)
-        return _json({"cancelled": [run.id for run in chosen]})
+        return json_response({"cancelled": [run.id for run in chosen]})
 
     async def stop(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         if instance.status == "TERMINATED":
-            raise Problem(409, f"{instance.name} is TERMINATED already")
+            raise ControlError(409, f"{instance.name} is TERMINATED already")
         runs.end_runs(instance)
         instance.stop()
         return await self.instance(request)
@@ -184,7 +178,7 @@ class ControlFace:
     async def start(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         if instance.is_up:
-            raise Problem(409, f"{instance.name} is {instance.status} already")
+            raise ControlError(409, f"{instance.name} is {instance.status} already")
         runs.end_runs(instance)
         instance.start()
         return await self.instance(request)
@@ -192,74 +186,80 @@ class ControlFace:
     async def shut_down_by_guest(self, request: web.Request) -> web.Response:
         instance = self._named(request)
         if not instance.is_up:
-            raise Problem(409, f"{instance.name} is {instance.status} already")
+            raise ControlError(409, f"{instance.name} is {instance.status} already")
         power.shut_down_by_guest(instance)
-        return await self.instance(request) if instance.exists else _json({"name": instance.name, "status": "DELETED"})
+        return (
+            await self.instance(request)
+            if instance.exists
+            else json_response({"name": instance.name, "status": "DELETED"})
+        )
 
     async def write_serial(self, request: web.Request) -> web.Response:
         instance = self._named(request)
-        body = await _object(request, "text", "port")
+        body = await read_object(request, "text", "port")
         text, port = body.get("text"), body.get("port", 1)
         if not isinstance(text, str):
-            raise Problem(400, f"text is {text!r}; it is what is written to the serial port, a string")
+            raise ControlError(400, f"text is {text!r}; it is what is written to the serial port, a string")
         if isinstance(port, bool) or port not in PORTS:
-            raise Problem(400, f"port is {port!r}; it can be {PORTS[0]} to {PORTS[-1]}")
+            raise ControlError(400, f"port is {port!r}; it can be {PORTS[0]} to {PORTS[-1]}")
         instance.serial(port).write(text)
-        return _json({"instance": instance.name, "port": port, "end": instance.serial(port).end})
+        return json_response({"instance": instance.name, "port": port, "end": instance.serial(port).end})
 
     async def reset(self, request: web.Request) -> web.Response:
         self._project.reset()
         return await self.overview(request)
 
     async def clock(self, request: web.Request) -> web.Response:
-        return _json(self._clock())
+        return json_response(self._clock())
 
     async def set_clock(self, request: web.Request) -> web.Response:
-        body = await _object(request, "speed")
+        body = await read_object(request, "speed")
         speed = body.get("speed")
         if isinstance(speed, bool) or not isinstance(speed, (int, float)) or not 0.001 <= speed <= 1e9:
-            raise Problem(400, f"speed is {speed!r}; it is a number, 0.001 to 1e9")
+            raise ControlError(400, f"speed is {speed!r}; it is a number, 0.001 to 1e9")
         self._project.clock.speed = float(speed)
-        return _json(self._clock())
+        return json_response(self._clock())
 
     async def faults(self, request: web.Request) -> web.Response:
-        return _json({"faults": [fault.to_json() for fault in self._project.faults.all()], "kinds": faults.KINDS})
+        return json_response(
+            {"faults": [fault.to_json() for fault in self._project.faults.all()], "kinds": faults.KINDS}
+        )
 
     async def inject(self, request: web.Request) -> web.Response:
-        body = await _object(request, "kind", "face", "instance", "path", "count", "seconds", "delay", "zone")
+        body = await read_object(request, "kind", "face", "instance", "path", "count", "seconds", "delay", "zone")
         given = {key: value for key, value in body.items() if value is not None}
         self._check_fault(given)
-        return _json(self._project.faults.inject(**given).to_json(), 201)
+        return json_response(self._project.faults.inject(**given).to_json(), 201)
 
     async def clear_faults(self, request: web.Request) -> web.Response:
         self._project.faults.clear()
-        return _json({"faults": []})
+        return json_response({"faults": []})
 
     async def remove_fault(self, request: web.Request) -> web.Response:
         if not self._project.faults.remove(request.match_info["id"]):
-            raise Problem(404, f"there is no fault {request.match_info['id']}")
-        return _json({"removed": request.match_info["id"]})
+            raise ControlError(404, f"there is no fault {request.match_info['id']}")
+        return json_response({"removed": request.match_info["id"]})
 
     async def journal(self, request: web.Request) -> web.Response:
         query = request.query
         try:
             since, after = float(query.get("since", 0)), int(query.get("after", 0))
         except ValueError:
-            raise Problem(400, "since is a time in seconds since 1970 and after the number of a request") from None
+            raise ControlError(400, "since is a time in seconds since 1970 and after the number of a request") from None
         entries = self._project.journal.select(
             instance=query.get("instance"), path=query.get("path"), face=query.get("face"), since=since, after=after
         )
-        return _json({"requests": [entry.to_json() for entry in entries]})
+        return json_response({"requests": [entry.to_json() for entry in entries]})
 
     async def clear_journal(self, request: web.Request) -> web.Response:
         self._project.journal.clear()
-        return _json({"requests": []})
+        return json_response({"requests": []})
 
     def _named(self, request: web.Request) -> Instance:
         name = request.match_info["name"]
         instance = self._project.instances.get(name)
         if instance is None:
-            raise Problem(404, f"there is no instance {name}; there is {', '.join(self._project.instances)}")
+            raise ControlError(404, f"there is no instance {name}; there is {', '.join(self._project.instances)}")
         return instance
 
     def _clock(self) -> dict[str, Any]:
@@ -268,41 +268,25 @@ class ControlFace:
     def _check_fault(self, given: dict[str, Any]) -> None:
         face = given.get("face", "metadata")
         if face not in faults.KINDS:
-            raise Problem(400, f"face is {face!r}; it can be {', '.join(faults.KINDS)}")
+            raise ControlError(400, f"face is {face!r}; it can be {', '.join(faults.KINDS)}")
         if given.get("kind") not in faults.KINDS[face]:
-            raise Problem(400, f"kind is {given.get('kind')!r}; on this face it can be {', '.join(faults.KINDS[face])}")
+            raise ControlError(
+                400, f"kind is {given.get('kind')!r}; on this face it can be {', '.join(faults.KINDS[face])}"
+            )
         if given.get("instance") is not None and given["instance"] not in self._project.instances:
-            raise Problem(404, f"there is no instance {given['instance']}")
+            raise ControlError(404, f"there is no instance {given['instance']}")
         if given.get("zone") is not None and given["zone"] not in self._project.zones():
-            raise Problem(404, f"there is no instance in a zone {given['zone']}")
+            raise ControlError(404, f"there is no instance in a zone {given['zone']}")
         if not isinstance(given.get("path", ""), str):
-            raise Problem(400, f"path is {given['path']!r}; it is a string")
+            raise ControlError(400, f"path is {given['path']!r}; it is a string")
         count = given.get("count", 1)
         if isinstance(count, bool) or not isinstance(count, int) or count < 1:
-            raise Problem(400, f"count is {count!r}; it is a whole number, 1 at least")
+            raise ControlError(400, f"count is {count!r}; it is a whole number, 1 at least")
         for key in ("seconds", "delay"):
             value = given.get(key, 0)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e9:
-                raise Problem(400, f"{key} is {value!r}; it is a number of seconds")
+                raise ControlError(400, f"{key} is {value!r}; it is a number of seconds")
 
 
 def _path(request: web.Request) -> str:
     return "/".join(tree.split(request.match_info["path"]))
-
-
-async def _object(request: web.Request, *known: str) -> dict[str, Any]:
-    """The body, a JSON object with no keys but `known` (any, when none are named)."""
-    try:
-        body = parse_json(await request.read() or b"{}")
-    except ValueError as error:
-        raise Problem(400, f"the body cannot be used: {error}") from None
-    if not isinstance(body, dict):
-        raise Problem(400, "the body has to be a JSON object")
-    for key in body:
-        if known and key not in known:
-            raise Problem(400, f"{key} is not known here; the body can have {', '.join(known)}")
-    return body
-
-
-def _json(content: Any, status: int = 200) -> web.Response:
-    return web.json_response(content, status=status)

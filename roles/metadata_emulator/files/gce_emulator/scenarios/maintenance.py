@@ -56,12 +56,33 @@ def performable_window(target: Target) -> UpcomingMaintenance:
     return window
 
 
+def maintain(instance: Instance) -> InstanceRun:
+    """Have the VM migrate, or stop and restart, as a part of the maintenance of its host. Raises Refused."""
+    options = _event_options(instance)
+    steps = migration_steps if migrates(instance) else termination_steps
+    return play(instance, Script("host-maintenance", "window", steps(instance, options), options))
+
+
 def begin_in_window(instance: Instance, host: Target) -> InstanceRun:
     """Have the VM maintained in the window of its host. Raises Refused."""
     options = _event_options(instance)
     waiting: InstanceStep = Step("wait for the host's window", lambda run: None, WINDOW)
     steps = (waiting, *event_in_window_steps(instance, options))
     return play(instance, Script("host-maintenance", "window", steps, options), host)
+
+
+def report_faulty_host(instance: Instance, *, immediately: bool) -> InstanceRun:
+    """What `instances.reportHostAsFaulty` does. Raises Refused.
+
+    `immediately`, the VM is stopped without notice and boots on another host. Otherwise a window is announced, whose
+    maintenance the customer can begin.
+    """
+    options = window_options(instance)
+    options["restart"] = instance.scheduling.automatic_restart
+    if immediately:
+        return play(instance, Script("report-host-as-faulty", "host", outage_steps(options, _terminate), options))
+    steps = (Step("announce the window", _announce_repair, WINDOW), *event_in_window_steps(instance, options))
+    return play(instance, Script("report-host-as-faulty", "window", steps, options))
 
 
 def withdraw(instance: Instance, run: Playing) -> None:
@@ -218,6 +239,19 @@ def _announce_window(run: InstanceRun) -> None:
     run.target.upcoming_maintenance = UpcomingMaintenance.after(
         run.target.clock, run.seconds("starts_in"), run.seconds("length"), bool(run.options["can_reschedule"])
     )
+
+
+def _announce_repair(run: InstanceRun) -> None:
+    _announce_window(run)
+    window = run.target.upcoming_maintenance
+    if window is not None:
+        run.target.upcoming_maintenance = dataclasses.replace(
+            window, type="UNSCHEDULED", maintenance_reasons=("FAILURE_CUSTOMER_REPORTED",)
+        )
+
+
+def _terminate(run: InstanceRun) -> None:
+    run.target.project.system_event(run.target, _SYSTEM_EVENTS[TERMINATE])
 
 
 def _move_window(run: InstanceRun) -> None:

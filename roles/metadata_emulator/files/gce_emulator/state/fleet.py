@@ -20,6 +20,7 @@ from typing import Any, Callable
 import yaml
 
 from .addresses import EPHEMERAL, InternalAddresses, gateway_of, mac_of
+from .fleet_hosts import HostsReader, NodeGroupSpec, ReservationSpec
 from .fleet_section import NAME, FleetError, Section
 from .geography import region_of
 from .upcoming import NONE_ANSWERS, STYLES
@@ -148,6 +149,8 @@ class InstanceSpec:
     while_down: str
     legacy_endpoints: str
     guest_attributes_over_budget: str
+    # Not a key of the file: the node group that lists the instance.
+    node_group: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,6 +169,8 @@ class Fleet:
     notice: Notice
     durations: Durations
     instances: tuple[InstanceSpec, ...]
+    node_groups: tuple[NodeGroupSpec, ...]
+    reservations: tuple[ReservationSpec, ...]
 
 
 def load(path: str | Path) -> Fleet:
@@ -209,6 +214,11 @@ def parse(document: Any) -> Fleet:
     addresses = _internal_addresses(entries)
     notice = section.section("notice", tuple(_names(Notice)))
     durations = section.section("durations", tuple(_names(Durations)))
+    instances = tuple(_instance(entry, addresses, project=project, numeric=numeric, listen=listen) for entry in entries)
+    reader = HostsReader(
+        {spec.name: spec.zone for spec in instances}, {spec.name: spec.machine_type for spec in instances}
+    )
+    node_groups = reader.node_groups(section)
     fleet = Fleet(
         project=project,
         numeric_project_id=numeric,
@@ -223,9 +233,9 @@ def parse(document: Any) -> Fleet:
         universe_domain=section.text("universe_domain", "googleapis.com"),
         notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in _names(Notice)}),
         durations=Durations(**{name: durations.seconds(name, getattr(Durations, name)) for name in _names(Durations)}),
-        instances=tuple(
-            _instance(entry, addresses, project=project, numeric=numeric, listen=listen) for entry in entries
-        ),
+        instances=_on_nodes(instances, node_groups),
+        node_groups=node_groups,
+        reservations=reader.reservations(section),
     )
     _refuse_twins(fleet)
     return fleet
@@ -236,7 +246,7 @@ def _names(kind: type[Any]) -> list[str]:
 
 
 _FLEET_KEYS = tuple(_names(Fleet))
-_INSTANCE_KEYS = tuple(_names(InstanceSpec))
+_INSTANCE_KEYS = tuple(name for name in _names(InstanceSpec) if name != "node_group")
 _INTERFACE_KEYS = tuple(_names(NetworkInterface))
 
 
@@ -275,6 +285,15 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
         while_down=entry.choice("while_down", "503", ("503", "refuse")),
         legacy_endpoints=entry.choice("legacy_endpoints", "served", ("served", "gone")),
         guest_attributes_over_budget=entry.choice("guest_attributes_over_budget", "429", ("429", "drop", "allow")),
+    )
+
+
+def _on_nodes(instances: tuple[InstanceSpec, ...], groups: tuple[NodeGroupSpec, ...]) -> tuple[InstanceSpec, ...]:
+    """The instances, with those on nodes as sole tenants."""
+    placed = {name: group.name for group in groups for node in group.nodes for name in node.instances}
+    return tuple(
+        dataclasses.replace(spec, sole_tenant=True, node_group=placed[spec.name]) if spec.name in placed else spec
+        for spec in instances
     )
 
 

@@ -164,7 +164,8 @@ class Instance(GuestMetadata):
             self._boot()
             self.maintenance_event = NO_EVENT
             self.preempted = False
-            self.upcoming_maintenance = None
+            host = self.project.host_of(self)
+            self.upcoming_maintenance = host.window_of_guests if host is not None else None
             self.show_shutdown(None)
             self.asked_directly = False
             for number in self._ephemeral_interfaces():
@@ -253,4 +254,7 @@ def _more_scheduling(spec: InstanceSpec) -> dict[str, Any]:
         shown["gracefulShutdown"] = {"enabled": True, "maxDuration": {"seconds": str(given.graceful_shutdown)}}
     if given.preemption_notice:
         shown["preemptionNoticeDuration"] = {"seconds": str(given.preemption_notice)}
+    if spec.node_group:
+        key = "compute.googleapis.com/node-group-name"
+        shown["nodeAffinities"] = [{"key": key, "operator": "IN", "values": [spec.node_group]}]
     return shown

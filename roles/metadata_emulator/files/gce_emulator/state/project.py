@@ -15,6 +15,7 @@ from .clock import Clock
 from .faults import Faults
 from .fleet import Disk, Fleet, InstanceSpec
 from .guest_metadata import GuestMetadata
+from .hosts import Host, make_node_group, make_reservation
 from .instance import Instance
 from .journal import Journal
 from .project_metadata import ProjectMetadata
@@ -40,13 +41,18 @@ class Project(ProjectMetadata):
         )
         self._all_instances = {spec.name: Instance(self, spec) for spec in fleet.instances}
         self.instances = dict(self._all_instances)
-        self._zones = sorted({spec.zone for spec in fleet.instances})
+        self.node_groups = {spec.name: make_node_group(self, spec) for spec in fleet.node_groups}
+        self.reservations = {spec.name: make_reservation(self, spec) for spec in fleet.reservations}
+        self._hosts = {name: host for host in self.hosts() for name in host.instance_names}
+        zones = {spec.zone for spec in fleet.instances}
+        zones |= {spec.zone for spec in fleet.node_groups} | {spec.zone for spec in fleet.reservations}
+        self._zones = sorted(zones)
 
     def guests(self) -> list[GuestMetadata]:
         return list(self.instances.values())
 
     def zones(self) -> list[str]:
-        """Zones of the fleet file's instances, sorted."""
+        """Zones of the fleet file's instances, node groups and reservations, sorted."""
         return list(self._zones)
 
     def in_zone(self, zone: str) -> list[Instance]:
@@ -59,6 +65,15 @@ class Project(ProjectMetadata):
         if instance is None and name_or_id.isdigit():
             instance = next((each for each in self.instances.values() if str(each.id) == name_or_id), None)
         return instance if instance is not None and instance.zone == zone else None
+
+    def hosts(self) -> list[Host]:
+        """All nodes and reserved hosts."""
+        groups = (*self.node_groups.values(), *self.reservations.values())
+        return [host for group in groups for host in group.hosts]
+
+    def host_of(self, instance: Instance) -> Host | None:
+        """The node or reserved host that an instance runs on, if the fleet file names one."""
+        return self._hosts.get(instance.name)
 
     def delete(self, instance: Instance) -> None:
         """Delete an instance and its metadata server until the next reset."""
@@ -99,6 +114,8 @@ class Project(ProjectMetadata):
         self.reset_metadata()
         self.external_addresses.reset()
         self.instances = dict(self._all_instances)
+        for host in self.hosts():
+            host.reset()
         for instance in self.instances.values():
             instance.reset()
 
