@@ -1,0 +1,254 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Redis with Sentinel. Writes are paused until a replica has all of them, so that no acknowledged one is lost.
+
+https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from recipes.run import Refusal, Run
+from recipes.sockets import Unreachable, connected
+
+_TIMEOUT = 3.0
+# Seconds that writes are paused at most, should we die meanwhile.
+_PAUSE = 15.0
+_NEVER = "0"
+# In the record: the Redis that Sentinel was asked to fail over from.
+_FAILOVER = "failover"
+_PRIORITY = "replica-priority"
+
+
+class Answered(Refusal):
+    """An error that Redis answers with, such as NOGOODSLAVE."""
+
+
+class Connection:
+    """A connection to Redis or to a Sentinel (https://redis.io/docs/latest/develop/reference/protocol-spec/)."""
+
+    def __init__(self, address: str, password_file: str | None, timeout: float) -> None:
+        self.address = address
+        self._socket = connected(address, timeout)
+        self._file = self._socket.makefile("rb")
+        if password_file is not None:
+            try:
+                words = Path(password_file).read_text(encoding="utf-8").split()
+            except OSError as exc:
+                raise Refusal(f"{password_file} cannot be read: {exc.strerror}") from None
+            self("AUTH", *words)
+
+    def close(self) -> None:
+        self._file.close()
+        self._socket.close()
+
+    def __call__(self, *words: str) -> Any:
+        """Send a command. Raises `Answered` for an error, `Unreachable` where nothing comes back."""
+        data = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
+        try:
+            self._socket.sendall(b"*%d\r\n%s" % (len(words), data))
+            return self._reply(words[0])
+        except (OSError, ValueError) as exc:
+            raise Unreachable(f"{self.address} does not answer {words[0]}: {exc or 'no answer in time'}") from None
+
+    def info(self, section: str) -> dict[str, str]:
+        lines = str(self("INFO", section)).splitlines()
+        return dict(line.partition(":")[::2] for line in lines if ":" in line)
+
+    def _reply(self, command: str) -> Any:
+        line = self._file.readline()
+        if not line.endswith(b"\r\n"):
+            raise ValueError("the connection was closed")
+        kind, rest = line[:1], line[1:-2].decode("utf-8", "replace")
+        if kind == b"-":
+            raise Answered(f"{self.address} answers {command}: {rest}")
+        if kind == b"$":
+            return None if rest == "-1" else self._file.read(int(rest) + 2)[:-2].decode("utf-8", "replace")
+        if kind == b"*":
+            return [self._reply(command) for _each in range(int(rest))]
+        return int(rest) if kind == b":" else rest
+
+
+def check(run: Run) -> None:
+    with _redis(run) as redis:
+        role = redis("ROLE")[0]
+        if not redis("CONFIG", "GET", _PRIORITY):
+            raise Refusal(f"{redis.address} does not know {_PRIORITY}: Redis 5 or newer is needed")
+        _refuse_another_cluster(redis, run)
+        if role == "master":
+            _pause(redis, 1)
+            redis("CLIENT", "UNPAUSE")
+    for address in run["sentinels"]:
+        with _sentinel(address, run) as sentinel:
+            _master(sentinel, run)
+            run.say(f"{address} watches {run['master']}")
+    run.say(f"this VM's Redis is {role}")
+
+
+def drain(run: Run) -> None:
+    with _redis(run) as redis:
+        if run["redis"] not in run.record:
+            before = redis("CONFIG", "GET", _PRIORITY)[1]
+            if before != _NEVER:
+                run.record.note(run["redis"], before)
+                # Sentinel promotes no replica with this priority.
+                redis("CONFIG", "SET", _PRIORITY, _NEVER)
+        if redis("ROLE")[0] != "master":
+            run.record.forget(_FAILOVER)
+            run.say("this VM's Redis is a replica, and will not be promoted")
+            return
+        _refuse_another_cluster(redis, run)
+    run.wait_until(lambda: _still_master(run))
+    run.say(f"another Redis is the master of {run['master']}, and this one follows it")
+
+
+def restore(run: Run) -> None:
+    before = run.record.get(run["redis"])
+    if before is None:
+        run.say("nothing to restore: this recipe has changed nothing")
+        return
+    run.wait_until(lambda: _still_out(before, run))
+    run.record.forget(run["redis"])
+    run.say("this VM's Redis may be promoted again")
+
+
+def state(run: Run) -> None:
+    with _redis(run) as redis:
+        priority = redis("CONFIG", "GET", _PRIORITY)[1]
+        ours = ", set by this recipe" if run["redis"] in run.record else ""
+        run.say(f"this VM's Redis is {redis('ROLE')[0]}, with {_PRIORITY} {priority}{ours}")
+
+
+@contextmanager
+def _redis(run: Run) -> Iterator[Connection]:
+    connection = Connection(run["redis"], run["password_file"], run.bounded(_TIMEOUT))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _sentinel(address: str, run: Run) -> Iterator[Connection]:
+    connection = Connection(address, run["sentinel_password_file"], run.bounded(_TIMEOUT))
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _master(sentinel: Connection, run: Run) -> dict[str, str]:
+    fields = sentinel("SENTINEL", "MASTER", run["master"])
+    return dict(zip(fields[::2], fields[1::2]))
+
+
+def _run_id(redis: Connection) -> str:
+    return redis.info("server")["run_id"]
+
+
+def _refuse_another_cluster(redis: Connection, run: Run) -> None:
+    """Raises `Refusal` if this Redis is a master, and the Sentinels have another one that we have not made it."""
+    if redis("ROLE")[0] != "master" or run.record.get(_FAILOVER) == _run_id(redis):
+        return
+    with _sentinel(run["sentinels"][0], run) as sentinel:
+        known = _master(sentinel, run)
+        if known["runid"] not in ("", _run_id(redis)):
+            where = f"{known['ip']}:{known['port']}"
+            raise Refusal(f"this VM's Redis is a master, but {sentinel.address} has {where} for {run['master']}")
+
+
+def _still_master(run: Run) -> str:
+    """Have Sentinel fail over, unless it does. Answers who still takes this Redis for the master."""
+    with _redis(run) as redis:
+        own = _run_id(redis)
+        if redis("ROLE")[0] == "master":
+            _fail_over(redis, own, run)
+            return "this VM's Redis is still the master"
+        for address in run["sentinels"]:
+            with _sentinel(address, run) as sentinel:
+                if _master(sentinel, run)["runid"] in ("", own):
+                    return f"{address} still has this VM's Redis for the master"
+    run.record.forget(_FAILOVER)
+    return ""
+
+
+def _fail_over(redis: Connection, own: str, run: Run) -> None:
+    # As long as it is a master it would take writes that nobody else gets. Anew each time, so that it does not run out.
+    _pause(redis, _PAUSE)
+    with _sentinel(run["sentinels"][0], run) as sentinel:
+        known = _master(sentinel, run)
+        if known["runid"] == own:
+            if "failover_in_progress" not in known["flags"] and _some_replica_has_all(redis):
+                run.record.note(_FAILOVER, own)
+                _ask_for_failover(redis, sentinel, run)
+        elif known["runid"]:
+            # Sentinel would have it follow, too, after 8 to 18 seconds.
+            _follow(redis, known["ip"], known["port"])
+
+
+def _ask_for_failover(redis: Connection, sentinel: Connection, run: Run) -> None:
+    try:
+        sentinel("SENTINEL", "FAILOVER", run["master"])
+    except Answered as exc:
+        if "INPROG" not in str(exc):
+            redis("CLIENT", "UNPAUSE")
+            raise Refusal(f"Sentinel does not fail over: {exc}") from None
+
+
+def _follow(redis: Connection, host: str, port: str) -> None:
+    """Become a replica as Sentinel has one become it: clients are cut, and ask Sentinel for the master."""
+    redis("MULTI")
+    redis("REPLICAOF", host, port)
+    redis("CLIENT", "KILL", "TYPE", "normal")
+    redis("CLIENT", "UNPAUSE")
+    redis("EXEC")
+    _rewrite(redis)
+
+
+def _rewrite(redis: Connection) -> None:
+    with suppress(Answered):
+        # It may have no configuration file.
+        redis("CONFIG", "REWRITE")
+
+
+def _pause(redis: Connection, seconds: float) -> None:
+    try:
+        redis("CLIENT", "PAUSE", str(int(seconds * 1000)), "WRITE")
+    except Answered as exc:
+        raise Refusal(f"writes cannot be paused, which takes Redis 6.2 or newer: {exc}") from None
+
+
+def _some_replica_has_all(redis: Connection) -> bool:
+    """Whether an online replica has acknowledged all that was written."""
+    info = redis.info("replication")
+    replicas = [
+        dict(one.partition("=")[::2] for one in text.split(",")) for key, text in info.items() if _is_replica(key)
+    ]
+    if not replicas:
+        redis("CLIENT", "UNPAUSE")
+        raise Refusal("this VM's Redis is the master and has no replica: nobody could take over")
+    return any(one["state"] == "online" and int(one["offset"]) >= int(info["master_repl_offset"]) for one in replicas)
+
+
+def _is_replica(key: str) -> bool:
+    return key.startswith("slave") and key[5:].isdecimal()
+
+
+def _still_out(before: str, run: Run) -> str:
+    try:
+        with _redis(run) as redis:
+            if redis("ROLE")[0] == "slave":
+                info = redis.info("replication")
+                if info["master_link_status"] != "up":
+                    return f"this VM's Redis is not in step with its master {info['master_host']}:{info['master_port']}"
+            if redis("CONFIG", "GET", _PRIORITY)[1] == _NEVER:
+                redis("CONFIG", "SET", _PRIORITY, before)
+                # Sentinel rewrites the file of a Redis that it has follow another, and so did we.
+                _rewrite(redis)
+    except Unreachable as exc:
+        return str(exc)
+    return ""

@@ -1,0 +1,245 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe redis_sentinel_failover, with two real Redis servers and a Sentinel."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recipes.run import Refusal
+from support.emulator import eventually
+from support.recipes import PATIENCE, RECIPES, Recipe, free_port
+
+needs_redis = pytest.mark.skipif(
+    not all(map(shutil.which, ("redis-server", "redis-sentinel"))),
+    reason="redis-server and redis-sentinel are not installed",
+)
+pytestmark = needs_redis
+
+
+def _connection_class() -> Any:
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("redis_program", RECIPES / "redis_sentinel_failover" / "program.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.Connection
+
+
+Connection = _connection_class()
+
+
+class Server:
+    """A Redis server or a Sentinel."""
+
+    def __init__(self, folder: Path, port: int, *lines: str, program: str = "redis-server") -> None:
+        self.port = port
+        self.address = f"tcp:127.0.0.1:{port}"
+        folder.mkdir()
+        self._program = program
+        self._config = folder / "redis.conf"
+        common = ["bind 127.0.0.1", f"port {port}", f"dir {folder}", 'save ""', "repl-diskless-sync-delay 0"]
+        if program == "redis-sentinel":
+            common = common[:3]
+        self._config.write_text("\n".join([*common, *lines]) + "\n", encoding="utf-8")
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen([self._program, str(self._config)], stdout=subprocess.DEVNULL)
+        eventually(lambda: self.ask("PING") == "PONG")
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.wait(PATIENCE)
+
+    def ask(self, *words: str) -> Any:
+        """The answer; None where nobody answers."""
+        try:
+            connection = Connection(self.address, None, PATIENCE)
+        except Refusal:
+            return None
+        try:
+            return connection(*words)
+        except Refusal:
+            return None
+        finally:
+            connection.close()
+
+    @property
+    def role(self) -> str:
+        return str((self.ask("ROLE") or ["gone"])[0])
+
+    @property
+    def priority(self) -> str:
+        return str(self.ask("CONFIG", "GET", "replica-priority")[1])
+
+
+class Cluster:
+    def __init__(self, folder: Path) -> None:
+        ports = [free_port() for _each in range(3)]
+        self.one = Server(folder / "one", ports[0])
+        self.two = Server(folder / "two", ports[1], f"replicaof 127.0.0.1 {ports[0]}")
+        self.sentinel = Server(
+            folder / "sentinel",
+            ports[2],
+            f"sentinel monitor mymaster 127.0.0.1 {ports[0]} 1",
+            "sentinel down-after-milliseconds mymaster 60000",
+            "sentinel failover-timeout mymaster 5000",
+            program="redis-sentinel",
+        )
+        eventually(lambda: self.known_replicas() == 1, within=30, what="that Sentinel knows the replica")
+
+    def known_replicas(self) -> int:
+        replicas = self.sentinel.ask("SENTINEL", "REPLICAS", "mymaster")
+        return sum("disconnected" not in one[9] for one in replicas or [])
+
+    def master_port(self) -> int:
+        return int(self.sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")[1])
+
+    def stop(self) -> None:
+        for server in (self.sentinel, self.two, self.one):
+            server.stop()
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    started = Cluster(tmp_path)
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def recipe(cluster: Cluster, tmp_path: Path) -> Recipe:
+    return Recipe(
+        "redis_sentinel_failover", tmp_path / "records", redis=cluster.one.address, sentinels=cluster.sentinel.address
+    )
+
+
+class Writer:
+    """Writes to whatever Sentinel has for the master, and counts what was acknowledged."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._over = threading.Event()
+        self.acknowledged: list[int] = []
+        self._thread = threading.Thread(target=self._write)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join(PATIENCE)
+
+    def _write(self) -> None:
+        connection = None
+        number = 0
+        while not self._over.is_set():
+            number += 1
+            try:
+                connection = connection or Connection(f"tcp:127.0.0.1:{self._cluster.master_port()}", None, PATIENCE)
+                connection("RPUSH", "written", str(number))
+                self.acknowledged.append(number)
+            except (Refusal, TypeError):
+                # Not acknowledged.
+                if connection is not None:
+                    connection.close()
+                connection = None
+        if connection is not None:
+            connection.close()
+
+
+def test_hands_over_loses_nothing_and_restores_twice_each(recipe: Recipe, cluster: Cluster) -> None:
+    recipe.does("check")
+    writer = Writer(cluster)
+    try:
+        eventually(lambda: len(writer.acknowledged) > 100)
+        recipe.does("drain", timeout=30)
+        count = len(writer.acknowledged)
+        eventually(lambda: len(writer.acknowledged) > count + 100, within=30)
+    finally:
+        writer.stop()
+    assert (cluster.one.role, cluster.two.role, cluster.master_port()) == ("slave", "master", cluster.two.port)
+    assert cluster.one.priority == "0"
+    written = {int(one) for one in cluster.two.ask("LRANGE", "written", "0", "-1")}
+    assert set(writer.acknowledged) - written == set()
+    recipe.does("drain")
+    recipe.does("check")
+    assert "set by this recipe" in recipe.does("state")
+    for _time in range(2):
+        recipe.does("restore", timeout=30)
+        assert (cluster.one.role, cluster.one.priority) == ("slave", "100")
+    assert recipe.record == {}
+    # Not only until it is started again.
+    cluster.one.stop()
+    cluster.one.start()
+    assert (cluster.one.role, cluster.one.priority) == ("slave", "100")
+
+
+def test_a_replica_is_only_kept_from_being_promoted(cluster: Cluster, tmp_path: Path) -> None:
+    recipe = Recipe(
+        "redis_sentinel_failover", tmp_path / "records", redis=cluster.two.address, sentinels=cluster.sentinel.address
+    )
+    recipe.does("drain")
+    assert (cluster.one.role, cluster.two.priority) == ("master", "0")
+    cluster.two.stop()
+    done = recipe.run("restore", timeout=1.0)
+    assert (done.returncode, "does not accept a connection" in done.stdout) == (3, True)
+    cluster.two.start()
+    recipe.does("restore", timeout=30)
+    assert cluster.two.priority == "100"
+
+
+def test_leaves_alone_a_priority_that_an_operator_set(recipe: Recipe, cluster: Cluster) -> None:
+    cluster.one.ask("CONFIG", "SET", "replica-priority", "0")
+    recipe.does("drain", timeout=30)
+    recipe.does("restore")
+    assert cluster.one.priority == "0"
+    assert cluster.two.role == "master"
+
+
+def test_refuses_where_nobody_could_take_over_and_lets_writes_go_on(recipe: Recipe, cluster: Cluster) -> None:
+    cluster.two.stop()
+    eventually(lambda: "connected_slaves:0" in str(cluster.one.ask("INFO", "replication")))
+    assert "has no replica" in recipe.refuses("drain")
+    assert cluster.one.ask("SET", "a", "b") == "OK"
+    recipe.does("restore")
+    assert (cluster.one.role, cluster.one.priority) == ("master", "100")
+
+
+def test_is_restored_after_it_was_cut_off(recipe: Recipe, cluster: Cluster) -> None:
+    # The replica hangs, so that it never has all.
+    cluster.two.process.send_signal(signal.SIGSTOP)
+    try:
+        cluster.one.ask("SET", "a", "b")
+        with recipe.start("drain", timeout=60) as drain:
+            eventually(lambda: cluster.one.priority == "0")
+            drain.send_signal(signal.SIGKILL)
+            drain.communicate(timeout=PATIENCE)
+    finally:
+        cluster.two.process.send_signal(signal.SIGCONT)
+    recipe.does("restore", timeout=30)
+    assert cluster.one.priority == "100"
+
+
+def test_check_refuses_what_cannot_work(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
+    right = dict(recipe.parameters)
+    nobody = f"tcp:127.0.0.1:{free_port()}"
+    for wrong, words in (
+        ({"redis": nobody}, "Connection refused"),
+        ({"sentinels": nobody}, "Connection refused"),
+        ({"master": "other"}, "No such master"),
+        ({"redis": "localhost:6379"}, "is not an address"),
+        ({"password_file": "/no/such"}, "/no/such cannot be read"),
+    ):
+        recipe.parameters = {**right, **wrong}
+        assert words in recipe.refuses()
+    assert not (tmp_path / "records").exists()
