@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The imports that docs/ARCHITECTURE.md allows between the wings, and no others."""
+"""The imports that docs/ARCHITECTURE.md allows, and no others; the paths and functions that it names exist."""
 
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,40 @@ def test_imports_only_what_its_wing_may(module: str, path: Path) -> None:
             assert _is_within(module, PACKAGES[top]), f"{module} must not import {name}"
         else:
             assert top in sys.stdlib_module_names, f"{module} imports {top}, which no wing may"
+
+
+# Directories that the paths in ARCHITECTURE.md are relative to.
+BASES = [
+    CHECKOUT,
+    CHECKOUT / "plugins",
+    CHECKOUT / "plugins" / "module_utils",
+    ROOTS["maintenance_handler"],
+    ROOTS["maintenance_handler"].parent,
+    ROOTS["gce_emulator"].parent,
+]
+PAGE = (CHECKOUT / "docs" / "ARCHITECTURE.md").read_text(encoding="utf-8")
+# A row of the table "Where is": a file and the function in it.
+ANSWER = re.compile(r"^\| .* \| `(?P<path>[\w/]+\.py)`, `(?P<function>\w+)`.*\|$", re.MULTILINE)
+
+
+def _located(path: str) -> Path:
+    found = [base / path for base in BASES if (base / path).exists()]
+    assert found, f"ARCHITECTURE.md names {path}, which does not exist"
+    return found[0]
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w+/[\w./]+)`", PAGE))))
+def test_paths_on_the_page_exist(path: str) -> None:
+    if "NAME" not in path:
+        _located(path)
+
+
+def test_answers_name_functions_that_exist() -> None:
+    table = PAGE.partition("## Where is")[2]
+    answers = list(ANSWER.finditer(table))
+    # Except for the table's heading and its separator, every row is an answer.
+    assert len(answers) == table.count("\n| ") - 1
+    for answer in answers:
+        tree = ast.parse(_located(answer["path"]).read_text(encoding="utf-8"))
+        functions = {node.name for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))}
+        assert answer["function"] in functions, f"{answer['path']} has no function {answer['function']}"
