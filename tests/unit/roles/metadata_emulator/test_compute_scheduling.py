@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -117,6 +118,30 @@ async def test_a_limited_run_shows_its_end(api: ComputeApi, limit: Any) -> None:
     shown = (await api.get(f"{ZONE}/instances/web-1"))[1]["resourceStatus"]["scheduling"]
     assert set(shown) == {"terminationTimestamp", "gracefulShutdownTimestamp"}
     assert shown["gracefulShutdownTimestamp"] < shown["terminationTimestamp"]
+
+
+@pytest.mark.parametrize("action, exists", [(None, True), ("STOP", True), ("DELETE", False)])
+async def test_the_end_of_a_limited_run_stops_or_deletes_the_vm(
+    api: ComputeApi, action: str | None, exists: bool
+) -> None:
+    instance = api.project.instances["web-1"]
+    instance.stop()
+    body: dict[str, Any] = {
+        "maxRunDuration": {"seconds": "30"},
+        "gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "10"}},
+    }
+    if action is not None:
+        body["instanceTerminationAction"] = action
+    assert (await schedule(api, "web-1", body))[0] == 200
+    statuses: list[str] = []
+    instance.on_change(lambda _path: statuses.append(instance.status))
+    over = asyncio.Event()
+    instance.on_power(lambda: None if instance.is_up else over.set())
+    instance.start()
+    await asyncio.wait_for(over.wait(), 20)
+    await asyncio.sleep(0)
+    assert "PENDING_STOP" in statuses
+    assert (instance.is_up, instance.exists) == (False, exists)
 
 
 @pytest.mark.parametrize(

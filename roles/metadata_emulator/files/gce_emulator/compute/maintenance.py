@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ..scenarios import hosts, maintenance, runs
+from ..scenarios.run_limits import RunLimits
 from ..state import errors, scheduling
 from ..state.errors import ApiError
 from ..state.instance import Instance
@@ -37,6 +38,7 @@ _BEHAVIORS = (
 class MaintenanceMethods:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
+        self._limits = RunLimits()
 
     def routes(self) -> Routes:
         return [
@@ -64,7 +66,7 @@ class MaintenanceMethods:
         """For VMs with accelerators only, as Google documents it."""
         instance = self._calls.instance_of(request)
         immediately = _is_immediate(request.read_object())
-        if not instance.spec.accelerators:
+        if not instance.spec.has_accelerators:
             what = f"Cannot report the host of the resource '{instance_path(instance)}' as faulty"
             raise ApiError(400, "failedPrecondition", f"{what}: it has no accelerators.")
 
@@ -82,13 +84,14 @@ class MaintenanceMethods:
         wanted = scheduling.merged(
             scheduling_resource(instance),
             request.read_object(),
-            has_accelerators=bool(instance.spec.accelerators),
+            has_accelerators=instance.spec.has_accelerators,
             is_stopped=instance.status == "TERMINATED",
             now=instance.clock.now(),
         )
 
         async def work() -> OperationError | None:
             instance.schedule(wanted)
+            self._limits.arrange(instance)
             return None
 
         return self._calls.start_on(instance, request, "setScheduling", work)

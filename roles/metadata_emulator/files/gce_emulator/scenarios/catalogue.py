@@ -30,7 +30,7 @@ def start(instance: Instance, name: str, options: Mapping[str, Any] | None = Non
     scenario = SCENARIOS.get(name)
     if scenario is None:
         raise BadOption(f"there is no scenario {name!r}; there is {', '.join(SCENARIOS)}")
-    if name == "gpu-termination" and not instance.spec.accelerators:
+    if name == "gpu-termination" and not instance.spec.has_accelerators:
         raise Refused(f"{instance.name} has no accelerators: add some in the fleet file, or play host-termination")
     chosen = check_options(name, scenario.options(instance), options or {})
     return play(instance, Script(name, scenario.signal, scenario.steps(instance, chosen), chosen))

@@ -43,6 +43,11 @@ def parse_metadata(body: Mapping[str, Any]) -> Wanted:
     return Wanted(_parse_fingerprint(body.get("fingerprint", "")), attributes)
 
 
+def key_problem(key: str) -> str | None:
+    """What is wrong with a key, or None."""
+    return None if KEY.fullmatch(key) else f"{key!r} does not match {KEY.pattern}, as the keys of metadata do"
+
+
 def refuse_oversize(attributes: Mapping[str, str]) -> None:
     """Raise ApiError for more than may be kept in all."""
     total = sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())

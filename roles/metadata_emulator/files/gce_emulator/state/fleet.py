@@ -23,6 +23,7 @@ from .addresses import EPHEMERAL, InternalAddresses, gateway_of, mac_of
 from .fleet_hosts import HostsReader, NodeGroupSpec, ReservationSpec
 from .fleet_section import NAME, FleetError, Section
 from .geography import region_of
+from .machine_types import can_migrate, has_accelerators
 from .upcoming import NONE_ANSWERS, STYLES
 
 PROJECT = re.compile(
@@ -152,6 +153,11 @@ class InstanceSpec:
     # Not a key of the file: the node group that lists the instance.
     node_group: str = ""
 
+    @property
+    def has_accelerators(self) -> bool:
+        """Listed ones, or those that come with the machine type."""
+        return bool(self.accelerators) or has_accelerators(self.machine_type)
+
 
 @dataclasses.dataclass(frozen=True)
 class Fleet:
@@ -253,6 +259,7 @@ _INTERFACE_KEYS = tuple(_names(NetworkInterface))
 def _instance(entry: Section, addresses: InternalAddresses, *, project: str, numeric: int, listen: str) -> InstanceSpec:
     name = entry.text("name", None, NAME)
     zone = _zone(entry)
+    machine_type = entry.text("machine_type", "e2-medium")
     accelerators = tuple(
         Accelerator(type=each.text("type", None), count=each.integer("count", 1, 1, 64))
         for each in entry.sections("accelerators", tuple(_names(Accelerator)))
@@ -261,10 +268,12 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
         name=name,
         id=entry.integer("id", _default_id(project, zone, name), 1, 2**64 - 1),
         zone=zone,
-        machine_type=entry.text("machine_type", "e2-medium"),
+        machine_type=machine_type,
         hostname=entry.text("hostname", _default_hostname(project, zone, name)),
         accelerators=accelerators,
-        scheduling=_scheduling(entry.section("scheduling", tuple(_names(Scheduling))), bool(accelerators)),
+        scheduling=_scheduling(
+            entry.section("scheduling", tuple(_names(Scheduling))), _fixed_to_host(machine_type, bool(accelerators))
+        ),
         disks=_disks(entry, name),
         network_interfaces=_network_interfaces(entry, addresses, region_of(zone)),
         service_accounts=_service_accounts(entry, numeric),
@@ -297,16 +306,22 @@ def _on_nodes(instances: tuple[InstanceSpec, ...], groups: tuple[NodeGroupSpec, 
     )
 
 
-def _scheduling(section: Section, has_accelerators: bool) -> Scheduling:
+def _fixed_to_host(machine_type: str, has_accelerators: bool) -> str | None:
+    """Why the VM cannot migrate, or None."""
+    if has_accelerators:
+        return "a VM with accelerators"
+    return None if can_migrate(machine_type) else f"a VM of the type {machine_type}"
+
+
+def _scheduling(section: Section, fixed: str | None) -> Scheduling:
     preemptible = section.flag("preemptible", False)
     model = section.choice("provisioning_model", "SPOT" if preemptible else "STANDARD", ("STANDARD", "SPOT"))
     preemptible = preemptible or model == "SPOT"
-    stays = not preemptible and not has_accelerators
-    policy = section.choice("on_host_maintenance", "MIGRATE" if stays else "TERMINATE", ("MIGRATE", "TERMINATE"))
+    fixed = "a preemptible or Spot VM" if preemptible else fixed
+    policy = section.choice("on_host_maintenance", "TERMINATE" if fixed else "MIGRATE", ("MIGRATE", "TERMINATE"))
     restart = section.flag("automatic_restart", not preemptible)
-    if policy == "MIGRATE" and not stays:
-        why = "a preemptible or Spot VM" if preemptible else "a VM with accelerators"
-        raise FleetError(section.at("on_host_maintenance"), f"is MIGRATE, but {why} cannot migrate: say TERMINATE")
+    if policy == "MIGRATE" and fixed:
+        raise FleetError(section.at("on_host_maintenance"), f"is MIGRATE, but {fixed} cannot migrate: use TERMINATE")
     if restart and preemptible:
         raise FleetError(section.at("automatic_restart"), "is true, but a preemptible or Spot VM is not restarted")
     action = section.choice("instance_termination_action", Scheduling.instance_termination_action, ("STOP", "DELETE"))

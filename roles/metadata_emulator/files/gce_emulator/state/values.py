@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from . import tree
+from . import custom_metadata, guest_attributes, tree
 
 
 class BadValue(Exception):
@@ -28,6 +28,7 @@ def write(root: tree.Directory, path: str, value: Any) -> None:
     """Set a leaf below `instance/` or `project/`. Raises BadValue."""
     if not path.startswith(("instance/", "project/")):
         raise BadValue(f"{path}: a path starts with instance/ or project/")
+    _check_names(path, value)
     try:
         tree.write(root, path, _checked(path, value))
     except tree.NotAllowed as error:
@@ -46,6 +47,24 @@ def replace_attributes(owner: Settable, directory: str, old: Mapping[str, str], 
         owner.remove(f"{directory}/{key}")
     for key, value in new.items():
         owner.set(f"{directory}/{key}", value)
+
+
+def _check_names(path: str, value: Any) -> None:
+    """Refuse names and sizes that no real VM can have, because the API or the metadata server refuses them."""
+    _scope, kind, *names = path.split("/")
+    if kind not in ("attributes", "guest-attributes"):
+        return
+    if kind == "attributes":
+        problem = custom_metadata.key_problem("/".join(names))
+    else:
+        problem = guest_attributes.name_problem(names)
+    if problem is not None:
+        raise BadValue(f"{path}: {problem}")
+    if not isinstance(value, (str, bool)):
+        raise BadValue(f"{path}: {value!r} is not a string")
+    size = len(str(value).encode("utf-8", "surrogateescape"))
+    if size > custom_metadata.LARGEST_VALUE:
+        raise BadValue(f"{path}: the value has {size} bytes; the limit is {custom_metadata.LARGEST_VALUE}")
 
 
 def _checked(path: str, value: Any) -> tree.Value:

@@ -186,3 +186,16 @@ def _is_reachable(address: str) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+@pytest.mark.parametrize("scenario, options", [("host-error", {}), ("graceful-stop", {"graceful": 0, "shutdown": 0})])
+def test_while_down_says_how_the_server_of_a_vm_that_is_off_answers(
+    emulator: EmulatorProcess, scenario: str, options: dict[str, float]
+) -> None:
+    emulator.control.speed(1)
+    for name in ("web-1", "web-2"):
+        emulator.control.scenario(name, scenario, **options)
+        assert emulator.control.instance(name)["status"] == "TERMINATED"
+    assert name_of(emulator).status == 503
+    with pytest.raises(ConnectionRefusedError):
+        name_of(emulator, "web-2")

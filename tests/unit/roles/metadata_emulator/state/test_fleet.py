@@ -195,3 +195,31 @@ def test_check_says_nothing_about_a_good_file(tmp_path: Path, capsys: pytest.Cap
     file.write_text("instances: [{name: web-1}]", encoding="utf-8")
     assert main(["--config", str(file), "--check"]) == 0
     assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize(
+    "machine_type, policy",
+    [
+        ("a2-highgpu-1g", "TERMINATE"),
+        ("a3-megagpu-8g", "TERMINATE"),
+        ("a4x-highgpu-4g", "TERMINATE"),
+        ("g2-standard-4", "TERMINATE"),
+        ("g4-standard-48", "TERMINATE"),
+        ("ct5p-hightpu-4t", "TERMINATE"),
+        ("tpu7x-standard-4t", "TERMINATE"),
+        ("h4d-standard-192", "TERMINATE"),
+        ("c3-standard-192-metal", "TERMINATE"),
+        ("a2x-unheard-of", "MIGRATE"),
+        ("c3-standard-4", "MIGRATE"),
+        ("n1-standard-1", "MIGRATE"),
+    ],
+)
+def test_the_machine_type_decides_the_default_policy(machine_type: str, policy: str) -> None:
+    (spec,) = parse({"instances": [{"name": "web-1", "machine_type": machine_type}]}).instances
+    assert spec.scheduling.on_host_maintenance == policy
+
+
+def test_a_type_that_cannot_migrate_refuses_the_policy_migrate() -> None:
+    entry = {"name": "web-1", "machine_type": "a2-highgpu-1g", "scheduling": {"on_host_maintenance": "MIGRATE"}}
+    with pytest.raises(FleetError, match=r"a VM of the type a2-highgpu-1g cannot migrate: use TERMINATE"):
+        parse({"instances": [entry]})
