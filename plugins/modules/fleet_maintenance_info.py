@@ -7,12 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: fleet_maintenance_info
-short_description: Read every maintenance window that is announced in a project
+short_description: List announced and past host maintenance in a project
 version_added: 0.1.0
 description:
-  - Finds the instances for which host maintenance is announced, with one list over all zones, of which only what
-    matters here is asked for.
-  - Sorted by time, so that the first one is the next one.
+  - Lists the maintenance windows that are announced for instances, for the nodes of sole-tenant node groups, and for
+    reservations with their blocks and sub-blocks. They are sorted by time, the next one first.
+  - With O(history), also lists what the platform did to instances, such as migrations, preemptions and host errors.
+  - Only the necessary fields are requested, with one list over all zones for each kind of resource. Node groups and
+    reservations with blocks take one more request each.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -22,55 +24,88 @@ extends_documentation_fragment:
   - gce.guest._api
 options:
   zone:
-    description: Only the instances of this zone.
+    description: Only resources in this zone.
     type: str
   filter:
     description:
-      - Only the instances that this filter expression of the API's lists finds, such as V(labels.env = prod).
+      - Only instances that match this filter expression of the API, such as V(labels.env = prod).
+      - It does not apply to node groups and reservations, which are then only listed if they are in O(kinds).
     type: str
+  kinds:
+    description:
+      - The kinds of resources to list.
+      - A kind without the permission to read it leads to a warning. The module only fails if this applies to all kinds.
+      - Defaults to all of them, and to V(instance) with a O(filter).
+    type: list
+    elements: str
+    choices: [instance, node_group, reservation]
   within:
     description:
-      - Only windows that have begun, or begin within this time from now, such as V(90m), V(36h), V(7d), V(2w) or a
+      - Only windows that have started, or start within this time from now, such as V(90m), V(36h), V(7d), V(2w) or a
         number of seconds.
     type: str
+  history:
+    description:
+      - Also list what the platform did to instances within this time before now, such as V(7d).
+      - It covers the instances that match O(zone) and O(filter). The API keeps operations for a limited time only.
+    type: str
 notes:
-  - Needs C(compute.instances.list).
-  - Windows are announced for some machine types only, such as C3, C3D, Z3, X4, and those with GPUs or TPUs. Others are
+  - Required permissions are C(compute.instances.list), for node groups C(compute.nodeGroups.list) and
+    C(compute.nodeGroups.get), for reservations C(compute.reservations.list), C(compute.reservationBlocks.list) and
+    C(compute.reservationSubBlocks.list), and for O(history) C(compute.zoneOperations.list) or, without O(zone),
+    C(compute.globalOperations.list).
+  - Windows are only announced for some machine types, such as C3, C3D, Z3, X4, and those with GPUs or TPUs. Others are
     migrated without one.
 seealso:
   - module: gce.guest.host_maintenance
   - module: gce.guest.maintenance_info
   - name: Monitor and plan for a host maintenance event
-    description: What Google says about it.
+    description: Google's documentation of maintenance windows.
     link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
 """
 
 EXAMPLES = r"""
-- name: Find the windows of the next week
+- name: List the windows of the next week
   gce.guest.fleet_maintenance_info:
     within: 7d
-    filter: labels.env = prod
   register: maintenance
 
 - name: Show them, the next one first
   ansible.builtin.debug:
-    msg: "{{ item.window_start_time }} {{ item.zone }}/{{ item.name }}"
+    msg: "{{ item.window_start_time }} {{ item.kind }} {{ item.zone }}/{{ item.name }}"
   loop: "{{ maintenance.windows }}"
 
-- name: See to it that nothing was left out
+- name: Fail if the list is incomplete
   ansible.builtin.assert:
     that: maintenance.complete
+
+- name: List what the platform did to production in the last week
+  gce.guest.fleet_maintenance_info:
+    filter: labels.env = prod
+    history: 7d
+  register: past
+
+- name: Show it, the latest first
+  ansible.builtin.debug:
+    msg: "{{ item.time }} {{ item.event }} {{ item.zone }}/{{ item.name }}"
+  loop: "{{ past.history }}"
 """
 
 RETURN = r"""
 windows:
-  description: An entry for each instance that has a window announced, sorted by when it begins.
+  description: The announced windows, one for each resource that has one, sorted by their start.
   returned: success
   type: list
   elements: dict
   contains:
+    kind:
+      description: >-
+        The kind of resource, V(instance), V(node), V(reservation), V(reservation_block) or V(reservation_sub_block).
+      type: str
+      returned: success
+      sample: instance
     name:
-      description: The instance.
+      description: The name of the resource.
       type: str
       returned: success
       sample: db-1
@@ -79,13 +114,49 @@ windows:
       type: str
       returned: success
       sample: us-central1-a
+    node_group:
+      description: The node group of a node, as for M(gce.guest.host_maintenance). V(null) for other kinds.
+      type: str
+      returned: success
+      sample: null
+    reservation:
+      description: The reservation, for this kind, blocks and sub-blocks. V(null) for other kinds.
+      type: str
+      returned: success
+      sample: null
+    block:
+      description: The block, for blocks and sub-blocks. V(null) for other kinds.
+      type: str
+      returned: success
+      sample: null
+    sub_block:
+      description: The sub-block. V(null) for other kinds.
+      type: str
+      returned: success
+      sample: null
+    instances:
+      description: The names of the instances on a node. V(null) for other kinds.
+      type: list
+      elements: str
+      returned: success
+      sample: null
+    pending_count:
+      description: How many hosts have pending maintenance, for reservations and their parts. V(null) for other kinds.
+      type: int
+      returned: success
+      sample: null
+    ongoing_count:
+      description: How many of them are being maintained. V(null) for other kinds.
+      type: int
+      returned: success
+      sample: null
     instance_status:
-      description: The status of the instance.
+      description: The status of an instance. V(null) for other kinds.
       type: str
       returned: success
       sample: RUNNING
     on_host_maintenance:
-      description: Whether it is migrated or stopped, V(MIGRATE) or V(TERMINATE).
+      description: Whether an instance is migrated or stopped, V(MIGRATE) or V(TERMINATE). V(null) for other kinds.
       type: str
       returned: success
       sample: TERMINATE
@@ -126,82 +197,161 @@ windows:
       returned: success
       sample: "2026-12-01T10:00:00Z"
     starts_in:
-      description: In how many seconds the window begins. V(0) if it has begun, V(null) if the API does not say.
+      description: Seconds until the window starts. V(0) if it has started, V(null) if unknown.
       type: int
       returned: success
       sample: 86400
 window_count:
   description:
-    - How many windows are announced for the instances that were looked at, with those that O(within) leaves out.
+    - How many windows are announced, including those that O(within) leaves out.
   returned: success
   type: int
   sample: 7
 next_window_start_time:
-  description: When the first of the windows begins that O(within) leaves out. V(null) if it leaves out none.
+  description: When the first window starts that O(within) leaves out. V(null) if it leaves out none.
   returned: success
   type: str
   sample: "2026-12-08T10:00:00Z"
 instance_count:
-  description: How many instances were looked at, which are those of O(zone) and O(filter), or all.
+  description: How many instances match O(zone) and O(filter). V(0) if O(kinds) excludes instances.
   returned: success
   type: int
   sample: 412
 complete:
-  description: Whether all zones could be reached. What is missing otherwise is in a warning and in RV(unreachables).
+  description:
+    - Whether all zones and kinds could be read. Otherwise, warnings, RV(unreachables) and RV(denied) list what is
+      missing.
   returned: success
   type: bool
   sample: true
 unreachables:
-  description: Scopes, such as zones, of which nothing is known.
+  description: Zones that the API could not list.
   returned: success
   type: list
   elements: str
   sample: []
+denied:
+  description: The kinds, and V(history), that could not be read for lack of a permission, and why.
+  returned: success
+  type: dict
+  sample: {}
+history:
+  description: What the platform did to instances, the latest first. V(null) without O(history).
+  returned: success
+  type: list
+  elements: dict
+  contains:
+    time:
+      description: When it started, as RFC 3339 in UTC.
+      type: str
+      returned: success
+      sample: "2026-11-24T03:12:45Z"
+    event:
+      description: >-
+        The event, V(migrateOnHostMaintenance), V(terminateOnHostMaintenance), V(hostError), V(preempted),
+        V(automaticRestart) or V(guestTerminate).
+      type: str
+      returned: success
+      sample: hostError
+    name:
+      description: The instance.
+      type: str
+      returned: success
+      sample: web-1
+    zone:
+      description: Its zone.
+      type: str
+      returned: success
+      sample: us-central1-a
+    message:
+      description: The API's message. V(null) if it has none.
+      type: str
+      returned: success
+      sample: Instance terminated by Compute Engine.
 """
 
 import time
 from collections.abc import Callable
+from typing import Any
 
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import ComputeApi
+from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest, PermissionDenied
 from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import (
-    FIELDS,
+    KINDS,
+    Fleet,
+    history,
     is_near,
+    read_fleet,
     seconds_of,
-    windows_of,
 )
-from ansible_collections.gce.guest.plugins.module_utils._compute.instances import listed
+from ansible_collections.gce.guest.plugins.module_utils._compute.instances import zone_named
 from ansible_collections.gce.guest.plugins.module_utils._module.api import (
     API_ARGSPEC,
     API_ERRORS,
     ApiModule,
     compute_api,
 )
-from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import (
-    ArgumentSpec,
-    failing,
-)
+from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import ArgumentSpec, failing
 from ansible_collections.gce.guest.plugins.module_utils._module.targets import refuse_empty
+
+TITLES = {
+    "instance": "instances",
+    "node_group": "node groups",
+    "reservation": "reservations",
+    "history": "past events",
+}
 
 
 def main(now: Callable[[], float] = time.time) -> None:
-    spec = ArgumentSpec({"zone": {"type": "str"}, "filter": {"type": "str"}, "within": {"type": "str"}})
+    spec = ArgumentSpec(
+        {
+            "zone": {"type": "str"},
+            "filter": {"type": "str"},
+            "kinds": {"type": "list", "elements": "str", "choices": list(KINDS)},
+            "within": {"type": "str"},
+            "history": {"type": "str"},
+        }
+    )
     module = spec.update(API_ARGSPEC).create_module(kind=ApiModule)
     params = module.params
     with failing(module, *API_ERRORS):
         refuse_empty(params)
-        within = None if params["within"] is None else seconds_of(params["within"])
+        within = None if params["within"] is None else seconds_of(params["within"], "within")
+        age = None if params["history"] is None else seconds_of(params["history"], "history")
+        kinds = params["kinds"] or (["instance"] if params["filter"] is not None else KINDS)
+        if age is not None and params["filter"] is not None and "instance" not in kinds:
+            raise ComputeBadRequest("history with a filter needs the instances. Add instance to kinds, or omit filter.")
         with compute_api(module) as api:
-            instances = list(listed(api, params["zone"], FIELDS, params["filter"]))
-        announced = windows_of(instances, now=now())
-        later = [row for row in announced if not is_near(row, within)]
+            zone = None if params["zone"] is None else zone_named(api, params["zone"])
+            fleet = read_fleet(api, kinds, zone, params["filter"])
+            past = None
+            if age is not None:
+                past = past_events(api, zone, now() - age, fleet)
+                if params["filter"] is not None:
+                    past = [row for row in past if f"{row['zone']}/{row['name']}" in fleet.instances]
+        for kind, error in fleet.denied.items():
+            module.warn(f"The list of {TITLES[kind]} is missing. {error}")
+        rows = fleet.rows(now())
+        later = [row for row in rows if not is_near(row, within)]
         module.exit_json(
             changed=False,
-            windows=[row for row in announced if is_near(row, within)],
-            window_count=len(announced),
+            windows=[row for row in rows if is_near(row, within)],
+            window_count=len(rows),
             next_window_start_time=later[0]["window_start_time"] if later else None,
-            instance_count=len(instances),
-            complete=not api.warnings,
+            instance_count=len(fleet.instances),
+            complete=not api.warnings and not fleet.denied,
             unreachables=api.unreachables,
+            denied={kind: str(error) for kind, error in fleet.denied.items()},
+            history=past,
         )
+
+
+def past_events(api: ComputeApi, zone: str | None, since: float, fleet: Fleet) -> list[dict[str, Any]]:
+    try:
+        return history(api, zone, since)
+    except PermissionDenied as error:
+        fleet.denied["history"] = error
+        return []
 
 
 if __name__ == "__main__":

@@ -183,15 +183,22 @@ class ComputeApi:
         return self._project_ids[number] == name
 
     def get(
-        self, path: str, verb: str, *, resource: str | None = None, fields: str = "", **query: str
+        self,
+        path: str,
+        verb: str,
+        *,
+        method: str = "GET",
+        resource: str | None = None,
+        fields: str = "",
+        **query: str,
     ) -> dict[str, Any]:
         """A resource. `path` is below projects/PROJECT/; errors begin with "Cannot {verb} {resource}".
 
-        `resource` defaults to `path`.
+        `resource` defaults to `path`. Some lists are read with the method POST.
         """
         if fields:
             query["fields"] = fields
-        return self._call(self._request("GET", self._act(verb, resource or path), self._full(path), query))
+        return self._call(self._request(method, self._act(verb, resource or path), self._full(path), query))
 
     def pages(self, path: str, verb: str, *, fields: str = "", **query: str) -> Iterator[dict[str, Any]]:
         """The pages of a list. `fields` applies to a page; the page token is added to it."""
@@ -219,6 +226,14 @@ class ComputeApi:
             for scope, content in page.get("items", {}).items():
                 self._note_partial(scope, content)
                 yield from content.get(collection, [])
+
+    def in_zones(
+        self, collection: str, zone: str | None, verb: str, *, fields: str = "", **query: str
+    ) -> Iterator[dict[str, Any]]:
+        """The resources of a zone, or of all zones without one."""
+        if zone is None:
+            return self.aggregated(collection, verb, fields=fields, **query)
+        return self.items(f"zones/{zone}/{collection}", verb, fields=fields, **query)
 
     # Writing
 

@@ -48,7 +48,11 @@ class Maintenance:
 
 def announced(instance: Mapping[str, Any]) -> Window | None:
     """The announced window of an instance, or None."""
-    value = instance.get("resourceStatus", {}).get("upcomingMaintenance")
+    return window_of(instance.get("resourceStatus", {}).get("upcomingMaintenance"))
+
+
+def window_of(value: Any) -> Window | None:
+    """The window in an UpcomingMaintenance, or None."""
     if not value:
         return None
     try:
@@ -56,6 +60,23 @@ def announced(instance: Mapping[str, Any]) -> Window | None:
     except UnreadableWindow:
         # It is announced, even if its time is unknown.
         return Window(start=None)
+
+
+def group_maintenance(summary: Mapping[str, Any] | None) -> Window | None:
+    """The window in the GroupMaintenanceInfo of a reservation, a block or a sub-block, or None.
+
+    If hosts are maintained independently, there are only counts, and the window has no times.
+    """
+    if not summary:
+        return None
+    window = window_of(summary.get("upcomingGroupMaintenance"))
+    if window is not None:
+        return window
+    for status, word in (("ONGOING", "Ongoing"), ("PENDING", "Pending")):
+        names = (f"maintenance{word}Count", f"instanceMaintenance{word}Count", f"subblockInfraMaintenance{word}Count")
+        if any(int(summary.get(name, 0)) > 0 for name in names):
+            return Window(start=None, status=status)
+    return None
 
 
 def is_spot(instance: Mapping[str, Any]) -> bool:

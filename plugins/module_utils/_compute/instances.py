@@ -71,9 +71,8 @@ def select(
 def listed(api: ComputeApi, zone: str | None, fields: str, expression: str | None) -> Iterator[dict[str, Any]]:
     """The instances of a zone, in any form, or of all zones, that match a filter expression."""
     query = {"filter": expression} if expression else {}
-    if zone is not None:
-        return api.items(f"zones/{zone_named(api, zone)}/instances", "list", fields=fields, **query)
-    return api.aggregated("instances", "list", fields=fields, **query)
+    zone = None if zone is None else zone_named(api, zone)
+    return api.in_zones("instances", zone, "list", fields=fields, **query)
 
 
 def instance_named(api: ComputeApi, written: str, zone: str | None = None) -> Name:

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeBadRequest
-from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import seconds_of, windows_of
+from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import Fleet, of_instance, seconds_of
 from ansible_collections.gce.guest.plugins.modules import fleet_maintenance_info
 
 from support.emulator import EmulatorProcess
@@ -55,6 +55,10 @@ def run(*, check: bool = False, **parameters: Any) -> Result:
     return run_module(module, parameters, check=check)
 
 
+def rows(instances: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return Fleet([each for instance in instances for each in of_instance(instance)]).rows(NOW.timestamp())
+
+
 def names(result: Result) -> list[str]:
     return [each["name"] for each in result["windows"]]
 
@@ -88,8 +92,8 @@ class TestWindows:
         assert shown["can_reschedule"] is True
         assert shown["reasons"] == ["PLANNED_UPDATE"]
 
-    def test_take_one_request_for_what_is_needed_of_all_zones(self, emulator: EmulatorProcess) -> None:
-        run()
+    def test_of_instances_take_one_request_with_a_field_mask(self, emulator: EmulatorProcess) -> None:
+        run(kinds=["instance"])
         [request] = emulator.control.journal(face="compute")
         assert request["path"] == "/compute/v1/projects/acme/aggregated/instances"
         [mask] = parse_qs(request["query"])["fields"]
@@ -113,7 +117,7 @@ class TestWindows:
         assert names(run(filter="labels.env = prod")) == ["web-2", "web-1"]
 
     def test_of_one_zone(self, emulator: EmulatorProcess) -> None:
-        assert names(run(zone="europe-west1-b")) == ["db-1"]
+        assert names(run(zone="europe-west1-b", kinds=["instance"])) == ["db-1"]
         [request] = emulator.control.journal(face="compute")
         assert request["path"].endswith("/zones/europe-west1-b/instances")
 
@@ -125,8 +129,7 @@ class TestWindows:
             {"name": "a", "zone": "z", "resourceStatus": {"upcomingMaintenance": {"type": "SCHEDULED"}}},
             {"name": "b", "zone": "z", "resourceStatus": {"upcomingMaintenance": window(1)}},
         ]
-        found = windows_of(instances, now=NOW.timestamp())
-        assert [(each["name"], each["starts_in"]) for each in found] == [("b", 3600), ("a", None)]
+        assert [(each["name"], each["starts_in"]) for each in rows(instances)] == [("b", 3600), ("a", None)]
 
     def test_of_the_type_none_are_none(self) -> None:
         """What the API says of some instances for which nothing is announced."""
@@ -135,7 +138,7 @@ class TestWindows:
             {"name": f"vm-{number}", "zone": "z", "resourceStatus": {"upcomingMaintenance": value}}
             for number, value in enumerate(({"type": "NONE"}, unset, {}, None))
         ]
-        assert windows_of(instances, now=NOW.timestamp()) == []
+        assert rows(instances) == []
 
 
 class TestPartialResults:
@@ -173,7 +176,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         "parameters, words",
         [
-            ({"within": "soon"}, "within is 'soon', and not a duration such as 90m"),
+            ({"within": "soon"}, "within is 'soon', which is not a duration such as 90m"),
             ({"filter": ""}, "filter is empty."),
             ({"filter": "labels.env ="}, "400"),
         ],
