@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m demo`: exit status 0 if all went well, 1 with a sentence for each thing that did not."""
+"""`python -m demo`: exit status 0 on success, 1 with a sentence for each problem."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pathlib import Path
 from types import FrameType
 
 from . import processes
+from .cases import CASES, REAL_NOTICE, Case, notice
 from .cloud import Cloud
 from .errors import DemoError
 from .evidence import Evidence
-from .fates import FATES, REAL_NOTICE, Fate, notice
 from .hosts import Host
 from .install import install
 from .play import Play, keep
@@ -26,10 +26,10 @@ from .verdict import problems
 def main() -> int:
     screen = Screen()
     if sys.platform != "linux":
-        screen.problem("The maintenance handler runs on Linux, and so does this demo: use a Linux machine or a VM.")
+        screen.problem(f"The demo needs Linux; this machine runs {sys.platform}. Run it on a Linux machine or VM.")
         return 1
     for number in (signal.SIGTERM, signal.SIGHUP):
-        # Under nohup, SIGHUP is ignored, and stays so.
+        # nohup ignores SIGHUP. Keep it ignored.
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _interrupt)
     root = Path(tempfile.mkdtemp(prefix="gce-guest-demo-"))
@@ -48,31 +48,31 @@ def main() -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         processes.end(root)
         if keeps_logs:
-            screen.problem(f"The logs are kept in {root / 'logs'}")
+            screen.problem(f"The logs are in {root / 'logs'}.")
         else:
             shutil.rmtree(root)
     return status
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
-    """So that whatever runs is ended, as on Ctrl-C."""
+    """Stop like on Ctrl-C, so that all processes are ended."""
     raise KeyboardInterrupt
 
 
 def _played(screen: Screen, root: Path) -> list[Evidence]:
     (root / "logs").mkdir()
-    screen.heading("Three VMs of an emulated project are about to lose their hosts")
-    for fate in FATES:
-        screen.line(f"{fate.host:<7} {fate.name:<17} {_announcement(fate)}")
-    screen.heading("Setting up")
+    screen.heading("Host maintenance of three VMs of an emulated project")
+    for case in CASES:
+        screen.line(f"{case.host:<7} {case.name:<17} {_announcement(case)}")
+    screen.heading("Setup")
     cloud = Cloud(root)
     try:
         play = _set_up(screen, root, cloud)
-        screen.heading("Now it happens")
-        with screen.busy("running gce.guest.host_maintenance"):
+        screen.heading("Events")
+        with screen.busy("running module gce.guest.host_maintenance"):
             play.trigger(root)
-        for fate in FATES:
-            screen.line(f"{fate.host:<7} {fate.name:<17} {fate.cause}")
+        for case in CASES:
+            screen.line(f"{case.host:<7} {case.name:<17} {case.cause}")
         with screen.watching(notice()) as on_scenes:
             play.follow(on_scenes)
         evidences = play.evidence()
@@ -82,27 +82,27 @@ def _played(screen: Screen, root: Path) -> list[Evidence]:
     return evidences
 
 
-def _announcement(fate: Fate) -> str:
-    real = REAL_NOTICE[fate.event]
-    given = "an hour" if real == 3600 else f"{real} s"
-    return f"{given} of notice, shown as {notice()[fate.event]:g} s"
+def _announcement(case: Case) -> str:
+    real = REAL_NOTICE[case.event]
+    given = "1 h" if real == 3600 else f"{real} s"
+    return f"notice: {given}, {notice()[case.event]:g} s in this demo"
 
 
 def _set_up(screen: Screen, root: Path, cloud: Cloud) -> Play:
-    hosts = {fate.host: Host(fate.host, root) for fate in FATES}
-    with screen.busy("applying gce.guest.maintenance_handler, without root") as on_task:
+    hosts = {case.host: Host(case.host, root) for case in CASES}
+    with screen.busy("applying role gce.guest.maintenance_handler, without root") as on_task:
         recap = install(root, cloud.ready, on_task)
     for host in hosts:
-        screen.line(f"{host:<7} role applied: {recap.get(host, 'not at all')}")
+        screen.line(f"{host:<7} role applied: {recap.get(host, 'no result')}")
     play = Play(cloud, hosts)
-    with screen.busy("starting the handlers it has installed"):
+    with screen.busy("starting the handlers"):
         play.start_handlers()
-    screen.line("all three handlers run and have heard from their metadata servers")
+    screen.line("all three handlers are well")
     return play
 
 
 def _judged(screen: Screen, evidences: list[Evidence]) -> int:
-    found = {one.fate.host: problems(one) for one in evidences}
+    found = {one.case.host: problems(one) for one in evidences}
     for one in evidences:
         screen.timeline(one)
     screen.table(evidences, found)
@@ -111,7 +111,7 @@ def _judged(screen: Screen, evidences: list[Evidence]) -> int:
             screen.problem(sentence)
     if any(found.values()):
         return 1
-    screen.success("All three were drained in time, and are as they were before. Nothing is left running.")
+    screen.success("All three VMs were drained in time and restored. No process is left running.")
     return 0
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emulated project: the emulator as a process, and what is asked of its Compute API and its control face."""
+"""The emulated project: the emulator process, and requests to its Compute API and control API."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 
 import requests
 
+from .cases import FLEET_FILE, FOLDER
 from .errors import DemoError, end_of
-from .fates import FLEET_FILE, FOLDER
 from .processes import marked
 
 PACKAGE_FOLDER = FOLDER.parent / "roles" / "metadata_emulator" / "files"
 
 
 class Cloud:
-    """Runs from its making to `close`. `ready` is what the emulator said: where everything listens."""
+    """An emulator that runs until `close`. `ready` has the addresses that it printed at its start."""
 
     def __init__(self, root: Path) -> None:
         self._log = root / "logs" / "emulator.log"
@@ -34,7 +34,7 @@ class Cloud:
                 env=marked({**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, root),
                 stdout=subprocess.PIPE,
                 stderr=log,
-                # Ctrl-C is for the demo, which ends this in its own time.
+                # Ctrl-C must only reach the demo, which then stops the emulator.
                 start_new_session=True,
             )
         line = self._process.stdout.readline() if self._process.stdout else b""
@@ -42,26 +42,26 @@ class Cloud:
             raise DemoError(f"The emulator did not start, exit status {self._process.wait()}:\n{end_of(self._log)}")
         self.ready: dict[str, Any] = json.loads(line)
         self._session = requests.Session()
-        # Proxies of the environment are not for the loopback.
+        # Ignore proxy settings: the emulator is on the loopback interface.
         self._session.trust_env = False
         self.project: str = self._control("GET", "/")["project"]
 
     def preempt(self, host: str) -> None:
-        """Have the platform take a Spot VM away; its managed instance group starts it again."""
+        """Preempt a Spot VM. Its managed instance group starts it again."""
         self._control("POST", f"/instances/{host}/scenarios", {"name": "preemption"})
 
     def instance(self, host: str) -> dict[str, Any]:
-        """How the instance is now."""
+        """The current state of the instance."""
         return self._control("GET", f"/instances/{host}")
 
     def power_times(self, host: str) -> tuple[float | None, float]:
-        """When (seconds since 1970) the platform last stopped the instance, and when it last started it."""
+        """The times (seconds since 1970) of the last stop and the last start of the instance."""
         resource = self._request("GET", self._instance_url(host))
         stopped = resource.get("lastStopTimestamp")
         return stopped and _epoch(stopped), _epoch(resource["lastStartTimestamp"])
 
     def journal(self, host: str) -> list[dict[str, Any]]:
-        """What the instance asked of its metadata server, and when it was answered."""
+        """The requests of the instance to its metadata server, with the times of the answers."""
         entries: list[dict[str, Any]] = self._control("GET", f"/journal?face=metadata&instance={host}")["requests"]
         return entries
 
@@ -84,9 +84,9 @@ class Cloud:
         try:
             answer = self._session.request(method, url, json=body, timeout=10)
         except requests.RequestException as exc:
-            raise DemoError(f"{method} {url} got no answer from the emulator: {exc}\n{end_of(self._log)}") from None
+            raise DemoError(f"{method} {url}: no answer from the emulator: {exc}\n{end_of(self._log)}") from None
         if not answer.ok:
-            raise DemoError(f"{method} {url} was refused with {answer.status_code}: {answer.text.strip()}")
+            raise DemoError(f"{method} {url} failed with status {answer.status_code}: {answer.text.strip()}")
         content: dict[str, Any] = answer.json()
         return content
 

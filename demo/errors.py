@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What stops the demo, told in a sentence."""
+"""Errors of the demo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class DemoError(Exception):
-    """The demo cannot go on. As text, the reason."""
+    """The demo cannot continue. The message is the reason."""
 
 
 def end_of(log: Path, lines: int = 15) -> str:

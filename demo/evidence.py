@@ -1,9 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known of one VM when it is over, from three sources that know nothing of each other. Pure.
+"""What is known about a VM after its event, from three independent sources. Pure.
 
-The platform says when it announced, stopped and started; the handler's history says what it ran; the tasks noted
-themselves that they ran.
+These are the times of the platform's announcement, stop and start, the handler's history, and the notes of the tasks.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .fates import Fate
+from .cases import Case
 
 DRAIN, RESTORE = "drain", "restore"
 BEGINS, ENDS = "begins", "ends"
@@ -20,7 +19,7 @@ BEGINS, ENDS = "begins", "ends"
 
 @dataclass(frozen=True)
 class Task:
-    """A task that the VM's event asks for."""
+    """A task for the VM's event."""
 
     name: str
     restores: bool = True
@@ -28,7 +27,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Note:
-    """What a task wrote down itself."""
+    """A note that a task wrote itself."""
 
     at: float
     what: str
@@ -40,7 +39,7 @@ class Note:
 class Evidence:
     """All times are seconds since 1970. `incidents` are the handler's history; `before` and `after` the VM's files."""
 
-    fate: Fate
+    case: Case
     notice: float
     tasks: tuple[Task, ...]
     raised_at: float | None
@@ -50,40 +49,40 @@ class Evidence:
     notes: tuple[Note, ...]
     before: Mapping[str, str] = field(default_factory=dict)
     after: Mapping[str, str] = field(default_factory=dict)
-    # Commands that ran when the power went, and when everything should have ended.
+    # Commands that still ran at the power cut, and at the end.
     cut_off: tuple[str, ...] = ()
     left_running: tuple[str, ...] = ()
     exit_statuses: tuple[int | None, ...] = (0,)
 
     @property
     def event_at(self) -> float | None:
-        """When the event came that the notice was of."""
-        if self.fate.reboots:
+        """When the announced event happened."""
+        if self.case.reboots:
             return self.stopped_at
         return None if self.raised_at is None else self.raised_at + self.notice
 
     @property
     def over_at(self) -> float | None:
-        """When the event was over, so that there was something to restore for."""
-        if self.fate.reboots:
+        """When the event was over."""
+        if self.case.reboots:
             return None if self.stopped_at is None else self.booted_at
         ends = [past["ended_at"] for incident in self.incidents for past in incident["past"]]
         return max(ends, default=None)
 
     @property
     def steps(self) -> list[Mapping[str, Any]]:
-        """What the handler says that it ran."""
+        """The steps in the handler's history."""
         return [step for incident in self.incidents for step in incident["steps"]]
 
     @property
     def drained_at(self) -> float | None:
-        """When the last task had ended, None unless all of them have."""
+        """When the last drain ended; None unless all of them have."""
         ends = [self.times(DRAIN, ENDS, task.name) for task in self.tasks]
         return max(map(max, ends), default=None) if all(ends) else None
 
     @property
     def restored_at(self) -> float | None:
-        """When the last task was taken back, None unless the VM is as it was."""
+        """When the last restore ended; None unless the VM is in its original state."""
         return max(self.times(RESTORE, ENDS), default=None) if self.before == self.after else None
 
     def times(self, phase: str, what: str, task: str | None = None) -> list[float]:
@@ -92,7 +91,7 @@ class Evidence:
 
 
 def tasks_for(event: str, configured: Iterable[Mapping[str, Any]]) -> tuple[Task, ...]:
-    """The tasks of a handler's configuration that an event asks for."""
+    """The tasks of a handler's configuration for an event."""
     return tuple(Task(one["name"], bool(one.get("restore"))) for one in configured if event in one["on"])
 
 
@@ -105,7 +104,7 @@ def parse_notes(text: str) -> tuple[Note, ...]:
 def raised_at(
     journal: Iterable[Mapping[str, Any]], signal: str, incidents: Sequence[Mapping[str, Any]]
 ) -> float | None:
-    """When the platform let the VM know: the last answer about the signal before the handler says that it heard."""
+    """When the VM was notified: the last answer for the signal before the handler noticed it."""
     heard = min((incident["opened_at"] for incident in incidents), default=None)
     if heard is None:
         return None
@@ -118,5 +117,5 @@ def raised_at(
 
 
 def outcome(step: Mapping[str, Any]) -> str:
-    """How a step of the history ended, in words."""
+    """The outcome of a step of the history, as text."""
     return f"{step['outcome']} ({step['detail']})" if step["detail"] else str(step["outcome"])

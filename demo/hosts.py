@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A VM that is a directory: what is in service on it, and the handler that the role has installed into it."""
+"""A VM as a directory, with its services and the handler that the role has installed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from . import processes
+from .cases import FOLDER
 from .errors import DemoError, end_of
-from .fates import FOLDER
 
-# What a VM looks like before anybody has done anything about its maintenance.
+# The initial files of a VM.
 IMAGE = FOLDER / "vm"
-# What says whether it does its work.
+# Files that show whether it is in service.
 IN_SERVICE = ("service", "memory", "disk")
-# What does not survive a power cut.
+# Files that are lost in a power cut.
 VOLATILE = ("memory", "run")
 
-# Seconds that a handler gets to hear from the metadata server, and to stop.
+# Seconds for a handler to reach the metadata server, and to stop.
 PATIENCE = 15.0
 
 
@@ -33,9 +33,9 @@ class Host:
         self.name = name
         self.folder = root / "vms" / name
         self.log = root / "logs" / f"{name}.log"
-        # What was running on it when its power went: nothing but the handler, if all went well.
+        # Commands, other than the handler, that were running at a power cut.
         self.cut_off: list[str] = []
-        # Of handlers that were asked to stop.
+        # Of handlers that were stopped.
         self.exit_statuses: list[int | None] = []
         self._handler: subprocess.Popen[bytes] | None = None
         shutil.copytree(IMAGE, self.folder)
@@ -45,7 +45,7 @@ class Host:
         return self._handler is not None
 
     def boot(self, boot_id: str) -> None:
-        """Come up with a boot id, and have the supervisor start the handler."""
+        """Boot with a boot ID, and start the handler."""
         (self.folder / "boot-id").write_text(f"{boot_id}\n", encoding="ascii")
         with self.log.open("ab") as log:
             self._handler = subprocess.Popen(
@@ -59,17 +59,15 @@ class Host:
             )
 
     def wait_until_well(self) -> None:
-        """Until the handler has heard from the metadata server."""
+        """Wait until the handler has reached the metadata server."""
         give_up_at = time.monotonic() + PATIENCE
         while not json.loads(self._ask("status", "--json") or "{}").get("healthy"):
             if time.monotonic() > give_up_at or self._handler is None or self._handler.poll() is not None:
-                raise DemoError(
-                    f"The handler of {self.name} has not heard from its metadata server:\n{end_of(self.log)}"
-                )
+                raise DemoError(f"The handler of {self.name} is not well after {PATIENCE:g} s:\n{end_of(self.log)}")
             time.sleep(0.1)
 
     def lose_power(self) -> None:
-        """All processes are gone, and what was in memory with them."""
+        """Kill all processes, and delete what is in memory."""
         handler = self._handler.pid if self._handler else 0
         self.cut_off += [one.command for one in processes.kill(self.folder) if one.pid != handler]
         if self._handler is not None:
@@ -80,7 +78,7 @@ class Host:
             (self.folder / name).mkdir()
 
     def shut_down(self) -> None:
-        """Ask the handler to stop, and note how it did."""
+        """Stop the handler, and record its exit status."""
         if self._handler is None:
             return
         self._handler.send_signal(signal.SIGTERM)
@@ -90,7 +88,7 @@ class Host:
             self.exit_statuses.append(None)
 
     def status(self) -> dict[str, Any]:
-        """What the handler last wrote about itself; empty when it has not yet."""
+        """The last status of the handler; empty if there is none yet."""
         try:
             text = (self.folder / "run/gce-maintenance-handler/status.json").read_bytes()
         except FileNotFoundError:
@@ -99,23 +97,23 @@ class Host:
         return status
 
     def history(self) -> list[dict[str, Any]]:
-        """The incidents that the handler says are over."""
+        """The incidents in the handler's history."""
         incidents: list[dict[str, Any]] = json.loads(self._ask("history", "--json") or "[]")
         return incidents
 
     def tasks(self) -> list[dict[str, Any]]:
-        """The tasks as the role has configured them."""
+        """The tasks in the configuration that the role has written."""
         text = (self.folder / "etc/gce-maintenance-handler/config.json").read_bytes()
         tasks: list[dict[str, Any]] = json.loads(text)["tasks"]
         return tasks
 
     def notes(self) -> str:
-        """What the tasks wrote down themselves, see vm/usr/local/bin/note."""
+        """The notes of the tasks, see vm/usr/local/bin/note."""
         path = self.folder / "var/log/tasks.tsv"
         return path.read_text(encoding="utf-8") if path.exists() else ""
 
     def in_service(self) -> dict[str, str]:
-        """What its files say about its work."""
+        """The files that show whether the VM is in service."""
         return {
             str(path.relative_to(self.folder)): path.read_text(encoding="utf-8").strip()
             for part in IN_SERVICE

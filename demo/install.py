@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role, applied to the VMs."""
+"""Apply the role to the VMs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from .fates import notice
+from .cases import notice
 from .playbooks import run_playbook
 
 _TASK = re.compile(r"TASK \[(?:gce\.guest\.maintenance_handler : )?(.+?)\]")
@@ -17,7 +17,7 @@ _RECAP = re.compile(r"(\S+) +: ok=(\d+) +changed=(\d+)")
 
 
 def install(root: Path, emulator: Mapping[str, Any], on_task: Callable[[str], None]) -> dict[str, str]:
-    """Run the playbook; `on_task` hears of each task. Answers for each host what the recap says of it."""
+    """Run the playbook, and call `on_task` for each task. Return the recap of each host."""
     recap = {}
 
     def on_line(line: str) -> None:

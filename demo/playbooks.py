@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Playbooks of the demo, run as a user of the collection would."""
+"""Run the playbooks of the demo."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from .cases import FOLDER
 from .errors import DemoError, end_of
-from .fates import FOLDER
 from .processes import marked
 
 
 def run_playbook(
     root: Path, name: str, variables: Mapping[str, Any], on_line: Callable[[str], None] = lambda line: None
 ) -> None:
-    """Run NAME.yml of the demo. Its log is kept below `root`, and `on_line` hears of each line."""
+    """Run NAME.yml of the demo. Keep its log below `root`, and call `on_line` for each line."""
     given = root / f"{name}-variables.json"
     given.write_text(json.dumps(variables), encoding="utf-8")
     log = root / "logs" / f"{name}.log"
@@ -40,9 +40,9 @@ def _started(root: Path, name: str, variables: Path) -> subprocess.Popen[str]:
         "ANSIBLE_LOCAL_TEMP": str(root / "ansible" / "tmp"),
         "ANSIBLE_REMOTE_TEMP": str(root / "ansible" / "tmp"),
         "ANSIBLE_COLLECTIONS_PATH": str(_collections(root)),
-        # It insists on a UTF-8 locale, and a bare machine has none set.
+        # Ansible requires a UTF-8 locale.
         "LC_ALL": "C.UTF-8",
-        # Proxies of the environment are not for the loopback.
+        # Ignore proxy settings: the emulator is on the loopback interface.
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
         "PYTHONUNBUFFERED": "1",
@@ -66,7 +66,7 @@ def _started(root: Path, name: str, variables: Path) -> subprocess.Popen[str]:
 
 
 def _collections(root: Path) -> Path:
-    """Where Ansible finds this checkout under the collection's name."""
+    """A collections path that contains this checkout."""
     path = root / "collections"
     namespace = path / "ansible_collections" / "gce"
     namespace.mkdir(parents=True, exist_ok=True)

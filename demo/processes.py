@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes of the demo, found by a variable that all that it starts inherit (proc_pid_environ(5))."""
+"""Processes of the demo, found by an environment variable that they inherit (proc_pid_environ(5))."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 MARK = "GCE_GUEST_DEMO"
 
-# Seconds that a process gets between SIGTERM and SIGKILL.
+# Seconds between SIGTERM and SIGKILL.
 PATIENCE = 5.0
 
 
@@ -29,7 +29,7 @@ def marked(environment: dict[str, str], place: Path) -> dict[str, str]:
 
 
 def belonging_to(place: Path) -> list[Found]:
-    """The processes of `place`, and of any place below it."""
+    """The processes of `place` and of places below it."""
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
@@ -38,17 +38,17 @@ def belonging_to(place: Path) -> list[Found]:
             variables = (folder / "environ").read_bytes().split(b"\0")
             command = (folder / "cmdline").read_bytes()
         except OSError:
-            # It has ended, or is not ours to look at.
+            # It has ended, or belongs to another user.
             continue
         mark = next((one[len(MARK) + 1 :] for one in variables if one.startswith(f"{MARK}=".encode())), None)
-        # A zombie has no command line any more.
+        # A zombie has no command line.
         if mark is not None and command and Path(os.fsdecode(mark)).is_relative_to(place):
             found.append(Found(int(folder.name), os.fsdecode(command).replace("\0", " ").strip()))
     return found
 
 
 def kill(place: Path) -> list[Found]:
-    """End the processes of `place` as a power cut does, and say which these were."""
+    """Kill the processes of `place`, like a power cut, and return them."""
     found = belonging_to(place)
     for one in found:
         _send(one.pid, signal.SIGKILL)
@@ -56,7 +56,7 @@ def kill(place: Path) -> list[Found]:
 
 
 def end(place: Path) -> None:
-    """End the processes of `place`, gently first."""
+    """End the processes of `place`, first with SIGTERM."""
     for one in belonging_to(place):
         _send(one.pid, signal.SIGTERM)
     give_up_at = time.monotonic() + PATIENCE

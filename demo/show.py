@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""All that is shown: on a terminal with colours and movement, elsewhere as plain lines."""
+"""The output of the demo: animated on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .cases import CASES, Case
 from .evidence import DRAIN, RESTORE, Evidence
-from .fates import FATES, Fate
 from .scenes import Scene
-from .story import HANDLER, PLATFORM, Row, rows
+from .timeline import HANDLER, PLATFORM, Row, rows
 from .verdict import Figures, figures
 
-# What a line of the timelines needs; where nobody says how wide the output is, it gets that.
+# Columns, if the output is not a terminal. A line of a timeline fits.
 WIDTH = 80
 CELLS = 6
 BAR = 16
 
 _LEGEND = """\
-acts after      from the platform's change to the first line of the first task
-drained in      until the last task had ended
+acts after      from the announcement to the first line of the first task
+drained in      from the announcement to the end of the last drain
 notice left     from there to the event
-restored after  from the end of the event, or the boot, until all was as before"""
+restored after  from the end of the event, or the boot, to the last restore"""
 
 _STYLES = {PLATFORM: "magenta", HANDLER: "bold", DRAIN: "yellow", RESTORE: "green"}
 
@@ -50,7 +50,7 @@ class Screen:
 
     @contextlib.contextmanager
     def busy(self, text: str) -> Iterator[Callable[[str], None]]:
-        """While something takes long; called with a word on how far it is."""
+        """Show a long operation. Call the result to show its progress."""
         if not self._console.is_interactive:
             self.line(f"{text} …")
             yield lambda word: None
@@ -60,7 +60,7 @@ class Screen:
 
     @contextlib.contextmanager
     def watching(self, notice: Mapping[str, float]) -> Iterator[Callable[[Mapping[str, Scene]], None]]:
-        """While the events go on; called with what each VM is doing."""
+        """Show the events. Call the result with the current scene of each VM."""
         if not self._console.is_interactive:
             yield _Lines(self).show
             return
@@ -68,8 +68,8 @@ class Screen:
             yield lambda scenes: live.update(_stage(scenes, notice, time.time()))
 
     def timeline(self, evidence: Evidence) -> None:
-        fate = evidence.fate
-        self.heading(f"{fate.host}: {fate.name}, {evidence.notice:g} s of notice")
+        case = evidence.case
+        self.heading(f"{case.host}: {case.name}, {evidence.notice:g} s notice")
         table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", pad_edge=False)
         table.add_column("seconds", justify="right")
         table.add_column("notice left")
@@ -83,13 +83,13 @@ class Screen:
     def table(self, evidences: Sequence[Evidence], problems: Mapping[str, Sequence[str]]) -> None:
         self._console.print()
         table = Table(header_style="bold")
-        for name in ("host", "fate", "acts\nafter", "drained\nin", "notice\nleft", "restored\nafter", "verdict"):
+        for name in ("host", "event", "acts\nafter", "drained\nin", "notice\nleft", "restored\nafter", "result"):
             table.add_column(name, justify="right" if "\n" in name else "left")
         for evidence in evidences:
-            wrong = bool(problems[evidence.fate.host])
-            verdict = Text("missed", style="bold red") if wrong else Text("well", style="bold green")
+            wrong = bool(problems[evidence.case.host])
+            verdict = Text("failed", style="bold red") if wrong else Text("ok", style="bold green")
             table.add_row(
-                evidence.fate.host, evidence.fate.name, *_figures(figures(evidence), evidence.notice), verdict
+                evidence.case.host, evidence.case.name, *_figures(figures(evidence), evidence.notice), verdict
             )
         self._console.print(table)
         self._console.print(Text(_LEGEND, style="dim"))
@@ -103,12 +103,12 @@ class Screen:
 
 
 class _Lines:
-    """A line for each VM whenever it does something else."""
+    """Print a line for a VM whenever its activity changes."""
 
     def __init__(self, screen: Screen) -> None:
         self._screen = screen
         self._began = time.monotonic()
-        self._last = {fate.host: "in service" for fate in FATES}
+        self._last = {case.host: "in service" for case in CASES}
 
     def show(self, scenes: Mapping[str, Scene]) -> None:
         for host, scene in scenes.items():
@@ -119,13 +119,13 @@ class _Lines:
 
 def _stage(scenes: Mapping[str, Scene], notice: Mapping[str, float], now: float) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    for fate in FATES:
-        scene = scenes[fate.host]
-        table.add_row(f"  {fate.host:<7}", *_countdown(fate, scene, notice[fate.event], now), scene.text)
+    for case in CASES:
+        scene = scenes[case.host]
+        table.add_row(f"  {case.host:<7}", *_countdown(case, scene, notice[case.event], now), scene.text)
     return table
 
 
-def _countdown(fate: Fate, scene: Scene, notice: float, now: float) -> tuple[ProgressBar | str, str]:
+def _countdown(case: Case, scene: Scene, notice: float, now: float) -> tuple[ProgressBar | str, str]:
     if scene.ends_at is None:
         return " " * BAR, " " * len(" 0.0 s left")
     left = max(0.0, scene.ends_at - now)

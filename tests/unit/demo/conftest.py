@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A host termination in which all went well, announced at 1000, for tests to spoil."""
+"""A successful host termination, announced at 1000, for tests to change."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from demo.cases import Case
 from demo.evidence import Evidence, Note, Task
-from demo.fates import Fate
 
-FATE = Fate("gpu-1", "host termination", "terminate", "instance/maintenance-event", "by hand", reboots=True)
+CASE = Case("gpu-1", "host termination", "terminate", "instance/maintenance-event", "by hand", reboots=True)
 
 
 def step(task: str, phase: str, at: float, seconds: float = 1.0, outcome: str = "ok") -> dict[str, Any]:
@@ -35,7 +35,7 @@ def notes(task: str, phase: str, at: float, seconds: float = 1.0) -> tuple[Note,
 
 
 GOOD = Evidence(
-    fate=FATE,
+    case=CASE,
     notice=12.0,
     tasks=(Task("Leave"), Task("Save")),
     raised_at=1000.0,

@@ -56,5 +56,5 @@ def test_a_vm_that_reboots_is_over_the_event_when_it_boots(good):
 
 
 def test_a_vm_that_stays_up_is_over_the_event_when_its_signal_is_gone(good):
-    stays = dataclasses.replace(good, fate=dataclasses.replace(good.fate, reboots=False), stopped_at=None)
+    stays = dataclasses.replace(good, case=dataclasses.replace(good.case, reboots=False), stopped_at=None)
     assert (stays.event_at, stays.over_at) == (pytest.approx(1012.0), 1016.1)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo says that a VM is doing."""
+"""The activity of a VM, as the demo shows it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def words(instance: dict[str, Any], incident: dict[str, Any] | None, is_in_servi
     [
         ([running("A")], "drain: A"),
         ([running("A"), running("B")], "drain: A, B"),
-        ([done("A")], "1 of 2 tasks drained, the rest later"),
+        ([done("A")], "1 of 2 tasks drained"),
         ([done("A"), done("B")], "drained"),
     ],
 )
@@ -42,17 +42,17 @@ def test_while_an_event_is_on(steps, text):
 
 def test_after_the_event():
     steps = [done("A"), done("B")]
-    assert words(UP, {"signals": [], "steps": steps}) == "the event is over"
+    assert words(UP, {"signals": [], "steps": steps}) == "event over"
     assert words(UP, {"signals": [], "steps": [*steps, running("B", "restore")]}) == "restore: B"
 
 
-def test_without_an_incident_the_files_of_the_vm_say_whether_it_is_in_service():
+def test_without_an_incident_the_files_show_whether_it_is_in_service():
     assert words(UP, None) == "in service"
-    assert words(UP, None, is_in_service=False) == "up again, not yet in service"
+    assert words(UP, None, is_in_service=False) == "running, not yet in service"
 
 
-def test_a_vm_that_is_off_or_whose_handler_is_of_the_boot_before():
-    assert words({**UP, "status": "TERMINATED"}, None) == "off, its handler killed"
+def test_a_vm_that_is_off_or_booting():
+    assert words({**UP, "status": "TERMINATED"}, None) == "off, handler killed"
     assert words({**UP, "boot_id": "b2"}, None) == "booting"
 
 
@@ -71,7 +71,7 @@ def test_the_notice_ends_with_the_event_that_comes_first():
         {"boot_id": "b2"},
     ],
 )
-def test_quiet_is_only_a_vm_of_which_nobody_wants_anything(change):
+def test_a_vm_with_an_event_or_an_incident_is_not_quiet(change):
     assert is_quiet(UP, {"boot_id": "b1", "incident": None})
     assert not is_quiet({**UP, **change}, {"boot_id": "b1", "incident": None})
     assert not is_quiet(UP, {"boot_id": "b1", "incident": {"signals": [], "steps": []}})

@@ -49,7 +49,7 @@ class Page(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.bars: list[str] = []
-        self.fates: list[str] = []
+        self.effects: list[str] = []
         self.notices: list[tuple[str, str]] = []
         self.names: list[str] = []
         self.place = ""
@@ -68,7 +68,7 @@ class Page(HTMLParser):
         classes = (values.get("class") or "").split()
         if "bar" in classes:
             self.bars.append(values["style"] or "")
-            self.fates.append(classes[-1])
+            self.effects.append(classes[-1])
         if classes[:1] in (["only"], ["notice"]):
             self.notices.append((" ".join(classes), ""))
         if classes[:1] == ["name"]:
@@ -143,7 +143,7 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
     ]
     lefts = [float(left) for style in page.bars for left in re.findall(r"left: ([\d.]+)%", style)]
     assert len(lefts) == 2
-    assert page.fates == ["stopped", "migrated"]
+    assert page.effects == ["stopped", "migrated"]
     assert page.notices == []
     assert printed_lines(output)[3:5] == ["Windows: 2 announced.", "Instances: 3."]
     assert 0 < lefts[0] < lefts[1] < 100

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which VM meets which fate, and how much notice it gets of it."""
+"""The event of each VM, and its notice."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ FLEET_FILE = FOLDER / "fleet.yml"
 
 
 @dataclass(frozen=True)
-class Fate:
-    """What happens to a VM. `signal` is the metadata key that announces it, `event` what the handler calls it."""
+class Case:
+    """The event of a VM. `signal` is the metadata key that announces it, `event` its name in the handler."""
 
     host: str
     name: str
@@ -27,8 +27,8 @@ class Fate:
     reboots: bool
 
 
-FATES = (
-    Fate(
+CASES = (
+    Case(
         "web-1",
         "live migration",
         "migrate",
@@ -36,7 +36,7 @@ FATES = (
         "by the module gce.guest.host_maintenance",
         reboots=False,
     ),
-    Fate(
+    Case(
         "gpu-1",
         "host termination",
         "terminate",
@@ -44,21 +44,21 @@ FATES = (
         "by the module gce.guest.host_maintenance",
         reboots=True,
     ),
-    Fate(
+    Case(
         "spot-1",
         "preemption",
         "preempt",
         "instance/preempted",
-        "by the emulator's scenario of this name",
+        "by the emulator's scenario preemption",
         reboots=True,
     ),
 )
 
-# Seconds of notice that the platform gives in earnest.
+# Seconds of notice on Compute Engine.
 REAL_NOTICE = {"migrate": 60, "terminate": 3600, "preempt": 30}
 
 
 def notice() -> dict[str, float]:
-    """Seconds of notice that each event has in the demo."""
+    """Seconds of notice of each event in the demo."""
     fleet: Mapping[str, Any] = yaml.safe_load(FLEET_FILE.read_text(encoding="utf-8"))
     return {event: seconds / fleet["speed"] for event, seconds in fleet["notice"].items()}
