@@ -1,0 +1,227 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Patroni: POST /switchover, seen to by GET /cluster (https://patroni.readthedocs.io/en/latest/rest_api.html)."""
+
+from __future__ import annotations
+
+import socket
+from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from recipes.commands import Failed, output
+from recipes.http import Answer, request
+from recipes.run import Refusal, Run
+from recipes.sockets import Unreachable
+
+_TIMEOUT = 5.0
+# Patroni answers once it has switched over, or has given up.
+_SWITCHOVER = 60.0
+
+_LEADERS = ("leader", "standby_leader")
+_RUNNING = ("running", "streaming")
+# In the record: the PgBouncers that are paused, and the leader that was.
+_PAUSED = "paused"
+_LEADER = "leader"
+
+
+def check(run: Run) -> None:
+    own = _own_name(run)
+    members = _members(run)
+    if own not in members:
+        raise Refusal(f"{run['rest_api']} is {own}, which is not a member of its cluster: {', '.join(members)}")
+    if run["candidate"] not in (None, *members):
+        raise Refusal(f"the candidate {run['candidate']} is not a member of the cluster: {', '.join(members)}")
+    if members[own]["role"] in _LEADERS:
+        _refuse_without_candidate(own, members, run)
+    # An answer that depends on nothing but the right to ask.
+    answer = _ask(run, "/switchover", method="POST", body={"leader": ""})
+    if answer.status in (401, 403):
+        raise Refusal(
+            f"{run['rest_api']} does not let us switch over (status {answer.status}): give the recipe an auth_file"
+        )
+    for pooler in run["pgbouncers"] or []:
+        _console(pooler, "SHOW VERSION", _TIMEOUT)
+    if run["primary"]:
+        _leads_to_a_leader(run)
+    run.say(f"{own} is {members[own]['role']}, {members[own]['state']}")
+
+
+def drain(run: Run) -> None:
+    own = _own_name(run)
+    members = _members(run)
+    if members[own]["role"] in _LEADERS:
+        _refuse_without_candidate(own, members, run)
+        run.record.note(_LEADER, own)
+        with _paused(run):
+            _switch_over(own, run)
+            run.wait_until(lambda: _still_leader(own, run))
+    else:
+        # A run that was cut off may have left them so.
+        _resume_all(run)
+    run.say(f"{own} is not the leader")
+
+
+def restore(run: Run) -> None:
+    if not run.record.keys():
+        run.say("nothing to restore: this recipe has not switched over")
+        return
+    # Whatever else there is, clients must not wait for ever.
+    _resume_all(run)
+    run.wait_until(lambda: _still_down(run))
+    run.record.forget(_LEADER)
+    run.say("this VM's PostgreSQL runs as a member of the cluster")
+
+
+def state(run: Run) -> None:
+    own = _own_name(run)
+    member = _members(run).get(own, {"role": "unknown", "state": "unknown"})
+    ours = ", switched over by this recipe" if _LEADER in run.record else ""
+    run.say(f"{own} is {member['role']}, {member['state']}{ours}")
+
+
+def _ask(run: Run, path: str, *, method: str = "GET", body: Any = None, timeout: float = _TIMEOUT) -> Answer:
+    headers = {}
+    if run["auth_file"] is not None:
+        try:
+            secret = Path(run["auth_file"]).read_bytes().strip()
+        except OSError as exc:
+            raise Refusal(f"{run['auth_file']} cannot be read: {exc.strerror}") from None
+        headers["Authorization"] = f"Basic {b64encode(secret).decode()}"
+    url = run["rest_api"].rstrip("/") + path
+    return request(url, method=method, body=body, headers=headers, ca_file=run["ca_file"], timeout=run.bounded(timeout))
+
+
+def _own_name(run: Run) -> str:
+    """The name of this VM's member. Before Patroni 3.3 its API does not tell."""
+    # With status 503 while PostgreSQL does not run, and the same body.
+    raw = _ask(run, "/patroni").json()
+    if not isinstance(raw, dict) or not isinstance(raw.get("patroni"), dict):
+        raise Refusal(f"{run['rest_api']} does not answer as Patroni does")
+    name = run["member"] or raw["patroni"].get("name")
+    if name:
+        return str(name)
+    members = _members(run)
+    address = urlsplit(run["rest_api"]).netloc
+    names = [one for one, member in members.items() if urlsplit(str(member.get("api_url"))).netloc == address]
+    host = socket.gethostname()
+    names += [one for one in members if one in (host, host.partition(".")[0])]
+    if not names:
+        raise Refusal(f"which of {', '.join(members)} is this VM cannot be told: give the recipe its name as 'member'")
+    return names[0]
+
+
+def _members(run: Run) -> dict[str, dict[str, Any]]:
+    raw = _ask(run, "/cluster").json()
+    try:
+        return {str(one["name"]): one for one in raw["members"]}
+    except (KeyError, TypeError):
+        raise Refusal(f"{run['rest_api']}/cluster tells of no members") from None
+
+
+def _refuse_without_candidate(own: str, members: dict[str, dict[str, Any]], run: Run) -> None:
+    others = [one for name, one in members.items() if name != own and run["candidate"] in (None, name)]
+    able = [one for one in others if one.get("state") in _RUNNING and not one.get("tags", {}).get("nofailover")]
+    if not able:
+        seen = ", ".join(f"{one['name']} is {one.get('state')}" for one in others) or "there is no other member"
+        raise Refusal(f"nobody could take over from {own}: {seen}")
+
+
+def _switch_over(own: str, run: Run) -> None:
+    body = {"leader": own, **({} if run["candidate"] is None else {"candidate": run["candidate"]})}
+    try:
+        answer = _ask(run, "/switchover", method="POST", body=body, timeout=_SWITCHOVER)
+    except Unreachable:
+        # It may go on all the same.
+        return
+    # 503 and 500: it did not come about in time, and may still.
+    if answer.status not in (200, 202, 500, 503) and not _still_leader(own, run):
+        return
+    if answer.status not in (200, 202, 500, 503):
+        raise Refusal(f"Patroni does not switch over (status {answer.status}): {answer.text}")
+
+
+def _still_leader(own: str, run: Run) -> str:
+    try:
+        members = _members(run)
+    except Unreachable as exc:
+        return str(exc)
+    leaders = [name for name, one in members.items() if one["role"] in _LEADERS and one["state"] in _RUNNING]
+    if own in leaders:
+        return f"{own} is still the leader"
+    if not leaders:
+        return "there is no leader yet"
+    if run["primary"]:
+        try:
+            _leads_to_a_leader(run)
+        except Refusal as exc:
+            return str(exc)
+    return ""
+
+
+def _still_down(run: Run) -> str:
+    try:
+        own = _own_name(run)
+        member = _members(run).get(own)
+    except Unreachable as exc:
+        return str(exc)
+    if member is None:
+        return f"{own} is not back in the cluster"
+    return "" if member["state"] in _RUNNING else f"{own} is {member['state']}"
+
+
+def _leads_to_a_leader(run: Run) -> None:
+    command = ["psql", "-XAtqw", "-d", run["primary"], "-c", "select pg_is_in_recovery()"]
+    if output(command, timeout=run.bounded(_TIMEOUT), environ={"PGCONNECT_TIMEOUT": "3"}).strip() != "f":
+        raise Refusal("'primary' leads to a standby")
+
+
+@contextmanager
+def _paused(run: Run) -> Iterator[None]:
+    """Have clients of the PgBouncers wait, and go on whatever happens."""
+    poolers = run["pgbouncers"] or []
+    if poolers:
+        run.record.note(_PAUSED, poolers)
+    try:
+        for pooler in poolers:
+            _pause(pooler, run)
+        yield
+    finally:
+        _resume_all(run)
+
+
+def _pause(pooler: str, run: Run) -> None:
+    try:
+        # It is answered when the last transaction is over. Cut off before that, it still holds.
+        _console(pooler, "PAUSE", run.bounded(run["pause_seconds"]))
+    except Failed as exc:
+        if exc.status is not None and "already suspended/paused" not in str(exc):
+            raise
+        if exc.status is None:
+            run.say(f"PgBouncer has transactions open after {run['pause_seconds']:g} s; they are switched over without")
+
+
+def _resume_all(run: Run) -> None:
+    problems = [_resume(pooler) for pooler in run.record.get(_PAUSED) or []]
+    if any(problems):
+        raise Refusal(f"a PgBouncer may still be paused: {'; '.join(filter(None, problems))}")
+    run.record.forget(_PAUSED)
+
+
+def _resume(pooler: str) -> str:
+    """Have a PgBouncer go on. Answers why it may not."""
+    try:
+        _console(pooler, "RESUME", _TIMEOUT)
+    except Refusal as exc:
+        return "" if "not paused" in str(exc) else str(exc)
+    return ""
+
+
+def _console(pooler: str, command: str, timeout: float) -> str:
+    """Run a command on PgBouncer's console, whose user must be among its `admin_users`."""
+    return output(
+        ["psql", "-XAtqw", "-d", pooler, "-c", command], timeout=max(0.1, timeout), environ={"PGCONNECT_TIMEOUT": "3"}
+    )
