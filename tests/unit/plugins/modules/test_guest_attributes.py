@@ -15,6 +15,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace 
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
 from ansible_collections.gce.guest.plugins.modules import guest_attributes
 
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.instance import Instance
 from support.emulator import EmulatorProcess
 from support.emulator_thread import EmulatorThread
@@ -270,7 +271,7 @@ class TestBudget:
             assert len(guest.writes()) > 2
 
     def test_an_outage_is_not_the_end(self, guest: Guest) -> None:
-        guest.instance.project.faults.inject("503", count=3)
+        guest.instance.project.faults.inject(Fault("503", count=3))
         assert guest.run({"a": "1"})["changed"]
         assert guest.attributes == {"a": "1"}
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.project import Project
 from gce_emulator.state.propagation import PropagatedMetadata
 from support.compute_api import ComputeApi, compute_api
@@ -32,7 +33,7 @@ def names(listed: Any) -> list[str]:
 
 
 async def test_an_aggregated_list_can_lack_a_zone_and_says_so(api: ComputeApi) -> None:
-    api.project.faults.inject("unreachable", face="compute", zone="europe-west1-b", count=1)
+    api.project.faults.inject(Fault("unreachable", face="compute", zone="europe-west1-b", count=1))
     status, listed = await api.get("aggregated/instances")
     assert status == 200
     assert names(listed) == ["web-1"]
@@ -43,7 +44,7 @@ async def test_an_aggregated_list_can_lack_a_zone_and_says_so(api: ComputeApi) -
 
 
 async def test_an_aggregated_list_can_lack_all_zones(api: ComputeApi) -> None:
-    api.project.faults.inject("unreachable", face="compute")
+    api.project.faults.inject(Fault("unreachable", face="compute"))
     _status, listed = await api.get("aggregated/instances")
     assert names(listed) == []
     assert sorted(listed["unreachables"]) == ["zones/europe-west1-b", "zones/us-central1-a"]
@@ -59,7 +60,7 @@ async def test_an_aggregated_list_can_lack_all_zones(api: ComputeApi) -> None:
     ],
 )
 async def test_a_request_can_be_refused(api: ComputeApi, kind: str, status: int, reason: str, words: str) -> None:
-    api.project.faults.inject(kind, face="compute", count=1)
+    api.project.faults.inject(Fault(kind, face="compute", count=1))
     answer, error = await api.get(WEB)
     assert answer == status
     assert error["error"]["errors"][0]["reason"] == reason
@@ -91,14 +92,14 @@ async def test_a_request_can_be_refused(api: ComputeApi, kind: str, status: int,
     ],
 )
 async def test_a_missing_permission_is_named(api: ComputeApi, method: str, path: str, permission: str) -> None:
-    api.project.faults.inject("forbidden", face="compute")
+    api.project.faults.inject(Fault("forbidden", face="compute"))
     status, error = await api.request(method, path, {})
     assert status == 403
     assert f"Required '{permission}' permission for 'projects/emulated-project" in error["error"]["message"]
 
 
 async def test_guests_can_see_a_write_late(api: ComputeApi) -> None:
-    api.project.faults.inject("propagation-delay", face="compute", delay=3600)
+    api.project.faults.inject(Fault("propagation-delay", face="compute", delay=3600))
     instance = api.project.instances["web-1"]
     metadata = (await api.get(WEB))[1]["metadata"]
     body = {"fingerprint": metadata["fingerprint"], "items": [{"key": "role", "value": "db"}]}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.fleet import parse
 from gce_emulator.state.fleet_section import FleetError
 from support.compute_api import SERVICE, ComputeApi, compute_api
@@ -116,7 +117,7 @@ async def test_the_fingerprint_changes_with_each_write_and_is_compared(api: Comp
 
 
 async def test_a_conflict_can_come_with_the_operation(api: ComputeApi) -> None:
-    api.project.faults.inject("operation-conflict", face="compute", count=1)
+    api.project.faults.inject(Fault("operation-conflict", face="compute", count=1))
     _status, operation = await patch(api, items_body(a="1"))
     assert operation["error"]["errors"][0]["code"] == "CONDITION_NOT_MET"
     assert await items(api) == {"tier": "two"}

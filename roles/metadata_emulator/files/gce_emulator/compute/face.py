@@ -20,6 +20,7 @@ from aiohttp import web
 from ..state import custom_metadata, errors
 from ..state.errors import ApiError
 from ..state.faults import COMPUTE_KINDS
+from ..state.journal import Asked
 from ..state.project import Project
 from ..web import web_pages
 from ..web.connection import nobody, reset
@@ -127,15 +128,11 @@ class _ComputeFace:
     async def _serve(self, request: ApiRequest, read_body: _ReadBody, is_closed: _IsClosed) -> Reply:
         """Journal, faults, authorization and error envelopes, for whatever was asked. Raises _Unanswered."""
         method, request = self._router.find(request)
-        clock = self._project.clock
-        entry = self._project.journal.record(
-            clock.time(),
-            "compute",
-            self._calls.instance_name(request),
-            request.method,
-            request.raw_path,
-            request.raw_query,
+        journal, clock = self._project.journal, self._project.clock
+        asked = Asked(
+            "compute", self._calls.instance_name(request), request.method, request.raw_path, request.raw_query
         )
+        entry = journal.record(clock.time(), asked)
         # Of a request that is cancelled, or not answered.
         status = 0
         try:
@@ -146,7 +143,7 @@ class _ComputeFace:
             status = 0 if isinstance(error, _Unanswered) else 500
             raise
         finally:
-            entry.status, entry.answered_at = status, clock.time()
+            journal.answer(entry, status, clock.time())
 
     async def _reply(
         self, request: ApiRequest, method: Method | None, read_body: _ReadBody, is_closed: _IsClosed

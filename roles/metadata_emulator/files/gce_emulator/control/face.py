@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Awaitable
 from typing import Any, Callable
 
@@ -20,6 +21,9 @@ from ..web import web_pages
 from ..web.connection import nobody
 from .hosts import HostControl
 from .messages import ControlError, json_response, read_object
+
+# Real seconds for which a request for the journal can wait.
+_LONGEST_WAIT = 600.0
 
 
 def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> web.Application:
@@ -229,7 +233,7 @@ class ControlFace:
         body = await read_object(request, "kind", "face", "instance", "path", "count", "seconds", "delay", "zone")
         given = {key: value for key, value in body.items() if value is not None}
         self._check_fault(given)
-        return json_response(self._project.faults.inject(**given).to_json(), 201)
+        return json_response(self._project.faults.inject(faults.Fault(**given)).to_json(), 201)
 
     async def clear_faults(self, request: web.Request) -> web.Response:
         self._project.faults.clear()
@@ -241,14 +245,17 @@ class ControlFace:
         return json_response({"removed": request.match_info["id"]})
 
     async def journal(self, request: web.Request) -> web.Response:
-        query = request.query
-        try:
-            since, after = float(query.get("since", 0)), int(query.get("after", 0))
-        except ValueError:
-            raise ControlError(400, "since is a time in seconds since 1970 and after the number of a request") from None
-        entries = self._project.journal.select(
-            instance=query.get("instance"), path=query.get("path"), face=query.get("face"), since=since, after=after
+        query, journal = request.query, self._project.journal
+        select = functools.partial(
+            journal.select,
+            instance=query.get("instance"),
+            path=query.get("path"),
+            face=query.get("face"),
+            since=_number(request, "since", 0.0, 1e12),
+            after=int(_number(request, "after", 0, 10**12)),
+            status=int(_number(request, "status", 0, 999)) if "status" in query else None,
         )
+        entries = await journal.wait(select, _number(request, "wait", 0.0, _LONGEST_WAIT))
         return json_response({"requests": [entry.to_json() for entry in entries]})
 
     async def clear_journal(self, request: web.Request) -> web.Response:
@@ -286,6 +293,18 @@ class ControlFace:
             value = given.get(key, 0)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1e9:
                 raise ControlError(400, f"{key} is {value!r}; it is a number of seconds")
+
+
+def _number(request: web.Request, name: str, default: float, most: float) -> float:
+    """A number of the query; a whole one if the default is."""
+    text = request.query.get(name, str(default))
+    try:
+        value = float(text) if isinstance(default, float) else int(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value <= most:
+        raise ControlError(400, f"{name} is {text!r}; it must be a number, 0 to {most:g}")
+    return value
 
 
 def _path(request: web.Request) -> str:

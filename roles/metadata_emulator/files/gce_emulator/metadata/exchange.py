@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import re
 import urllib.parse
+from typing import Callable
 
 from aiohttp import web
 
-from ..state.clock import Clock
-from ..state.journal import Entry
 from ..web.connection import reset
 from .wire import Answer, Sent
 
@@ -20,15 +19,15 @@ _TRUE = ("true", "on", "yes", "1")
 class Exchange:
     """`raw_path` is as it was sent, `path` is decoded."""
 
-    def __init__(self, request: web.BaseRequest, raw_path: str, query: str, entry: Entry, clock: Clock) -> None:
+    def __init__(self, request: web.BaseRequest, raw_path: str, query: str, note: Callable[[int], None]) -> None:
+        """`note` is called with the status of the answer; 0 if there is none."""
         self.request = request
         self.raw_path = raw_path
         # Repeated slashes count as one, but one at the end says that a directory is meant.
         self.path = re.sub("/+", "/", urllib.parse.unquote(raw_path, errors="surrogateescape"))
         self.parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         self._query = query
-        self._entry = entry
-        self._clock = clock
+        self.note = note
         self._closes = not request.keep_alive
 
     def is_on(self, parameter: str) -> bool:
@@ -70,10 +69,6 @@ class Exchange:
         self.note(0)
         reset(self.request.transport)
         return Sent(close=True)
-
-    def note(self, status: int) -> None:
-        self._entry.status = status
-        self._entry.answered_at = self._clock.time()
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes | None:

@@ -12,6 +12,7 @@ from aiohttp import web
 
 from ..state.faults import Fault
 from ..state.instance import Instance
+from ..state.journal import Asked
 from ..web.listening import BACKLOG, Ports
 from .answers import ROOT, MetadataAnswers
 from .exchange import Exchange
@@ -99,10 +100,9 @@ class MetadataFace:
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         raw_path, _unused, query = request.raw_path.partition("?")
         instance = self._instance
-        entry = instance.project.journal.record(
-            instance.clock.time(), "metadata", instance.name, request.method, raw_path, query
-        )
-        exchange = Exchange(request, raw_path, query, entry, instance.clock)
+        journal, clock = instance.project.journal, instance.clock
+        entry = journal.record(clock.time(), Asked("metadata", instance.name, request.method, raw_path, query))
+        exchange = Exchange(request, raw_path, query, lambda status: journal.answer(entry, status, clock.time()))
         below_root = raw_path[len(ROOT) :] if raw_path.startswith(f"{ROOT}/") else raw_path
         fault = self._faults.take("metadata", instance.name, below_root)
         if fault is not None:

@@ -9,6 +9,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Callable
 
+from ..state.faults import Fault
 from ..state.guest_metadata import MIGRATE, NO_EVENT, TERMINATE
 from ..state.instance import Instance, Playing
 from ..state.upcoming import UpcomingMaintenance
@@ -222,7 +223,7 @@ def _begin(event: str) -> Callable[[InstanceRun], None]:
         instance.project.system_event(instance, _SYSTEM_EVENTS[event])
         if run.options.get("blackout"):
             seconds = instance.clock.real_seconds(run.seconds("blackout"))
-            instance.project.faults.inject("503", instance=instance.name, seconds=seconds)
+            instance.project.faults.inject(Fault("503", instance=instance.name, seconds=seconds))
 
     return act
 

@@ -49,15 +49,17 @@ KINDS: Mapping[str, Mapping[str, str]] = {"metadata": METADATA_KINDS, "compute":
 
 @dataclasses.dataclass
 class Fault:
-    id: str
+    """A fault for `count` requests, for `seconds` of real time, or until it is removed. `Faults.inject` sets `id`."""
+
     kind: str
-    face: str
-    instance: str | None
-    path: str | None
-    count: int | None
-    seconds: float | None
-    delay: float
+    face: str = "metadata"
+    instance: str | None = None
+    path: str | None = None
+    count: int | None = None
+    seconds: float | None = None
+    delay: float = 1.0
     zone: str | None = None
+    id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)
@@ -84,24 +86,15 @@ class Faults:
         """Have `listener` called whenever a fault comes or goes."""
         self._listeners.append(listener)
 
-    def inject(
-        self,
-        kind: str,
-        *,
-        face: str = "metadata",
-        instance: str | None = None,
-        path: str | None = None,
-        count: int | None = None,
-        seconds: float | None = None,
-        delay: float = 1.0,
-        zone: str | None = None,
-    ) -> Fault:
-        """For `count` requests, or `seconds` (of real time: it is the client that waits), or until it is removed."""
-        fault = Fault(str(next(self._numbers)), kind, face, instance, path, count, seconds, delay, zone)
+    def inject(self, fault: Fault) -> Fault:
+        """Begin to apply a fault, under a new id."""
+        fault.id = str(next(self._numbers))
         self._faults[fault.id] = fault
-        if seconds is not None:
-            self._timers[fault.id] = self._clock.call_later(seconds * self._clock.speed, self.remove, fault.id)
-        self._tell()
+        if fault.seconds is not None:
+            # The client's time is real, whatever the speed of the platform's clock.
+            seconds = fault.seconds * self._clock.speed
+            self._timers[fault.id] = self._clock.call_later(seconds, self.remove, fault.id)
+        self._notify()
         return fault
 
     def all(self) -> list[Fault]:
@@ -136,13 +129,13 @@ class Faults:
             timer.cancel()
         removed = self._faults.pop(fault_id, None) is not None
         if removed:
-            self._tell()
+            self._notify()
         return removed
 
     def clear(self) -> None:
         for fault_id in list(self._faults):
             self.remove(fault_id)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for listener in self._listeners:
             listener()

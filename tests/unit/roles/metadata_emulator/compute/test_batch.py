@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from gce_emulator.state.faults import Fault
 from support.compute_api import PROJECT, ComputeApi, compute_api
 
 FLEET = {
@@ -117,13 +118,13 @@ async def test_each_call_is_in_the_journal(api: ComputeApi) -> None:
 
 
 async def test_a_fault_hits_the_call_that_it_is_for(api: ComputeApi) -> None:
-    api.project.faults.inject("503", face="compute", instance="web-2")
+    api.project.faults.inject(Fault("503", face="compute", instance="web-2"))
     replies = await batch(api, part(f"GET {WEB_1}"), part(f"GET {WEB_2}"))
     assert [status for _unused, status, _document in replies] == [200, 503]
 
 
 async def test_a_reset_ends_the_connection_of_the_batch(api: ComputeApi) -> None:
-    api.project.faults.inject("reset", face="compute", instance="web-2", count=1)
+    api.project.faults.inject(Fault("reset", face="compute", instance="web-2", count=1))
     with pytest.raises(aiohttp.ClientError):
         await batch(api, part(f"GET {WEB_1}"), part(f"GET {WEB_2}"))
     assert api.project.journal.select(face="compute")[0].status == 0

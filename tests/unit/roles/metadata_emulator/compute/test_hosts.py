@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from gce_emulator.scenarios import hosts
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.hosts import Hosts
 from support.compute_api import SERVICE, ComputeApi, compute_api
 
@@ -157,7 +158,9 @@ async def test_a_repeated_request_is_performed_once(api: ComputeApi) -> None:
 
 
 async def test_an_unreachable_zone_lacks_its_groups(api: ComputeApi) -> None:
-    api.project.faults.inject("unreachable", face="compute", path="projects/emulated-project/aggregated/nodeGroups")
+    api.project.faults.inject(
+        Fault("unreachable", face="compute", path="projects/emulated-project/aggregated/nodeGroups")
+    )
     _status, answer = await api.get("aggregated/nodeGroups")
     assert "licensed" not in str(answer["items"])
     assert answer["warning"]["code"] == "UNREACHABLE"
@@ -178,7 +181,7 @@ async def test_an_unreachable_zone_lacks_its_groups(api: ComputeApi) -> None:
     ],
 )
 async def test_a_missing_permission_is_named(api: ComputeApi, method: str, path: str, permission: str) -> None:
-    api.project.faults.inject("forbidden", face="compute")
+    api.project.faults.inject(Fault("forbidden", face="compute"))
     status, answer = await api.request(method, path, {})
     assert (status, f"'{permission}'" in answer["error"]["message"]) == (403, True), answer
 

@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from gce_emulator.cli import Emulator
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.fleet import parse
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
 
@@ -318,7 +319,7 @@ async def test_requests_are_in_the_journal(api: ComputeApi) -> None:
     [("503", 503, "backendError"), ("429", 429, "rateLimitExceeded"), ("rate-limit", 403, "rateLimitExceeded")],
 )
 async def test_fault_with_a_status_hits_as_often_as_told(api: ComputeApi, kind: str, code: int, reason: str) -> None:
-    api.project.faults.inject(kind, face="compute", count=2)
+    api.project.faults.inject(Fault(kind, face="compute", count=2))
     for _unused in range(2):
         status, answer = await api.get("zones/us-east1-b/instances")
         assert (status, answer["error"]["errors"][0]["reason"]) == (code, reason)
@@ -326,38 +327,38 @@ async def test_fault_with_a_status_hits_as_often_as_told(api: ComputeApi, kind: 
 
 
 async def test_quota_fault_names_the_project_by_number(api: ComputeApi) -> None:
-    api.project.faults.inject("rate-limit", face="compute", count=1)
+    api.project.faults.inject(Fault("rate-limit", face="compute", count=1))
     _unused, answer = await api.get("zones/us-east1-b/instances")
     assert answer["error"]["message"].endswith("for consumer 'project_number:708288290784'.")
 
 
 async def test_fault_on_an_instance_spares_the_others(api: ComputeApi) -> None:
-    api.project.faults.inject("503", face="compute", instance="web-1")
+    api.project.faults.inject(Fault("503", face="compute", instance="web-1"))
     assert (await api.get("zones/us-east1-b/instances/web-1"))[0] == 503
     assert (await api.get("zones/us-east1-b/instances/web-2"))[0] == 200
 
 
 async def test_fault_on_an_instance_hits_it_by_its_id_too(api: ComputeApi) -> None:
-    api.project.faults.inject("503", face="compute", instance="spot-1")
+    api.project.faults.inject(Fault("503", face="compute", instance="spot-1"))
     assert (await api.get("zones/us-east1-c/instances/9223372036854775809"))[0] == 503
     assert [entry.instance for entry in api.project.journal.select(face="compute")] == ["spot-1"]
 
 
 async def test_fault_reset_gives_no_answer(api: ComputeApi) -> None:
-    api.project.faults.inject("reset", face="compute", count=1)
+    api.project.faults.inject(Fault("reset", face="compute", count=1))
     with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
         await api.get("zones/us-east1-b/instances")
     assert [entry.status for entry in api.project.journal.select(face="compute")] == [0]
 
 
 async def test_fault_html_is_no_json(api: ComputeApi) -> None:
-    api.project.faults.inject("html", face="compute", count=1)
+    api.project.faults.inject(Fault("html", face="compute", count=1))
     async with api.client.get(f"/compute/v1/projects/{PROJECT}") as response:
         assert (response.status, response.content_type) == (502, "text/html")
 
 
 async def test_fault_hang_is_over_when_the_client_gives_up(api: ComputeApi) -> None:
-    api.project.faults.inject("hang", face="compute", count=1)
+    api.project.faults.inject(Fault("hang", face="compute", count=1))
     hanging = asyncio.ensure_future(api.client.get(f"/compute/v1/projects/{PROJECT}"))
     async with asyncio.timeout(60):
         while api.project.faults.all():
@@ -371,5 +372,5 @@ async def test_fault_hang_is_over_when_the_client_gives_up(api: ComputeApi) -> N
 
 
 async def test_fault_delay_answers_all_the_same(api: ComputeApi) -> None:
-    api.project.faults.inject("delay", face="compute", count=1, delay=0.001)
+    api.project.faults.inject(Fault("delay", face="compute", count=1, delay=0.001))
     assert (await api.get(""))[0] == 200

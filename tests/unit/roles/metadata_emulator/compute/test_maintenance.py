@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.guest_metadata import MAINTENANCE_EVENT, PREEMPTED, UPCOMING_MAINTENANCE
 from gce_emulator.state.instance import Instance
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
@@ -125,7 +126,7 @@ async def test_second_simulation_during_the_first_ends_in_an_operation_error() -
 
 async def test_fault_of_an_operation_hits_the_next_write_and_no_read(api: ComputeApi) -> None:
     told = follow(api.project.instances["web-1"])
-    api.project.faults.inject("operation-error", face="compute", instance="web-1", count=1)
+    api.project.faults.inject(Fault("operation-error", face="compute", instance="web-1", count=1))
     assert (await api.get(f"{ZONE}/instances/web-1"))[0] == 200
     failed = await api.done(await simulate(api, "web-1"))
     assert (failed["status"], failed["httpErrorStatusCode"], failed["httpErrorMessage"]) == (
@@ -190,7 +191,7 @@ async def test_request_id_makes_a_write_happen_once(api: ComputeApi, method: str
 
 async def test_write_whose_answer_is_lost_is_found_again_by_its_request_id(api: ComputeApi) -> None:
     told = follow(api.project.instances["web-1"])
-    api.project.faults.inject("lost-answer", face="compute", instance="web-1", count=1)
+    api.project.faults.inject(Fault("lost-answer", face="compute", instance="web-1", count=1))
     request_id = str(uuid.uuid4())
     with pytest.raises((aiohttp.ClientOSError, aiohttp.ServerDisconnectedError)):
         await simulate(api, "web-1", requestId=request_id)

@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 
 from gce_emulator.cli import Emulator
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.fleet import parse
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
 
@@ -120,7 +121,7 @@ async def test_two_writers_at_once_conflict_in_the_slower_ones_operation() -> No
 
 async def test_conflict_can_be_injected_in_both_forms(api: ComputeApi) -> None:
     for kind in ("conflict", "operation-conflict"):
-        api.project.faults.inject(kind, face="compute", instance="web-1", count=1)
+        api.project.faults.inject(Fault(kind, face="compute", instance="web-1", count=1))
     status, answer = await api.post(f"{WEB}/setMetadata", await metadata(api))
     assert (status, answer["error"]["message"]) == (412, CONFLICT)
     status, operation = await api.post(f"{WEB}/setMetadata", await metadata(api))

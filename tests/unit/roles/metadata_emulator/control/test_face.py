@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from support.emulator import ControlError, EmulatorProcess, eventually
-from support.wire import ask
+from support.wire import Connection, ask
 
 SCENARIOS = [
     "live-migration",
@@ -146,7 +147,10 @@ def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: Emulato
         ("POST", "faults", {"kind": "503", "seconds": "x"}, 400, "seconds is 'x'; it is a number of seconds"),
         ("POST", "faults", {"kind": "503", "path": 5}, 400, "path is 5; it is a string"),
         ("DELETE", "faults/99", None, 404, "there is no fault 99"),
-        ("GET", "journal?since=yesterday", None, 400, "since is a time in seconds since 1970"),
+        ("GET", "journal?since=yesterday", None, 400, "since is 'yesterday'; it must be a number"),
+        ("GET", "journal?after=1.5", None, 400, "after is '1.5'; it must be a number"),
+        ("GET", "journal?wait=601", None, 400, "wait is '601'; it must be a number, 0 to 600"),
+        ("GET", "journal?status=ok", None, 400, "status is 'ok'; it must be a number"),
     ],
 )
 def test_what_cannot_be_done_is_told_in_a_sentence(
@@ -238,3 +242,26 @@ def test_reset_brings_everything_back(emulator: EmulatorProcess) -> None:
     assert ask(emulator.metadata["gpu-1"], "project/attributes/foo").status == 404
     assert ask(emulator.metadata["web-1"], "instance/upcoming-maintenance").status == 503
     assert emulator.control.instance("web-1")["boot_count"] == 1
+
+
+def test_the_journal_is_waited_for(emulator: EmulatorProcess) -> None:
+    emulator.control.fault("503", instance="web-1", path="instance/maintenance-event", count=1)
+    ask(emulator.metadata["web-1"], "instance/name")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(emulator.control.journal, instance="web-1", status=503, wait=20)
+        # An answer with another status does not end the wait.
+        ask(emulator.metadata["web-1"], "instance/name")
+        ask(emulator.metadata["web-1"], "instance/maintenance-event")
+        (entry,) = waiting.result()
+    assert (entry["path"], entry["status"]) == ("/computeMetadata/v1/instance/maintenance-event", 503)
+
+
+def test_the_journal_is_not_waited_for_longer_than_that(emulator: EmulatorProcess) -> None:
+    assert emulator.control.journal(status=503, wait=0.05) == []
+
+
+def test_a_request_that_hangs_is_in_the_journal_without_a_status(emulator: EmulatorProcess) -> None:
+    with Connection(emulator.metadata["web-1"]) as connection:
+        connection.send("instance/name?wait_for_change=true")
+        (entry,) = emulator.control.journal(path="instance/name", wait=20)
+        assert (entry["status"], entry["answered_at"]) == (None, None)

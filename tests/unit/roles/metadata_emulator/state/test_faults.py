@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from gce_emulator.state.faults import Fault
 from gce_emulator.state.project import Project
 from support.emulator import EmulatorProcess, eventually
 from support.manual_time import ManualTime
@@ -59,7 +60,7 @@ def test_a_single_fault_is_removed_by_its_id(emulator: EmulatorProcess) -> None:
 
 def test_seconds_are_real_seconds(make_project: Callable[..., Project], manual_time: ManualTime) -> None:
     project = make_project({"name": "web-1"}, speed=100)
-    project.faults.inject("503", seconds=5)
+    project.faults.inject(Fault("503", seconds=5))
     manual_time.advance(4.9)
     assert project.faults.take("metadata", "web-1", EVENT) is not None
     manual_time.advance(0.2)
