@@ -19,11 +19,11 @@ from typing import Any
 from .._vm.maintenance import Window, format_time, parse_time, window_document
 from .api import ComputeApi
 from .errors import ComputeBadRequest, ComputeError, PermissionDenied
-from .host_maintenance import announced, group_maintenance, window_of
+from .host_groups import Node, group_maintenance, nodes_of
+from .host_maintenance import announced
 from .instances import listed, zone_of
 
 _INSTANCE = "name,zone,status,scheduling(onHostMaintenance),resourceStatus(upcomingMaintenance)"
-_NODE = "name,instances,upcomingMaintenance"
 _RESERVATION = "name,zone,resourceStatus(reservationBlockCount,reservationMaintenance)"
 _BLOCK = "name,reservationSubBlockCount,reservationMaintenance"
 _SUB_BLOCK = "name,reservationSubBlockMaintenance"
@@ -178,17 +178,14 @@ def of_instance(instance: Mapping[str, Any]) -> Iterator[Announcement]:
 def _nodes(api: ComputeApi, zone: str | None) -> Iterator[Announcement]:
     groups = list(api.in_zones("nodeGroups", zone, "list", fields="name,zone"))
 
-    def read(group: Mapping[str, Any]) -> list[dict[str, Any]]:
-        path = f"zones/{zone_of(group)}/nodeGroups/{group['name']}"
-        return list(api.items(f"{path}/listNodes", "list the nodes of", method="POST", resource=path, fields=_NODE))
+    def read(group: Mapping[str, Any]) -> list[Node]:
+        return nodes_of(api, f"zones/{zone_of(group)}/nodeGroups/{group['name']}")
 
     for group, nodes in zip(groups, _first_error_raised(api.each(groups, read))):
         for node in nodes:
-            window = window_of(node.get("upcomingMaintenance"))
-            if window is not None:
-                instances = [str(link).rpartition("/")[2] for link in node.get("instances", [])]
-                details = {"node_group": group["name"], "instances": instances}
-                yield Announcement("node", str(node["name"]), zone_of(group), window, details)
+            if node.window is not None:
+                details = {"node_group": group["name"], "instances": list(node.instances)}
+                yield Announcement("node", node.name, zone_of(group), node.window, details)
 
 
 def _reservations(api: ComputeApi, zone: str | None) -> Iterator[Announcement]:

@@ -7,43 +7,115 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from .._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, UnreadableWindow, Window, format_time, parse_window
+from .._vm.machine_families import family_of
+from .._vm.maintenance import (
+    MIGRATE,
+    PREEMPT,
+    TERMINATE,
+    WINDOW,
+    UnreadableWindow,
+    Window,
+    format_time,
+    parse_window,
+)
 from .api import ComputeApi, backoff
-from .errors import OperationError
+from .errors import ComputeBadRequest, OperationError
 from .instances import path_of
 
-SIMULATE, PERFORM = "simulate", "perform"
+SIMULATE, PERFORM, REPORT_FAULTY = "simulate", "perform", "report_faulty"
 
-_METHODS = {SIMULATE: "simulateMaintenanceEvent", PERFORM: "performMaintenance"}
-_VERBS = {SIMULATE: "simulate host maintenance of", PERFORM: "perform the host maintenance of"}
+_METHODS = {SIMULATE: "simulateMaintenanceEvent", PERFORM: "performMaintenance", REPORT_FAULTY: "reportHostAsFaulty"}
+_VERBS = {
+    SIMULATE: "simulate host maintenance of",
+    PERFORM: "perform the host maintenance of",
+    REPORT_FAULTY: "report as faulty the host of",
+}
 
 # The error of an operation when there is temporarily no host to migrate to. Google's tests of its images also retry:
 # https://github.com/GoogleCloudPlatform/cloud-image-tests
 TEMPORARY = "MIGRATION_TEMPORARILY_UNAVAILABLE"
 
 # The fields of an instance that are read.
-FIELDS = "status,scheduling(onHostMaintenance,preemptible,provisioningModel),resourceStatus(upcomingMaintenance)"
+FIELDS = (
+    "status,machineType,scheduling(onHostMaintenance,preemptible,provisioningModel),resourceStatus(upcomingMaintenance)"
+)
+
+# https://cloud.google.com/compute/docs/reference/rest/v1/instances/reportHostAsFaulty
+FAULTS = ("chip_error", "performance", "silent_data_corruption", "unrecoverable_gpu_error")
+IMMEDIATE, FUTURE = "immediate", "future"
 
 
 @dataclass(frozen=True)
 class Maintenance:
-    """The maintenance of an instance: planned, and with `operation` started, or finished if it was waited for."""
+    """The maintenance of an instance or of a group of hosts: planned, or with `operation` started.
 
-    event: str
+    `problem` is why it is not possible for the resource, or for part of it.
+    """
+
     window: Window | None
-    # Why the instance is left alone.
-    skipped: str | None = None
+    # Without a body, there is nothing to do.
+    body: Mapping[str, Any] | None
+    problem: str | None = None
+    # What the guest of an instance sees.
+    event: str | None = None
+    nodes: tuple[str, ...] = ()
     operation: str | None = None
-    # How often it was tried again.
     retries: int = 0
 
     @property
     def changed(self) -> bool:
-        return self.skipped is None
+        return self.body is not None
+
+
+def plan_instance(instance: Mapping[str, Any], action: str, report: Mapping[str, Any]) -> Maintenance:
+    """`report` is the body for REPORT_FAULTY, see fault_report."""
+    window = announced(instance)
+    problem = nothing_to_perform(window) if action == PERFORM else None
+    body = None if problem else dict(report) if action == REPORT_FAULTY else {}
+    return Maintenance(window, body, problem, effect(instance, action, report))
+
+
+def fault_report(disruption: str, faults: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The body of reportHostAsFaulty."""
+    reasons = [
+        {
+            "behavior": fault["behavior"].upper(),
+            **({"description": fault["description"]} if fault["description"] else {}),
+        }
+        for fault in faults
+    ]
+    return {"disruptionSchedule": disruption.upper(), "faultReasons": reasons}
+
+
+def maintain(api: ComputeApi, path: str, action: str, plan: Maintenance, *, wait: bool = True) -> Maintenance:
+    """Start maintenance and wait until it ends.
+
+    While there is temporarily no host to migrate to, tries again until the client's deadline. Raises ComputeError.
+    """
+    verb, body = _VERBS[action], plan.body or None
+    pauses, retries = backoff(api.random), 0
+    while True:
+        operation = api.write("POST", f"{path}/{_METHODS[action]}", verb, body, resource=path)
+        if wait:
+            try:
+                api.finish(operation, verb, path)
+            except OperationError as error:
+                pause = next(pauses)
+                if TEMPORARY not in error.codes or api.clock() + pause >= api.deadline:
+                    raise
+                api.sleep(pause)
+                retries += 1
+                continue
+        return replace(plan, operation=str(operation.get("name", "")), retries=retries)
+
+
+def failure(api: ComputeApi, path: str, action: str, why: str) -> ComputeBadRequest:
+    """An error in the form of the API's."""
+    return ComputeBadRequest(f"Cannot {_VERBS[action]} projects/{api.project}/{path}: {why}")
 
 
 def announced(instance: Mapping[str, Any]) -> Window | None:
@@ -62,39 +134,32 @@ def window_of(value: Any) -> Window | None:
         return Window(start=None)
 
 
-def group_maintenance(summary: Mapping[str, Any] | None) -> Window | None:
-    """The window in the GroupMaintenanceInfo of a reservation, a block or a sub-block, or None.
-
-    If hosts are maintained independently, there are only counts, and the window has no times.
-    """
-    if not summary:
-        return None
-    window = window_of(summary.get("upcomingGroupMaintenance"))
-    if window is not None:
-        return window
-    for status, word in (("ONGOING", "Ongoing"), ("PENDING", "Pending")):
-        names = (f"maintenance{word}Count", f"instanceMaintenance{word}Count", f"subblockInfraMaintenance{word}Count")
-        if any(int(summary.get(name, 0)) > 0 for name in names):
-            return Window(start=None, status=status)
-    return None
-
-
-def is_spot(instance: Mapping[str, Any]) -> bool:
-    scheduling = instance.get("scheduling", {})
-    return bool(scheduling.get("preemptible")) or scheduling.get("provisioningModel") == "SPOT"
-
-
-def effect(instance: Mapping[str, Any], action: str) -> str:
+def effect(instance: Mapping[str, Any], action: str, report: Mapping[str, Any]) -> str:
     """The event that the guest will see."""
-    if instance.get("scheduling", {}).get("onHostMaintenance") == "MIGRATE":
+    if action == REPORT_FAULTY:
+        return WINDOW if report.get("disruptionSchedule") == FUTURE.upper() else TERMINATE
+    scheduling = instance.get("scheduling", {})
+    if scheduling.get("onHostMaintenance") == "MIGRATE":
         return MIGRATE
-    return PREEMPT if action == SIMULATE and is_spot(instance) else TERMINATE
+    is_spot = bool(scheduling.get("preemptible")) or scheduling.get("provisioningModel") == "SPOT"
+    return PREEMPT if action == SIMULATE and is_spot else TERMINATE
 
 
 def obstacle(instance: Mapping[str, Any]) -> str | None:
     """Why the instance's status does not allow maintenance, or None."""
     status = instance.get("status")
     return None if status == "RUNNING" else f"it is {status}, and only a running instance has a host."
+
+
+def simulation_warning(instance: Mapping[str, Any]) -> str | None:
+    """A warning if Google documents that maintenance of the machine type cannot be simulated. The API decides."""
+    machine_type = path_of(instance), str(instance.get("machineType", "")).rpartition("/")[2]
+    if not family_of(machine_type[1]).refuses_simulation:
+        return None
+    return (
+        f"Google documents that maintenance cannot be simulated for the machine type {machine_type[1]} of "
+        f"{machine_type[0]}."
+    )
 
 
 def nothing_to_perform(window: Window | None) -> str | None:
@@ -107,33 +172,6 @@ def nothing_to_perform(window: Window | None) -> str | None:
         when = f", and starts between {_interval(window)}" if window.start is not None else ""
         return f"its maintenance cannot be rescheduled (canReschedule is not true){when}."
     return None
-
-
-def maintain(api: ComputeApi, instance: Mapping[str, Any], action: str, *, wait: bool = True) -> tuple[str, int]:
-    """Start maintenance and wait until it ends; the operation's name and the number of retries.
-
-    While there is temporarily no host to migrate to, tries again until the client's deadline. Raises ComputeError.
-    """
-    path, verb = path_of(instance), _VERBS[action]
-    pauses, retries = backoff(api.random), 0
-    while True:
-        operation = api.write("POST", f"{path}/{_METHODS[action]}", verb, resource=path)
-        if wait:
-            try:
-                api.finish(operation, verb, path)
-            except OperationError as error:
-                pause = next(pauses)
-                if TEMPORARY not in error.codes or api.clock() + pause >= api.deadline:
-                    raise
-                api.sleep(pause)
-                retries += 1
-                continue
-        return str(operation.get("name", "")), retries
-
-
-def refusal(api: ComputeApi, instance: Mapping[str, Any], action: str, why: str) -> str:
-    """An error message in the form of the API's."""
-    return f"Cannot {_VERBS[action]} projects/{api.project}/{path_of(instance)}: {why}"
 
 
 def _interval(window: Window) -> str:

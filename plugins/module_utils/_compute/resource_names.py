@@ -79,6 +79,14 @@ def parse_instance(written: str) -> InstanceName:
     )
 
 
+def checked_name(option: str, written: str) -> str:
+    """The name or ID of another kind of resource. Raises ComputeBadRequest for anything else, such as a path."""
+    name = written.strip()
+    if not re.fullmatch(_INSTANCE, name):
+        raise ComputeBadRequest(f"{option} is {written!r}, which is not the name or ID of a resource.")
+    return name
+
+
 def _project_of_domain(project: str | None) -> str | None:
     """In the internal DNS, the project example.com:web is web.example.com."""
     if project is None or "." not in project or ":" in project:

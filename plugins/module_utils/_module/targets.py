@@ -29,14 +29,25 @@ INSTANCES_ARGSPEC: dict[str, Mapping[str, Any]] = {
 }
 
 _SELECTIONS = ("instance", "instances", "filter")
-# Conditions for these options. An undefined variable must not select the whole project, so null is refused: a null
-# option requires another one, and only one is allowed. Later, null looks the same as an omitted option.
-ONE_SELECTION: dict[str, Any] = {
-    "mutually_exclusive": [_SELECTIONS],
-    "required_if": [(name, None, [other for other in _SELECTIONS if other != name], True) for name in _SELECTIONS],
-}
+
+
+def one_selection(*others: str, required: bool = False) -> dict[str, Any]:
+    """Conditions for these options, and for `others` in their place.
+
+    An undefined variable must not select the whole project, so null is refused: a null option requires another one, and
+    only one is allowed. Later, null looks the same as an omitted option.
+    """
+    names = (*_SELECTIONS, *others)
+    return {
+        "mutually_exclusive": [names],
+        "required_if": [(name, None, [other for other in names if other != name], True) for name in names],
+        **({"required_one_of": [names]} if required else {}),
+    }
+
+
+ONE_SELECTION = one_selection()
 # The same where instances are required.
-SOME_SELECTION: dict[str, Any] = {**ONE_SELECTION, "required_one_of": [_SELECTIONS]}
+SOME_SELECTION = one_selection(required=True)
 
 
 class Plan(Protocol):
@@ -85,7 +96,7 @@ _Target = TypeVar("_Target", bound=Target[Any])
 
 def refuse_empty(params: Mapping[str, Any]) -> None:
     """An empty template must not select all zones, or every instance."""
-    for name in ("instance", "filter", "zone"):
+    for name in ("instance", "filter", "zone", "node_group", "reservation"):
         if params.get(name) == "":
             raise ComputeBadRequest(f"{name} is empty. Leave it out if it does not matter.")
 

@@ -25,6 +25,23 @@ FLEET = {
         {"name": "gpu-1", "accelerators": [{"type": "nvidia-l4"}]},
         {"name": "spot-1", "scheduling": {"preemptible": True}},
         {"name": "db-1", "zone": "europe-west1-b", "labels": {"env": "prod"}},
+        {"name": "ledger-1"},
+        {"name": "train-1", "machine_type": "a4-highgpu-8g"},
+        {"name": "train-2", "machine_type": "a4-highgpu-8g"},
+    ],
+    "node_groups": [{"name": "licensed", "nodes": [{"instances": ["ledger-1"]}, {}, {}]}],
+    "reservations": [
+        {
+            "name": "train",
+            "blocks": [
+                {
+                    "name": "train-block-0001",
+                    "sub_blocks": [{"name": "s1", "count": 2, "instances": ["train-1"]}, {"name": "s2"}],
+                },
+                {"name": "b2", "instances": ["train-2"]},
+            ],
+        },
+        {"name": "alone", "scheduling_type": "INDEPENDENT", "blocks": [{"name": "b3", "count": 2}]},
     ],
 }
 EVENT = "instance/maintenance-event"
@@ -189,6 +206,196 @@ class TestPerform:
         assert f"Cannot perform the host maintenance of {WEB}: no maintenance is announced for it." in result.printed
 
 
+class TestMachineTypes:
+    def test_that_cannot_be_simulated_are_warned_of_beforehand(self, emulator: EmulatorProcess) -> None:
+        # Warnings stay until the process ends.
+        assert "cannot be simulated" not in run(instance="web-1", check=True).printed
+        result = run(instance="train-1", check=True)
+        assert not result.failed
+        assert "a4-highgpu-8g" in str(result["warnings"])
+        assert "cannot be simulated" in str(result["warnings"])
+
+
+def announce(emulator: EmulatorProcess, group: str, **selected: Any) -> None:
+    emulator.control.request("PUT", f"{group}/upcoming-maintenance", {"value": WINDOW, **selected})
+
+
+def announced_hosts(emulator: EmulatorProcess, group: str) -> list[str]:
+    """The hosts that still have a window."""
+    hosts = emulator.control.request("GET", group)["hosts"]
+    return [host["name"] for host in hosts if host["upcoming_maintenance"]]
+
+
+class TestNodeGroups:
+    def test_all_nodes_are_simulated(self, emulator: EmulatorProcess) -> None:
+        result = run(node_group="licensed", zone="us-central1-a")
+        assert not result.failed
+        assert result["changed"]
+        assert result["instances"] == []
+        group = result["group"]
+        assert (group["kind"], group["name"]) == ("node_group", "licensed")
+        assert group["nodes"] == ["licensed-1", "licensed-2", "licensed-3"]
+        assert group["operation"].startswith("operation-")
+        assert emulator.control.get("ledger-1", "instance/virtual-clock/drift-token") != "0"
+
+    def test_what_is_announced_is_performed_and_once(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "node-groups/licensed", nodes=["licensed-1", "licensed-3"])
+        wanted: dict[str, Any] = {"node_group": "licensed", "zone": "us-central1-a", "on_missing": "skip"}
+        predicted = run("perform", check=True, **wanted)
+        assert "performMaintenance" not in writes(emulator)
+        done = run("perform", **wanted)
+        assert done["group"].pop("operation").startswith("operation-")
+        assert predicted["group"].pop("operation") is None
+        assert dict(predicted) == dict(done)
+        assert done["group"]["nodes"] == ["licensed-1", "licensed-3"]
+        assert done["group"]["window"]["window_start_time"] == "2099-12-01T10:00:00Z"
+        again = run("perform", **wanted)
+        assert (again["changed"], again.failed) == (False, False)
+        assert "no maintenance is announced for it" in again["group"]["msg"]
+        assert writes(emulator).count("performMaintenance") == 1
+
+    def test_a_node_without_announced_maintenance_is_an_error_if_it_is_named(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "node-groups/licensed", nodes=["licensed-1"])
+        wanted: dict[str, Any] = {
+            "node_group": "licensed",
+            "zone": "us-central1-a",
+            "nodes": ["licensed-1", "licensed-2"],
+        }
+        result = run("perform", **wanted)
+        assert result.failed
+        assert "licensed-2: no maintenance is announced for it." in result["msg"]
+        assert "performMaintenance" not in writes(emulator)
+        rest = run("perform", on_missing="warn", **wanted)
+        assert rest["group"]["nodes"] == ["licensed-1"]
+        assert "licensed-2: no maintenance is announced for it." in str(rest["warnings"])
+
+    def test_nothing_announced_is_an_error(self, emulator: EmulatorProcess) -> None:
+        result = run("perform", node_group="licensed", zone="us-central1-a")
+        assert result.failed
+        assert "no maintenance is announced for it" in result["msg"]
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"nodes": ["licensed-9"]}, "There is no node licensed-9"),
+            ({"node_group": "nobody"}, "404"),
+            ({"node_group": "a/../b"}, "node_group is 'a/../b', which is not the name or ID of a resource"),
+            ({"node_group": ""}, "node_group is empty"),
+            ({"zone": None}, "zone"),
+            ({"instance": "web-1"}, "mutually exclusive"),
+        ],
+    )
+    def test_what_is_wrong_is_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+        result = run(**{"node_group": "licensed", "zone": "us-central1-a", **parameters})
+        assert result.failed
+        assert words in result["msg"]
+        assert "simulateMaintenanceEvent" not in writes(emulator)
+
+
+class TestReservations:
+    @pytest.mark.parametrize(
+        "selected, scope, left",
+        [
+            ({}, "all", 0),
+            ({"block": "train-block-0001"}, "all", 1),
+            ({"block": "train-block-0001", "sub_block": "s1"}, "all", 2),
+            ({}, "running", 2),
+            ({"block": "train-block-0001"}, "unused", 2),
+        ],
+    )
+    def test_are_performed(self, emulator: EmulatorProcess, selected: Any, scope: str, left: int) -> None:
+        announce(emulator, "reservations/train")
+        wanted: dict[str, Any] = {"reservation": "train", "zone": "us-central1-a", "scope": scope, **selected}
+        result = run("perform", **wanted)
+        assert not result.failed, result["msg"]
+        assert result["changed"]
+        assert result["group"]["window"]["can_reschedule"] is True
+        assert len(announced_hosts(emulator, "reservations/train")) == left
+
+    def test_a_second_run_changes_nothing(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "reservations/train", block="b2")
+        wanted: dict[str, Any] = {"reservation": "train", "block": "b2", "zone": "us-central1-a", "on_missing": "skip"}
+        assert run("perform", **wanted)["changed"]
+        again = run("perform", **wanted)
+        assert (again["changed"], again.failed) == (False, False)
+        assert writes(emulator).count("performMaintenance") == 1
+
+    def test_with_independent_hosts_are_left_to_the_api(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "reservations/alone")
+        result = run("perform", reservation="alone", zone="us-central1-a")
+        assert not result.failed, result["msg"]
+        assert announced_hosts(emulator, "reservations/alone") == []
+
+    def test_without_anything_announced_are_an_error(self, emulator: EmulatorProcess) -> None:
+        result = run("perform", reservation="train", zone="us-central1-a", check=True)
+        assert "projects/acme/zones/us-central1-a/reservations/train: no maintenance is announced" in result["msg"]
+
+    @pytest.mark.parametrize(
+        "action, parameters, words",
+        [
+            ("simulate", {}, "action=simulate is not possible for a reservation"),
+            ("perform", {"sub_block": "s1"}, "block"),
+            ("perform", {"block": "b2", "sub_block": "s1", "scope": "unused"}, "Omit it for a sub_block"),
+            ("perform", {"nodes": ["licensed-1"]}, "node_group"),
+            ("perform", {"block": "../x"}, "block is '../x'"),
+        ],
+    )
+    def test_what_is_wrong_is_refused(
+        self, emulator: EmulatorProcess, action: str, parameters: Any, words: str
+    ) -> None:
+        result = run(action, reservation="train", zone="us-central1-a", **parameters)
+        assert result.failed
+        assert words in result["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+
+REPORT: dict[str, Any] = {
+    "instance": "gpu-1",
+    "disruption": "immediate",
+    "faults": [{"behavior": "chip_error", "description": "XID 79"}],
+    "confirm": True,
+}
+
+
+class TestFaultyHosts:
+    def test_are_reported(self, emulator: EmulatorProcess) -> None:
+        result = run("report_faulty", **REPORT)
+        assert not result.failed, result["msg"]
+        assert result["instances"][0]["event"] == "terminate"
+        assert writes(emulator) == ["reportHostAsFaulty"]
+
+    def test_with_a_later_disruption_have_a_window(self, emulator: EmulatorProcess) -> None:
+        result = run("report_faulty", **{**REPORT, "disruption": "future"})
+        assert result["instances"][0]["event"] == "window"
+        assert emulator.control.get("gpu-1", UPCOMING) is not None
+
+    def test_are_not_reported_in_check_mode(self, emulator: EmulatorProcess) -> None:
+        assert run("report_faulty", check=True, **REPORT)["changed"]
+        assert writes(emulator) == []
+
+    def test_of_an_instance_without_accelerators_are_the_api_s_to_refuse(self, emulator: EmulatorProcess) -> None:
+        result = run("report_faulty", **{**REPORT, "instance": "web-1"})
+        assert f"Cannot report as faulty the host of {WEB}: the Compute API answers 400" in result["msg"]
+
+    @pytest.mark.parametrize(
+        "parameters, words",
+        [
+            ({"confirm": False}, "set confirm=true"),
+            ({"faults": []}, "faults is empty"),
+            ({"faults": None}, "faults"),
+            ({"disruption": None}, "disruption"),
+            ({"faults": [{"behavior": "smells"}]}, "smells"),
+            ({"instance": None, "node_group": "licensed", "zone": "us-central1-a"}, "node group"),
+        ],
+    )
+    def test_that_are_not_described_are_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+        wanted = {name: value for name, value in {**REPORT, **parameters}.items() if value is not None}
+        result = run("report_faulty", **wanted)
+        assert result.failed
+        assert words in result["msg"]
+        assert emulator.control.journal(face="compute") == []
+
+
 class TestErrors:
     def test_a_missing_permission_is_named(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault(
@@ -234,6 +441,8 @@ class TestErrors:
 
 
 def test_the_examples_run_and_show_no_token(emulator: EmulatorProcess) -> None:
+    announce(emulator, "node-groups/licensed")
+    announce(emulator, "reservations/train", block="train-block-0001")
     status, output = run_play(examples("modules", "host_maintenance"), "-vvvv", environment={})
     assert status == 0, output
     assert "ya29.planted" not in output
