@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from maintenance_handler.app import config
 from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
 from support.playbook import CHECKOUT
+from support.recipes import Recipe
 
 FLEET: dict[str, Any] = {
     "project": "acme",
@@ -52,6 +54,10 @@ ELSEWHERE = {
     "README.md: db-1": "It is a file for the emulator. See below.",
     "guide_emulator.rst: Migrate the emulated VM": "See below.",
     "guide_maintenance_handler.rst: Install the maintenance handler": "It takes root and systemd. See below.",
+    "guide_recipes.rst: Drain web servers before maintenance": "It takes root and systemd. See below.",
+    "guide_recipes.rst: Drain web servers with slow requests": "It takes root and systemd. See below.",
+    "guide_recipes.rst: Drain workers by a recipe of our own": "It takes root and systemd. See below.",
+    "README.md: Install the maintenance handler with a task": "It takes root and systemd. See below.",
     "README.md: gce.guest": "It is a requirements.yml for ansible-galaxy, and takes Galaxy.",
     "README.md: Install the maintenance handler": "It takes root and systemd. See below.",
     "README.md: Install the handler into an image": "It takes root. Molecule makes such an image.",
@@ -63,6 +69,10 @@ BLOCKS = blocks()
 YAML = [block for block in BLOCKS if block.is_yaml]
 HERE = [block for block in YAML if block.title not in ELSEWHERE]
 HANDLER_TASKS = [block for block in YAML if "maintenance_handler_tasks:" in block.text]
+HANDLER_RECIPES = [block for block in YAML if "maintenance_handler_recipes:" in block.text]
+OWN_RECIPE = [
+    block for block in BLOCKS if block.path.endswith("guide_recipes.rst") and block.language in ("json", "python")
+]
 
 
 EMULATOR_GUIDE = [block for block in BLOCKS if block.path.endswith("guide_emulator.rst")]
@@ -168,6 +178,61 @@ def test_the_handler_takes_the_tasks_of_examples(block: Block) -> None:
     ]
     parsed = config.parse(json.dumps(document).encode())
     assert [task.name for task in parsed.tasks] == [task["name"] for task in document["tasks"]]
+
+
+@pytest.fixture
+def own_recipes(tmp_path: Path) -> Path:
+    """A directory with the recipe of the guide, `queue_worker`."""
+    folder = tmp_path / "recipes" / "queue_worker"
+    folder.mkdir(parents=True)
+    for block, name in zip(OWN_RECIPE, ("recipe.json", "program.py"), strict=True):
+        (folder / name).write_text(block.text, encoding="utf-8")
+    return folder.parent
+
+
+@pytest.mark.parametrize("block", HANDLER_RECIPES, ids=lambda block: block.title)
+def test_the_handler_takes_the_recipes_of_examples(block: Block, own_recipes: Path) -> None:
+    [play] = block.data
+    variables = play["roles"][0]["vars"] if "roles" in play else play["tasks"][1]["vars"]
+    recipes = [
+        {("on" if key is True else key): value for key, value in entry.items()}
+        for entry in variables["maintenance_handler_recipes"]
+    ]
+    folders = {"recipe_folders": [str(own_recipes)]} if "maintenance_handler_recipe_folders" in variables else {}
+    document = {"recipes": recipes, "state_dir": "/var/lib/x", "runtime_dir": "/run/x", **folders}
+    assert len(config.parse(json.dumps(document).encode()).tasks) == len(recipes)
+
+
+def test_the_recipe_of_the_guide_works(own_recipes: Path, tmp_path: Path) -> None:
+    jobs, stop_file = tmp_path / "jobs", tmp_path / "stop"
+    recipe = Recipe(str(own_recipes / "queue_worker"), tmp_path / "records", jobs=str(jobs), stop_file=str(stop_file))
+    assert "is the worker installed?" in recipe.refuses()
+    jobs.mkdir()
+    recipe.does("check")
+    (jobs / "1").touch()
+    done = recipe.run("drain", timeout=1.0)
+    assert (done.returncode, done.stdout) == (3, "the time is over: 1 jobs\n")
+    (jobs / "1").unlink()
+    recipe.does("drain")
+    assert stop_file.exists()
+    assert recipe.does("state") == "no jobs, stopped by this recipe\n"
+    for _time in range(2):
+        recipe.does("restore")
+        assert not stop_file.exists()
+    stop_file.touch()
+    for verb in ("drain", "restore"):
+        recipe.does(verb)
+    assert stop_file.exists()
+
+
+def test_the_guide_to_recipes_is_up_to_date() -> None:
+    spec = spec_from_file_location("recipes_guide", CHECKOUT / "tools" / "recipes_guide.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    guide = tool.GUIDE.read_text(encoding="utf-8")
+    assert guide == tool.renewed(guide), "run: python tools/recipes_guide.py"
 
 
 @pytest.mark.parametrize(
