@@ -29,6 +29,8 @@ _LEADER = "leader"
 
 
 def check(run: Run) -> None:
+    if any("password" in target for target in [*(run["pgbouncers"] or []), run["primary"] or ""]):
+        raise Refusal("a password in a connection string is seen by every user of the VM: put it into ~/.pgpass")
     own = _own_name(run)
     members = _members(run)
     if own not in members:

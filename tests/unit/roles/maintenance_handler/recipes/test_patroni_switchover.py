@@ -276,6 +276,7 @@ def test_check_refuses_what_cannot_work(make: Any, cluster: Cluster, tmp_path: P
         ({"candidate": "three"}, "the candidate three is not a member"),
         ({"pgbouncers": f"host=127.0.0.1 port={free_port()} dbname=pgbouncer user=postgres"}, "psql"),
         ({"primary": f"host=127.0.0.1 port={standby.port} user=postgres dbname=postgres"}, "leads to a standby"),
+        ({"primary": "host=127.0.0.1 password=hunter2"}, "put it into ~/.pgpass"),
         ({"auth_file": "/no/such"}, "/no/such cannot be read"),
     ):
         recipe.parameters = {**right, **wrong}
