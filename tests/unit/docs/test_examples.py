@@ -40,7 +40,11 @@ FLEET: dict[str, Any] = {
             "guest_attributes_over_budget": "allow",
         },
         {"name": "web-2", "zone": "europe-west1-c", "labels": {"env": "test"}, "attributes": {"release": "1.4.1"}},
+        {"name": "batch-1", "labels": {"pool": "spot"}, "scheduling": {"preemptible": True}},
+        {"name": "gpu-1", "machine_type": "a3-megagpu-8g"},
     ],
+    "node_groups": [{"name": "licensed", "nodes": [{}]}],
+    "reservations": [{"name": "train", "blocks": [{"name": "train-block-0001", "count": 2}]}],
 }
 # What the examples take for granted.
 VARIABLES = {"version": "1.4.2", "inventory": {"disk-1": "ok"}}
