@@ -1,0 +1,116 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe containers, with real containers of Podman."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.emulator import eventually
+from support.recipes import PATIENCE, Recipe
+
+IMAGE = "localhost/gce-guest-vm:bookworm"
+POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
+DEAF = "trap '' TERM; while :; do sleep 0.05; done"
+
+
+def _podman(*arguments: str) -> str:
+    return subprocess.run(["podman", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _has_image() -> bool:
+    if os.geteuid() or shutil.which("podman") is None:
+        return False
+    return subprocess.run(["podman", "image", "exists", IMAGE], check=False, capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not _has_image(), reason=f"needs root, podman and {IMAGE} (tools/vm_image bookworm)")
+
+
+def status(name: str) -> str:
+    return _podman("container", "inspect", "--format={{.State.Status}}", name)
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[..., str]]:
+    """Starts a container with a shell text and options, and answers its name."""
+    names: list[str] = []
+
+    def start(text: str = POLITE, *options: str) -> str:
+        names.append(f"gce-guest-recipe-{uuid.uuid4().hex[:8]}")
+        _podman("run", "--detach", f"--name={names[-1]}", "--network=none", *options, IMAGE, "sh", "-c", text)
+        return names[-1]
+
+    yield start
+    subprocess.run(["podman", "rm", "--force", "--ignore", "--time=0", *names], check=False, capture_output=True)
+
+
+def recipe_for(tmp_path: Path, *containers: str, **parameters: object) -> Recipe:
+    given = {"containers": list(containers)} if containers else {}
+    return Recipe("containers", tmp_path / "records", environ=None, **{**given, **parameters})
+
+
+def test_drains_and_restores_twice_each(make: Callable[..., str], tmp_path: Path) -> None:
+    one, two, stopped = make(), make(), make()
+    _podman("stop", stopped)
+    recipe = recipe_for(tmp_path, one, two, stopped)
+    recipe.does("check")
+    for _time in range(2):
+        said = recipe.does("drain")
+        assert "killed" not in said
+        assert "running" not in (status(one), status(two), status(stopped))
+    assert "stopped by this recipe" in recipe.does("state")
+    for _time in range(2):
+        recipe.does("restore")
+        assert (status(one), status(two), status(stopped) == "running") == ("running", "running", False)
+    assert recipe.record == {}
+
+
+def test_one_that_does_not_stop_is_killed_after_its_grace(make: Callable[..., str], tmp_path: Path) -> None:
+    name = make(DEAF)
+    assert "killed, for it did not stop by itself" in recipe_for(tmp_path, name, grace=1).does("drain", timeout=30)
+    assert status(name) != "running"
+
+
+def test_is_restored_after_it_was_cut_off(make: Callable[..., str], tmp_path: Path) -> None:
+    name = make(DEAF)
+    recipe = recipe_for(tmp_path, name)
+    with recipe.start("drain", timeout=60) as drain:
+        eventually(lambda: any(recipe.records.glob("*.json")) and name in recipe.record)
+        drain.send_signal(signal.SIGKILL)
+        drain.communicate(timeout=PATIENCE)
+    _podman("stop", "--time=0", name)
+    recipe.does("restore")
+    assert status(name) == "running"
+
+
+def test_all_of_a_compose_project(make: Callable[..., str], tmp_path: Path) -> None:
+    project = f"shop-{uuid.uuid4().hex[:6]}"
+    label = f"--label=com.docker.compose.project={project}"
+    one, two, other = make(POLITE, label), make(POLITE, label), make()
+    recipe = recipe_for(tmp_path, compose_project=project)
+    recipe.does("check")
+    recipe.does("drain")
+    assert ("running" in (status(one), status(two)), status(other)) == (False, "running")
+    recipe.does("restore")
+    assert [status(one), status(two)] == ["running", "running"]
+
+
+def test_check_refuses_what_cannot_work(make: Callable[..., str], tmp_path: Path) -> None:
+    of_unit, passing = make(POLITE, "--label=PODMAN_SYSTEMD_UNIT=web.service"), make(POLITE, "--rm")
+    assert "belongs to web.service" in recipe_for(tmp_path, of_unit).refuses()
+    assert "is run with --rm" in recipe_for(tmp_path, passing).refuses()
+    assert "no-such-container" in recipe_for(tmp_path, "no-such-container").refuses()
+    assert "either 'containers' or 'compose_project'" in recipe_for(tmp_path).refuses()
+    assert "no container of the Compose project nothing" in recipe_for(tmp_path, compose_project="nothing").refuses()
+    assert [status(of_unit), status(passing)] == ["running", "running"]
+    if shutil.which("docker") is None:
+        assert "docker cannot be run" in recipe_for(tmp_path, of_unit, engine="docker").refuses()
