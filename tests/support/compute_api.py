@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from gce_emulator.compute.face import make_app
 from gce_emulator.state.clock import Clock
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.project import Project
 
 PROJECT = "emulated-project"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from gce_emulator.cli import Emulator
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.guest_attributes import Budget
 from gce_emulator.state.instance import Instance
 

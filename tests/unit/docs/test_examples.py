@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.state import fleet
+from gce_emulator.state import fleet_file
 from maintenance_handler.app import config
 from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
@@ -243,7 +243,7 @@ def test_the_guide_to_recipes_is_up_to_date() -> None:
     "block", [block for block in YAML if block.text.startswith("# fleet.yml")], ids=lambda block: block.title
 )
 def test_the_emulator_takes_the_fleets_of_examples(block: Block) -> None:
-    assert fleet.parse(block.data).instances
+    assert fleet_file.parse(block.data).instances
 
 
 @needs

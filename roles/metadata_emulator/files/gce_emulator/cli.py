@@ -25,7 +25,8 @@ from .compute import face as compute_face
 from .control import face as control_face
 from .metadata.face import MetadataFace
 from .state.clock import Clock
-from .state.fleet import Fleet, load
+from .state.fleet import Fleet
+from .state.fleet_file import load
 from .state.fleet_section import FleetError
 from .state.project import Project
 from .web.listening import Ports

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from gce_emulator.state.clock import Clock
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.project import Project
 from support.manual_time import ManualTime
 

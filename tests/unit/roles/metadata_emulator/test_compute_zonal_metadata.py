@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from gce_emulator.state.faults import Fault
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.fleet_section import FleetError
 from support.compute_api import SERVICE, ComputeApi, compute_api
 

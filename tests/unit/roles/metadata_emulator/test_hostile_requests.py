@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from gce_emulator.state.fleet import load
+from gce_emulator.state.fleet_file import load
 from gce_emulator.state.fleet_section import FleetError
 from gce_emulator.web.web_pages import refusal
 from support.emulator import EmulatorProcess

@@ -25,7 +25,6 @@ from ..state.project import Project
 from ..web import web_pages
 from ..web.connection import nobody, reset
 from . import batch as compute_batch
-from .bad_query import BadQuery
 from .calls import Calls, needed_permission
 from .fields_mask import apply_mask, parse_fields
 from .hosts import HostMethods
@@ -164,8 +163,6 @@ class _ComputeFace:
             reply = json_reply(request, apply_mask(mask, await method(request)))
         except ApiError as error:
             return json_reply(request, error.to_api(), error.code)
-        except BadQuery as error:
-            return json_reply(request, ApiError(400, "invalid", str(error)).to_api(), 400)
         if self._calls.take_fault(request, ["lost-answer"]) is not None:
             raise _Unanswered
         return reply

@@ -9,14 +9,14 @@ import re
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
-from .bad_query import BadQuery
+from ..state.errors import invalid
 
 Mask = dict[str, Any]
 """Name of a field -> the mask of what is below it; an empty mask takes everything."""
 
 
 def parse_fields(text: str) -> Mask:
-    """The tree of a `fields` mask such as `items/*/instances(name,zone),nextPageToken`; raises BadQuery."""
+    """The tree of a `fields` mask such as `items/*/instances(name,zone),nextPageToken`; raises ApiError."""
     return _FieldsParser(text).parse()
 
 
@@ -86,7 +86,7 @@ class _FieldsParser:
         _merge(mask, name, below)
 
     def _refuse(self) -> NoReturn:
-        raise BadQuery("fields", self._text, "Invalid field selection.")
+        raise invalid("fields", self._text, "Invalid field selection.")
 
 
 def _merge(mask: Mask, name: str, below: Mask) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NoReturn
 
-from .bad_query import BadQuery
+from ..state.errors import ApiError, invalid
 from .timestamps import instant
 
 Resource = Mapping[str, Any]
@@ -20,7 +20,7 @@ Predicate = Callable[[Resource], bool]
 
 
 def parse_filter(text: str) -> Predicate:
-    """A predicate for one of the two kinds of filter expressions: AIP-160, or `field eq regex`; raises BadQuery."""
+    """A predicate for one of the two kinds of filter expressions: AIP-160, or `field eq regex`; raises ApiError."""
     if _REGEX_FILTER.search(_without_quoted(text)):
         return _parse_regex_filter(text)
     return _AipParser(text).parse()
@@ -232,8 +232,8 @@ def _unquote(token: str) -> str:
     return re.sub(r"\\(.)", r"\1", token[1:-1])
 
 
-def _bad_filter(text: str, why: str = "Invalid list filter expression.") -> BadQuery:
-    return BadQuery("filter", text, why)
+def _bad_filter(text: str, why: str = "Invalid list filter expression.") -> ApiError:
+    return invalid("filter", text, why)
 
 
 # Filters of the kind `field eq regex`

@@ -13,14 +13,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Callable, NamedTuple
 
+from ..state.booleans import is_true_parameter
+from ..state.errors import invalid
 from ..web.json_text import parse_json
-from .bad_query import BadQuery
 from .list_filter import Predicate, Resource, parse_filter
 
 DEFAULT_PAGE_SIZE = 500
 LARGEST_PAGE_SIZE = 500
-
-_TRUE_WORDS = {"true", "1", "yes", "on"}
 
 
 class Entry(NamedTuple):
@@ -52,10 +51,10 @@ class Page:
 
 
 def parse_list_query(query: Mapping[str, str]) -> ListQuery:
-    """Read the parameters that all list methods share; raises BadQuery."""
+    """Read the parameters that all list methods share; raises ApiError."""
     order_by = query.get("orderBy", "")
     if order_by not in ("", "name", "creationTimestamp desc"):
-        raise BadQuery("orderBy", order_by, "Only 'name' and 'creationTimestamp desc' are supported.")
+        raise invalid("orderBy", order_by, "Only 'name' and 'creationTimestamp desc' are supported.")
     newest_first = order_by == "creationTimestamp desc"
     filter_text = query.get("filter", "")
     return ListQuery(
@@ -63,7 +62,7 @@ def parse_list_query(query: Mapping[str, str]) -> ListQuery:
         newest_first=newest_first,
         max_results=_page_size(query.get("maxResults")),
         after=_decode_token(query["pageToken"], newest_first) if query.get("pageToken") else None,
-        include_all_scopes=query.get("includeAllScopes", "").lower() in _TRUE_WORDS,
+        include_all_scopes=is_true_parameter(query.get("includeAllScopes", "")),
     )
 
 
@@ -95,10 +94,10 @@ def _page_size(text: str | None) -> int:
     if text is None or text == "":
         return DEFAULT_PAGE_SIZE
     if not re.fullmatch(r"-?\d{1,18}", text):
-        raise BadQuery("maxResults", text, "Must be an integer.")
+        raise invalid("maxResults", text, "Must be an integer.")
     number = int(text)
     if not 0 <= number <= LARGEST_PAGE_SIZE:
-        raise BadQuery("maxResults", text, f"Value must be between 0 and {LARGEST_PAGE_SIZE}, inclusive.")
+        raise invalid("maxResults", text, f"Value must be between 0 and {LARGEST_PAGE_SIZE}, inclusive.")
     return number
 
 
@@ -116,7 +115,7 @@ def _decode_token(token: str, newest_first: bool) -> tuple[Any, ...]:
     except (binascii.Error, ValueError):
         parts = None
     if not isinstance(parts, list) or [type(part) for part in parts] != [bool, str, float, str]:
-        raise BadQuery("pageToken", token, "The token is not one that this API gave.")
+        raise invalid("pageToken", token, "The token is not one that this API gave.")
     if parts[0] != newest_first:
-        raise BadQuery("pageToken", token, "The token belongs to a request with another orderBy.")
+        raise invalid("pageToken", token, "The token belongs to a request with another orderBy.")
     return tuple(parts[1:])

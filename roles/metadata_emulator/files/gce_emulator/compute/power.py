@@ -9,14 +9,13 @@ from typing import Any
 
 from ..scenarios import power, runs
 from ..state import errors
+from ..state.booleans import is_true_parameter
 from ..state.instance import Instance
 from ..state.serial_console import PORTS
 from .calls import INSTANCE, Calls
 from .operations import OperationError, Work
 from .request import Answer, ApiRequest, Routes
 from .resources import SERVICE_URL, instance_path
-
-_TRUE = ("true", "1")
 
 
 class PowerMethods:
@@ -113,7 +112,7 @@ class PowerMethods:
 
 
 def _is_graceful(request: ApiRequest) -> bool:
-    return request.query.get("noGracefulShutdown", "").lower() not in _TRUE
+    return not is_true_parameter(request.query.get("noGracefulShutdown", ""))
 
 
 def _not_ready(instance: Instance) -> OperationError:

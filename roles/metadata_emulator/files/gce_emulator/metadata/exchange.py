@@ -10,10 +10,9 @@ from typing import Callable
 
 from aiohttp import web
 
+from ..state.booleans import is_true_parameter
 from ..web.connection import reset
 from .wire import Answer, Sent
-
-_TRUE = ("true", "on", "yes", "1")
 
 
 class Exchange:
@@ -32,7 +31,7 @@ class Exchange:
 
     def is_on(self, parameter: str) -> bool:
         """Whether a boolean parameter is given and true; nonsense is false."""
-        return self.parameters.get(parameter, "").lower() in _TRUE
+        return is_true_parameter(self.parameters.get(parameter, ""))
 
     def redirect(self) -> Answer:
         """To the directory's own URL, on the host that the client named."""

@@ -10,7 +10,7 @@ from typing import Callable
 
 from ..state import scheduling
 from ..state.instance import Instance
-from ..state.shutdown import Shutdown
+from ..state.scheduling import Shutdown
 from .runs import Option, Run, Script, Step, end_runs, play
 
 InstanceRun = Run[Instance]

@@ -8,7 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from .fleet import Fleet, InstanceSpec, NetworkInterface, ServiceAccount
-from .shutdown import Shutdown
+from .scheduling import Shutdown
 from .tree import NUMBERED, VERBATIM, Announcement, Computed, Directory, Leaf, NothingYet, Value, directory, numbered
 
 

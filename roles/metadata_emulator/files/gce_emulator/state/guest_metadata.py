@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from . import default_tree, tree
+from .booleans import is_true_metadata
 from .fleet import InstanceSpec
 from .propagation import PropagatedMetadata
 from .upcoming import UpcomingMaintenance
@@ -34,9 +35,6 @@ PROJECT_ATTRIBUTES = "project/attributes"
 TAGS = "instance/tags"
 
 MIGRATE, TERMINATE, NO_EVENT = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"
-
-# Besides, all words that Google's documentation calls TRUE.
-_TRUE = ("true", "y", "yes", "1")
 
 
 class GuestMetadata:
@@ -151,7 +149,7 @@ class GuestMetadata:
 
     def is_enabled(self, key: str) -> bool:
         """Whether a boolean attribute is true: TRUE, Y, Yes or 1, in any case."""
-        return (self.effective_attribute(key) or "").lower() in _TRUE
+        return is_true_metadata(self.effective_attribute(key) or "")
 
     @property
     def guest_attributes(self) -> dict[str, dict[str, str]]:

@@ -15,9 +15,8 @@ from .addresses import EPHEMERAL
 from .fleet import InstanceSpec, Scheduling
 from .guest_attributes import Budget
 from .guest_metadata import NO_EVENT, GuestMetadata
-from .scheduling import seconds_of
+from .scheduling import Shutdown, seconds_of
 from .serial_console import SerialOutput
-from .shutdown import Shutdown
 
 if TYPE_CHECKING:
     from .project import Project

@@ -7,6 +7,7 @@ https://cloud.google.com/compute/docs/reference/rest/v1/instances/setScheduling
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
@@ -72,6 +73,19 @@ _WHILE_STOPPED = {
     "nodeAffinities",
     "terminationTime",
 }
+
+
+@dataclasses.dataclass(frozen=True)
+class Shutdown:
+    """`state` is PENDING_STOP or STOPPING, `target` STOPPED or DELETED.
+
+    `seconds` is how long the guest may keep running from `requested_at` on, in real seconds.
+    """
+
+    state: str
+    target: str
+    requested_at: datetime
+    seconds: float
 
 
 def merged(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.compute.bad_query import BadQuery
 from gce_emulator.compute.fields_mask import apply_mask, parse_fields
+from gce_emulator.state.errors import ApiError
 
 AGGREGATED: dict[str, Any] = {
     "kind": "compute#instanceAggregatedList",
@@ -60,5 +60,5 @@ def test_mask_is_the_same_after_use() -> None:
     "fields", ["", ",", "items(", "items()", "items)", "a,,b", "items/", "items(name", "a b", "a;b"]
 )
 def test_fields_mask_that_does_not_parse_is_refused(fields: str) -> None:
-    with pytest.raises(BadQuery, match=r"Invalid field selection\.$"):
+    with pytest.raises(ApiError, match=r"Invalid field selection\.$"):
         parse_fields(fields)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.compute.bad_query import BadQuery
 from gce_emulator.compute.list_filter import parse_filter
+from gce_emulator.state.errors import ApiError
 
 WEB: dict[str, Any] = {
     "name": "web-1",
@@ -123,7 +123,7 @@ def test_filter_holds_back(text: str) -> None:
     ],
 )
 def test_filter_that_does_not_parse_is_refused_by_name(text: str) -> None:
-    with pytest.raises(BadQuery) as caught:
+    with pytest.raises(ApiError) as caught:
         parse_filter(text)
-    assert caught.value.parameter == "filter"
+    assert (caught.value.code, caught.value.reason) == (400, "invalid")
     assert str(caught.value).startswith(f"Invalid value for field 'filter': '{text}'. ")

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gce_emulator.compute.bad_query import BadQuery
 from gce_emulator.compute.list_query import Entry, parse_list_query, select
+from gce_emulator.state.errors import ApiError
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from gce_emulator.compute.list_query import Entry, parse_list_query, select
     ],
 )
 def test_bad_list_parameters_are_named(query: dict[str, str], complaint: str) -> None:
-    with pytest.raises(BadQuery, match=complaint):
+    with pytest.raises(ApiError, match=complaint):
         parse_list_query(query)
 
 
@@ -73,7 +73,7 @@ def test_a_page_of_nothing_has_no_next_page() -> None:
 def test_token_of_another_order_is_refused() -> None:
     resources = [{"name": name, "zone": "1"} for name in "ab"]
     token = select(entries(resources), parse_list_query({"maxResults": "1"})).next_page_token
-    with pytest.raises(BadQuery, match="another orderBy"):
+    with pytest.raises(ApiError, match="another orderBy"):
         parse_list_query({"pageToken": token or "", "orderBy": "creationTimestamp desc"})
 
 

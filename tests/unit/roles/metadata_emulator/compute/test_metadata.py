@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from gce_emulator.cli import Emulator
 from gce_emulator.state.faults import Fault
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from support.compute_api import PROJECT, SERVICE, ComputeApi, compute_api
 
 FLEET = {"attributes": {"tier": "test"}, "instances": [{"name": "web-1", "attributes": {"a": "1"}}, {"name": "web-2"}]}

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.fleet_section import FleetError
 from gce_emulator.state.geography import subnet_of
 from support.compute_api import SERVICE, ComputeApi, compute_api

@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from gce_emulator.cli import main
-from gce_emulator.state.fleet import Fleet, Scheduling, load, parse
+from gce_emulator.state.fleet import Fleet, Scheduling
+from gce_emulator.state.fleet_file import load, parse
 from gce_emulator.state.fleet_section import FleetError
 
 WEB = {"name": "web-1"}

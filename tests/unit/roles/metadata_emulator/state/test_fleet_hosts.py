@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from gce_emulator.state.fleet import parse
+from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.fleet_section import FleetError
 
 INSTANCES = [{"name": "web-1"}, {"name": "web-2"}, {"name": "far-1", "zone": "europe-west1-b"}]
