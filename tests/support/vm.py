@@ -14,6 +14,7 @@ SIGNALS: Mapping[str, tuple[str, Any, Any]] = {
     "migrate": ("maintenance-event", "MIGRATE_ON_HOST_MAINTENANCE", "NONE"),
     "terminate": ("maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"),
     "preempt": ("preempted", True, False),
+    "stop": ("shutdown-details/stop-state", "PENDING_STOP", "UNSPECIFIED"),
     "window": ("upcoming-maintenance", {"window_start_time": "2199-01-01T00:00:00Z"}, None),
 }
 

@@ -20,9 +20,9 @@ MIGRATE = "migrate"
 TERMINATE = "terminate"
 PREEMPT = "preempt"
 WINDOW = "window"
-EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW)
 # A graceful shutdown: a stop or delete through the API that leaves the guest time.
 STOP = "stop"
+EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW, STOP)
 # Found out afterwards: a migration, or a boot, that nothing had announced.
 MISSED = "missed"
 RESTART = "restart"
@@ -33,7 +33,7 @@ UPCOMING_MAINTENANCE_KEY = "instance/upcoming-maintenance"
 STOP_STATE_KEY = "instance/shutdown-details/stop-state"
 SHUTDOWN_DETAILS = "instance/shutdown-details/"
 SCHEDULING = "instance/scheduling/"
-SIGNAL_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, UPCOMING_MAINTENANCE_KEY)
+SIGNAL_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, UPCOMING_MAINTENANCE_KEY, STOP_STATE_KEY)
 # Bytes that a value of these keys may have. The longest, the announcement of a window, has about 300.
 SIGNAL_LIMIT = 64 * 1024
 # Changes when the VM has been migrated.
@@ -43,12 +43,17 @@ DRIFT_TOKEN_KEY = "instance/virtual-clock/drift-token"
 # https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice, and for Spot VMs
 # https://cloud.google.com/compute/docs/instances/spot. A window's announcement has its own times; the figure here is
 # what is assumed to be left when a window has already begun.
-DEFAULT_NOTICE: Mapping[str, float] = {MIGRATE: 60.0, TERMINATE: 3600.0, PREEMPT: 30.0, WINDOW: 60.0}
-
-# Seconds that a graceful shutdown leaves the guest unless the VM's policy says otherwise, and at most:
+# A graceful shutdown says how long it leaves the guest; the figure here is the platform's default:
 # https://cloud.google.com/compute/docs/instances/graceful-shutdown-overview
 DEFAULT_STOP_NOTICE = 600.0
 LONGEST_STOP_NOTICE = 3600.0
+DEFAULT_NOTICE: Mapping[str, float] = {
+    MIGRATE: 60.0,
+    TERMINATE: 3600.0,
+    PREEMPT: 30.0,
+    WINDOW: 60.0,
+    STOP: DEFAULT_STOP_NOTICE,
+}
 
 # Values of `instance/shutdown-details/stop-state` while a stop is under way: first the guest is left time.
 PENDING_STOP = "PENDING_STOP"

@@ -9,7 +9,9 @@ import json
 import sys
 from pathlib import Path
 
+from .._vm.maintenance import PREEMPT
 from .._vm.metadata_server import MetadataServer
+from ..core.plan import SHOWN, Notice
 from ..core.tasks import TASK_EVENTS
 from ..core.timeline import plan_lines
 from ..io.examination import PROGRAM
@@ -41,15 +43,21 @@ def check(options: argparse.Namespace) -> int:
             print(f"{options.config}: {visible(problem)}", file=sys.stderr)
         if not found.problems:
             print(f"{options.config}: {found.tasks} tasks, nothing is wrong")
+            if found.notice:
+                assumed = "; ".join(f"{event}: {notice}" for event, notice in found.notice.items())
+                print(f"{options.config}: {assumed}")
             print_lines(f"{options.config}: note: {note}" for note in found.notes)
     return EXIT_USAGE if found.problems else EXIT_OK
 
 
 def plan(options: argparse.Namespace) -> int:
     settings = settings_of(options)
-    reach = read_status(settings).get("reach", {})
+    now = read_status(settings)
+    # The running handler has asked the metadata server.
+    shown = {event: Notice(**one) for event, one in now.get("notice", {}).items()}
+    preemption = shown[PREEMPT].seconds if shown.get(PREEMPT, Notice(0)).source == SHOWN else None
     for event in TASK_EVENTS:
-        print_lines(plan_lines(event, settings.tasks, settings.notice, reach))
+        print_lines(plan_lines(event, settings.tasks, settings.assumed_notice(preemption), now.get("reach", {})))
     return EXIT_OK
 
 
@@ -82,6 +90,6 @@ def report_in_unit(configuration: Path, unit: str, task_checks: bool = True) -> 
     status, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:
         raw = json.loads(said)
-        return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]))
+        return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]), raw["notice"])
     except (ValueError, KeyError, TypeError):
         raise CannotRun(f"the check in the service's environment ended with status {status} and said nothing") from None

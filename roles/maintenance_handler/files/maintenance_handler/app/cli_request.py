@@ -105,7 +105,7 @@ def _show_rehearsal(settings: Config, event: str) -> int:
                 print(f"skipped: {task.name}, its 'when' is false for a rehearsal")
         except ExpressionError as exc:
             raise CommandError(f"task {task.name!r}, field 'when': {exc}") from None
-    print_lines(plan_lines(event, tasks, settings.notice, {}))
+    print_lines(plan_lines(event, tasks, settings.assumed_notice(), {}))
     print("Nothing was run. With --execute, this is drained and restored.")
     return EXIT_OK
 

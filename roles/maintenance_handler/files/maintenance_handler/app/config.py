@@ -15,11 +15,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, TERMINATE, WINDOW
+from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, STOP, TERMINATE, WINDOW
 from .._vm.records import dataclass, field
 from ..core.likeness import did_you_mean
 from ..core.patience import Patience
-from ..core.plan import batches, misfits, shortened
+from ..core.plan import Notice, assumed_notice, batches, misfits, shortened
 from ..core.tasks import AT_ONCE, EVENTS_WITH_LEAD, Task
 from .config_fields import FIELDS, TASK_FIELDS, Check, kind_of
 
@@ -51,10 +51,14 @@ class Config:
     tasks: tuple[Task, ...] = ()
     metadata_host: str | None = None
     notice: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_NOTICE))
+    # The events whose notice the configuration sets.
+    notice_set: frozenset[str] = frozenset()
     unknown_event: str = TERMINATE
     # One request a minute and key while nothing happens, and a half-open connection noticed 10 s after that.
     poll_timeout: int = 60
     guest_attributes: bool = True
+    # Power off once all tasks are drained for a graceful shutdown, instead of waiting for its end.
+    stop_when_drained: bool = False
     metrics_textfile: Path | None = None
     log_level: str = "info"
     stop_timeout: float = 90.0
@@ -72,6 +76,10 @@ class Config:
     digest: str = ""
     # What can be used, but is seldom meant: a line each.
     cautions: tuple[str, ...] = ()
+
+    def assumed_notice(self, preemption: float | None = None) -> dict[str, Notice]:
+        """The notice of each event, if the VM's scheduling shows this one for a preemption."""
+        return assumed_notice(self.notice, self.notice_set, preemption)
 
     @property
     def patience(self) -> Patience:
@@ -132,6 +140,7 @@ def parse(text: bytes) -> Config:
     problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
     drafts = _drafts(raw.get("tasks", []), problems, tasks_of_recipes)
     if "notice" in values or "notice" not in raw:
+        values["notice_set"] = frozenset(values.get("notice", {}))
         notice = {**DEFAULT_NOTICE, **values.pop("notice", {})}
         timed = [draft.task for draft in drafts if draft.has_times]
         for event in EVENTS:
@@ -142,6 +151,8 @@ def parse(text: bytes) -> Config:
     cautions = tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
     cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))
+    if values.get("stop_when_drained") and not any(STOP in task.on for task in tasks):
+        cautions += ("field 'stop_when_drained': has no effect, because no task is for stop",)
     return Config(**values, tasks=tasks, notice=notice, digest=_sha256(text)[:12], cautions=cautions)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .._vm.maintenance import EVENTS, MIGRATE, TERMINATE
-from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, STOP, TASK_EVENTS
+from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, SKIP_LATER, TASK_EVENTS
 
 Check = Callable[[Any], Any]
 
@@ -201,6 +201,7 @@ FIELDS: dict[str, Check] = {
     # The server closes a wait by itself at timeout_sec; beyond some minutes a half-open connection goes unnoticed.
     "poll_timeout": _whole(1, 600),
     "guest_attributes": _boolean,
+    "stop_when_drained": _boolean,
     "metrics_textfile": _optional(_path),
     "log_level": _one_of(*LOG_LEVELS),
     "stop_timeout": _number(1, 86400),
@@ -225,7 +226,7 @@ TASK_FIELDS: dict[str, Check] = {
     "retries": _whole(0, 100),
     "user": _optional(_text),
     "env": _environment,
-    "on_failure": _by_event(_one_of(CONTINUE, STOP)),
+    "on_failure": _by_event(_one_of(CONTINUE, SKIP_LATER)),
     "lead": _by_event(_lead, EVENTS_WITH_LEAD),
     "when": _optional(_text),
 }

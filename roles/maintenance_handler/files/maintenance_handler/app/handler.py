@@ -30,9 +30,11 @@ from ..core.observations import (
     Reading,
     Reconfigured,
     RetryWanted,
+    ShutdownBegan,
     Tick,
     recovered,
 )
+from ..core.power_off import stop_to_complete
 from ..core.tasks import Task
 from ..io import executable, request
 from ..io.drift import Drift, TokenFile, found_missed, heard_announcement, heard_token, wake_at
@@ -42,7 +44,7 @@ from ..io.history import History
 from ..io.inbox import Inbox
 from ..io.instance import InstanceRead, start_reading_instance
 from ..io.journal import UNREADABLE, Entry, Journal, JournalError
-from ..io.last_look import Looked, ShutsDown, start_looking
+from ..io.last_look import Looked, ShutsDown, start_asking_systemd, start_looking
 from ..io.launch import LATE, Launched
 from ..io.lock import CannotLock, Lock, take_lock
 from ..io.log import Log
@@ -52,7 +54,7 @@ from ..io.pool import Pool
 from ..io.request import REHEARSE, Request, UnreadableRequest
 from ..io.runner import Runner
 from ..io.state_writer import Journaled, StateWriter
-from ..io.systemctl import start_advising
+from ..io.systemctl import start_advising, start_power_off
 from ..io.watch import Failed, Heard, Watcher
 from . import config as configuration
 from . import status
@@ -156,6 +158,13 @@ class Handler:
         self._orphans = Orphans()
         # Whether the disk was said to stall.
         self._stalled = False
+        # As the VM's scheduling shows it.
+        self._preemption_notice: float | None = None
+        # The instance that went down without an orderly stop, until it is known whether that is this one.
+        self._crashed_instance: str | None = None
+        # The announcement of a stop for which this handler powered off, so that it does so once.
+        self._powered_off_for = ""
+        self._is_stopped = False
         # By how much, to see it jump.
         self._wall_ahead = wall() - clock()
 
@@ -246,6 +255,11 @@ class Handler:
             return
         if entry.incident is None:
             self._instance_id = entry.instance_id
+            if entry.boot_id != self._boot_id and entry.stopped is False:
+                self._crashed_instance = entry.instance_id
+            else:
+                # From now on a journal without an orderly stop means a crash.
+                self._write_journal()
         elif entry.boot_id == self._boot_id:
             self._instance_id = entry.instance_id
             self._take_up(entry.incident, same_boot=True)
@@ -283,6 +297,7 @@ class Handler:
         self._look_for_missed()
         self._look_for_jump()
         self._look_for_stall()
+        self._complete_stop()
         if os.getpid() == 1:
             self._orphans.reap(self._runner.pids(), self._clock())
         self._show_life()
@@ -324,8 +339,8 @@ class Handler:
         if heard.key == DRIFT_TOKEN_KEY:
             self._on_token(heard)
             return
-        notice, unknown = self._config.notice, self._config.unknown_event
-        reading = announcements.read(heard.key, heard.value, self._now(), notice, unknown)
+        unknown = self._config.unknown_event
+        reading = announcements.read(heard.key, heard.value, self._now(), self._notice(), unknown)
         self._log_unknown(heard, reading)
         self._take(heard.key, reading)
         if heard.key == MAINTENANCE_EVENT_KEY:
@@ -377,7 +392,8 @@ class Handler:
             self._reporter.jumped(jump)
 
     def _on_instance_read(self, read: InstanceRead) -> None:
-        self._reporter.instance_read(read.instance_id, read.reach)
+        self._preemption_notice = read.preemption_notice
+        self._reporter.instance_read(read)
         entry, self._unclaimed = self._unclaimed, None
         if entry is not None and entry.incident is not None:
             if entry.instance_id in (None, read.instance_id):
@@ -387,10 +403,35 @@ class Handler:
                 self._set_journal_aside("of-another-instance")
         self._writer.do(partial(self._claim_history, read.instance_id, self._instance_id))
         self._instance_id = read.instance_id
-        # Known already or not: this makes room for the first entry of an incident.
-        self._write_journal()
+        crashed_instance, self._crashed_instance = self._crashed_instance, None
+        if crashed_instance == read.instance_id:
+            # Nothing is written before: a crash in between would find a journal of this boot, and no restart.
+            self._on_restart()
+        else:
+            # Known already or not: this makes room for the first entry of an incident.
+            self._write_journal()
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
+
+    def _on_restart(self) -> None:
+        self._log.warning("the VM restarted without an orderly stop: a host error, a crash or a reset")
+        self._reporter.restarted()
+        self._observe(announcements.restart(self._now()))
+
+    def _notice(self) -> dict[str, float]:
+        """Seconds of notice that each event is assumed to have."""
+        assumed = self._config.assumed_notice(self._preemption_notice)
+        return {event: notice.seconds for event, notice in assumed.items()}
+
+    def _complete_stop(self) -> None:
+        """Power off once nothing is left to drain: a VM that waits for the end of its graceful shutdown is billed."""
+        if not self._config.stop_when_drained or self._stop_requests or self._writer.journal_waits():
+            return
+        announcement = stop_to_complete(self._state.incident)
+        if announcement and announcement != self._powered_off_for:
+            self._powered_off_for = announcement
+            self._log.warning("all tasks are drained: powering off, which completes the stop")
+            start_power_off(lambda why: self._log.error(f"systemctl poweroff: {why}. The platform stops the VM later."))
 
     def _claim_history(self, instance_id: str, written_by: str | None) -> None:
         try:
@@ -446,7 +487,8 @@ class Handler:
 
     def _write_journal(self) -> Callable[[float], bool]:
         """Answers what waits until it is written."""
-        return self._writer.write_journal(Entry(self._instance_id, self._boot_id, self._state.incident))
+        entry = Entry(self._instance_id, self._boot_id, self._state.incident, stopped=self._is_stopped)
+        return self._writer.write_journal(entry)
 
     def _on_journaled(self, journaled: Journaled) -> None:
         self._stalled = False
@@ -504,6 +546,8 @@ class Handler:
         self._reporter.stopping()
         if self._stop_requests == 1:
             start_advising(self._log.warning)
+            if self._watchers:
+                start_asking_systemd(self._inbox.post)
             if self._watchers and not self._is_in_flight():
                 self._look_last()
         if self._is_in_flight():
@@ -524,9 +568,10 @@ class Handler:
             self._look_until = self._clock()
 
     def _on_shutdown(self) -> None:
-        """Of a preemption there is a signal while the machine is still up, however late."""
+        """The ACPI signal has come. Of a preemption the key may say so later, while the machine is still up."""
+        self._observe(ShutdownBegan(announcements.SHUTDOWN_SECONDS))
         if self._can_be_preempted() and self._look_until > self._clock():
-            seconds = min(self._config.stop_timeout, self._config.notice[PREEMPT])
+            seconds = min(self._config.stop_timeout, self._notice()[PREEMPT], announcements.SHUTDOWN_SECONDS)
             self._look_until += seconds - LAST_LOOK
             self._log.info(f"the machine is shutting down: looking for a preemption for {seconds:.0f} s")
 
@@ -546,6 +591,10 @@ class Handler:
     def _stopped(self) -> int:
         self._examiner.close()
         self._runner.hand_over()
+        if self._unclaimed is None and self._crashed_instance is None:
+            # What the journal of an earlier boot says is still to be seen to otherwise.
+            self._is_stopped = True
+            self._write_journal()
         self._writer.finish(LAST_WRITE)
         self._report(final=True)
         self._reporter.finish(LAST_WRITE)
@@ -618,7 +667,7 @@ class Handler:
         if self._unclaimed is not None or (incident is not None and incident.phase != ANNOUNCED):
             return "an event is being handled"
         try:
-            self._observe(announcements.rehearsal(wanted.event, wanted.name, self._now(), self._config.notice))
+            self._observe(announcements.rehearsal(wanted.event, wanted.name, self._now(), self._notice()))
         except KeyError:
             return f"there is no event {wanted.event!r}"
         return ""

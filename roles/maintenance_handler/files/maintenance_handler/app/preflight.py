@@ -15,10 +15,11 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from .._vm.records import dataclass, replace
+from .._vm.maintenance import WINDOW
+from .._vm.records import dataclass, field, replace
 from ..core.likeness import did_you_mean
 from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
 from ..core.tasks import Task
@@ -46,6 +47,8 @@ class Report:
     tasks: int
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    # The notice that each event of a task is assumed to have, in words.
+    notice: Mapping[str, str] = field(default_factory=dict)
 
 
 def report(path: Path, task_checks: bool = True) -> Report:
@@ -59,7 +62,10 @@ def report(path: Path, task_checks: bool = True) -> Report:
         )
     adopt_path(config.path)
     found = problems(config.metrics_textfile, _as_asked(config.tasks, task_checks))
-    return Report(config.digest, len(config.tasks), tuple(found), config.cautions)
+    assumed = config.assumed_notice()
+    events = {event for task in config.tasks for event in task.on} - {WINDOW}
+    notice = {event: str(assumed[event]) for event in assumed if event in events}
+    return Report(config.digest, len(config.tasks), tuple(found), config.cautions, notice)
 
 
 def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:
@@ -189,14 +195,14 @@ def _file_problems(task: Task, environment: dict[str, str]) -> list[str]:
     found = []
     who = f" by user {task.user!r}" if task.user is not None else ""
     folders = os.get_exec_path(environment)
-    for field, command in (("drain", task.drain), ("restore", task.restore), ("check", task.check)):
+    for name, command in (("drain", task.drain), ("restore", task.restore), ("check", task.check)):
         problem = program_problem(command[0], folders, who) if command else None
         if problem:
-            found.append(f"field '{field}': {problem}")
-    for field, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
+            found.append(f"field '{name}': {problem}")
+    for name, playbook in (("playbook", task.playbook), ("restore_playbook", task.restore_playbook)):
         if playbook is not None:
             found += [
-                f"field '{field}': {problem}" for problem in _playbook_problems(playbook, folders, who, environment)
+                f"field '{name}': {problem}" for problem in _playbook_problems(playbook, folders, who, environment)
             ]
     if task.check and not found:
         found += _check_problems(task, environment)

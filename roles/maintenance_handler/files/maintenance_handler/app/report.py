@@ -18,7 +18,7 @@ from .._vm.reach import was_announced
 from ..core.incident import IDLE, Incident, Moment, Step, held, not_restored, public
 from ..core.tasks import DRAIN
 from ..io.files import write_whole
-from ..io.instance import INSTANCE_ID_KEY
+from ..io.instance import INSTANCE_ID_KEY, InstanceRead
 from ..io.log import Log
 from ..io.metrics import Metrics
 from ..io.newest import Newest, Shown
@@ -53,6 +53,7 @@ class Reporter:
     ) -> None:
         self._instance_id: str | None = None
         self._reach: Mapping[str, Any] = {}
+        self._preemption_notice: float | None = None
         self._announced: set[str] = set()
         self._config = config
         self._log = log
@@ -92,10 +93,11 @@ class Reporter:
         if self._publisher is not None:
             self._publisher.start()
 
-    def instance_read(self, instance_id: str, reach: Mapping[str, Any]) -> None:
+    def instance_read(self, read: InstanceRead) -> None:
         """It is known which VM this is, and which events can reach it."""
-        self._instance_id = instance_id
-        self._reach = reach
+        self._instance_id = read.instance_id
+        self._reach = read.reach
+        self._preemption_notice = read.preemption_notice
         self._outages.pop(INSTANCE_ID_KEY, None)
         self._changed = True
 
@@ -136,6 +138,11 @@ class Reporter:
     def missed(self) -> None:
         """The VM was migrated without a notice."""
         self.metrics.count("missed_migrations_total")
+        self._changed = True
+
+    def restarted(self) -> None:
+        """The VM went down without an orderly stop."""
+        self.metrics.count("unannounced_restarts_total")
         self._changed = True
 
     def published(self, result: str) -> None:
@@ -326,6 +333,9 @@ class Reporter:
             "answers": self._answers,
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
+            "notice": {
+                event: vars(notice) for event, notice in self._config.assumed_notice(self._preemption_notice).items()
+            },
             "guest_attribute": self._published if self._publisher else "off",
             "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }

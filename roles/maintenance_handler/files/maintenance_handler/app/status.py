@@ -43,6 +43,7 @@ _WRITTEN = {
     "guest_attribute": "str",
     "reach": {...: {"possible": "bool | None", "reason": "str"}},
     "tasks?": "int",
+    "notice?": {...: {"seconds": "float", "source": "str"}},
     "answers?": {...: "str"},
 }
 

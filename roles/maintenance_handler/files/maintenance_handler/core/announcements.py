@@ -5,31 +5,43 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Union
 
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
     MISSED,
+    PENDING_STOP,
     PREEMPT,
     PREEMPTED_KEY,
+    RESTART,
+    STOP,
+    STOP_STATE_KEY,
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
+    Stop,
     Window,
     event_of,
     is_preempted,
+    parse_stop,
     parse_window,
 )
-from .event import REHEARSAL, TOKEN_CHANGED, document
+from .._vm.records import replace
+from .event import BOOT, REHEARSAL, TOKEN_CHANGED, UNANNOUNCED, document
 from .incident import Moment, Signal
 from .observations import Announced, Reading, Withdrawn
 
+# What is kept of a key's value; None if the key, or an announcement in it, does not exist.
+Value = Union[str, Window, Stop, None]
+
 # Maintenance may be late. Seconds after the end of a window, from which on its announcement is no longer believed.
 STAYS_AFTER_END = 3600.0
+# Seconds that are left once the platform has sent the ACPI signal: what is documented for a preemption.
+SHUTDOWN_SECONDS = 30.0
 # What is kept of a value.
 LONGEST_VALUE = 100
 
 
-def essence(key: str, value: Any) -> str | Window | None:
+def essence(key: str, value: Any) -> Value:
     """What is passed on of a value that the metadata server has, and kept: little, however much it is.
 
     Raises `UnreadableWindow`.
@@ -38,10 +50,12 @@ def essence(key: str, value: Any) -> str | Window | None:
         return None
     if key == UPCOMING_MAINTENANCE_KEY:
         return parse_window(value)
+    if key == STOP_STATE_KEY:
+        return parse_stop(value)
     return str(value).strip()[:LONGEST_VALUE]
 
 
-def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
+def read(key: str, value: Value, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
     """What the essence of a value of one of the signal keys says; None is that of a key that is not there."""
     if value is None:
         return Withdrawn(key)
@@ -50,6 +64,8 @@ def read(key: str, value: str | Window | None, now: Moment, notice: Mapping[str,
         if value.has_ended(now.at - STAYS_AFTER_END):
             return Withdrawn(key)
         return Announced(_window_signal(key, value, now, notice))
+    if isinstance(value, Stop):
+        return Announced(_stop_signal(key, value, now, notice))
     if key == PREEMPTED_KEY:
         return _announced(key, PREEMPT if is_preempted(value) else None, value, now, notice)
     return _announced(key, event_of(value, unknown_event), value, now, notice)
@@ -68,6 +84,12 @@ def missed(now: Moment) -> Announced:
     return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, told))
 
 
+def restart(now: Moment) -> Announced:
+    """The VM has booted, and no stop had been announced or carried out in order."""
+    told = document(RESTART, BOOT, UNANNOUNCED, None)
+    return Announced(Signal(BOOT, RESTART, UNANNOUNCED, now, None, told))
+
+
 def _announced(key: str, event: str | None, value: str, now: Moment, notice: Mapping[str, float]) -> Reading:
     if event is None:
         return Withdrawn(key)
@@ -83,3 +105,10 @@ def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, f
     told = document(WINDOW, key, window.status, None, window)
     deadline = None if left is None else now.clock + left
     return Signal(key, WINDOW, told["value"], now, deadline, told, begun=begun)
+
+
+def _stop_signal(key: str, stop: Stop, now: Moment, notice: Mapping[str, float]) -> Signal:
+    seconds = notice[STOP] if stop.max_duration is None else stop.max_duration
+    left = replace(stop, max_duration=seconds).seconds_left(now.at) if stop.state == PENDING_STOP else SHUTDOWN_SECONDS
+    told = document(STOP, key, stop.state, seconds, target_state=stop.target_state)
+    return Signal(key, STOP, told["value"], now, now.clock + left, told)

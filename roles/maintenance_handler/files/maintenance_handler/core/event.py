@@ -18,6 +18,8 @@ from .._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
     REASONS_LIMIT,
+    STOP_STATE_KEY,
+    STOP_STATES,
     UPCOMING_MAINTENANCE_KEY,
     Window,
     plain_word,
@@ -27,13 +29,17 @@ from .tasks import TASK_EVENTS
 
 REHEARSAL = "rehearsal"
 TOKEN_CHANGED = "drift-token changed"
+# The source and the value of an event that the handler finds in its own journal.
+BOOT = "boot"
+UNANNOUNCED = "no orderly stop"
 
 # Values that are known. Any other announces its event too, and is replaced by the event's name.
 _KNOWN_VALUES = {
     MAINTENANCE_EVENT_KEY: tuple(EVENT_OF_VALUE),
     PREEMPTED_KEY: ("TRUE",),
+    STOP_STATE_KEY: STOP_STATES,
 }
-_SOURCES = (*_KNOWN_VALUES, UPCOMING_MAINTENANCE_KEY, DRIFT_TOKEN_KEY, REHEARSAL)
+_SOURCES = (*_KNOWN_VALUES, UPCOMING_MAINTENANCE_KEY, DRIFT_TOKEN_KEY, BOOT, REHEARSAL)
 
 _REHEARSAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
@@ -45,6 +51,8 @@ def known_value(source: str, event: str, value: str) -> str:
         return value if _REHEARSAL_NAME.match(value) else event
     if source == DRIFT_TOKEN_KEY:
         return TOKEN_CHANGED
+    if source == BOOT:
+        return UNANNOUNCED
     word = plain_word(value, event)
     return word if word in _KNOWN_VALUES.get(source, (word,)) else event
 
@@ -55,6 +63,7 @@ def document(
     value: str,
     notice_seconds: float | None,
     window: Window | None = None,
+    target_state: str | None = None,
 ) -> dict[str, Any]:
     """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
     return reduced(
@@ -65,6 +74,7 @@ def document(
             "rehearsal": source == REHEARSAL,
             "notice_seconds": notice_seconds,
             **window_document(window),
+            "target_state": target_state,
         }
     )
 
@@ -88,6 +98,7 @@ def reduced(raw: Mapping[str, Any]) -> dict[str, Any]:
         "window_start_time": _time(raw.get("window_start_time")),
         "window_end_time": _time(raw.get("window_end_time")),
         "latest_window_start_time": _time(raw.get("latest_window_start_time")),
+        "target_state": _word(raw.get("target_state")),
     }
 
 

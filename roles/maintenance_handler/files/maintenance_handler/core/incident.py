@@ -16,7 +16,7 @@ from typing import Any
 from .._vm.maintenance import DRIFT_TOKEN_KEY
 from .._vm.records import dataclass, replace
 from .checked import checked
-from .event import REHEARSAL, reduced
+from .event import BOOT, REHEARSAL, reduced
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
 
 # How a step ended. An open step has the outcome "".
@@ -73,7 +73,7 @@ class Signal:
     @property
     def ends_by_itself(self) -> bool:
         """Nobody will say that it is over: it is when everything for it has been tried."""
-        return self.source in (REHEARSAL, DRIFT_TOKEN_KEY)
+        return self.source in (REHEARSAL, DRIFT_TOKEN_KEY, BOOT)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from .._vm.maintenance import WINDOW
+from .._vm.maintenance import PREEMPT, STOP, WINDOW
 from .._vm.records import dataclass, replace
 from .condition import REST, condition_of, own_steps, time_to_retry
 from .incident import (
@@ -49,6 +49,13 @@ class Withdrawn(Reading):
     """A source says that there is nothing (any more)."""
 
     source: str
+
+
+@dataclass(frozen=True)
+class ShutdownBegan(Observation):
+    """The machine is shutting down: of events that stop it, no more than these seconds are left."""
+
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -124,6 +131,8 @@ def observed(
         for signal in incident.signals:
             if signal.source == observation.source:
                 incident = without_signal(incident, signal, now)
+    if isinstance(observation, ShutdownBegan):
+        return _with_shutdown(incident, now.clock + observation.seconds)
     if isinstance(observation, Began):
         return _with_begun(incident, observation)
     if isinstance(observation, Finished):
@@ -224,6 +233,17 @@ def _with_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
         if not _is_adjustable(incident, old, signal):
             merged = replace(merged, deadline=old.deadline, begun=old.begun)
     return replace(incident, signals=tuple(merged if known is old else known for known in incident.signals))
+
+
+def _with_shutdown(incident: Incident, until: float) -> Incident:
+    """Deadlines of events that stop the VM, moved to `until` if they are later. What runs goes on, in less time."""
+
+    def sooner(signal: Signal) -> Signal:
+        stops = signal.event in (PREEMPT, STOP) and not signal.rehearsal and signal.confirmed
+        late = signal.deadline is not None and signal.deadline > until
+        return replace(signal, deadline=until) if stops and late else signal
+
+    return replace(incident, signals=tuple(map(sooner, incident.signals)))
 
 
 def _is_adjustable(incident: Incident, old: Signal, new: Signal) -> bool:

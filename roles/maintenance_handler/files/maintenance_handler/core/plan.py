@@ -4,15 +4,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
-from .._vm.maintenance import WINDOW
+from .._vm.maintenance import PREEMPT, WINDOW
 from .._vm.records import dataclass
 from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
 
 # What is kept free before an event, so that nothing of ours is still running when it comes.
 RESERVE_SHARE = 0.05
 RESERVE_MOST = 1.0
+
+
+# Where a notice comes from.
+SET = "set in the configuration"
+SHOWN = "from the VM's scheduling"
+DEFAULT = "the default"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """The seconds of notice that an event is assumed to have, and where they come from."""
+
+    seconds: float
+    source: str = DEFAULT
+
+    def __str__(self) -> str:
+        return f"{self.seconds:g} s of notice, {self.source}"
+
+
+def assumed_notice(
+    seconds: Mapping[str, float], configured: Collection[str], preemption: float | None
+) -> dict[str, Notice]:
+    """The notice of each event. The configuration goes first, then what the VM's scheduling shows of a preemption."""
+    notice = {event: Notice(each, SET if event in configured else DEFAULT) for event, each in seconds.items()}
+    if preemption is not None and PREEMPT not in configured:
+        notice[PREEMPT] = Notice(preemption, SHOWN)
+    return notice
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._vm.maintenance import EVENTS, MISSED, TERMINATE, WINDOW
+from .._vm.maintenance import EVENTS, MISSED, RESTART, TERMINATE, WINDOW
 from .._vm.records import dataclass, field
 from . import playbook as playbooks
 
@@ -15,7 +15,7 @@ DRAIN = "drain"
 RESTORE = "restore"
 
 CONTINUE = "continue"
-STOP = "stop"
+SKIP_LATER = "stop"
 
 # Seconds, where a task does not say.
 TIMEOUT = 20.0
@@ -25,7 +25,7 @@ GRACE = 2.0
 GRACE_SHARE = 0.2
 
 # What a task can be for.
-TASK_EVENTS = (*EVENTS, MISSED)
+TASK_EVENTS = (*EVENTS, MISSED, RESTART)
 # The other events come too soon after their signal for a lead to mean anything.
 EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
 # A `lead` that says: as soon as the event is announced.
@@ -83,7 +83,7 @@ class Task:
 
     def stops_after_failure(self, event: str) -> bool:
         """Whether the stages after this one are skipped when the task fails for an event."""
-        return bool(_for_event(self.on_failure, event, CONTINUE) == STOP)
+        return bool(_for_event(self.on_failure, event, CONTINUE) == SKIP_LATER)
 
     def command(self, phase: str, event: Mapping[str, Any]) -> tuple[str, ...]:
         """What to execute in this phase of this event."""

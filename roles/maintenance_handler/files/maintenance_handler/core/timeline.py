@@ -8,10 +8,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._vm.maintenance import MISSED, WINDOW
+from .._vm.maintenance import MISSED, RESTART, WINDOW
 from .incident import OK
-from .plan import Stage, batches, shortened, stages
+from .plan import Notice, Stage, batches, shortened, stages
 from .tasks import RESTORE, Task
+
+_NO_NOTICE = {WINDOW: "announced ahead", MISSED: "detected afterwards", RESTART: "detected at the next boot"}
 
 
 def incident_lines(incident: Mapping[str, Any]) -> list[str]:
@@ -60,9 +62,10 @@ def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
     return [line for _unused, line in fresh]
 
 
-def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], reach: Mapping[str, Any]) -> list[str]:
+def plan_lines(event: str, tasks: Sequence[Task], notices: Mapping[str, Notice], reach: Mapping[str, Any]) -> list[str]:
     """What an event starts when, side by side or in turn, and how much of the notice that may take."""
-    given = {WINDOW: "announced ahead", MISSED: "found out afterwards"}.get(event) or f"{notice[event]:g} s of notice"
+    notice = {each: one.seconds for each, one in notices.items()}
+    given = _NO_NOTICE.get(event) or str(notices[event])
     lines = [f"{event} ({given}){_reach(reach.get(event))}"]
     for batch in batches(tasks, event):
         lines.append("  at once" if batch.lead is None else f"  {batch.lead:g} s before it")
@@ -70,7 +73,7 @@ def plan_lines(event: str, tasks: Sequence[Task], notice: Mapping[str, float], r
         for stage in batch.stages:
             lines.append(_stage_line(stage, begins))
             begins += stage.seconds
-        given_seconds = batch.lead if event in (WINDOW, MISSED) or batch.lead is not None else notice[event]
+        given_seconds = batch.lead if event in _NO_NOTICE or batch.lead is not None else notice[event]
         if given_seconds is not None:
             lines.append(f"    {begins:g} s at most, {given_seconds - begins:g} s to spare")
         lines += [f"    shortened: {line}" for line in shortened(batch, event, notice)]

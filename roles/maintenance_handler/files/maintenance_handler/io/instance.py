@@ -34,6 +34,8 @@ class InstanceRead:
 
     instance_id: str
     reach: Mapping[str, Any]
+    # Seconds of notice of a preemption, if the metadata server shows them.
+    preemption_notice: float | None = None
 
 
 if TYPE_CHECKING:
@@ -67,7 +69,7 @@ def read_instance(server: MetadataServer, root: Path = Path("/")) -> InstanceRea
     scheduling = parse_scheduling(_value(server, SCHEDULING, recursive=True))
     traits = traits_of(machine_type, scheduling.preemptible, seen(root))
     reach = applicability(machine_type, scheduling, traits)
-    return InstanceRead(instance_id, {event: vars(one) for event, one in reach.items()})
+    return InstanceRead(instance_id, {event: vars(one) for event, one in reach.items()}, scheduling.preemption_notice)
 
 
 def _value(server: MetadataServer, path: str, *, recursive: bool = False) -> Any:

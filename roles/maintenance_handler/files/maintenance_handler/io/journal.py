@@ -39,11 +39,15 @@ class JournalError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal holds. `instance_id` is None when it was written before the metadata server said."""
+    """What the journal holds. `instance_id` is None when it was written before the metadata server said.
+
+    `stopped` is whether the handler of that boot was stopped in order, as at a shutdown; None from earlier versions.
+    """
 
     instance_id: str | None
     boot_id: str
     incident: Incident | None
+    stopped: bool | None = False
 
 
 class Journal:
@@ -73,6 +77,7 @@ class Journal:
             "version": VERSION,
             "instance_id": entry.instance_id,
             "boot_id": entry.boot_id,
+            "stopped": entry.stopped,
             "incident": None if entry.incident is None else entry.incident.to_dict(),
         }
         line = json.dumps(raw).encode() + b"\n"
@@ -146,5 +151,6 @@ def _entry(raw: Any) -> Entry:
     return Entry(
         instance_id=None if raw["instance_id"] is None else str(raw["instance_id"]),
         boot_id=str(raw["boot_id"]),
+        stopped=None if raw.get("stopped") is None else bool(raw["stopped"]),
         incident=None if incident is None else Incident.from_dict(incident),
     )

@@ -34,8 +34,12 @@ class ShutsDown:
 
 
 def start_looking(host: str | None, post: Post) -> None:
-    """Post what `preempted` says, again and again until the process ends, and whether the machine shuts down."""
+    """Post the value of `preempted`, again and again until the process ends."""
     threading.Thread(target=_look, args=(host, post), name="last look", daemon=True).start()
+
+
+def start_asking_systemd(post: Post) -> None:
+    """Post `ShutsDown` if the machine is shutting down."""
     threading.Thread(target=_ask_systemd, args=(post,), name="shutdown", daemon=True).start()
 
 

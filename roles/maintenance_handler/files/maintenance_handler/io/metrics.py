@@ -29,6 +29,7 @@ _HELP = {
     "steps_total": ("counter", "Steps that ended, by event, phase and outcome."),
     "step_seconds_total": ("counter", "Seconds that steps took, by event, phase and outcome."),
     "missed_migrations_total": ("counter", "Migrations that nothing had announced."),
+    "unannounced_restarts_total": ("counter", "Boots of the VM without an orderly stop before them."),
     "lock_failures_total": ("counter", "Starts without a lock; a second handler would not have been noticed."),
     "journal_set_aside_total": ("counter", "Journals that were not readable, or another instance's."),
     "wall_clock_jumps_total": ("counter", "Times the wall clock was set by more than a few seconds."),

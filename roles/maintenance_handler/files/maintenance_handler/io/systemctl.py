@@ -8,6 +8,7 @@ Without --no-block, systemctl waits for the end of its job, and at a shutdown th
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +21,7 @@ _PROC = "/proc"
 # What is there in two looks has waited for about that long.
 _EVERY = 1.0
 _MOST_ANCESTORS = 100
-# Seconds that systemd may take to say that it shuts down.
+# Seconds that systemd may take to answer.
 _PATIENCE = 5.0
 # Of these systemctl makes a job, which it waits for.
 _MAKE_JOBS = (b"start", b"stop", b"restart", b"reload", b"try-restart", b"reload-or-restart", b"try-reload-or-restart")
@@ -52,6 +53,22 @@ def waits(command: Iterable[bytes]) -> bool:
 def waiting_below(root: int) -> set[Waiting]:
     """Every systemctl that waits in a process that this one started, or one of its own."""
     return set(_waiting_below(root))
+
+
+def start_power_off(fail: Callable[[str], None]) -> None:
+    """Have systemd power the machine off. `fail` is called with the reason if it refuses."""
+    threading.Thread(target=_power_off, args=(fail,), name="power off", daemon=True).start()
+
+
+def _power_off(fail: Callable[[str], None]) -> None:
+    command = ["systemctl", "poweroff"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False)
+    except (OSError, subprocess.SubprocessError) as exc:
+        fail(str(exc))
+        return
+    if done.returncode:
+        fail(done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}")
 
 
 def _advise(warn: Callable[[str], None]) -> None:

@@ -7,9 +7,17 @@ from __future__ import annotations
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Callable, Union
+from typing import TYPE_CHECKING, Any, Callable, Union
 
-from .._vm.maintenance import MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, SIGNAL_LIMIT, UnreadableWindow
+from .._vm.maintenance import (
+    MAINTENANCE_EVENT_KEY,
+    PREEMPTED_KEY,
+    SHUTDOWN_DETAILS,
+    SIGNAL_LIMIT,
+    STOP_STATE_KEY,
+    UnreadableWindow,
+    parse_stop,
+)
 from .._vm.metadata_server import (
     MetadataError,
     MetadataNotFound,
@@ -23,7 +31,7 @@ from .._vm.records import dataclass
 from ..core.announcements import essence
 
 if TYPE_CHECKING:
-    from .._vm.maintenance import Window
+    from ..core.announcements import Value
 
 # Their events leave little time. The others are asked for again after a poll's time if they cannot be waited for.
 _URGENT_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY)
@@ -43,7 +51,7 @@ class Heard:
     """The metadata server answered; `value` is what is kept of it, None where it has no such key (yet)."""
 
     key: str
-    value: str | Window | None
+    value: Value
     clock: float
 
 
@@ -80,7 +88,7 @@ class Watcher:
         self._clock = clock
         self._sleep = sleep
         # What the last answer came to, or what is wrong with it.
-        self._last: str | Window | None = None
+        self._last: Value = None
         self._etag: str | None = None
         # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
         self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
@@ -112,13 +120,26 @@ class Watcher:
         before = self._last
         # Here, not in the loop: a long value costs only this thread its time.
         try:
-            self._last = essence(self.key, answer.value)
+            self._last = essence(self.key, self._completed(answer.value))
         except UnreadableWindow as exc:
             self._last = str(exc)
             self._failed(exc)
         else:
             self._heard(self._last)
-        return NEWS_PAUSE if first or self._last != before else max(0.0, LEAST_TURN - (self._clock() - began))
+        if self._last != before or (first and self._etag is not None):
+            return NEWS_PAUSE
+        return max(0.0, LEAST_TURN - (self._clock() - began))
+
+    def _completed(self, value: Any) -> Any:
+        """The whole directory of a stop that is announced: its time and its target are in keys of their own."""
+        if self.key != STOP_STATE_KEY or parse_stop(value) is None:
+            return value
+        try:
+            return self._server.get(SHUTDOWN_DETAILS, recursive=True).value
+        except MetadataError:
+            # The announcement counts without its details. The next turn reads both anew.
+            self._etag = None
+            return value
 
     def _pause_after(self, error: MetadataError, took: float) -> float:
         if isinstance(error, (MetadataUnavailable, MetadataTooManyRequests)):
@@ -138,7 +159,7 @@ class Watcher:
             if pause > 0:
                 self._sleep(pause)
 
-    def _heard(self, value: str | Window | None) -> None:
+    def _heard(self, value: Value) -> None:
         self._last = value
         self.last_turn = self._clock()
         self._post(Heard(self.key, value, self.last_turn))

@@ -65,7 +65,7 @@ def test_by_policy_and_machine_type(
     machine_type: str, policy: str, preemptible: str, expected: tuple[bool | None, ...]
 ) -> None:
     found = reach(machine_type, policy, preemptible)
-    assert tuple(found) == (*EVENTS, STOP, RESTART)
+    assert tuple(found) == (*EVENTS, RESTART)
     assert possible(found) == expected
     assert all(one.reason for one in found.values())
 
@@ -127,7 +127,7 @@ def test_of_a_size_that_cannot_be_seen() -> None:
     )
 
 
-@pytest.mark.parametrize("event", [*EVENTS, STOP])
+@pytest.mark.parametrize("event", EVENTS)
 def test_what_is_announced_can_reach(event: str) -> None:
     traits = traits_of("n2-standard-4", False, {})
     for policy in ("MIGRATE", "TERMINATE", ""):

@@ -182,7 +182,9 @@ def test_takes_what_is_right(make_handler: MakeHandler) -> None:
     )
     result = handler.command("check")
     assert (result.returncode, result.stderr) == (0, "")
-    assert result.stdout == f"{handler.config_path}: 2 tasks, nothing is wrong\n"
+    verdict, notice = result.stdout.splitlines()
+    assert verdict == f"{handler.config_path}: 2 tasks, nothing is wrong"
+    assert "preempt: 30 s of notice, the default" in notice
     assert not handler.state_dir.exists()
 
 
@@ -222,10 +224,10 @@ def test_plan_shows_what_runs_when_and_what_is_left(tmp_path: Path, capsys: pyte
     )
     assert main(["plan", "--config", str(path)]) == 0
     out = capsys.readouterr().out
-    assert "migrate (60 s of notice)\n  at once\n    stage 10   drain    lb  (+0 s, 15 s at most)" in out
+    assert "migrate (60 s of notice, the default)\n  at once\n    stage 10   drain    lb  (+0 s, 15 s at most)" in out
     assert "15 s at most, 45 s to spare" in out
     assert "600 s before it\n    stage 20   drain    db  (+0 s, 300 s at most)" in out
-    assert "preempt (30 s of notice)\n  no task is for it" in out
+    assert "preempt (30 s of notice, the default)\n  no task is for it" in out
     assert "afterwards\n    stage 10   restore  lb" in out
 
 

@@ -19,7 +19,10 @@ from maintenance_handler._vm.maintenance import (
     MIGRATE,
     PREEMPT,
     PREEMPTED_KEY,
+    RESTART,
     SIGNAL_KEYS,
+    STOP,
+    STOP_STATE_KEY,
     TERMINATE,
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
@@ -27,7 +30,8 @@ from maintenance_handler._vm.maintenance import (
     Window,
     format_time,
 )
-from maintenance_handler.core.announcements import LONGEST_VALUE, essence, read, rehearsal
+from maintenance_handler.core.announcements import LONGEST_VALUE, essence, read, rehearsal, restart
+from maintenance_handler.core.event import reduced
 from maintenance_handler.core.incident import Moment, Signal
 from maintenance_handler.core.observations import Announced, Reading, Withdrawn
 
@@ -201,7 +205,43 @@ def test_the_document_of_a_window() -> None:
         "window_start_time": _in(60),
         "window_end_time": _in(120),
         "latest_window_start_time": _in(90),
+        "target_state": None,
     }
+
+
+class TestStop:
+    @staticmethod
+    def details(**fields: Any) -> dict[str, Any]:
+        return {"stopState": "PENDING_STOP", "requestTimestamp": _in(-20), "maxDuration": "90s", **fields}
+
+    def test_is_due_when_its_duration_ends(self) -> None:
+        stop = signal(STOP_STATE_KEY, self.details(targetState="DELETED"))
+        assert (stop.event, stop.value, stop.deadline) == (STOP, "PENDING_STOP", NOW.clock + 70)
+        assert (stop.document["notice_seconds"], stop.document["target_state"]) == (90.0, "DELETED")
+
+    def test_a_clock_that_is_off_leaves_neither_more_nor_less_than_there_is(self) -> None:
+        assert signal(STOP_STATE_KEY, self.details(requestTimestamp=_in(500))).deadline == NOW.clock + 90
+        assert signal(STOP_STATE_KEY, self.details(requestTimestamp=_in(-500))).deadline == NOW.clock
+
+    @pytest.mark.parametrize("value", ["PENDING_STOP", {"stopState": "PENDING_STOP", "maxDuration": "soon"}])
+    def test_without_details_the_notice_is_that_of_the_configuration(self, value: Any) -> None:
+        seen = read(STOP_STATE_KEY, essence(STOP_STATE_KEY, value), NOW, {**DEFAULT_NOTICE, STOP: 45.0}, TERMINATE)
+        assert isinstance(seen, Announced)
+        assert (seen.signal.deadline, seen.signal.document["target_state"]) == (NOW.clock + 45, "UNKNOWN")
+
+    def test_once_the_platform_shuts_the_vm_down_30_s_are_left(self) -> None:
+        stop = signal(STOP_STATE_KEY, self.details(stopState="STOPPING"))
+        assert (stop.value, stop.deadline) == ("STOPPING", NOW.clock + 30)
+
+    @pytest.mark.parametrize("state", ["UNSPECIFIED", "UNKNOWN", "", "STOPPED"])
+    def test_any_other_state_is_idle(self, state: str) -> None:
+        assert reading(STOP_STATE_KEY, self.details(stopState=state)) == Withdrawn(STOP_STATE_KEY)
+
+
+def test_a_restart_has_neither_notice_nor_deadline() -> None:
+    seen = restart(NOW).signal
+    assert (seen.event, seen.deadline, seen.ends_by_itself) == (RESTART, None, True)
+    assert reduced(seen.document) == seen.document
 
 
 @given(st.sampled_from(SIGNAL_KEYS), st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()))

@@ -66,6 +66,7 @@ def test_what_has_its_form_stays() -> None:
         "window_start_time": "2026-12-01T02:00:00Z",
         "window_end_time": "2026-12-01T06:00:00Z",
         "latest_window_start_time": None,
+        "target_state": None,
     }
     assert reduced(good) == good
     assert reduced({**good, "more": TEMPLATE}) == good

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 
 from maintenance_handler._vm.maintenance import (
+    DEFAULT_NOTICE,
     MAINTENANCE_EVENT_KEY,
     MIGRATE,
     PREEMPT,
+    STOP,
     TERMINATE,
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
@@ -25,9 +27,9 @@ from maintenance_handler._vm.records import replace
 from maintenance_handler.core.condition import RETRY_PAUSE
 from maintenance_handler.core.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
 from maintenance_handler.core.machine import Limit, Start
-from maintenance_handler.core.observations import Acknowledged, Began, Finished, RetryWanted, Tick
+from maintenance_handler.core.observations import Acknowledged, Began, Finished, RetryWanted, ShutdownBegan, Tick
 from maintenance_handler.core.plan import RESERVE_MOST
-from maintenance_handler.core.tasks import GRACE, STOP, Task
+from maintenance_handler.core.tasks import GRACE, SKIP_LATER, Task
 from support.incidents import Drive, drained, task
 
 LB = task("lb", MIGRATE, TERMINATE, PREEMPT, stage=10)
@@ -502,7 +504,7 @@ class TestOnFailure:
 
     @pytest.mark.parametrize("outcome", [FAILED, TIMEOUT])
     def test_stop_skips_the_stages_after_it(self, outcome: str) -> None:
-        drive = Drive(replace(LB, on_failure=STOP), APP, DB)
+        drive = Drive(replace(LB, on_failure=SKIP_LATER), APP, DB)
         drive.on(MIGRATE)
         assert drive.ends("lb", outcome) == []
         assert drive.skips() == [("app", "lb failed"), ("db", "lb failed")]
@@ -510,14 +512,14 @@ class TestOnFailure:
         assert drive.ends("lb") == ["close"]
 
     def test_stop_lets_its_own_stage_finish(self) -> None:
-        drive = Drive(task("a", on_failure=STOP), task("b"), task("c", stage=60))
+        drive = Drive(task("a", on_failure=SKIP_LATER), task("b"), task("c", stage=60))
         drive.on(MIGRATE)
         assert drive.ends("a", FAILED) == []
         assert drive.ends("b") == []
         assert drive.skips() == [("c", "a failed")]
 
     def test_stop_waits_for_the_last_attempt(self) -> None:
-        drive = Drive(task("a", on_failure=STOP, retries=1), task("b", stage=60))
+        drive = Drive(task("a", on_failure=SKIP_LATER, retries=1), task("b", stage=60))
         drive.on(MIGRATE)
         assert drive.ends("a", FAILED) == []
         assert drive.skips() == []
@@ -525,7 +527,7 @@ class TestOnFailure:
         assert drive.ends("a") == ["drain b"]
 
     def test_a_task_for_another_event_stops_nothing(self) -> None:
-        drive = Drive(task("a", PREEMPT, on_failure=STOP, stage=1), task("b", MIGRATE, PREEMPT, stage=2))
+        drive = Drive(task("a", PREEMPT, on_failure=SKIP_LATER, stage=1), task("b", MIGRATE, PREEMPT, stage=2))
         drive.on(PREEMPT)
         drive.ends("a", FAILED)
         assert drive.skips() == [("b", "a failed")]
@@ -536,7 +538,8 @@ class TestOnFailure:
     @pytest.mark.parametrize("event, skips", [(MIGRATE, []), (TERMINATE, [("app", "lb failed")])])
     def test_stop_for_one_event(self, event: str, skips: list[tuple[str, str]]) -> None:
         drive = Drive(
-            replace(LB, on=(MIGRATE, TERMINATE), on_failure={TERMINATE: STOP}), replace(APP, on=(MIGRATE, TERMINATE))
+            replace(LB, on=(MIGRATE, TERMINATE), on_failure={TERMINATE: SKIP_LATER}),
+            replace(APP, on=(MIGRATE, TERMINATE)),
         )
         drive.on(event)
         drive.ends("lb", FAILED)
@@ -550,13 +553,13 @@ class TestOnFailure:
         assert drive.seconds("lb") == pytest.approx(seconds)
 
     def test_stop_is_for_the_stages_after_it(self) -> None:
-        drive = Drive(task("a", PREEMPT, on_failure=STOP, stage=1), task("b", MIGRATE, stage=1))
+        drive = Drive(task("a", PREEMPT, on_failure=SKIP_LATER, stage=1), task("b", MIGRATE, stage=1))
         drive.on(PREEMPT)
         drive.ends("a", FAILED)
         assert drive.on(MIGRATE) == ["drain b"]
 
     def test_a_new_event_tries_again_what_was_skipped(self) -> None:
-        drive = Drive(replace(LB, on_failure=STOP), APP)
+        drive = Drive(replace(LB, on_failure=SKIP_LATER), APP)
         drive.on(MIGRATE)
         drive.ends("lb", FAILED)
         drive.off(MIGRATE)
@@ -1399,3 +1402,49 @@ class TestBegan:
         assert drive.off(TERMINATE) == ["end drain lb"]
         assert drive.see(Began(number, 1.0)) == []
         assert drive.ends("lb", NOT_STARTED) == ["restore lb"]
+
+
+class TestShutdown:
+    """The ACPI signal comes before the deadline that was assumed."""
+
+    STOPPING = task("lb", PREEMPT, STOP, timeout=60.0)
+
+    @pytest.mark.parametrize("event", [PREEMPT, STOP])
+    def test_what_runs_goes_on_in_less_time(self, event: str) -> None:
+        drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0, STOP: 120.0})
+        drive.on(event)
+        drive.wait(5.0)
+        assert drive.see(ShutdownBegan(30.0)) == ["limit drain lb"]
+        assert drive.incident.deadline() == drive.now.clock + 30.0
+        assert drive.see(ShutdownBegan(30.0)) == []
+
+    def test_it_never_gives_more_time(self) -> None:
+        drive = Drive(self.STOPPING)
+        drive.on(PREEMPT)
+        drive.wait(20.0)
+        assert drive.see(ShutdownBegan(30.0)) == []
+        assert drive.incident.deadline() == drive.now.clock + 10.0
+
+    def test_the_same_announcement_read_again_does_not_take_it_back(self) -> None:
+        drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0})
+        drive.on(PREEMPT)
+        drive.see(ShutdownBegan(30.0))
+        drive.on(PREEMPT)
+        assert drive.incident.deadline() == drive.now.clock + 30.0
+
+    @pytest.mark.parametrize("event", [MIGRATE, TERMINATE])
+    def test_other_events_keep_their_time(self, event: str) -> None:
+        """Somebody may reboot a VM whose termination is an hour away."""
+        drive = drained(LB, event=event)
+        before = drive.incident.deadline()
+        drive.see(ShutdownBegan(30.0))
+        assert drive.incident.deadline() == before
+
+    def test_neither_does_it_open_an_incident_nor_end_a_rehearsal(self) -> None:
+        drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0})
+        assert drive.see(ShutdownBegan(30.0)) == []
+        assert drive.state.incident is None
+        drive.rehearse(PREEMPT)
+        before = drive.incident.deadline()
+        drive.see(ShutdownBegan(30.0))
+        assert drive.incident.deadline() == before

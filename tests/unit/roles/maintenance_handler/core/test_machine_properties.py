@@ -27,7 +27,7 @@ from maintenance_handler.core.machine import Action, Close, End, Limit, Start
 from maintenance_handler.core.observations import Acknowledged, Began, Finished, Observation, RetryWanted
 from maintenance_handler.core.patience import Patience
 from maintenance_handler.core.plan import RESERVE_MOST, RESERVE_SHARE
-from maintenance_handler.core.tasks import CONTINUE, DRAIN, RESTORE, STOP, Task
+from maintenance_handler.core.tasks import CONTINUE, DRAIN, RESTORE, SKIP_LATER, Task
 from maintenance_handler.core.trimming import MOST_PAST, MOST_STEPS
 from support.incidents import SIGNALS, Drive, task
 
@@ -46,7 +46,7 @@ def some_tasks(draw: st.DrawFn) -> tuple[Task, ...]:
             restore=draw(st.booleans()),
             timeout=draw(st.sampled_from([1.0, 20.0, 90.0, {MIGRATE: 1.0, TERMINATE: 90.0}])),
             retries=draw(st.integers(0, 2)),
-            on_failure=draw(st.sampled_from([CONTINUE, STOP, {MIGRATE: STOP}])),
+            on_failure=draw(st.sampled_from([CONTINUE, SKIP_LATER, {MIGRATE: SKIP_LATER}])),
             lead=draw(st.sampled_from([None, 0.0, 30.0, 600.0])),
             when=draw(st.sampled_from([None, "can_reschedule"])),
         )

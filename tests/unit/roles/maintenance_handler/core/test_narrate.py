@@ -11,7 +11,7 @@ from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT
 from maintenance_handler._vm.records import replace
 from maintenance_handler.core.incident import FAILED, TIMEOUT
 from maintenance_handler.core.narrate import Line, narrate
-from maintenance_handler.core.tasks import STOP, Task
+from maintenance_handler.core.tasks import SKIP_LATER, Task
 from support.incidents import Drive, task
 
 LB = task("lb", MIGRATE, PREEMPT, stage=10)
@@ -79,7 +79,7 @@ def test_an_incident_that_closes_at_once() -> None:
 
 
 def test_what_is_skipped_and_why() -> None:
-    drive = Telling(replace(LB, on_failure=STOP), APP)
+    drive = Telling(replace(LB, on_failure=SKIP_LATER), APP)
     drive.on(MIGRATE)
     assert drive.tell(lambda: drive.ends("lb", FAILED))[1:] == [
         ("info", "drain 'app' is skipped for migrate: lb failed")

@@ -9,10 +9,10 @@ import json
 import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
-from maintenance_handler.core.tasks import DRAIN, RESTORE, STOP, Task
+from maintenance_handler.core.tasks import DRAIN, RESTORE, SKIP_LATER, Task
 
 PROGRAMS = Task("lb", (MIGRATE,), drain=("/lb", "drain"), restore=("/lb", "enable"))
-BY_EVENT = Task("x", (WINDOW,), lead={WINDOW: 1.0}, timeout={WINDOW: 5.0}, on_failure={WINDOW: STOP})
+BY_EVENT = Task("x", (WINDOW,), lead={WINDOW: 1.0}, timeout={WINDOW: 5.0}, on_failure={WINDOW: SKIP_LATER})
 PLAYBOOKS = Task("db", (MIGRATE,), playbook="/etc/drain.yml", restore_playbook="/etc/restore.yml")
 
 
@@ -59,7 +59,7 @@ def test_values_by_event_and_the_field_s_default_for_the_others() -> None:
         timeout={MIGRATE: 15.0, TERMINATE: 600.0},
         restore_timeout={TERMINATE: 300.0},
         lead={WINDOW: 900.0},
-        on_failure={TERMINATE: STOP},
+        on_failure={TERMINATE: SKIP_LATER},
     )
     assert [task.limit(DRAIN, event) for event in task.on] == [15.0, 20.0, 600.0, 20.0]
     # Without one of its own, a restore has as long as the drain of that event.

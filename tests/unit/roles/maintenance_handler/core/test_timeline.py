@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import pytest
 
-from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, TERMINATE, WINDOW
+from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, PREEMPT, TERMINATE, WINDOW
 from maintenance_handler.core.incident import FAILED, public
+from maintenance_handler.core.plan import assumed_notice
 from maintenance_handler.core.timeline import incident_lines, plan_lines
 from support.incidents import Drive, task
 
+NOTICE = assumed_notice(DEFAULT_NOTICE, (), None)
 LB = task("Leave the balancer", MIGRATE, TERMINATE, stage=10, timeout=15.0)
 APP = task("app", MIGRATE, stage=20, retries=1)
 LOG = task("log", MIGRATE, stage=20, timeout=5.0, restore=False)
@@ -49,8 +51,8 @@ def test_an_incident_of_which_nothing_is_known_yet() -> None:
 
 def test_the_plan_of_an_event() -> None:
     reach = {MIGRATE: {"possible": True, "reason": "on-host-maintenance is MIGRATE"}}
-    assert plan_lines(MIGRATE, [APP, LB, LOG], DEFAULT_NOTICE, reach) == [
-        "migrate (60 s of notice): can reach this VM, on-host-maintenance is MIGRATE",
+    assert plan_lines(MIGRATE, [APP, LB, LOG], NOTICE, reach) == [
+        "migrate (60 s of notice, the default): can reach this VM, on-host-maintenance is MIGRATE",
         "  at once",
         "    stage 10   drain    Leave the balancer  (+0 s, 15 s at most)",
         "    stage 20   drain    app, log  (+15 s, 20 s at most)",
@@ -64,19 +66,19 @@ def test_the_plan_of_an_event() -> None:
 def test_the_plan_says_where_the_notice_shortens_timeouts() -> None:
     """A moment before the event is kept free, and a task that is asked to end gets one to do so."""
     tasks = [task("a", MIGRATE, stage=1, timeout=30.0), task("b", MIGRATE, stage=2, timeout=30.0)]
-    lines = plan_lines(MIGRATE, tasks, DEFAULT_NOTICE, {})
+    lines = plan_lines(MIGRATE, tasks, NOTICE, {})
     assert lines[4:6] == [
         "    60 s at most, 0 s to spare",
         "    shortened: the stages get 27.5 s and 27.5 s; 1 s before the event is kept free, and a task has up to 2 s "
         "to end",
     ]
-    assert not any("shortened" in line for line in plan_lines(MIGRATE, tasks[:1], DEFAULT_NOTICE, {}))
+    assert not any("shortened" in line for line in plan_lines(MIGRATE, tasks[:1], NOTICE, {}))
 
 
 def test_the_plan_says_where_a_lead_shortens_timeouts() -> None:
     (line,) = [
         line
-        for line in plan_lines(WINDOW, [task("db", WINDOW, lead=300.0, timeout=299.0)], DEFAULT_NOTICE, {})
+        for line in plan_lines(WINDOW, [task("db", WINDOW, lead=300.0, timeout=299.0)], NOTICE, {})
         if "shortened" in line
     ]
     assert "the stages get 297.0 s" in line
@@ -87,7 +89,7 @@ def test_the_plan_of_a_window_with_leads() -> None:
         task("now", WINDOW, restore=False),
         task("db", WINDOW, lead=600, timeout=300.0, restore=False),
     ]
-    assert plan_lines(WINDOW, tasks, DEFAULT_NOTICE, {}) == [
+    assert plan_lines(WINDOW, tasks, NOTICE, {}) == [
         "window (announced ahead)",
         "  at once",
         "    stage 50   drain    now  (+0 s, 20 s at most)",
@@ -103,7 +105,22 @@ def test_the_plan_of_a_window_with_leads() -> None:
 )
 def test_the_plan_of_an_event_that_no_task_is_for(possible: bool | None, words: str) -> None:
     reach = {TERMINATE: {"possible": possible, "reason": "because"}}
-    assert plan_lines(TERMINATE, [APP], DEFAULT_NOTICE, reach) == [
-        f"terminate (3600 s of notice): {words}, because",
+    assert plan_lines(TERMINATE, [APP], NOTICE, reach) == [
+        f"terminate (3600 s of notice, the default): {words}, because",
         "  no task is for it",
     ]
+
+
+@pytest.mark.parametrize(
+    "configured, shown, words",
+    [
+        ({}, None, "30 s of notice, the default"),
+        ({}, 120.0, "120 s of notice, from the VM's scheduling"),
+        ({PREEMPT: 90.0}, 120.0, "90 s of notice, set in the configuration"),
+    ],
+)
+def test_the_plan_says_which_notice_of_a_preemption_is_assumed(
+    configured: dict[str, float], shown: float | None, words: str
+) -> None:
+    notice = assumed_notice({**DEFAULT_NOTICE, **configured}, configured, shown)
+    assert plan_lines(PREEMPT, [], notice, {})[0] == f"preempt ({words})"

@@ -15,11 +15,13 @@ from maintenance_handler._vm.maintenance import (
     DRIFT_TOKEN_KEY,
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
+    STOP_STATE_KEY,
     UPCOMING_MAINTENANCE_KEY,
+    Stop,
     Window,
 )
 from maintenance_handler.io.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
-from support.raw_server import RawServer, Script, answering, http_answer
+from support.raw_server import RawServer, Script, answering, http_answer, json_answer
 
 MIGRATE = http_answer("200 OK", b"MIGRATE_ON_HOST_MAINTENANCE", etag="etag-migrate")
 NONE = http_answer("200 OK", b"NONE", etag="etag-none")
@@ -255,3 +257,53 @@ def test_one_connection_for_all_its_questions() -> None:
             watch.turn()
         assert watch.server.connections == 1
         assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_the_notice_of_a_migration_stays_armed() -> None:
+    """A VM gets the 60 s notice only if it has asked for the key itself since its last event.
+
+    A request for the directory, recursive or not, does not count. So whatever is answered, the next request must be for
+    the key: https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice
+    """
+
+    def cutting(peer: object) -> None:
+        peer.read_request()  # type: ignore[attr-defined]
+        peer.send(CUT)  # type: ignore[attr-defined]
+
+    answers = [NONE, NONE, MIGRATE, NONE, UNAVAILABLE, NO_NOTIFICATIONS, ABSENT, FORBIDDEN, WEB_PAGE]
+    answers += [http_answer("301 Moved Permanently", location="/computeMetadata/v1/instance/"), NONE]
+    with watching(answering(*answers), cutting, answering(MIGRATE, NONE)) as watch:
+        while len(watch.server.requests) < len(answers) + 3:
+            watch.sleep(watch.turn())
+        targets = [urlsplit(request.split(b" ", 2)[1].decode()) for request in watch.server.requests]
+        assert {target.path for target in targets} == {f"/computeMetadata/v1/{MAINTENANCE_EVENT_KEY}"}
+        assert not any("recursive" in target.query for target in targets)
+
+
+class TestStop:
+    """The announcement of a stop, whose time and target are in keys beside its state."""
+
+    STATE = http_answer("200 OK", b"PENDING_STOP", etag="etag-stop")
+    IDLE = http_answer("200 OK", b"UNSPECIFIED", etag="etag-idle")
+
+    @staticmethod
+    def details(**fields: object) -> bytes:
+        return json_answer({"stopState": "PENDING_STOP", **fields})
+
+    @pytest.mark.parametrize("duration", ["600", "600s", 600, {"seconds": "600"}])
+    def test_is_read_with_its_details(self, duration: object) -> None:
+        details = self.details(maxDuration=duration, requestTimestamp="2026-11-26T12:00:00Z", targetState="DELETED")
+        with watching(answering(self.STATE, details, self.IDLE), key=STOP_STATE_KEY) as watch:
+            assert watch.turn() == NEWS_PAUSE
+            watch.turn()
+            assert watch.heard() == [Stop("PENDING_STOP", "DELETED", 1795694400.0, 600.0), None]
+            assert watch.asked()[1] == {"recursive": "true"}
+            assert watch.asked()[2]["last_etag"] == "etag-stop"
+
+    def test_without_its_details_it_counts_and_they_are_asked_for_again(self) -> None:
+        """A server that fails for a moment must not cost the notice, and is not hammered."""
+        answers = [self.STATE, UNAVAILABLE] * 3 + [self.STATE, self.details(targetState="STOPPED")]
+        with watching(answering(*answers), key=STOP_STATE_KEY) as watch:
+            pauses = [watch.turn() for _unused in range(4)]
+            assert watch.heard() == [Stop("PENDING_STOP")] * 3 + [Stop("PENDING_STOP", "STOPPED")]
+            assert pauses == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]

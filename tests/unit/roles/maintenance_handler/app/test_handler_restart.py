@@ -1,0 +1,129 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The VM went down and nothing had announced it: a host error, a crash, a reset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from support.handler import UNTIL_RELEASED, HandlerProcess, steps, task
+from support.vm import Vm
+
+MakeHandler = Callable[..., HandlerProcess]
+LINES = ["drain resync", "restore resync"]
+
+
+@pytest.fixture
+def handler(vm: Vm, make_handler: MakeHandler) -> HandlerProcess:
+    """A handler that knows which instance it is on."""
+    return until_settled(make_handler(task("resync", "restart"), task("lb", "migrate")).start())
+
+
+def until_settled(handler: HandlerProcess) -> HandlerProcess:
+    """Wait until its journal names the instance."""
+    boot_id = (handler.folder / "boot_id").read_text().strip()
+
+    def is_settled() -> bool:
+        entry = handler.journal()
+        is_known = entry.get("instance_id") is not None
+        return is_known and entry["boot_id"] == boot_id and entry["stopped"] is False
+
+    handler.until(is_settled, "the instance in the journal")
+    return handler
+
+
+def crash(handler: HandlerProcess, boot_id: str = "boot-2") -> None:
+    """Cut the power, and boot."""
+    handler.kill()
+    handler.boot(boot_id)
+
+
+def test_its_tasks_run_once_a_boot(handler: HandlerProcess) -> None:
+    crash(handler)
+    incident = handler.start().until_over()
+    assert handler.trace() == LINES
+    assert steps(incident) == [("drain", "resync", "ok"), ("restore", "resync", "ok")]
+    assert [past["event"] for past in incident["past"]] == ["restart"]
+    handler.until_logged("restarted without an orderly stop")
+    handler.kill()
+    until_settled(handler.start())
+    handler.stop()
+    until_settled(handler.start())
+    assert handler.trace() == LINES
+    crash(handler, "boot-3")
+    handler.start().until_over(2)
+    assert handler.trace() == LINES * 2
+
+
+def test_an_orderly_stop_is_none(handler: HandlerProcess) -> None:
+    for boot_id in ("boot-2", "boot-3"):
+        handler.stop()
+        assert handler.journal()["stopped"] is True
+        handler.boot(boot_id)
+        until_settled(handler.start())
+        assert handler.journal()["stopped"] is False
+    assert (handler.trace(), handler.history()) == ([], [])
+
+
+def test_the_crash_of_a_handler_is_none(handler: HandlerProcess) -> None:
+    handler.kill()
+    until_settled(handler.start())
+    assert (handler.trace(), handler.history()) == ([], [])
+
+
+def test_neither_is_the_first_boot_nor_an_image_of_another_instance(
+    vm: Vm, make_vm: Callable[[], Vm], make_handler: MakeHandler
+) -> None:
+    handler = until_settled(make_handler(task("resync", "restart")).start())
+    assert handler.history() == []
+    handler.kill()
+    handler.boot("boot-2")
+    handler.configure(metadata_host=make_vm().host)
+    until_settled(handler.start())
+    assert (handler.trace(), handler.history()) == ([], [])
+
+
+def test_the_journal_of_an_earlier_version_says_nothing_of_a_stop(handler: HandlerProcess) -> None:
+    crash(handler)
+    path = handler.state_dir / "journal.json"
+    path.write_bytes(path.read_bytes().replace(b'"stopped": false, ', b""))
+    until_settled(handler.start())
+    assert (handler.trace(), handler.history()) == ([], [])
+
+
+def test_an_open_incident_is_restored_and_that_is_all(vm: Vm, handler: HandlerProcess) -> None:
+    vm.announce("migrate")
+    handler.until_state("drained")
+    crash(handler)
+    vm.withdraw("migrate")
+    incident = handler.start().until_over()
+    assert handler.trace() == ["drain lb", "restore lb"]
+    assert [past["event"] for past in incident["past"]] == ["migrate"]
+
+
+def test_waits_for_the_metadata_server(vm: Vm, handler: HandlerProcess) -> None:
+    """Until it answers, the disk might be another instance's."""
+    crash(handler)
+    fault = vm.fault("503")
+    handler.start(ready=False)
+    handler.until_blind()
+    handler.stop()
+    handler.start(ready=False)
+    handler.until_blind()
+    assert handler.trace() == []
+    vm.heal(fault)
+    handler.until_over()
+    assert handler.trace() == LINES
+
+
+def test_a_crash_in_the_middle_restores_and_runs_it_no_second_time(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = until_settled(make_handler(task("resync", "restart", drain=UNTIL_RELEASED)).start())
+    crash(handler)
+    handler.start().until_traced("drain resync")
+    handler.kill()
+    handler.start().until_traced("drain resync", "drain resync")
+    crash(handler, "boot-3")
+    handler.start().until_over()
+    assert handler.trace() == ["drain resync", "drain resync", "restore resync"]
