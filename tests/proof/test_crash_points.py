@@ -28,7 +28,12 @@ SCENARIOS: Mapping[str, list[dict[str, Any]]] = {
     "one task": [task("a")],
     "three tasks in three stages": [task("a", stage=10), task("b", stage=20), task("c", stage=30)],
     "eight tasks in three stages": [task(name, stage=10 * (1 + "abcdefgh".index(name) // 3)) for name in "abcdefgh"],
+    "a graceful shutdown": [task("a", "stop", stage=10), task("b", "stop", stage=20)],
+    "a preemption": [task("a", "preempt", stage=10), task("b", "preempt", stage=20)],
 }
+
+# The event of a scenario, where it is not a termination.
+EVENTS: Mapping[str, str] = {"a graceful shutdown": "stop", "a preemption": "preempt"}
 
 # What happens before the next handler starts.
 AT_ONCE, OVER, REBOOT = "the next handler starts at once", "the event is over meanwhile", "the VM reboots"
@@ -51,6 +56,7 @@ class Try:
     vm: Vm
     folder: Path
     tasks: list[dict[str, Any]]
+    event: str = "terminate"
 
     def handler(self, point: Point | None) -> HandlerProcess:
         self.folder.mkdir()
@@ -62,10 +68,10 @@ class Try:
         handler = self.handler(None)
         try:
             start(handler)
-            self.vm.announce("terminate")
+            self.vm.announce(self.event)
             handler.until_state("drained")
             drain = writes(handler)
-            self.vm.withdraw("terminate")
+            self.vm.withdraw(self.event)
             handler.until_over()
             return drain, writes(handler)
         finally:
@@ -79,22 +85,22 @@ class Try:
             entry = Journal(handler.state_dir).read()
             incident = entry.incident if entry is not None else None
             if meanwhile == OVER:
-                self.vm.withdraw("terminate")
+                self.vm.withdraw(self.event)
             elif meanwhile == REBOOT:
                 handler.boot("boot-2")
             handler.start()
             is_over = announced and (meanwhile == OVER or not point.in_drain)
             if not announced:
-                self.vm.announce("terminate")
+                self.vm.announce(self.event)
             if not is_over:
                 handler.until_state("drained")
-                self.vm.withdraw("terminate")
+                self.vm.withdraw(self.event)
             # What is over before anybody could write it down has started nothing.
             unheard = is_over and incident is None and not handler.history()
             if not unheard:
                 handler.until_over()
             interrupted = [(step.phase, step.task) for step in incident.steps if step.open] if incident else []
-            verdict = judged(handler, [] if unheard else ["terminate"], interrupted)
+            verdict = judged(handler, [] if unheard else [self.event], interrupted)
             check_order(handler, interrupted)
             if not is_over:
                 check_all_drained(handler)
@@ -112,10 +118,10 @@ class Try:
         handler.until(lambda: is_dead() or is_started(handler), "its start or its end")
         if is_dead():
             return False
-        self.vm.announce("terminate")
+        self.vm.announce(self.event)
         if not point.in_drain:
             handler.until_state("drained")
-            self.vm.withdraw("terminate")
+            self.vm.withdraw(self.event)
         handler.until(is_dead, f"its end at {point}")
         return True
 
@@ -167,14 +173,14 @@ def test_every_step_is_run_and_taken_back_once(
     scenario: str, meanwhile: str, ways: tuple[str, ...], make_vm: Callable[[], Vm], tmp_path: Path, table: Table
 ) -> None:
     """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
-    tasks = SCENARIOS[scenario]
-    drain, total = Try(make_vm(), tmp_path / "counted", tasks).counted()
+    tasks, event = SCENARIOS[scenario], EVENTS.get(scenario, "terminate")
+    drain, total = Try(make_vm(), tmp_path / "counted", tasks, event).counted()
     assert drain >= 2 + len(tasks)
     assert total >= drain + 1 + len(tasks)
     last = drain if meanwhile == OVER else total
     points = [Point(write, way, write <= drain) for write in range(1, last + 1) for way in ways]
     rows = {point: f"{'Drain' if point.in_drain else 'Restore'} of {scenario}, {meanwhile}" for point in points}
-    tries = {point: Try(make_vm(), tmp_path / f"{point.write}-{point.way}", tasks) for point in points}
+    tries = {point: Try(make_vm(), tmp_path / f"{point.write}-{point.way}", tasks, event) for point in points}
     for point in points:
         table.tried(SECTION, rows[point])
     with ThreadPoolExecutor(AT_A_TIME) as pool:
@@ -182,3 +188,52 @@ def test_every_step_is_run_and_taken_back_once(
         for point, verdict in verdicts:
             assert verdict.is_clean, (point, verdict, (tries[point].folder / "trace").read_text())
             table.survived(SECTION, rows[point], verdict)
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("meanwhile", [AT_ONCE, REBOOT])
+def test_a_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tmp_path: Path, table: Table) -> None:
+    """Cut the power, boot, and kill the handler at each write in which it handles that."""
+    tasks = [task("a", "restart", stage=10), task("b", "restart", stage=20)]
+    handler = Restart(make_vm(), tmp_path / "counted", tasks).restarted(None)
+    handler.until_over()
+    total = writes(handler)
+    handler.close()
+    assert total >= 1 + 2 * len(tasks)
+    row = f"A restart that nothing announced, {meanwhile}"
+    ways = WAYS if meanwhile == AT_ONCE else (AFTER,)
+    points = [Point(write, way, True) for write in range(1, total + 1) for way in ways]
+    tries = {point: Restart(make_vm(), tmp_path / f"{point.write}-{point.way}", tasks) for point in points}
+    for _unused in points:
+        table.tried(SECTION, row)
+    with ThreadPoolExecutor(AT_A_TIME) as pool:
+        for point, verdict in pool.map(lambda point: (point, tries[point].crashed(point, meanwhile)), points):
+            assert verdict.is_clean, (point, verdict, (tries[point].folder / "trace").read_text())
+            table.survived(SECTION, row, verdict)
+
+
+class Restart(Try):
+    """One VM whose power is cut while nothing is drained."""
+
+    def restarted(self, point: Point | None) -> HandlerProcess:
+        """The handler that comes up after that. It dies at this point."""
+        handler = self.handler(point)
+        handler.start()
+        handler.until(lambda: is_started(handler), "its start")
+        handler.kill()
+        handler.boot("boot-2")
+        return handler.start(ready=False, module="support.crashing")
+
+    def crashed(self, point: Point, meanwhile: str) -> Verdict:
+        handler = self.restarted(point)
+        try:
+            handler.until(lambda: handler.running.poll() is not None, f"its end at {point}")
+            entry = Journal(handler.state_dir).read()
+            incident = entry.incident if entry is not None else None
+            if meanwhile == REBOOT:
+                handler.boot("boot-3")
+            handler.start().until_over()
+            interrupted = [(step.phase, step.task) for step in incident.steps if step.open] if incident else []
+            return judged(handler, ["restart"], interrupted)
+        finally:
+            handler.close()

@@ -342,6 +342,45 @@ def test_a_window_that_begins_early(prove: Prove) -> None:
     trial.survived(r"window is announced \(ONGOING\)", "window")
 
 
+def test_a_stop_on_top(prove: Prove) -> None:
+    """field: a second event while the first is handled crashes or is lost."""
+    trial = prove(EVENTS, "A graceful shutdown comes in the middle of a drain for a migration", "incidents_total")
+    handler = trial.make(task("lb", "migrate", "stop", drain=UNTIL_RELEASED), task("db", "stop", stage=60)).start()
+    trial.vm.announce("migrate")
+    handler.until_traced("drain lb")
+    trial.vm.announce("stop")
+    handler.until(lambda: len(handler.signals()) == 2, "both events")
+    handler.release()
+    handler.until_traced("drain lb", "drain db")
+    trial.vm.withdraw("migrate")
+    trial.vm.withdraw("stop")
+    trial.survived("stop is announced", "migrate", "stop")
+
+
+def test_a_stop_without_grace_on_top(prove: Prove) -> None:
+    name = "A graceful shutdown is ended by a second stop without grace"
+    trial = prove(EVENTS, name, 'steps_total{outcome="ok",phase="drain"}')
+    handler = trial.make(task("lb", "stop", drain=UNTIL_RELEASED, timeout=300)).start()
+    trial.vm.announce("stop")
+    handler.until_traced("drain lb")
+    trial.vm.set("shutdown-details/stop-state", "STOPPING")
+    handler.until(lambda: handler.signals()[0]["seconds_left"] <= 30, "the nearer deadline")
+    handler.release()
+    handler.until_state("drained")
+    trial.vm.withdraw("stop")
+    trial.survived(r"stop is announced \(STOPPING\)", "stop")
+
+
+def test_a_power_cut_that_nothing_announced(prove: Prove) -> None:
+    trial = prove(EVENTS, "The power is cut while nothing is drained", "unannounced_restarts_total")
+    handler = trial.make(task("resync", "restart")).start()
+    handler.until(lambda: handler.journal().get("instance_id"), "the instance in the journal")
+    handler.kill()
+    handler.boot("boot-2")
+    handler.start()
+    trial.survived("restarted without an orderly stop", "restart")
+
+
 # The machine
 
 
