@@ -69,6 +69,7 @@ class TestValid:
             task,
             metadata_host="127.0.0.1:8080",
             notice={"migrate": 6, "window": 0.5},
+            stop_when_drained=True,
             unknown_event="migrate",
             poll_timeout=30,
             guest_attributes=False,
@@ -99,6 +100,8 @@ class TestValid:
             ),
             metadata_host="127.0.0.1:8080",
             notice={**DEFAULT_NOTICE, "migrate": 6.0, "window": 0.5},
+            notice_set=frozenset({"migrate", "window"}),
+            stop_when_drained=True,
             unknown_event="migrate",
             poll_timeout=30,
             guest_attributes=False,
@@ -107,6 +110,7 @@ class TestValid:
             stop_timeout=12.0,
             boot_id_file=Path("/run/boot"),
             digest=whole.digest,
+            cautions=whole.cautions,
         )
 
     def test_null_is_as_good_as_not_there(self) -> None:
