@@ -56,7 +56,7 @@ options:
     description:
       - The nodes of the O(node_group).
       - By default, all nodes with O(action=simulate), and all nodes for which maintenance can be performed with
-        O(action=perform).
+        O(action=perform). An empty list selects none.
     type: list
     elements: str
   reservation:
@@ -447,8 +447,11 @@ def main(time: Time = REAL_TIME) -> None:
         module.exit_json(**result)
 
 
-def check_action(module: AnsibleModule) -> None:
+def check_action(module: ApiModule) -> None:
     params = module.params
+    for name in sorted(module.nulls.intersection(("nodes", "block", "sub_block"))):
+        # An undefined variable must not select the whole node group or reservation.
+        raise ComputeBadRequest(f"{name} is null. Omit it to maintain all hosts, or give a value.")
     action, group = params["action"], "node_group" if params["node_group"] is not None else "reservation"
     if action == REPORT_FAULTY and not params["faults"]:
         raise ComputeBadRequest("faults is empty. Give at least one fault of the host.")
@@ -509,7 +512,7 @@ def maintain_group(module: AnsibleModule, api: ComputeApi) -> dict[str, Any]:
 
     def plan(target: GroupTarget) -> Maintenance:
         if target.kind == "node_group":
-            return accepted(module, api, target.path, plan_nodes(api, target.path, params["nodes"] or [], action))
+            return accepted(module, api, target.path, plan_nodes(api, target.path, params["nodes"], action))
         return accepted(module, api, target.path, plan_reservation(api, target.path, params["scope"]))
 
     def apply(target: GroupTarget, bounded: ComputeApi) -> Maintenance | None:

@@ -44,15 +44,15 @@ def nodes_of(api: ComputeApi, path: str) -> list[Node]:
     ]
 
 
-def plan_nodes(api: ComputeApi, path: str, names: Sequence[str], action: str) -> Maintenance:
-    """Maintenance of these nodes of a node group, or without names, of all that it is possible for."""
+def plan_nodes(api: ComputeApi, path: str, names: Sequence[str] | None, action: str) -> Maintenance:
+    """Maintenance of these nodes of a node group, or with None, of all for which it is possible."""
     nodes = {node.name: node for node in nodes_of(api, path)}
-    unknown = [name for name in names if name not in nodes]
+    unknown = [name for name in names or () if name not in nodes]
     if unknown:
         raise ComputeBadRequest(
             f"There is no node {', '.join(unknown)} in {path}. It has {', '.join(nodes) or 'no nodes'}."
         )
-    chosen = [nodes[name] for name in dict.fromkeys(names or nodes)]
+    chosen = [nodes[name] for name in dict.fromkeys(nodes if names is None else names)]
     problems: dict[str, str] = {}
     if action == PERFORM:
         reasons = {node.name: nothing_to_perform(node.window) for node in chosen}
@@ -61,7 +61,7 @@ def plan_nodes(api: ComputeApi, path: str, names: Sequence[str], action: str) ->
     problem = None
     if problems and (names or not due):
         problem = " ".join(f"{name}: {reason}" for name, reason in problems.items())
-    if not chosen:
+    if not nodes:
         problem = "it has no nodes."
     starts = [node.window for node in due if node.window is not None]
     window = min(starts, key=lambda each: each.start or 0.0, default=None)

@@ -81,6 +81,8 @@ class ApiModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types
 
     def _load_params(self) -> None:
         super()._load_params()
+        # The options that are null. Later, these look the same as omitted ones.
+        self.nulls = {name for name, value in self.params.items() if value is None}
         # Before structures become text.
         self.no_log_values.update(private_parts(self.params))
         for name, option in self.argument_spec.items():

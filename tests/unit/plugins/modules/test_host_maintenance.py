@@ -269,6 +269,15 @@ class TestNodeGroups:
         assert rest["group"]["nodes"] == ["licensed-1"]
         assert "licensed-2: no maintenance is announced for it." in str(rest["warnings"])
 
+    def test_an_empty_list_of_nodes_is_none_of_them(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "node-groups/licensed")
+        for action in ("simulate", "perform"):
+            result = run(action, node_group="licensed", zone="us-central1-a", nodes=[])
+            assert (result["changed"], result.failed) == (False, False)
+            assert result["group"]["nodes"] == []
+        assert "performMaintenance" not in writes(emulator)
+        assert "simulateMaintenanceEvent" not in writes(emulator)
+
     def test_nothing_announced_is_an_error(self, emulator: EmulatorProcess) -> None:
         result = run("perform", node_group="licensed", zone="us-central1-a")
         assert result.failed
@@ -281,6 +290,7 @@ class TestNodeGroups:
             ({"node_group": "nobody"}, "404"),
             ({"node_group": "a/../b"}, "node_group is 'a/../b', which is not the name or ID of a resource"),
             ({"node_group": ""}, "node_group is empty"),
+            ({"nodes": None}, "nodes is null. Omit it to maintain all hosts"),
             ({"zone": None}, "zone"),
             ({"instance": "web-1"}, "mutually exclusive"),
         ],
@@ -338,6 +348,8 @@ class TestReservations:
             ("perform", {"block": "b2", "sub_block": "s1", "scope": "unused"}, "Omit it for a sub_block"),
             ("perform", {"nodes": ["licensed-1"]}, "node_group"),
             ("perform", {"block": "../x"}, "block is '../x'"),
+            ("perform", {"block": None}, "block is null"),
+            ("perform", {"block": "b2", "sub_block": None}, "sub_block is null"),
         ],
     )
     def test_what_is_wrong_is_refused(

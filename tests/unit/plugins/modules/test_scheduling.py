@@ -138,6 +138,11 @@ class TestChange:
         assert run(instance="spot-1", preemption_notice_duration=0)["changed"]
         assert "preemptionNoticeDuration" not in scheduling_of(emulator, "spot-1")
 
+    def test_the_notice_of_a_preemption_goes_with_the_provisioning_model(self) -> None:
+        scheduling = {"provisioningModel": "SPOT", "preemptionNoticeDuration": {"seconds": "120"}}
+        change = plan({"status": "TERMINATED", "scheduling": scheduling}, {"provisioning_model": "STANDARD"})
+        assert change.body == {"provisioningModel": "STANDARD", "preemptionNoticeDuration": None}
+
     def test_a_termination_time_is_set_and_cleared(self, emulator: EmulatorProcess) -> None:
         emulator.control.request("POST", "instances/web-1/stop")
         wanted: dict[str, Any] = {"instance": "web-1", "termination_time": "2099-01-31T23:00:00+01:00"}
