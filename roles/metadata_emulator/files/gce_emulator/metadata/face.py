@@ -27,7 +27,7 @@ class MetadataFace:
         self._ports = ports
         self._faults = instance.project.faults
         self._port = instance.spec.port
-        self._server: asyncio.AbstractServer | None = None
+        self._server: asyncio.Server | None = None
         self._http: Server | None = None
         self._opening = asyncio.Lock()
         # Kept, or the task might be collected before it is done.
@@ -64,14 +64,20 @@ class MetadataFace:
                 return
             listening = self._ports.listen(self._instance.spec.address, self._port)
             self._port = listening.getsockname()[1]
+            self._http.is_refusing = False
             self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening, backlog=BACKLOG)
 
     def _close(self) -> None:
         if self._server is not None:
-            self._server.close()
+            # asyncio forgets a connection that it has accepted, but not yet attached to the server, when the server
+            # is closed: its client would wait for ever. So accept no more, and close in the next turn of the loop.
+            loop = asyncio.get_running_loop()
+            for listening in self._server.sockets:
+                loop.remove_reader(listening.fileno())
+            loop.call_soon(self._server.close)
             self._server = None
         if self._http is not None:
-            self._http.abort_connections()
+            self._http.refuse_connections()
 
     def _is_refusing(self) -> bool:
         instance = self._instance

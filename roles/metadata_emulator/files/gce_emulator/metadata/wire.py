@@ -15,6 +15,7 @@ import functools
 import html
 import http
 import time
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -134,6 +135,15 @@ class Sent(web.StreamResponse):
 class Protocol(web.RequestHandler):
     """aiohttp's connection, with the metadata server's page for requests that are not HTTP."""
 
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._metadata_server = server
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        if self._metadata_server.is_refusing and isinstance(transport, asyncio.Transport):
+            reset(transport)
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -150,8 +160,15 @@ class Protocol(web.RequestHandler):
 class Server(web.Server):
     """aiohttp's low-level server with connections that speak as the metadata server does."""
 
+    is_refusing = False
+
     def __call__(self) -> web.RequestHandler:
-        return Protocol(self, loop=asyncio.get_running_loop(), **self._kwargs)
+        return Protocol(self, **self._kwargs)
+
+    def refuse_connections(self) -> None:
+        """End all connections, and those that are accepted but not yet set up."""
+        self.is_refusing = True
+        self.abort_connections()
 
     def abort_connections(self) -> None:
         for connection in self.connections:

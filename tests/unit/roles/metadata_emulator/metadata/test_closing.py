@@ -1,0 +1,33 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Clients that connect while a metadata server goes away are not left waiting."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import pytest
+
+from gce_emulator.metadata.face import MetadataFace
+from gce_emulator.state.clock import Clock
+from gce_emulator.state.fleet_file import parse
+from gce_emulator.state.project import Project
+from gce_emulator.web.listening import Ports
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_connection_is_reset_in_whichever_turn_of_the_loop_the_vm_is_deleted(turns: int) -> None:
+    """Deleted within the right turn, asyncio has accepted the connection but not yet attached it to the server."""
+    project = Project(parse({"instances": [{"name": "web-1"}]}), Clock())
+    instance = project.instances["web-1"]
+    face = MetadataFace(instance, Ports())
+    await face.start()
+    host, _unused, port = face.address.rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=5) as client:
+        for _turn in range(turns):
+            await asyncio.sleep(0)
+        project.delete(instance)
+        with pytest.raises(ConnectionResetError):
+            await asyncio.get_running_loop().run_in_executor(None, client.recv, 1)
+    await face.stop()
