@@ -81,14 +81,13 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.api import Comp
 from ansible_collections.gce.guest.plugins.module_utils._compute.errors import ComputeError
 from ansible_collections.gce.guest.plugins.module_utils._compute.guest_attributes import (
     FIELDS,
-    HOW_TO_ENABLE,
     is_enabled,
     query_path,
     read,
 )
 from ansible_collections.gce.guest.plugins.module_utils._compute.instances import instance_named, zone_named
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import is_secret, is_secret_item, redact_tree
-from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY, HOW_TO_ENABLE
 from ansible_collections.gce.guest.plugins.plugin_utils._compute_lookup import ComputeLookup
 
 

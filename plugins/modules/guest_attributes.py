@@ -201,7 +201,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.guest import (
 from ansible_collections.gce.guest.plugins.module_utils._module.redacting import RedactingModule
 from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import (
     Namespace,
-    Plan,
+    NamespaceChange,
     leave_rate_alone,
     plan,
     texts_of,
@@ -282,7 +282,7 @@ def checked(namespace: str, attributes: dict[str, Any], *, present: bool) -> dic
     return texts_of(attributes) if present else dict.fromkeys(attributes, "")
 
 
-def carried_out(module: AnsibleModule, namespace: Namespace, changes: Plan) -> list[str]:
+def carried_out(module: AnsibleModule, namespace: Namespace, changes: NamespaceChange) -> list[str]:
     if changes.changes:
         # The result comes when everything is over; the VM's journal has this at once.
         module.log(f"{len(changes.changes)} changes to {namespace.path} take {changes.seconds:.0f} s at least")

@@ -138,7 +138,6 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.errors import (
 )
 from ansible_collections.gce.guest.plugins.module_utils._compute.guest_attributes import (
     FIELDS,
-    HOW_TO_ENABLE,
     Attributes,
     is_enabled,
     query_path,
@@ -166,7 +165,7 @@ from ansible_collections.gce.guest.plugins.module_utils._module.targets import (
     refuse_empty,
     selected,
 )
-from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY
+from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import DIRECTORY, HOW_TO_ENABLE
 
 
 def main(time: Time = REAL_TIME) -> None:

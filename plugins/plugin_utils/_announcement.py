@@ -14,7 +14,7 @@ from typing import Any
 
 from ansible.module_utils.common.validation import check_type_dict
 from ansible.module_utils.parsing.convert_bool import boolean
-from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import Plan
+from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import NamespaceChange
 from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import QUERIES_PER_MINUTE
 
 # Seconds up to which nothing is announced.
@@ -29,7 +29,7 @@ def announcement(host: Any, arguments: Mapping[str, Any]) -> str | None:
     except (TypeError, ValueError):
         return None
     # If all of them change. The module knows more when it has read the current ones.
-    most = Plan({}, dict.fromkeys(attributes)).seconds
+    most = NamespaceChange({}, dict.fromkeys(attributes)).seconds
     if most <= SHORT:
         return None
     minutes, seconds = divmod(math.ceil(most), 60)

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from .._vm.backoff import backoff
 from .credentials import DEFAULT_UNIVERSE, Login, login, unusable
 from .errors import (
     ComputeBadRequest,
@@ -302,7 +303,7 @@ class ComputeApi:
 
     def _call(self, request: _Request, *, timeout: float | None = None) -> dict[str, Any]:
         """Send it until there is an answer, an error that a retry does not change, or no time left."""
-        pauses = backoff(self.random)
+        pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, self.random)
         tries, first_failure = 0, None
         while True:
             self._pacer.wait_for_turn()
@@ -445,14 +446,6 @@ def operation_path(operation: Mapping[str, Any]) -> str:
     if not path:
         raise ComputeUnavailable("The Compute API answered a write without an operation.")
     return f"projects/{path}"
-
-
-def backoff(random: Callable[[], float]) -> Iterator[float]:
-    """Pauses between tries: doubling from FIRST_PAUSE to LONGEST_PAUSE, each shortened at random by up to half."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * (1 - random() / 2)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def _session(account: Login, base: str, concurrency: int) -> Any:

@@ -18,11 +18,6 @@ from .instances import path_of
 # Whether they are enabled, by Google's own evaluation of the metadata of instance, zone and project.
 FIELDS = "resourceStatus(effectiveInstanceMetadata(enableGuestAttributesMetadataValue))"
 
-HOW_TO_ENABLE = (
-    "Set enable-guest-attributes=TRUE in the custom metadata of the instance, which takes precedence over its zone's "
-    "and the project's."
-)
-
 Attributes = dict[str, dict[str, str]]
 
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .._vm.backoff import backoff
 from .._vm.machine_families import family_of
 from .._vm.maintenance import (
     MIGRATE,
@@ -22,7 +23,7 @@ from .._vm.maintenance import (
     format_time,
     parse_window,
 )
-from .api import ComputeApi, backoff
+from .api import FIRST_PAUSE, LONGEST_PAUSE, ComputeApi
 from .errors import ComputeBadRequest, OperationError
 from .instances import path_of
 
@@ -97,7 +98,7 @@ def maintain(api: ComputeApi, path: str, action: str, plan: Maintenance, *, wait
     While there is temporarily no host to migrate to, tries again until the client's deadline. Raises ComputeError.
     """
     verb, body = _VERBS[action], plan.body or None
-    pauses, retries = backoff(api.random), 0
+    pauses, retries = backoff(FIRST_PAUSE, LONGEST_PAUSE, api.random), 0
     while True:
         operation = api.write("POST", f"{path}/{_METHODS[action]}", verb, body, resource=path)
         if wait:

@@ -10,12 +10,13 @@ from __future__ import annotations
 import copy
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from .._metadata.custom import CustomMetadataError, MetadataChange
 from .._metadata.secrets import SECRET_PATTERNS, is_secret_item
+from .._vm.backoff import backoff
 from .api import ComputeApi
 from .errors import ComputeBadRequest, ComputeConflict, ComputeError
 from .instances import path_of, select
@@ -23,6 +24,8 @@ from .instances import path_of, select
 # Pauses after a conflict, in seconds. The other writer's operation takes about that long.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 8.0
+# Wide, so that writers that met once do not meet again.
+SPREAD = 0.9
 
 # For this many seconds after a write, a read may still return the old values.
 SEEN_AFTER = 10.0
@@ -165,7 +168,7 @@ def change(
     """
     store = store.until(deadline)
     api = store.api
-    pauses = _pauses(api.random)
+    pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, api.random, spread=SPREAD)
     while True:
         snapshot = snapshot or store.read()
         planned = planned_change(store, snapshot, planner)
@@ -208,7 +211,7 @@ def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float)
     pending = {store.path: (store.until(deadline), change) for store, change in done}
     problems: dict[str, ComputeError] = {}
     lost: dict[str, ComputeError] = {}
-    pauses = _pauses(api.random)
+    pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, api.random, spread=SPREAD)
     while pending:
         try:
             seen = _snapshots([store for store, _change in pending.values()])
@@ -249,11 +252,3 @@ def _differing(change: MetadataChange, snapshot: Snapshot) -> list[str]:
 def _list_form(snapshot: Snapshot, change: MetadataChange) -> dict[str, Any]:
     items = [{"key": key, "value": value} for key, value in change.after.items()]
     return {"fingerprint": snapshot.fingerprint, "items": items}
-
-
-def _pauses(random: Callable[[], float]) -> Iterator[float]:
-    """Random pauses below a limit that doubles, so that writers that met once do not meet again."""
-    limit = FIRST_PAUSE
-    while True:
-        yield limit * random()
-        limit = min(2 * limit, LONGEST_PAUSE)

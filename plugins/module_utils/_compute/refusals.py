@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._metadata.secrets import REDACTED
 from .errors import (
     ApiDisabled,
     BillingDisabled,
@@ -42,7 +43,6 @@ from .errors import (
 
 # Characters of the API's message. It may quote a value of 256 KB.
 LONGEST_MESSAGE = 500
-HIDDEN = "[redacted]"
 
 _RATE_REASONS = {"rateLimitExceeded", "userRateLimitExceeded", "RATE_LIMIT_EXCEEDED"}
 _QUOTA_REASONS = {"quotaExceeded", "dailyLimitExceeded", "QUOTA_EXCEEDED", "limitExceeded"}
@@ -83,7 +83,7 @@ class Act:
         for secret in sorted(self.secrets, key=len, reverse=True):
             # Short texts would match anywhere.
             if len(secret) >= 4:
-                message = message.replace(secret, HIDDEN)
+                message = message.replace(secret, REDACTED)
         line = " ".join(message.split())
         return line if len(line) <= LONGEST_MESSAGE else f"{line[:LONGEST_MESSAGE]}[...]"
 

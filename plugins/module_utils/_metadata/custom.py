@@ -15,7 +15,7 @@ from typing import Any
 
 from .owned_keys import owned
 from .secrets import REDACTED, is_secret_item
-from .text import as_text
+from .text import LARGEST_VALUE, as_text
 
 # In a diff, the new one of two secrets that differ.
 REDACTED_CHANGE = "[redacted, another value]"
@@ -24,7 +24,6 @@ REDACTED_CHANGE = "[redacted, another value]"
 KEPT_KEYS = ("ssh-keys", "sshKeys", "windows-keys")
 
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
-LARGEST_VALUE = 256 * 1024
 LARGEST_TOTAL = 512 * 1024
 
 

@@ -9,6 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+# Bytes of a value of custom metadata, and of a guest attribute:
+# https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
+LARGEST_VALUE = 256 * 1024
+
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#boolean
 _BOOLEANS = {**dict.fromkeys(("TRUE", "Y", "YES", "1"), True), **dict.fromkeys(("FALSE", "N", "NO", "0"), False)}
 

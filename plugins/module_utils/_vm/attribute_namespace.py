@@ -17,13 +17,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from .._metadata.text import as_text
 from .guest_attributes import (
     QUERIES_PER_MINUTE,
+    SWITCH,
     GuestAttributeError,
     QueryBudget,
     attribute_path,
     attribute_value,
     namespace_path,
+    remedy_for_denied,
     seconds_for,
 )
 from .metadata_server import MetadataError, MetadataForbidden, MetadataNotFound, MetadataServer, MetadataTooManyRequests
@@ -31,9 +34,6 @@ from .metadata_server import MetadataError, MetadataForbidden, MetadataNotFound,
 # Between two tries of a query that was refused: what the budget comes to, evenly spread.
 REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
 
-SWITCH = "enable-guest-attributes"
-CONSTRAINT = "constraints/compute.disableGuestAttributesAccess"
-_TRUE = ("true", "y", "yes", "1")
 
 _T = TypeVar("_T")
 
@@ -51,7 +51,7 @@ class Interrupted(GuestAttributeError):
 
 
 @dataclass(frozen=True)
-class Plan:
+class NamespaceChange:
     """What has to be sent to a namespace that holds ``before``: for each key its new text, or None to delete it."""
 
     before: Mapping[str, str]
@@ -90,12 +90,12 @@ class Plan:
 
 def plan(
     current: Mapping[str, str], attributes: Mapping[str, str], *, present: bool = True, purge: bool = False
-) -> Plan:
+) -> NamespaceChange:
     """What makes a namespace hold ``attributes``, or none of their keys; ``purge`` deletes what else it holds now."""
     wanted = attributes if present else {}
     written = {key: wanted[key] for key in sorted(wanted) if current.get(key) != wanted[key]}
     unwanted = [key for key in sorted(current) if key not in wanted and (purge or key in attributes)]
-    return Plan(current, {**written, **dict.fromkeys(unwanted)})
+    return NamespaceChange(current, {**written, **dict.fromkeys(unwanted)})
 
 
 def texts_of(attributes: Mapping[str, Any]) -> dict[str, str]:
@@ -144,30 +144,30 @@ class Namespace:
             raise GuestAttributeError(f"Cannot read {self.path}: the metadata server sent no keys and values.")
         return {key: str(text) for key, text in content.items()}
 
-    def refuse_to_take_long(self, plan: Plan) -> None:
+    def refuse_to_take_long(self, change: NamespaceChange) -> None:
         """Raise TooSlow if the plan takes longer than ``max_wait`` even if nobody else uses the budget."""
-        if plan.seconds > self._max_wait:
+        if change.seconds > self._max_wait:
             raise TooSlow(
-                f"Making {len(plan.changes)} changes to {self.path} takes {plan.queries} requests and at least "
-                f"{plan.seconds:.0f} s, since the metadata server allows {QUERIES_PER_MINUTE} a minute, but max_wait "
+                f"Making {len(change.changes)} changes to {self.path} takes {change.queries} requests and at least "
+                f"{change.seconds:.0f} s, since the metadata server allows {QUERIES_PER_MINUTE} a minute, but max_wait "
                 f"is {self._max_wait:g}. Nothing was changed. Raise max_wait, or change less at once."
             )
 
-    def carry_out(self, plan: Plan) -> list[str]:
+    def carry_out(self, change: NamespaceChange) -> list[str]:
         """Make the changes, and see that they arrive. Answers the keys that somebody else has written meanwhile."""
-        outstanding = dict(plan.changes)
-        now = plan.before
+        outstanding = dict(change.changes)
+        now = change.before
         try:
             while outstanding:
                 for key, text in list(outstanding.items()):
                     self._change(key, text)
                     del outstanding[key]
                 now = self.read()
-                outstanding = plan.not_arrived(now)
+                outstanding = change.not_arrived(now)
         except (MetadataError, GuestAttributeError) as error:
-            sent = len(plan.changes) - len(outstanding)
-            raise Interrupted(f"{error} By then, {sent} of {len(plan.changes)} changes had been made.") from error
-        return plan.overtaken(now)
+            sent = len(change.changes) - len(outstanding)
+            raise Interrupted(f"{error} By then, {sent} of {len(change.changes)} changes had been made.") from error
+        return change.overtaken(now)
 
     def _change(self, key: str, text: str | None) -> None:
         path = attribute_path(self._name, key)
@@ -193,7 +193,8 @@ class Namespace:
                 denied_since = now if denied_since is None else denied_since
                 left = denied_since + self._denied_for - now
                 if left <= 0:
-                    raise Disabled(f"{error} {self._why_denied()}") from error
+                    # Without the general remedy, which may be what the metadata has already.
+                    raise Disabled(f"{error.args[0]} {self._why_denied()}") from error
                 self._sleep(min(REFUSED_PAUSE, left))
 
     def _send(self, call: Callable[[], _T]) -> _T:
@@ -213,26 +214,14 @@ class Namespace:
             self._sleep(seconds)
 
     def _why_denied(self) -> str:
-        """What the metadata says about guest attributes, as reading it is not denied."""
-        has, zone = f"Neither the metadata of the instance nor that of the project has {SWITCH}", ""
-        for owner in ("instance", "project"):
-            try:
-                value = str(self._server.get(f"{owner}/attributes/{SWITCH}").value)
-            except MetadataNotFound:
-                continue
-            has = f"The metadata of the {owner} has {SWITCH}={value[:40]!r}"
-            if value.strip().lower() in _TRUE:
-                return (
-                    f"{has} already. Either it was set within the last minutes, for which retry_for=300 waits, or a "
-                    f"policy of the organization denies guest attributes ({CONSTRAINT})."
-                )
-            if owner == "project":
-                zone = " The metadata server shows that of the zone as the project's, so it may also be set there."
-            break
-        return (
-            f"{has}. Once it is TRUE, that takes some minutes to work, for which retry_for=300 waits, and it does not "
-            f"work if a policy of the organization denies guest attributes ({CONSTRAINT}).{zone}"
-        )
+        """What to do, by the metadata, which can be read even then. A zone's value is shown as the project's."""
+        return remedy_for_denied(self._switch_of("instance"), self._switch_of("project"))
+
+    def _switch_of(self, owner: str) -> str | None:
+        try:
+            return str(self._server.get(f"{owner}/attributes/{SWITCH}").value)
+        except MetadataNotFound:
+            return None
 
 
 def leave_rate_alone(error: MetadataError, pause: float) -> None:
@@ -242,10 +231,9 @@ def leave_rate_alone(error: MetadataError, pause: float) -> None:
 
 
 def _text_of(key: str, value: Any) -> str:
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, (str, int)) or (isinstance(value, float) and math.isfinite(value)):
-        return str(value)
+    text = as_text(value)
+    if text is not None:
+        return text
     what = "null" if value is None else str(value) if isinstance(value, float) else f"a {type(value).__name__}"
     raise GuestAttributeError(
         f"The value of the guest attribute {key!r} is {what}, but it has to be a text, a finite number or a boolean. "

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What guest attributes may be called, how large they may be, and how often they may be asked for. Pure.
+"""The names, sizes and query rate of guest attributes, and what to do where they are disabled. Pure.
 
-Private to the collection: it may change at any time. Standard library only, as the maintenance handler uses this file.
+Private to the collection: it may change at any time. Standard library only.
 
-The limits are checked here because the server's own answers to what breaks them are not documented, and because above
-the rate it drops data without saying so: https://cloud.google.com/compute/docs/metadata/manage-guest-attributes
+The limits are checked here because the server's answers to larger values and other names are not documented, and
+because above the rate it silently drops data: https://cloud.google.com/compute/docs/metadata/manage-guest-attributes
 """
 
 from __future__ import annotations
@@ -13,9 +13,18 @@ from __future__ import annotations
 import re
 from collections import deque
 
+from .._metadata.text import LARGEST_VALUE, as_bool
+
 DIRECTORY = "instance/guest-attributes"
 NAME_LIMIT = 128
-VALUE_LIMIT = 256 * 1024
+
+# The metadata that enables them, and the organization policy that disables them whatever the metadata.
+SWITCH = "enable-guest-attributes"
+CONSTRAINT = "constraints/compute.disableGuestAttributesAccess"
+HOW_TO_ENABLE = (
+    f"Set {SWITCH}=TRUE in the custom metadata of the instance, which takes precedence over its zone's and the "
+    "project's."
+)
 
 # For all processes of an instance together: 10 queries a minute, in bursts of at most 3 a second.
 QUERIES_PER_MINUTE = 10
@@ -25,15 +34,15 @@ _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class GuestAttributeError(Exception):
-    """A guest attribute cannot be what it was meant to be; str() is a sentence for a person."""
+    """A guest attribute has an invalid name or value; str() is a sentence."""
 
 
 class InvalidName(GuestAttributeError):
-    """A namespace or key is empty, too long, or has other characters than letters, digits, `_` and `-`."""
+    """A namespace or key is empty or too long, or has characters other than letters, digits, `_` and `-`."""
 
 
 class ValueTooLarge(GuestAttributeError):
-    """A value is larger than VALUE_LIMIT bytes."""
+    """A value is larger than LARGEST_VALUE bytes."""
 
 
 def namespace_path(namespace: str) -> str:
@@ -47,28 +56,28 @@ def attribute_path(namespace: str, key: str) -> str:
 
 
 def attribute_value(value: str | bytes, key: str | None = None) -> bytes:
-    """A value as it is sent: text as UTF-8 (surrogateescape). ``key`` is for the words of an error."""
+    """The bytes of a value: text as UTF-8 (surrogateescape). ``key`` is for the error, which is GuestAttributeError."""
     whose = "a guest attribute" if key is None else f"the guest attribute {key!r}"
     try:
         encoded = value.encode("utf-8", "surrogateescape") if isinstance(value, str) else value
     except UnicodeError:
         raise GuestAttributeError(f"The value of {whose} is neither bytes nor Unicode text.") from None
-    if len(encoded) > VALUE_LIMIT:
-        raise ValueTooLarge(f"The value of {whose} may have {VALUE_LIMIT} bytes, and this one has {len(encoded)}.")
+    if len(encoded) > LARGEST_VALUE:
+        raise ValueTooLarge(f"The value of {whose} has {len(encoded)} bytes, but may have {LARGEST_VALUE} at most.")
     return encoded
 
 
 class QueryBudget:
-    """Spreads queries so that no minute sees more than QUERIES_PER_MINUTE, and no second more than QUERIES_PER_SECOND.
+    """Spreads queries so that no minute has more than QUERIES_PER_MINUTE, and no second more than QUERIES_PER_SECOND.
 
-    It knows the queries of its own caller only, and leaves nothing for others: one budget for one process.
+    It counts the queries of its own caller only, and leaves nothing for other processes of the VM.
     """
 
     def __init__(self) -> None:
         self._queries: deque[float] = deque(maxlen=QUERIES_PER_MINUTE)
 
     def take(self, now: float) -> float:
-        """Reserve the next query, and return how many seconds after ``now`` it may be sent."""
+        """Reserve the next query; returns how many seconds after ``now`` it may be sent."""
         when = now
         for count, seconds in ((QUERIES_PER_MINUTE, 60.0), (QUERIES_PER_SECOND, 1.0)):
             if len(self._queries) >= count:
@@ -77,23 +86,40 @@ class QueryBudget:
         return when - now
 
     def answered(self, now: float) -> None:
-        """Count the query reserved last from its answer: nobody knows when between the two the server saw it."""
+        """Date the last query from its answer: the server may have counted it at any time until then."""
         self._queries[-1] = now
 
 
 def seconds_for(queries: int) -> float:
-    """How long after the first of so many queries the last one may be sent."""
+    """The seconds from the first of so many queries to the last one."""
     budget = QueryBudget()
     return max((budget.take(0.0) for query in range(queries)), default=0.0)
+
+
+def remedy_for_denied(instance: str | None, project: str | None) -> str:
+    """Why guest attributes may be denied, and what to do, given the SWITCH of the instance and of the project."""
+    owner, value = ("instance", instance) if instance is not None else ("project", project)
+    has = f"The metadata of the {owner} has {SWITCH}={str(value)[:40]!r}"
+    if value is not None and as_bool(value.strip()):
+        return (
+            f"{has} already. Either it was set within the last minutes, which retry_for=300 waits for, or an "
+            f"organization policy denies guest attributes ({CONSTRAINT}): ask its administrator."
+        )
+    if value is None:
+        has = f"Neither the metadata of the instance nor that of the project has {SWITCH}"
+    return (
+        f"{has}. {HOW_TO_ENABLE} It takes some minutes to work, which retry_for=300 waits for, and has no effect if an "
+        f"organization policy denies guest attributes ({CONSTRAINT})."
+    )
 
 
 def _checked(what: str, name: str) -> str:
     if not _NAME.fullmatch(name):
         raise InvalidName(
-            f"The {what} of a guest attribute is {name!r}, but only letters, digits, '_' and '-' may be in it."
+            f"The {what} of a guest attribute is {name!r}, but it may only have letters, digits, '_' and '-'."
         )
     if len(name) > NAME_LIMIT:
         raise InvalidName(
-            f"The {what} of a guest attribute may have {NAME_LIMIT} characters, and {name!r} has {len(name)}."
+            f"The {what} of a guest attribute may have {NAME_LIMIT} characters, but {name!r} has {len(name)}."
         )
     return name

@@ -15,12 +15,14 @@ import random as _random
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import bounded_json as _bounded_json
 from .addresses import ADDRESSES, Addresses
+from .backoff import backoff
+from .guest_attributes import HOW_TO_ENABLE
 from .http_exchange import (
     BODY_LIMIT,
     Connection,
@@ -83,6 +85,13 @@ class MetadataBadRequest(MetadataError):
 
 class MetadataForbidden(MetadataError):
     """The server refuses (403); ``text`` has its reason."""
+
+
+class GuestAttributesDisabled(MetadataForbidden):
+    """The VM has no guest attributes (403); as text, with how to enable them."""
+
+    def __str__(self) -> str:
+        return f"{super().__str__()} {HOW_TO_ENABLE}"
 
 
 class MetadataNotFound(MetadataError):
@@ -210,7 +219,7 @@ class MetadataServer:
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
         """Try until there is an answer, or an error that no repetition changes, or ``retry_for`` is over."""
-        pauses = backoff(self._random)
+        pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, self._random)
         tries, first_failure = 0, None
         while True:
             began = self._clock()
@@ -308,7 +317,8 @@ class MetadataServer:
         if response.headers.get("metadata-flavor") != "Google":
             raise self._impostor(request, response, "it answered without Metadata-Flavor: Google")
         if status == 403:
-            raise error(MetadataForbidden, said + "refuses it (403)", text + _remedy(text))
+            kind = GuestAttributesDisabled if GUEST_ATTRIBUTES_DISABLED in text else MetadataForbidden
+            raise error(kind, said + "refuses it (403)", text)
         if status == 404:
             raise error(MetadataNotFound, said + "has no such key (404)")
         if status >= 400:
@@ -345,14 +355,6 @@ class MetadataServer:
             f"{f', Server: {server}' if server.isprintable() and server else ''}). Check {self._host_origin}"
         )
         return NotMetadataServer(request.failure(clause), status=response.status)
-
-
-def backoff(random: Callable[[], float]) -> Iterator[float]:
-    """The pauses between tries: doubling from FIRST_PAUSE to LONGEST_PAUSE, a random part of up to half taken off."""
-    pause = FIRST_PAUSE
-    while True:
-        yield pause * (1 - random() / 2)
-        pause = min(2 * pause, LONGEST_PAUSE)
 
 
 def encoded_path(path: str) -> str:
@@ -448,12 +450,6 @@ def _without_markup(text: str) -> str:
         elif not within and name in _STOCK and not piece.startswith("</"):
             within, mark = name, len(kept)
     return " ".join(kept)
-
-
-def _remedy(text: str) -> str:
-    if GUEST_ATTRIBUTES_DISABLED in text:
-        return " Set enable-guest-attributes=TRUE in the metadata of the instance, its zone or the project"
-    return ""
 
 
 def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

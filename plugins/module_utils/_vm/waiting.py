@@ -22,14 +22,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._metadata.tree import canonical, contains, is_directory, split
+from .backoff import backoff
 from .guest_attributes import DIRECTORY, QUERIES_PER_MINUTE, QUERIES_PER_SECOND, QueryBudget
 from .metadata_server import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
     Answer,
     MetadataNotFound,
     MetadataServer,
     MetadataTooManyRequests,
     MetadataUnavailable,
-    backoff,
 )
 
 # How long one GET hangs; the guest agent's are as long.
@@ -110,7 +112,7 @@ def wait_until(
     watch = _Watch(server, path, _Turns(path, start + timeout, clock, sleep))
     seen: Seen | None = None
     has_answered = False
-    first_failure, pauses, trouble = start, backoff(random), ""
+    first_failure, pauses, trouble = start, backoff(FIRST_PAUSE, LONGEST_PAUSE, random), ""
     while True:
         began = clock()
         try:
@@ -120,7 +122,7 @@ def wait_until(
         except (MetadataUnavailable, MetadataTooManyRequests) as error:
             now = clock()
             if not trouble:
-                first_failure, pauses = now, backoff(random)
+                first_failure, pauses = now, backoff(FIRST_PAUSE, LONGEST_PAUSE, random)
             has_answered = has_answered or isinstance(error, MetadataTooManyRequests)
             if not has_answered and now - first_failure >= retry_for:
                 raise

@@ -9,6 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Union
 
+from .._vm.backoff import backoff
 from .._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
@@ -19,13 +20,14 @@ from .._vm.maintenance import (
     parse_stop,
 )
 from .._vm.metadata_server import (
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
     MetadataError,
     MetadataNotFound,
     MetadataServer,
     MetadataTooLarge,
     MetadataTooManyRequests,
     MetadataUnavailable,
-    backoff,
 )
 from .._vm.records import dataclass
 from ..core.announcements import essence
@@ -92,7 +94,7 @@ class Watcher:
         self._etag: str | None = None
         # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
         self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
-        self._pauses = backoff(random.random)
+        self._pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random)
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=self.key, daemon=True).start()
@@ -115,7 +117,7 @@ class Watcher:
         first = self._etag is None
         if not first:
             # A wait has worked: an answer without one does not end an outage in which only waits fail.
-            self._pauses = backoff(random.random)
+            self._pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random)
         self._etag = answer.etag
         before = self._last
         # Here, not in the loop: a long value costs only this thread its time.

@@ -18,7 +18,6 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.api import (
     ComputeApi,
     MissingLibrary,
     Time,
-    backoff,
     checked_endpoint,
     connect,
 )
@@ -187,10 +186,6 @@ class TestRetries:
         api = client(emulator.compute, time)
         api.get(WEB, "read")
         assert time.now == pytest.approx(1000.5)
-
-    def test_pause_longer_each_time_up_to_a_limit(self) -> None:
-        pauses = backoff(lambda: 1.0)
-        assert [next(pauses) for _turn in range(8)] == [0.25, 0.5, 1, 2, 4, 8, 10, 10]
 
 
 class TestDeadline:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import (
     LARGEST_TOTAL,
-    LARGEST_VALUE,
     CustomMetadataError,
     merged,
     plan,
@@ -17,6 +16,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import 
     texts_of,
 )
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import SECRET_PATTERNS
+from ansible_collections.gce.guest.plugins.module_utils._metadata.text import LARGEST_VALUE
 from hypothesis import given
 from hypothesis import strategies as st
 

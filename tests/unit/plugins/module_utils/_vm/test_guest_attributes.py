@@ -5,8 +5,8 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.gce.guest.plugins.module_utils._metadata.text import LARGEST_VALUE
 from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes import (
-    VALUE_LIMIT,
     GuestAttributeError,
     InvalidName,
     QueryBudget,
@@ -36,15 +36,21 @@ def test_path_refuses(name: str) -> None:
 
 @pytest.mark.parametrize(
     "value, sent",
-    [("", b""), (b"\xff\x00", b"\xff\x00"), ("é", b"\xc3\xa9"), ("\udcff", b"\xff"), ("é" * (VALUE_LIMIT // 2), None)],
+    [
+        ("", b""),
+        (b"\xff\x00", b"\xff\x00"),
+        ("é", b"\xc3\xa9"),
+        ("\udcff", b"\xff"),
+        ("é" * (LARGEST_VALUE // 2), None),
+    ],
 )
 def test_value(value: str | bytes, sent: bytes | None) -> None:
     assert attribute_value(value) == (str(value).encode() if sent is None else sent)
 
 
-@pytest.mark.parametrize("value", [b"x" * (VALUE_LIMIT + 1), "é" * (VALUE_LIMIT // 2) + "x"])
+@pytest.mark.parametrize("value", [b"x" * (LARGEST_VALUE + 1), "é" * (LARGEST_VALUE // 2) + "x"])
 def test_value_refuses_what_has_too_many_bytes(value: str | bytes) -> None:
-    with pytest.raises(ValueTooLarge, match="may have 262144 bytes, and this one has 262145"):
+    with pytest.raises(ValueTooLarge, match="has 262145 bytes, but may have 262144"):
         attribute_value(value)
 
 
@@ -54,8 +60,8 @@ def test_value_refuses_half_a_character() -> None:
 
 
 def test_value_refused_by_its_name() -> None:
-    with pytest.raises(ValueTooLarge, match=r"^The value of the guest attribute 'big' may have"):
-        attribute_value(b"x" * (VALUE_LIMIT + 1), "big")
+    with pytest.raises(ValueTooLarge, match=r"^The value of the guest attribute 'big' has 262145 bytes"):
+        attribute_value(b"x" * (LARGEST_VALUE + 1), "big")
 
 
 def test_namespace_is_a_directory() -> None:
