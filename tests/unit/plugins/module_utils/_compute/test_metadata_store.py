@@ -112,7 +112,7 @@ class TestEachStore:
         assert change(store_of(api), setting(a="1"), deadline=api.clock() + 600).written == ["a"]
         assert store_of(api).read().values["a"] == "1"
         assert len(writes(emulator)) == 13
-        # 0.5, 1, 2, 4 and eight times 8 s.
+        # 0.05, 0.1, 0.2, 0.4 and eight times 0.8 s: the shortest that chance allows.
         assert passing.now == pytest.approx(1007.15)
 
     @pytest.mark.parametrize("kind, error", [("conflict", ComputeConflict), ("operation-conflict", OperationConflict)])
@@ -128,7 +128,7 @@ class TestEachStore:
         emulator.control.fault(kind, face="compute")
         with pytest.raises(error, match="no time left to try again"):
             change(store_of(api), setting(a="1"), deadline=api.clock() + 30)
-        # 0.5, 1, 2, 4, 8 and 8 s, and then 8 would be too much.
+        # 0.05, 0.1, 0.2, 0.4 and 36 times 0.8 s; another 0.8 would be too much.
         assert passing.now == pytest.approx(1029.55)
 
 
