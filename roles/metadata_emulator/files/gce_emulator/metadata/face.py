@@ -5,8 +5,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import secrets
+import socket
 
 from aiohttp import web
 
@@ -69,11 +71,13 @@ class MetadataFace:
 
     def _close(self) -> None:
         if self._server is not None:
-            # asyncio forgets a connection that it has accepted, but not yet attached to the server, when the server
-            # is closed: its client would wait for ever. So accept no more, and close in the next turn of the loop.
+            # A connection that asyncio has accepted, but not yet attached to the server, is lost when the server is
+            # closed, and its client waits for ever. So stop to listen now, and close in the next turn of the loop.
             loop = asyncio.get_running_loop()
             for listening in self._server.sockets:
                 loop.remove_reader(listening.fileno())
+                with contextlib.suppress(OSError):
+                    listening.shutdown(socket.SHUT_RDWR)
             loop.call_soon(self._server.close)
             self._server = None
         if self._http is not None:
