@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A key for many instances by requests and a pool of threads, and nothing else: no retries, no conflicts, no checks.
+"""Set a key on many instances with requests and a pool of threads, without retries, conflict handling and checks.
 
-`python bare_pool.py URL PROJECT ZONE KEY VALUE`: the requests that custom_metadata sends for a filter.
+`python bare_pool.py URL PROJECT ZONE KEY VALUE` sends the same requests as custom_metadata does for a filter.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def main() -> None:
         few = "|".join(names[start : start + NAMES_IN_A_FILTER])
         for instance in listed(base, zone, f'name eq "({few})"'):
             if {"key": key, "value": value} not in instance["metadata"]["items"]:
-                raise SystemExit(f"{instance['name']} does not have it")
+                raise SystemExit(f"{instance['name']} does not have {key}={value} after the write")
 
 
 def listed(base: str, zone: str, expression: str) -> list[dict[str, Any]]:

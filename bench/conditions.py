@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Under which conditions something was measured."""
+"""The conditions of a measurement."""
 
 from __future__ import annotations
 
@@ -23,4 +23,4 @@ def _cpu_model() -> str:
             key, _unused, value = line.partition(":")
             if key.strip() == "model name":
                 return value.strip()
-    return "of an unknown kind"
+    return "unknown model"

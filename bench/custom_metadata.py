@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it takes to set a key on many instances: `python -m bench.custom_metadata`.
+"""Set a key on many instances: `python -m bench.custom_metadata`.
 
-- The module's process against one that sends the same requests through a bare pool of threads, turn by turn, against
-  one emulator in a process of its own, which is as it was at the beginning of each turn.
-- A task for all instances against a task that loops over some of them, one by one. The loop's time is extrapolated.
+- The module's process is compared with a process that sends the same requests through a pool of threads. They take
+  turns, against an emulator that is reset before each turn.
+- A task for all instances is compared with a task that loops over some of them. The loop's time is extrapolated.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .conditions import conditions
 BENCH = Path(__file__).resolve().parent
 CHECKOUT = BENCH.parent
 PROJECT, ZONE, KEY, VALUE = "acme", "europe-west1-b", "release", "1.5.0"
-# Operations take 2 s on the platform, and here 20 ms, so that the clients are what is measured.
+# Operations take 20 ms instead of 2 s, so that the clients dominate the measurement.
 SPEED = 100
 
 MODULE, POOL = "module", "pool"
@@ -44,12 +44,12 @@ GOAL_LOOP = 20.0
 
 
 class BenchFailed(Exception):
-    """Something that is measured ended badly. As text, what it said."""
+    """A measured process failed. The message is its output."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """One process: how long it took, how much memory it had at the most, and how many requests it sent."""
+    """Time, peak memory and requests of one process."""
 
     seconds: float
     cpu_seconds: float
@@ -208,7 +208,7 @@ def verdicts(measured: Measured, instances: int, looped: int) -> list[str]:
 
 
 def pool_ratio(turns: dict[str, list[Turn]]) -> float:
-    """The median of the ratios turn by turn, so that what else the machine does hits both alike."""
+    """The median of the ratios of each turn, so that other load on the machine affects both values alike."""
     return statistics.median(own.seconds / other.seconds for own, other in zip(turns[MODULE], turns[POOL], strict=True))
 
 

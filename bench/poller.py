@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop of those who do not know of hanging GETs: ask every two seconds, run a command when an event begins.
+"""A loop without hanging GETs: poll every two seconds, and run a command when an event begins.
 
 `python poller.py HOST:PORT COMMAND…`
 """

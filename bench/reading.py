@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it takes a play to read metadata, beside other ways to do it: `python -m bench.reading`.
+"""Read metadata in a play, compared with alternatives: `python -m bench.reading`.
 
-One play does each way's tasks one after the other, round by round, against one emulator that answers after 2 ms, as a
-metadata server does. Each way has an instance of its own, so that the journal tells whose requests are whose.
+One play runs the tasks of each method in turn, for several rounds, against an emulator that answers after 2 ms, like a
+metadata server. Each method has its own instance, so that the journal shows which requests are whose.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ KEYS = (
 NOTHING, MODULE, CRAWL, URI, LOOKUP, URL = "nothing", "module", "crawl", "uri", "lookup", "url"
 TITLES = {
     NOTHING: "a module that does nothing",
-    MODULE: "metadata_info, all there is",
+    MODULE: "metadata_info, the whole tree",
     CRAWL: "a crawl, key by key",
     URI: f"{len(KEYS)} keys by tasks with uri",
     LOOKUP: f"{len(KEYS)} keys by this lookup",
@@ -63,21 +63,21 @@ GOAL_URL = 5.0
 
 
 class PlayFailed(Exception):
-    """The play that is measured ended badly. As text, what it said."""
+    """The measured play failed. The message is its output."""
 
 
 @dataclass
 class Measured:
-    """Seconds of each way in each round; the processes' rounds are others than the play's."""
+    """Seconds of each method in each round. Processes have separate rounds."""
 
     requests: dict[str, int]
-    # From the first request's coming to the last answer's going, as the server sees it.
+    # From the first request to the last answer, as seen by the server.
     wire: dict[str, list[float]]
     # Of all lookups in the template together.
     templates: dict[str, list[float]]
     # Of a module's process, started as Ansible starts it.
     processes: dict[str, list[float]]
-    # From a task's start to its result, as the controller sees it. A way with several tasks: their sum.
+    # From a task's start to its result, as seen by the controller; the sum, for a method with several tasks.
     tasks: dict[str, list[float]]
 
 
@@ -133,7 +133,7 @@ def run_play(folder: Path, emulator: EmulatorProcess, rounds: int) -> None:
         "ANSIBLE_LIBRARY": str(BENCH / "library"),
         "ANSIBLE_CALLBACK_PLUGINS": str(BENCH / "callbacks"),
         "ANSIBLE_CALLBACKS_ENABLED": "durations",
-        # The processes are started from what the tasks leave behind.
+        # The files of the tasks are needed to start the processes later.
         "ANSIBLE_KEEP_REMOTE_FILES": "1",
         "ANSIBLE_REMOTE_TMP": str(folder / "remote"),
         "DURATIONS": str(folder / "durations"),
@@ -168,7 +168,7 @@ def tasks_of_a_round(emulator: EmulatorProcess) -> list[dict[str, Any]]:
 
 
 def timed(lookup: str) -> str:
-    """A template that looks up each key, and comes to the seconds that it took."""
+    """A template that looks up each key, and renders to the seconds that it took."""
     return (
         "{% set began = now() %}"
         f"{{% for key in keys %}}{{% set value = {lookup} %}}{{% endfor %}}"
@@ -177,7 +177,7 @@ def timed(lookup: str) -> str:
 
 
 def durations(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
-    """The seconds of each way's tasks in each round, and of the templates."""
+    """The seconds of the tasks and of the templates of each method in each round."""
     tasks: dict[str, list[float]] = defaultdict(list)
     templates: dict[str, list[float]] = defaultdict(list)
     for text in (folder / "durations").read_text(encoding="utf-8").splitlines():
@@ -190,7 +190,7 @@ def durations(folder: Path) -> tuple[dict[str, list[float]], dict[str, list[floa
 
 
 def exchanges(emulator: EmulatorProcess, rounds: int) -> tuple[dict[str, list[float]], dict[str, int]]:
-    """From the first request to the last answer of each way in each round, and how many requests a round has."""
+    """The seconds from the first request to the last answer of each method and round, and the requests per round."""
     wire: dict[str, list[float]] = {}
     requests: dict[str, int] = {}
     for name in (MODULE, CRAWL, URI, LOOKUP, URL):
@@ -206,14 +206,14 @@ def evenly(values: list[Any], parts: int) -> list[list[Any]]:
 
 
 def process_durations(folder: Path, rounds: int) -> dict[str, list[float]]:
-    """The seconds of the processes that Ansible starts on the target, without what it does to start them."""
+    """The seconds of the processes that Ansible starts on the target, without the time to start them."""
     files = {
         name: next((folder / "remote").glob(f"*/AnsiballZ_{module}.py"))
         for name, module in ((NOTHING, "nothing"), (MODULE, "metadata_info"))
     }
     result: dict[str, list[float]] = {name: [] for name in files}
     for number in range(rounds):
-        # By turns, so that whoever is first has no part in the ratio.
+        # Alternate, so that the order does not affect the ratio.
         for name in sorted(files, reverse=number % 2 == 1):
             began = time.perf_counter()
             subprocess.run([sys.executable, files[name]], stdout=subprocess.DEVNULL, check=True)
@@ -247,8 +247,8 @@ def verdicts(measured: Measured) -> list[str]:
     url = paired_ratio(measured.templates[URL], measured.templates[LOOKUP])
     requests = measured.requests[MODULE]
     return [
-        f"{verdict(requests <= GOAL_REQUESTS)}: the whole tree takes metadata_info {requests} request, and the crawl "
-        f"{measured.requests[CRAWL]}; the goal is {GOAL_REQUESTS}.",
+        f"{verdict(requests <= GOAL_REQUESTS)}: metadata_info reads the whole tree with {requests} request, the crawl "
+        f"with {measured.requests[CRAWL]}; the goal is {GOAL_REQUESTS}.",
         f"{verdict(crawl >= GOAL_CRAWL)}: from the first to the last byte, the crawl takes {crawl:.0f} × the time; the "
         f"goal is at least {GOAL_CRAWL:g}.",
         f"{verdict(nothing <= GOAL_NOTHING)}: the module's process takes {nothing:.2f} × the time of one that does "
@@ -264,7 +264,7 @@ def verdict(is_met: bool) -> str:
 
 
 def paired_ratio(values: Sequence[float], base: Sequence[float]) -> float:
-    """The median of the ratios round by round, so that what else the machine does hits both alike."""
+    """The median of the ratios of each round, so that other load on the machine affects both values alike."""
     return statistics.median(value / other for value, other in zip(values, base, strict=True))
 
 

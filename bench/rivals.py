@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The ways to hear of maintenance that are measured against each other.
+"""Programs that react to maintenance events, to compare with each other.
 
-Each has an instance of its own in one emulator, so that none is woken by what another is told, and starts the same
-task: a shell that writes a line into a FIFO.
+Each has its own instance in one emulator, so that events of one do not wake another, and starts the same task: a shell
+that writes a line to a FIFO.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from support.emulator import EmulatorProcess
 CHECKOUT = Path(__file__).resolve().parents[1]
 EVENT_KEY = "instance/maintenance-event"
 NOTHING = "NONE"
-# Nothing here takes long; who has not reacted by then does not.
+# Seconds after which a program counts as not reacting.
 PATIENCE = 15.0
-# Not /tmp, which may be memory: the handler's journal is to be written to a disk.
+# Not /tmp, which may be in memory: the handler's journal must be written to a disk.
 DISK = "/var/tmp"
 
 
 class DidNotReact(Exception):
-    """A rival did not do what it is measured at. As text, who and what."""
+    """A program did not react. The message says which, and to what."""
 
 
 class Rival:
-    """A program with an instance of its own. What differs from one to the next is in the classes below."""
+    """A program with its own instance. Subclasses define what differs."""
 
     name: str
     title: str
@@ -47,7 +47,7 @@ class Rival:
         self.folder.mkdir()
         fifo = self.folder / "fifo"
         os.mkfifo(fifo)
-        # For both ways, so that it has a reader at any time, and no end between two tasks.
+        # Read and write, so that it always has a reader, and no end of file between two tasks.
         self._fifo = os.open(fifo, os.O_RDWR | os.O_NONBLOCK)
         self.task = ["/bin/sh", "-c", f"echo > '{fifo}'"]
         self.address = emulator.metadata[self.name]
@@ -56,14 +56,14 @@ class Rival:
     @property
     def pid(self) -> int:
         if self._process is None:
-            raise DidNotReact(f"{self.title} does not run.")
+            raise DidNotReact(f"{self.title} is not running.")
         return self._process.pid
 
     def command(self) -> list[str]:
         raise NotImplementedError
 
     def start(self) -> None:
-        """Start the program, and have it wait for the event."""
+        """Start the program, and wait until it waits for an event."""
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.settle()
@@ -78,29 +78,31 @@ class Rival:
         os.close(self._fifo)
 
     def rearm(self) -> None:
-        """Take the event back, and have the program wait for the next."""
+        """Withdraw the event, and wait until the program waits for the next."""
         self.emulator.control.set(self.name, EVENT_KEY, NOTHING)
         self.settle()
-        # The sample starts its command when the event is over, too.
+        # The sample also starts its command at the end of an event.
         with contextlib.suppress(BlockingIOError):
             os.read(self._fifo, 4096)
 
     def settle(self) -> None:
-        """Return when the program waits for the event."""
+        """Wait until the program waits for an event."""
         began = time.time()
         give_up_at = time.monotonic() + PATIENCE
         while not self.is_waiting(began):
             if time.monotonic() > give_up_at:
-                raise DidNotReact(f"{self.title} did not come to wait for an event. {self._last_words()}")
+                raise DidNotReact(
+                    f"{self.title} did not start to wait for an event within {PATIENCE:g} s. {self._last_words()}"
+                )
             time.sleep(0.02)
 
     def is_waiting(self, since: float) -> bool:
-        """Whether it waits for what comes next, knowing all that was before `since`."""
+        """Whether the program waits for the next event, after it has read a value since `since`."""
         asked = self.emulator.control.journal(instance=self.name, path=EVENT_KEY)
         return bool(asked) and asked[-1]["status"] is None
 
     def task_began(self) -> int:
-        """The time on the monotonic clock, in nanoseconds, at which the task's line comes."""
+        """Wait for the line of the task. Return the monotonic time in nanoseconds."""
         ready, _unused, _unused = select.select([self._fifo], [], [], PATIENCE)
         now = time.monotonic_ns()
         if not ready:
@@ -114,7 +116,7 @@ class Rival:
 
 
 class Handler(Rival):
-    """The handler as the role installs it, with its defaults but for one."""
+    """The handler as installed by the role, with its defaults except for one."""
 
     name = "handler"
     title = "this handler"
@@ -126,13 +128,13 @@ class Handler(Rival):
             "runtime_dir": str(self.folder / "run"),
             "metadata_host": self.address,
             "tasks": [{"name": "drain", "on": ["migrate"], "drain": self.task}],
-            # Events follow each other here as they never do on a VM.
+            # The benchmark sends many more events than a VM gets.
             "flap_limit": 1_000_000,
         }
         config.write_text(json.dumps(settings), encoding="utf-8")
         code = CHECKOUT / "roles" / "maintenance_handler" / "files"
         python = [sys.executable, "-I", "-X", f"pycache_prefix={self.folder / 'pycache'}", str(code)]
-        # The role compiles what it installs. Here the first command does that, and not in the checkout.
+        # The role compiles the code. Here the first command does so, outside of the checkout.
         subprocess.run([*python, "check", "--config", str(config)], check=True, stdout=subprocess.DEVNULL)
         return [*python, "run", "--config", str(config)]
 
@@ -143,7 +145,7 @@ class Handler(Rival):
 
 
 class Sample(Rival):
-    """The loop of Google's documentation."""
+    """The sample loop of Google's documentation."""
 
     name = "sample"
     title = "the sample loop"
@@ -160,7 +162,7 @@ class Sample(Rival):
 
 
 class Poller(Rival):
-    """A question every two seconds."""
+    """A request every two seconds."""
 
     name = "poller"
     title = "a 2 s poller"
@@ -173,7 +175,7 @@ class Poller(Rival):
 
 
 class Curl(Rival):
-    """The floor: one hanging GET, and the program becomes the task."""
+    """The lower bound: one hanging GET, then exec of the task."""
 
     name = "curl"
     title = "curl, then exec"
@@ -191,7 +193,7 @@ class Curl(Rival):
 
 @contextlib.contextmanager
 def running() -> Iterator[tuple[EmulatorProcess, list[Rival]]]:
-    """The emulator and all rivals that this machine can run, each waiting for an event."""
+    """Start the emulator and all programs available on this machine, each waiting for an event."""
     kinds: list[type[Rival]] = [Handler, Sample, Poller]
     if shutil.which("curl"):
         kinds.append(Curl)

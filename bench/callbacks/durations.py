@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Writes a line of JSON for each task: its name, the seconds from its start to its result, and what it printed."""
+"""Writes a line of JSON for each task: its name, the seconds from its start to its result, and its message."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DOCUMENTATION = """
 name: durations
 type: notification
 short_description: Writes how long each task took
-description: Writes a line of JSON for each task into the file that the environment variable DURATIONS names.
+description: Writes a line of JSON for each task to the file in the environment variable DURATIONS.
 """
 
 

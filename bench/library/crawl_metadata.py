@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The way of amazon.aws.ec2_metadata_facts on Compute Engine: list each directory, fetch each key."""
+"""The method of amazon.aws.ec2_metadata_facts on Compute Engine: list each directory, fetch each key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import fetch_url
 
-# Neither is in what the server answers to recursive=true.
+# A response to recursive=true contains neither.
 NOT_IN_TREES = ("token", "identity")
 
 
@@ -28,7 +28,7 @@ def crawl(module: AnsibleModule, url: str) -> Iterator[tuple[str, str]]:
 
 def fetch(module: AnsibleModule, url: str) -> str:
     response, info = fetch_url(module, url, headers={"Metadata-Flavor": "Google"}, force=True)
-    # What is listed is not always there: upcoming-maintenance is only when there is some.
+    # Listed keys may be missing: upcoming-maintenance exists only while maintenance is announced.
     return response.read().decode() if info["status"] == 200 else ""
 
 

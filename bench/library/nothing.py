@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The floor: what any module takes that reads its parameters and answers."""
+"""The lower bound: a module that only reads its parameters and returns."""
 
 from __future__ import annotations
 
