@@ -1,19 +1,19 @@
-# `make demo` and `make test` set up what they need by themselves: Python 3.11 or newer with venv, git and make are enough.
+# Targets create the virtual environment that they need. Requirements: Python 3.11 or newer with venv, git, make.
 
 VENV := .venv
 PYTHON := $(VENV)/bin/python
-# The collection under the name that Ansible looks for.
+# Contains a link to the checkout as ansible_collections/gce/guest.
 COLLECTIONS := $(VENV)/collections
 READY := $(VENV)/.ready
-# What `make molecule` reaches into containers with.
+# The connection plugin for `make molecule`.
 PODMAN := $(COLLECTIONS)/ansible_collections/containers/podman
 
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_COLLECTIONS_PATH := $(CURDIR)/$(COLLECTIONS)
 export ANSIBLE_HOME := $(CURDIR)/$(VENV)/ansible
-# Ansible insists on a UTF-8 locale, and a bare machine has none set.
+# Ansible requires a UTF-8 locale.
 export LC_ALL := C.UTF-8
-# Frames of molecule's around what Ansible says, wrapped at 80 columns.
+# No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
 .PHONY: demo test unit integration matrix proof molecule lint bench docs build clean

@@ -38,7 +38,7 @@ def main(targets: list[str]) -> int:
         config = collection / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(variables, ensure_ascii=False), encoding="utf-8")
         python = f"{sys.version_info.major}.{sys.version_info.minor}"
-        # Not the collections of the checkout: the copy is the one to test.
+        # Test the copy, not the collections path of the checkout.
         environment = {name: value for name, value in os.environ.items() if name != "ANSIBLE_COLLECTIONS_PATH"}
         command = ["ansible-test", "integration", "--local", "--python", python, "--color", "no", *targets]
         return subprocess.run(command, cwd=collection, env=environment, check=False).returncode

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the integration targets with each ansible-core and Python that is here: `python tools/matrix.py [TARGET ...]`.
+"""Run the integration targets with each installed ansible-core and Python: `python tools/matrix.py [TARGET ...]`.
 
 One play for each ansible-core runs all targets on one host for each target's Python, each with an emulated fleet of its
-own. Pythons are looked for on PATH and at pyenv's. What is missing is left out, and said so.
+own. Pythons are searched on PATH and in pyenv. Missing ones are reported and skipped.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ sys.path.insert(0, str(CHECKOUT / "tests"))
 
 from support.emulator import EmulatorProcess  # noqa: E402
 
-# What the plugins need where they run, beside ansible-core.
+# Requirements of the plugins, in addition to ansible-core.
 LIBRARIES = (CHECKOUT / "meta" / "ee-requirements.txt").read_text(encoding="utf-8")
 TARGETS = CHECKOUT / "tests" / "integration" / "targets"
 VENVS = CHECKOUT / ".venv" / "matrix"
 
-# The controller's Pythons that each ansible-core runs on, the first choice first.
+# The controller's Pythons for each ansible-core, in order of preference.
 CORES = {"2.19": ("3.11", "3.12", "3.13"), "2.20": ("3.12", "3.13", "3.14"), "2.21": ("3.13", "3.12", "3.14")}
 TARGET_PYTHONS = ("3.9", "3.11", "3.13")
 
@@ -70,7 +70,7 @@ def main(targets: list[str]) -> int:
 
 
 def find_python(version: str) -> Path | None:
-    """A Python of this version that runs: pyenv's shims are on PATH even for versions that are not active."""
+    """A working Python of this version. pyenv puts shims on PATH for inactive versions as well."""
     named = shutil.which(f"python{version}")
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for python in (*([Path(named)] if named else []), *sorted(pyenv.glob(f"{version}.*/bin/python"))):
@@ -80,7 +80,7 @@ def find_python(version: str) -> Path | None:
 
 
 def controller(core: str, python: str) -> Path:
-    """The folder with the commands of this ansible-core."""
+    """The directory with the commands of this ansible-core."""
     found = find_python(python)
     if found is None:
         raise FileNotFoundError(f"Python {python}")
@@ -88,12 +88,12 @@ def controller(core: str, python: str) -> Path:
 
 
 def python_for_target(python: Path, version: str) -> Path:
-    """An interpreter with nothing installed but what the modules' documentation asks for."""
+    """An interpreter with only the documented requirements of the modules."""
     return venv(f"target-{version}", python, LIBRARIES) / "python"
 
 
 def venv(name: str, python: Path, requirements: str) -> Path:
-    """The folder of commands of a virtual environment, which is made the first time, and when it is to have others."""
+    """The bin directory of a virtual environment. It is created the first time, and when its packages change."""
     folder = VENVS / name
     ready = folder / ".ready"
     if not ready.exists() or ready.read_text(encoding="utf-8") != requirements:
@@ -126,7 +126,7 @@ def write_play(
 
 
 def run_play(folder: Path, commands: Path) -> dict[str, str]:
-    """What became of each host, by the version of its Python."""
+    """The result of each host, by the version of its Python."""
     environment = {
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": str(CHECKOUT / ".venv" / "collections"),

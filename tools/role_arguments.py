@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Check that every variable of a role has a default and a specification, and that the two agree.
+"""Check that every variable of a role has a default and an argument spec, and that they agree.
 
-Nothing in Ansible compares defaults/main.yml with meta/argument_specs.yml, and the two drift apart.
+Ansible does not compare defaults/main.yml with meta/argument_specs.yml.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def check(role: Path) -> list[str]:
-    """Given a role's directory, say what is wrong with its variables, one line each."""
+    """Given the directory of a role, return a line for each problem of its variables."""
     defaults = load(role / "defaults" / "main.yml")
     entry_points = load(role / "meta" / "argument_specs.yml").get("argument_specs", {})
     options: dict[str, Any] = {}
@@ -51,7 +51,7 @@ def check(role: Path) -> list[str]:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Given a YAML file, return its mapping; a file that is not there says nothing."""
+    """Given a YAML file, return its mapping; empty if the file does not exist."""
     if not path.exists():
         return {}
     content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
