@@ -64,25 +64,25 @@ def test_it_comes_before_the_result(emulator: EmulatorProcess) -> None:
     assert output.index("TASK [Write]") < output.index(THIRTY) < output.index("ok: [localhost]")
 
 
-def test_little_is_not_worth_a_word_and_neither_is_check_mode(emulator: EmulatorProcess) -> None:
+def test_short_tasks_and_check_mode_are_not_announced(emulator: EmulatorProcess) -> None:
     assert announced(play(emulator, write(FEW), write({**MANY, "new": "x"}, task={"check_mode": True}))) == []
 
 
-def test_each_of_a_loop_has_its_own(emulator: EmulatorProcess) -> None:
+def test_each_iteration_of_a_loop_has_its_own(emulator: EmulatorProcess) -> None:
     task = {"loop": [MANY, FEW, json.dumps(MANY)], "loop_control": {"label": "some"}}
     output = play(emulator, write("{{ item }}", task=task))
     assert announced(output) == [THIRTY] * 2
     assert output.count("ok: [localhost] => (item=some)") == 3
 
 
-def test_no_attribute_is_shown_whether_or_not_the_task_may_log(emulator: EmulatorProcess) -> None:
+def test_no_attribute_is_shown_with_or_without_no_log(emulator: EmulatorProcess) -> None:
     output = play(emulator, write(MANY), write(MANY, task={"no_log": True}), arguments=("-vvv",))
     assert announced(output) == [THIRTY] * 2
     assert "hunter2" not in output
     assert output.count("the output has been hidden") == 1
 
 
-def test_the_module_runs_in_the_background_just_as_well(emulator: EmulatorProcess) -> None:
+def test_the_module_can_run_in_the_background(emulator: EmulatorProcess) -> None:
     tasks = (
         write(MANY, task={"async": 30, "poll": 1}),
         write(MANY, task={"async": 30, "poll": 0, "register": "job"}),
@@ -99,13 +99,13 @@ def test_the_module_runs_in_the_background_just_as_well(emulator: EmulatorProces
     assert announced(play(emulator, *tasks)) == [THIRTY] * 2
 
 
-def test_the_module_s_own_defaults_count(emulator: EmulatorProcess) -> None:
+def test_module_defaults_are_used(emulator: EmulatorProcess) -> None:
     defaults = {MODULE: {"metadata_host": emulator.metadata["web-1"], "attributes": MANY}}
     task = {"name": "Write", MODULE: {"namespace": "ns"}}
     assert announced(play(emulator, task, module_defaults=defaults)) == [THIRTY]
 
 
-def test_the_host_is_the_one_that_it_runs_on(emulator: EmulatorProcess) -> None:
+def test_the_host_is_the_delegated_one(emulator: EmulatorProcess) -> None:
     task = {"delegate_to": "bastion", "vars": {"ansible_connection": "local"}}
     (line,) = announced(play(emulator, write(MANY, task=task)))
     assert line.startswith("guest_attributes on bastion: 30 attributes")
@@ -119,16 +119,14 @@ def test_the_host_is_the_one_that_it_runs_on(emulator: EmulatorProcess) -> None:
         ("{{ nothing | default(omit) }}", "missing: attributes"),
     ],
 )
-def test_what_the_module_does_not_take_is_left_for_it_to_refuse(
-    emulator: EmulatorProcess, attributes: Any, words: str
-) -> None:
+def test_wrong_arguments_are_left_to_the_module(emulator: EmulatorProcess, attributes: Any, words: str) -> None:
     output = play(emulator, write(attributes, task={"ignore_errors": True}))
     assert announced(output) == []
     assert words in output
     assert "Traceback" not in output
 
 
-def test_a_check_and_a_diff_are_the_module_s(emulator: EmulatorProcess) -> None:
+def test_check_and_diff_mode_reach_the_module(emulator: EmulatorProcess) -> None:
     output = play(emulator, write({"new": "text"}), arguments=("--check", "--diff"))
     assert "changed: [localhost]" in output
     assert '+    "new": "text"' in output

@@ -71,13 +71,13 @@ def asked(emulator: EmulatorProcess) -> list[str]:
 
 
 class TestEffective:
-    def test_goes_by_the_nearest(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_is_by_precedence(self, emulator: EmulatorProcess, worker: Worker) -> None:
         keys = ["release", "mirror"]
         assert lookup(worker, *keys, function="query", instance="web-1") == ["1.5.0", "far"]
         assert lookup(worker, *keys, function="query", zone=A) == ["1.4.2", "far"]
         assert lookup(worker, *keys, function="query") == ["1.4.2", "far"]
 
-    def test_asks_no_further_than_it_has_to(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_reads_no_more_than_necessary(self, emulator: EmulatorProcess, worker: Worker) -> None:
         lookup(worker, "release", instance="web-1", zone=A)
         assert asked(emulator) == [f"acme/zones/{A}/instances/web-1"]
 
@@ -89,11 +89,11 @@ class TestEffective:
         assert lookup(worker, "release", zone=zone, scope="zonal", default="none") == "none"
         assert "is not in the project acme" in refusal(worker, "x", zone="projects/other/zones/a")
 
-    def test_asks_the_zone_and_then_the_project(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_reads_the_zone_and_then_the_project(self, emulator: EmulatorProcess, worker: Worker) -> None:
         lookup(worker, "mirror", instance=f"{A}/web-1")
         assert asked(emulator)[-2:] == [f"acme/zones/{A}/instanceSettings", "acme"]
 
-    def test_templates_are_data(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_templates_are_not_evaluated(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert lookup(worker, "template", instance="web-1") == "{{ 1 + 1 }}"
 
 
@@ -109,13 +109,13 @@ class TestScope:
         assert asked(emulator) == [f"acme/zones/{A}/instanceSettings"]
 
     @pytest.mark.parametrize("scope, option", [("instance", "instance"), ("zonal", "zone")])
-    def test_needs_its_option(self, emulator: EmulatorProcess, worker: Worker, scope: str, option: str) -> None:
+    def test_requires_its_option(self, emulator: EmulatorProcess, worker: Worker, scope: str, option: str) -> None:
         assert f"scope is {scope}, which requires the option {option}" in refusal(worker, "release", scope=scope)
         assert asked(emulator) == []
 
 
 class TestMissing:
-    def test_key_is_told_with_where_it_was_looked_for(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_key_is_reported_with_its_scopes(self, emulator: EmulatorProcess, worker: Worker) -> None:
         words = "There is no custom metadata x of the instance web-1, its zone or the project in the project acme."
         assert words in refusal(worker, "x", instance="web-1")
 
@@ -123,7 +123,7 @@ class TestMissing:
         assert lookup(worker, "x", default="none") == "none"
         assert lookup(worker, "x", function="query", on_missing="skip") == []
 
-    def test_instance_is_an_error_in_any_case(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_instance_is_always_an_error(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert "There is no instance web-9 in any zone" in refusal(worker, "x", instance="web-9", default="none")
 
 
@@ -134,12 +134,12 @@ class TestSecrets:
         assert "hunter2" not in words
         assert asked(emulator) == []
 
-    def test_are_read_if_they_are_asked_for(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_are_read_with_show_secrets(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert lookup(worker, "db-password", instance="web-1", show_secrets=True) == "hunter2"
 
 
 class TestOptions:
-    def test_that_are_wrong_send_nothing(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_that_are_wrong_are_refused_before_any_request(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert "is not an instance" in refusal(worker, "x", instance="Web_1")
         assert "'a['" in refusal(worker, "x", query="a[")
         assert "retry_for is -1" in refusal(worker, "x", retry_for=-1)
@@ -152,20 +152,20 @@ class TestOptions:
         with pytest.raises(TemplateFailed, match=words):
             worker("lookup('gce.guest.custom_metadata', 'x')", gce_guest_project="{{ 'other' }}")
 
-    def test_answers_are_kept_for_a_moment(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_answers_are_cached(self, emulator: EmulatorProcess, worker: Worker) -> None:
         template = "lookup('gce.guest.custom_metadata', 'release', cache_seconds=60)"
         assert worker(f"{template} ~ {template}") == "1.4.21.4.2"
         assert len(asked(emulator)) == 1
         assert lookup(worker, "release") == "1.4.2"
         assert len(asked(emulator)) == 2
 
-    def test_failures_of_the_api_are_told(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_failures_of_the_api_are_reported(self, emulator: EmulatorProcess, worker: Worker) -> None:
         emulator.control.fault("503", face="compute")
         words = "Cannot read the metadata of projects/acme: the Compute API answers 503 backendError"
         assert words in refusal(worker, "x", retry_for=0)
 
 
-def test_an_environment_variable_that_is_empty_is_not_set(emulator: EmulatorProcess, collections_path: Path) -> None:
+def test_an_empty_environment_variable_counts_as_unset(emulator: EmulatorProcess, collections_path: Path) -> None:
     """As a CI job has variables for which there is no value; and the token is gcloud's."""
     options = [
         *yaml.safe_load(_api.ModuleDocFragment.PLUGINS)["options"].values(),
@@ -184,7 +184,7 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
     assert '"msg": "1.5.0"' in output
 
 
-def test_values_that_are_secret_are_refused_too(emulator: EmulatorProcess, worker: Worker) -> None:
+def test_secret_values_are_refused(emulator: EmulatorProcess, worker: Worker) -> None:
     emulator.control.set("web-1", "instance/attributes/settings", "url: redis://:hunter2@10.0.0.1/")
     assert "its value is or contains a secret" in (text := refusal(worker, "settings", instance="web-1"))
     assert "hunter2" not in text

@@ -93,20 +93,20 @@ class TestValues:
     def test_of_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "maintenance-handler/") == {"status": '{"state": "idle"}'}
 
-    def test_are_data(self, emulator: Emulator, worker: Worker) -> None:
+    def test_are_not_evaluated_as_templates(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "deployment/template") == "{{ 1 + 1 }}"
 
     def test_found_by_a_query(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "deployment/", query="version") == "1.4.2"
 
-    def test_take_one_request_if_the_zone_is_known(self, emulator: Emulator, worker: Worker) -> None:
+    def test_need_one_request_if_the_zone_is_known(self, emulator: Emulator, worker: Worker) -> None:
         lookup(worker, "deployment/version", zone="us-central1-a")
         [request] = emulator.control.journal(face="compute")
         assert request["path"].endswith("/getGuestAttributes")
 
 
 class TestSecrets:
-    def test_are_refused_by_themselves(self, emulator: Emulator, worker: Worker) -> None:
+    def test_are_refused_as_single_values(self, emulator: Emulator, worker: Worker) -> None:
         assert "Cannot read deployment/db-password: it is secret." in refusal(worker, "deployment/db-password")
         assert lookup(worker, "deployment/db-password", show_secrets=True) == "hunter2"
 
@@ -126,7 +126,7 @@ class TestNothing:
         said = refusal(worker, "deployment/version", instance="off-1")
         assert "Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE" in said
 
-    def test_is_not_what_an_instance_is_that_is_not_there(self, emulator: Emulator, worker: Worker) -> None:
+    def test_instance_is_always_an_error(self, emulator: Emulator, worker: Worker) -> None:
         assert "There is no instance nobody in any zone" in refusal(worker, "a/b", instance="nobody", default="none")
 
 
@@ -145,7 +145,7 @@ class TestDenied:
         assert "ya29.planted" not in said
 
     @pytest.mark.parametrize("term", ["", "/", "a b/", "ns/a/b"])
-    def test_are_terms_that_cannot_be_without_a_request(self, emulator: Emulator, worker: Worker, term: str) -> None:
+    def test_are_invalid_terms_before_any_request(self, emulator: Emulator, worker: Worker, term: str) -> None:
         refusal(worker, term)
         assert emulator.control.journal(face="compute") == []
 

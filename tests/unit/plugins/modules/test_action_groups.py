@@ -18,7 +18,7 @@ GROUPS: dict[str, list[str]] = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml"
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_a_module_is_in_the_groups_that_its_documentation_says(name: str) -> None:
+def test_modules_are_in_their_documented_groups(name: str) -> None:
     module = importlib.import_module(f"ansible_collections.gce.guest.plugins.modules.{name}")
     fragments = yaml.safe_load(module.DOCUMENTATION)["extends_documentation_fragment"]
     prefix = "gce.guest._attributes.actiongroup_"
@@ -27,5 +27,5 @@ def test_a_module_is_in_the_groups_that_its_documentation_says(name: str) -> Non
     assert documented
 
 
-def test_there_is_a_module_for_each_name_in_a_group() -> None:
+def test_each_name_in_a_group_is_a_module() -> None:
     assert {name for names in GROUPS.values() for name in names} <= set(MODULES)

@@ -65,7 +65,7 @@ def shown(module: str, parameters: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize("module", GROUP)
-def test_a_key_as_a_structure_is_as_good_as_one_as_text(
+def test_a_key_can_be_a_structure_or_text(
     emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch, key: dict[str, str], module: str
 ) -> None:
     monkeypatch.delenv("GCP_ACCESS_TOKEN")
@@ -88,7 +88,7 @@ def test_a_key_as_a_structure_is_as_good_as_one_as_text(
     "option", ["service_account_contents", "service_account_file", "service_account_content", "project"]
 )
 @pytest.mark.parametrize("as_text", [False, True])
-def test_options_that_are_refused_show_nothing_private(
+def test_refused_options_show_nothing_private(
     emulator: EmulatorProcess, key: dict[str, str], module: str, option: str, as_text: bool
 ) -> None:
     given = json.dumps(key, indent=1) + "\n" if as_text else key

@@ -88,7 +88,7 @@ CHANGES: list[dict[str, Any]] = [
 class TestAnyScope:
     @pytest.mark.parametrize("changes", CHANGES, ids=["merge", "exact", "remove", "nothing"])
     @pytest.mark.parametrize("scope", SCOPES, ids=lambda scope: "-".join(scope) or "project")
-    def test_check_mode_says_what_the_run_then_does_and_a_second_run_does_nothing(
+    def test_check_mode_predicts_the_run_and_a_second_run_changes_nothing(
         self, emulator: EmulatorProcess, scope: dict[str, Any], changes: dict[str, Any]
     ) -> None:
         predicted = run(emulator, check=True, diff=True, **scope, **changes)
@@ -105,7 +105,7 @@ class TestAnyScope:
 
 
 class TestInstances:
-    def test_are_changed_each_for_itself(self, emulator: EmulatorProcess) -> None:
+    def test_are_changed_independently(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, instances=["web-1", "web-2"], metadata={"role": "web", "release": "2"})
         assert result["changed"]
         emulator.control.set("web-1", "instance/attributes/release", "3")
@@ -116,7 +116,7 @@ class TestInstances:
         ]
         assert writes(emulator)[2:] == [f"zones/{A}/instances/web-1/setMetadata"]
 
-    def test_that_fail_leave_the_others_done(self, emulator: EmulatorProcess) -> None:
+    def test_that_fail_do_not_stop_the_others(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("503", face="compute", instance="web-2")
         result = run(emulator, instances=["web-1", "web-2", "web-9", "db-1"], metadata={"release": "2"})
         assert result.failed
@@ -135,7 +135,7 @@ class TestInstances:
         again = run(emulator, instances=["web-1", "web-2", "db-1"], metadata={"release": "2"})
         assert [each["changed"] for each in again["instances"]] == [False, True, False]
 
-    def test_that_do_not_keep_it_are_told_within_the_time(self, emulator: EmulatorProcess) -> None:
+    def test_that_others_overwrite_are_reported_in_time(self, emulator: EmulatorProcess) -> None:
         passing = SharedTime()
 
         def clock() -> float:
@@ -158,7 +158,7 @@ class TestInstances:
         assert "web-2" in result["msg"]
         assert passing.now == pytest.approx(1005)
 
-    def test_by_a_filter_that_finds_none_are_nothing_to_do(self, emulator: EmulatorProcess) -> None:
+    def test_by_a_filter_without_matches_change_nothing(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, filter="labels.env = test", metadata={"a": "b"})
         assert (result.failed, result["changed"], result["instances"]) == (False, False, [])
 
@@ -167,14 +167,14 @@ class TestInstances:
         assert (result.failed, result["changed"], result["scope"]) == (False, False, "instance")
         assert writes(emulator) == []
 
-    def test_in_zones_that_do_not_answer_are_told(self, emulator: EmulatorProcess) -> None:
+    def test_in_unreachable_zones_are_reported(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("unreachable", face="compute", zone=B)
         result = run(emulator, filter="labels.env = prod", metadata={"a": "b"})
         assert [each["name"] for each in result["instances"]] == ["web-1"]
         assert result["unreachables"] == [f"zones/{B}"]
         assert any(f"zones/{B} could not be reached" in str(warning) for warning in result["warnings"])
 
-    def test_keep_what_belongs_to_others(self, emulator: EmulatorProcess) -> None:
+    def test_keep_keys_of_services(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, instance="web-1", metadata={"role": "db"}, purge=True)
         assert (result["written"], result["deleted"]) == (["role"], ["db-password"])
         assert sorted(metadata(emulator, "web-1")) == ["gke-cluster", "role", "ssh-keys"]
@@ -184,12 +184,12 @@ class TestInstances:
         result = run(emulator, instance="web-1", purge=True, **parameters)
         assert result["deleted"] == ["db-password", "role"]
 
-    def test_wake_those_who_wait_in_the_guest_see_it(self, emulator: EmulatorProcess) -> None:
+    def test_have_the_values_in_the_guest(self, emulator: EmulatorProcess) -> None:
         run(emulator, instance="web-1", metadata={"canary": True, "port": 8443})
         assert emulator.control.get("web-1", "instance/attributes/canary") == "TRUE"
         assert emulator.control.get("web-1", "instance/attributes/port") == "8443"
 
-    def test_too_large_for_one_are_written_to_none(self, emulator: EmulatorProcess) -> None:
+    def test_that_would_be_too_large_leave_all_unchanged(self, emulator: EmulatorProcess) -> None:
         for number in (1, 2):
             run(emulator, instance="web-1", metadata={f"blob-{number}": "x" * 250_000})
         emulator.control.clear_journal()
@@ -201,7 +201,7 @@ class TestInstances:
 
 class TestNames:
     @pytest.mark.parametrize("before", ["https://www.googleapis.com/compute/v1/", "//compute.googleapis.com/", ""])
-    def test_are_those_that_the_api_and_the_metadata_server_give(self, emulator: EmulatorProcess, before: str) -> None:
+    def test_in_the_forms_of_the_api_and_the_metadata_server(self, emulator: EmulatorProcess, before: str) -> None:
         zone = f"{before}{emulator.control.get('web-1', 'instance/zone')}"
         assert run(emulator, scope="zonal", zone=zone, metadata={"a": "1"})["changed"]
         assert not run(emulator, scope="zonal", zone=A, metadata={"a": "1"})["changed"]
@@ -211,7 +211,7 @@ class TestNames:
 
 class TestFiles:
     @pytest.mark.parametrize("check", [True, False])
-    def test_with_line_ends_of_windows_are_warned_of(
+    def test_with_windows_line_endings_cause_a_warning(
         self, emulator: EmulatorProcess, tmp_path: Path, check: bool
     ) -> None:
         script = tmp_path / "script"
@@ -220,7 +220,7 @@ class TestFiles:
         result = run(emulator, check=check, instance="web-1", metadata_from_file=chosen)
         assert "startup-script has line ends of Windows (CRLF)" in json.dumps(result["warnings"])
 
-    def test_have_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
+    def test_contain_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         script = tmp_path / "script.sh"
         script.write_bytes("#!/bin/sh\r\necho Grüße hunter2\n".encode())
         result = run(emulator, instance="db-1", metadata={"a": "b"}, metadata_from_file={"startup-script": str(script)})
@@ -294,7 +294,7 @@ class TestRefusedBeforeAnythingIsSent:
 
 
 class TestFailures:
-    def test_of_the_api_are_the_module_s(self, emulator: EmulatorProcess) -> None:
+    def test_of_the_api_fail_the_module(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("503", face="compute")
         result = run(emulator, instance="web-1", zone=A, metadata={"a": "b"})
         assert result.failed
@@ -303,13 +303,13 @@ class TestFailures:
         )
 
     @pytest.mark.parametrize("kind", ["conflict", "operation-conflict"])
-    def test_by_others_who_are_always_faster_are_told(self, emulator: EmulatorProcess, kind: str) -> None:
+    def test_by_permanent_conflicts_are_reported(self, emulator: EmulatorProcess, kind: str) -> None:
         emulator.control.fault(kind, face="compute")
         result = run(emulator, metadata={"a": "b"}, timeout=0.4)
         assert result.failed
         assert "no time left to try again" in result["msg"]
 
-    def test_to_authorize_are_told(self, emulator: EmulatorProcess) -> None:
+    def test_to_authenticate_are_reported(self, emulator: EmulatorProcess) -> None:
         result = run(emulator, metadata={"a": "b"}, access_token=None, auth_kind="accesstoken")
         assert "auth_kind is accesstoken, which requires access_token" in result["msg"]
 
@@ -323,7 +323,7 @@ class TestEnvironment:
         result = run_module(custom_metadata, {"metadata": {"a": "b"}})
         assert result["changed"]
 
-    def test_that_is_empty_is_not_set(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_that_is_empty_counts_as_unset(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
         """As a CI job has variables for which there is no value."""
         for option in _api_module.API_ARGSPEC.values():
             for name in option.get("fallback", (None, []))[1]:
@@ -342,7 +342,7 @@ class TestEnvironment:
 
 
 class TestSecrets:
-    def test_are_in_nothing_that_a_play_prints(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
+    def test_are_not_in_the_output_of_a_play(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         file = tmp_path / "script"
         file.write_text("planted-script", encoding="utf-8")
         common = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "planted-token"}
@@ -373,7 +373,7 @@ class TestSecrets:
         for secret in ("password", "keys", "script", "token", "other", "key"):
             assert f"planted-{secret}" not in told
 
-    def test_are_known_by_their_values_too(self, emulator: EmulatorProcess) -> None:
+    def test_are_recognized_by_their_values(self, emulator: EmulatorProcess) -> None:
         values = {
             "notes": "postgres://app:hunter2@10.0.0.12/orders",
             "tls": "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n",
@@ -390,14 +390,14 @@ class TestSecrets:
         )
         assert run(emulator, instance="db-1", metadata={"notes": "redis://:hunter2@10.0.0.1/"}).failed
 
-    def test_are_shown_if_they_are_asked_for(self, emulator: EmulatorProcess) -> None:
+    def test_are_shown_with_show_secrets(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("db-1", "instance/attributes/api-key", "visible")
         result = run(emulator, check=True, diff=True, instance="db-1", metadata={"api-key": "new"}, show_secrets=True)
         [diff] = result["diff"]
         assert (diff["before"], diff["after"]) == ({"api-key": "visible"}, {"api-key": "new"})
 
 
-def test_options_are_what_their_fragment_says() -> None:
+def test_options_match_their_documentation() -> None:
     import yaml
     from ansible_collections.gce.guest.plugins.doc_fragments._api import ModuleDocFragment as Fragment
 
@@ -422,7 +422,7 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
 FEW, MANY = 40, 1000
 
 
-def test_what_was_killed_in_the_middle_is_finished_by_the_next_run(tmp_path: Path) -> None:
+def test_a_run_after_a_kill_completes_the_change(tmp_path: Path) -> None:
     fleet = {
         "project": "acme",
         "speed": 1000,

@@ -53,7 +53,7 @@ def asked(emulator: EmulatorProcess) -> list[str]:
     return [entry["path"].split("projects/")[1] for entry in emulator.control.journal(face="compute")]
 
 
-def test_what_is_in_effect_comes_from_the_nearest(emulator: EmulatorProcess) -> None:
+def test_effective_values_have_the_right_source(emulator: EmulatorProcess) -> None:
     result = read(emulator, instance="web-1", zone=A)
     [web] = result["instances"]
     assert web["metadata"] == {"release": "1.5.0", "db-password": "[redacted]"}
@@ -69,7 +69,7 @@ def test_what_is_in_effect_comes_from_the_nearest(emulator: EmulatorProcess) -> 
     assert len(asked(emulator)) == 3
 
 
-def test_many_take_as_few_requests_as_zones(emulator: EmulatorProcess) -> None:
+def test_many_instances_need_one_request_for_each_zone(emulator: EmulatorProcess) -> None:
     result = read(emulator, filter="labels.env = prod")
     assert {each["name"]: each["effective"]["mirror"] for each in result["instances"]} == {
         "web-1": {"value": "near", "source": "zonal"},
@@ -83,7 +83,7 @@ def test_many_take_as_few_requests_as_zones(emulator: EmulatorProcess) -> None:
     ]
 
 
-def test_only_what_is_set_on_instances(emulator: EmulatorProcess) -> None:
+def test_without_effective_values(emulator: EmulatorProcess) -> None:
     result = read(emulator, instances=["web-2", "web-1"], effective=False, only=["rel*"])
     assert [(each["name"], each["metadata"], each["effective"]) for each in result["instances"]] == [
         ("web-2", {}, {}),
@@ -93,7 +93,7 @@ def test_only_what_is_set_on_instances(emulator: EmulatorProcess) -> None:
     assert asked(emulator) == ["acme/aggregated/instances"]
 
 
-def test_the_project_by_itself(emulator: EmulatorProcess) -> None:
+def test_the_project_alone(emulator: EmulatorProcess) -> None:
     result = read(emulator)
     assert result["project_metadata"] == {"release": "1.4.2", "mirror": "far", "ssh-keys": "[redacted]"}
     assert (result["instances"], result["zonal_metadata"]) == ([], {})
@@ -114,14 +114,14 @@ def test_an_empty_list_is_not_the_project(emulator: EmulatorProcess) -> None:
         ({"instances": None}, "instances is None"),
     ],
 )
-def test_what_came_to_nothing_is_refused(emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
+def test_empty_options_are_refused(emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
     result = read(emulator, **parameters)
     assert result.failed
     assert words in result["msg"]
     assert asked(emulator) == []
 
 
-def test_secrets_if_they_are_asked_for(emulator: EmulatorProcess) -> None:
+def test_secrets_are_shown_with_show_secrets(emulator: EmulatorProcess) -> None:
     assert read(emulator, show_secrets=True)["project_metadata"]["ssh-keys"] == "alice:hunter2"
 
 
@@ -129,7 +129,7 @@ def test_check_mode_makes_no_difference(emulator: EmulatorProcess) -> None:
     assert read(emulator, instance="web-1", check=True) == read(emulator, instance="web-1")
 
 
-def test_an_instance_that_there_is_not_leaves_the_others(emulator: EmulatorProcess) -> None:
+def test_a_missing_instance_does_not_stop_the_others(emulator: EmulatorProcess) -> None:
     result = read(emulator, instances=["web-1", "web-9"])
     assert result.failed
     assert result["msg"] == (

@@ -44,7 +44,7 @@ def keys(emulator: EmulatorProcess, instance: str, path: str = "instance/attribu
     return str(emulator.control.get(instance, path))
 
 
-def test_many_instances_at_once_and_once(emulator: EmulatorProcess) -> None:
+def test_many_instances_and_a_second_run(emulator: EmulatorProcess) -> None:
     wanted: dict[str, Any] = {"filter": "name = web-*", "ssh_keys": {"present": [ALICE], "absent": ["bob"]}}
     planned = run(emulator, check=True, **wanted)
     assert keys(emulator, "web-1") == f"{BOB}\n"
@@ -79,26 +79,26 @@ def test_a_zone(emulator: EmulatorProcess) -> None:
     assert [each["name"] for each in result["ssh_keys_ignored"]] == ["closed-1"]
 
 
-def test_os_login_is_warned_of(emulator: EmulatorProcess) -> None:
+def test_os_login_causes_a_warning(emulator: EmulatorProcess) -> None:
     emulator.control.set("web-1", "project/attributes/enable-oslogin", "TRUE")
     result = run(emulator, check=True, instance="web-1", ssh_keys={"present": [ALICE]})
     assert "enable-oslogin is TRUE" in result["ssh_keys_ignored"][0]["reason"]
 
 
-def test_what_cannot_be_looked_at_is_no_failure(emulator: EmulatorProcess) -> None:
+def test_unreadable_zones_are_not_a_failure(emulator: EmulatorProcess) -> None:
     emulator.control.fault("503", face="compute", path=f"projects/acme/zones/{A}/instanceSettings")
     result = run(emulator, instance="web-1", ssh_keys={"present": [ALICE]})
     assert not result.failed
     assert "is unknown" in json.dumps(result["warnings"])
 
 
-def test_the_older_key_goes_with_a_warning(emulator: EmulatorProcess) -> None:
+def test_removing_the_older_key_causes_a_warning(emulator: EmulatorProcess) -> None:
     result = run(emulator, instance="old-1", ssh_keys={"absent": ["alice"]})
     assert result["deleted"] == ["sshKeys"]
     assert "set block-project-ssh-keys to TRUE" in json.dumps(result["warnings"])
 
 
-def test_other_metadata_is_set_in_the_same_write(emulator: EmulatorProcess) -> None:
+def test_other_metadata_is_written_at_the_same_time(emulator: EmulatorProcess) -> None:
     result = run(
         emulator, instance="web-1", metadata={"release": "2"}, purge=True, keep=[], ssh_keys={"present": [ALICE]}
     )
@@ -108,7 +108,7 @@ def test_other_metadata_is_set_in_the_same_write(emulator: EmulatorProcess) -> N
     assert len(writes) == 1
 
 
-def test_writers_at_the_same_time_lose_no_line(emulator: EmulatorProcess) -> None:
+def test_concurrent_writers_lose_no_line(emulator: EmulatorProcess) -> None:
     emulator.control.fault("operation-conflict", face="compute", count=1)
     problems: list[Any] = []
 
@@ -140,7 +140,7 @@ def test_writers_at_the_same_time_lose_no_line(emulator: EmulatorProcess) -> Non
         ({"ssh_keys": {"present": ["-----BEGIN RSA PRIVATE KEY-----\nplanted"]}}, "is a private key"),
     ],
 )
-def test_what_is_wrong_is_refused_before_anything_is_sent(
+def test_wrong_options_are_refused_before_any_request(
     emulator: EmulatorProcess, parameters: dict[str, Any], words: str
 ) -> None:
     result = run(emulator, **parameters)

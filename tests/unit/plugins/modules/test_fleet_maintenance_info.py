@@ -82,7 +82,7 @@ class TestWindows:
             "project."
         )
 
-    def test_say_what_matters(self, emulator: EmulatorProcess) -> None:
+    def test_have_all_fields(self, emulator: EmulatorProcess) -> None:
         shown = run()["windows"][2]
         assert shown["zone"] == "us-central1-a"
         assert shown["instance_status"] == "RUNNING"
@@ -105,7 +105,7 @@ class TestWindows:
         assert names(run(within="0")) == ["db-1"]
         assert names(run(within="2d")) == ["db-1", "web-2", "web-1"]
 
-    def test_that_are_left_out_are_counted(self, emulator: EmulatorProcess) -> None:
+    def test_beyond_the_time_are_counted(self, emulator: EmulatorProcess) -> None:
         result = run(within="0")
         assert (result["window_count"], result["instance_count"]) == (3, 4)
         assert result["next_window_start_time"] == "2098-12-01T02:00:00Z"
@@ -113,7 +113,7 @@ class TestWindows:
         assert (result["window_count"], result["instance_count"]) == (2, 2)
         assert result["next_window_start_time"] is None
 
-    def test_of_what_a_filter_finds(self, emulator: EmulatorProcess) -> None:
+    def test_that_match_a_filter(self, emulator: EmulatorProcess) -> None:
         assert names(run(filter="labels.env = prod")) == ["web-2", "web-1"]
 
     def test_of_one_zone(self, emulator: EmulatorProcess) -> None:
@@ -124,14 +124,14 @@ class TestWindows:
     def test_check_mode_makes_no_difference(self, emulator: EmulatorProcess) -> None:
         assert dict(run(check=True)) == dict(run())
 
-    def test_of_which_nobody_knows_when_are_kept_and_last(self) -> None:
+    def test_without_a_known_start_are_last(self) -> None:
         instances = [
             {"name": "a", "zone": "z", "resourceStatus": {"upcomingMaintenance": {"type": "SCHEDULED"}}},
             {"name": "b", "zone": "z", "resourceStatus": {"upcomingMaintenance": window(1)}},
         ]
         assert [(each["name"], each["starts_in"]) for each in rows(instances)] == [("b", 3600), ("a", None)]
 
-    def test_of_the_type_none_are_none(self) -> None:
+    def test_of_the_type_none_are_ignored(self) -> None:
         """What the API says of some instances for which nothing is announced."""
         unset = {"type": "NONE", "maintenanceStatus": "UNKNOWN", "windowStartTime": "1970-01-01T00:00:00Z"}
         instances = [
@@ -165,7 +165,7 @@ class TestErrors:
             ("html", "answers 502"),
         ],
     )
-    def test_say_what_to_do(self, emulator: EmulatorProcess, kind: str, words: str) -> None:
+    def test_have_a_remedy(self, emulator: EmulatorProcess, kind: str, words: str) -> None:
         emulator.control.fault(kind, face="compute")
         result = run(retry_for=0)
         assert result.failed
@@ -181,7 +181,7 @@ class TestErrors:
             ({"filter": "labels.env ="}, "400"),
         ],
     )
-    def test_of_the_user(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+    def test_in_options(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
         assert words in run(**parameters)["msg"]
 
 
@@ -193,7 +193,7 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "d", "-1d", "7 days", "1h30m"])
-def test_what_is_no_duration(text: str) -> None:
+def test_invalid_durations(text: str) -> None:
     with pytest.raises(ComputeBadRequest):
         seconds_of(text)
 

@@ -64,7 +64,7 @@ class TestFound:
         result = run(instance="web-1", namespace="deployment", key="version")
         assert result["attributes"] == {"deployment": {"version": "1.4.2"}}
 
-    def test_are_secret_unless_asked_for(self, emulator: EmulatorProcess) -> None:
+    def test_are_redacted_without_show_secrets(self, emulator: EmulatorProcess) -> None:
         assert "hunter2" not in run(instance="web-1").printed
         assert run(instance="web-1", show_secrets=True)["attributes"]["deployment"]["db-password"] == "hunter2"
         assert run(instance="web-1", secret_patterns=[])["attributes"]["deployment"]["db-password"] == "hunter2"
@@ -72,7 +72,7 @@ class TestFound:
     def test_check_mode_makes_no_difference(self, emulator: EmulatorProcess) -> None:
         assert dict(run(instance="web-1", check=True)) == dict(run(instance="web-1"))
 
-    def test_take_no_write(self, emulator: EmulatorProcess) -> None:
+    def test_need_no_write(self, emulator: EmulatorProcess) -> None:
         run(filter="labels.env = prod")
         assert {request["method"] for request in emulator.control.journal(face="compute")} == {"GET"}
 
@@ -88,18 +88,18 @@ class TestNothing:
             assert result["attributes"] == {}
             assert result["instances"][0]["state"] == "empty"
 
-    def test_an_instance_where_they_are_not_enabled_is_told_from_it(self, emulator: EmulatorProcess) -> None:
+    def test_an_instance_without_the_feature_is_distinguished(self, emulator: EmulatorProcess) -> None:
         result = run(instance="off-1")
         assert not result.failed
         assert (result["instances"][0]["state"], result["instances"][0]["enabled"]) == ("disabled", False)
         assert "Guest attributes are not enabled for off-1. Set enable-guest-attributes=TRUE" in result.printed
 
-    def test_an_instance_that_is_not_there_is_an_error(self, emulator: EmulatorProcess) -> None:
+    def test_a_missing_instance_is_an_error(self, emulator: EmulatorProcess) -> None:
         result = run(instance="nobody", zone="us-central1-a")
         assert result.failed
         assert "instances/nobody' was not found" in result["msg"]
 
-    def test_what_else_can_go_wrong_is_an_error(self, emulator: EmulatorProcess) -> None:
+    def test_other_failures_are_errors(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("disabled", face="compute", path=f"{WEB}/getGuestAttributes")
         result = run(instance="web-1")
         assert result.failed
@@ -123,7 +123,7 @@ class TestDenied:
         assert "Grant the permission compute.instances.getGuestAttributes" in result["msg"]
         assert "ya29.planted" not in result.printed
 
-    def test_of_some_does_not_keep_the_others(self, emulator: EmulatorProcess) -> None:
+    def test_of_some_does_not_stop_the_others(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute", path=f"{WEB}/getGuestAttributes")
         result = run(instances=["web-1", "web-2", "off-1"])
         assert result.failed
@@ -143,9 +143,7 @@ class TestDenied:
         ({"instance": None}, "instance is None"),
     ],
 )
-def test_what_makes_no_sense_is_refused_without_a_request(
-    emulator: EmulatorProcess, parameters: Any, words: str
-) -> None:
+def test_wrong_options_are_refused_before_any_request(emulator: EmulatorProcess, parameters: Any, words: str) -> None:
     result = run(**{"instance": "web-1", **parameters})
     assert words in result["msg"]
     assert emulator.control.journal(face="compute") == []

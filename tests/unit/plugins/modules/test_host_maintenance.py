@@ -78,7 +78,7 @@ def booted(emulator: EmulatorProcess, name: str) -> bool:
 
 
 class TestSimulate:
-    def test_migrates_and_waits_until_that_is_over(self, emulator: EmulatorProcess) -> None:
+    def test_migrates_and_waits_for_the_end(self, emulator: EmulatorProcess) -> None:
         result = run(instance="web-1", zone="us-central1-a")
         assert not result.failed
         assert result["changed"]
@@ -94,7 +94,9 @@ class TestSimulate:
         assert not run(instance="web-1", timeout=float("inf")).failed
 
     @pytest.mark.parametrize("name, event", [("gpu-1", "terminate"), ("spot-1", "preempt")])
-    def test_stops_and_starts_what_cannot_be_migrated(self, emulator: EmulatorProcess, name: str, event: str) -> None:
+    def test_stops_and_restarts_instances_that_cannot_migrate(
+        self, emulator: EmulatorProcess, name: str, event: str
+    ) -> None:
         result = run(instance=name)
         assert result["instances"][0]["event"] == event
         assert emulator.control.instance(name)["status"] == ("RUNNING" if name == "gpu-1" else "TERMINATED")
@@ -105,7 +107,7 @@ class TestSimulate:
         assert all(each["changed"] for each in result["instances"])
         assert len(writes(emulator)) == 2
 
-    def test_does_not_wait_if_not_wanted(self, emulator: EmulatorProcess) -> None:
+    def test_does_not_wait_with_wait_false(self, emulator: EmulatorProcess) -> None:
         result = run(instance="web-1", zone="us-central1-a", wait=False)
         assert result["changed"]
         assert not [each for each in emulator.control.journal(face="compute") if each["path"].endswith("/wait")]
@@ -118,7 +120,7 @@ class TestSimulate:
         done["instances"][0].pop("operation")
         assert predicted["instances"] == done["instances"]
 
-    def test_tries_again_while_there_is_no_host_to_migrate_to(self, emulator: EmulatorProcess) -> None:
+    def test_retries_while_there_is_no_host_to_migrate_to(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("operation-error", face="compute", count=2)
         slept: list[float] = []
         result = run(instance="web-1", slept=slept)
@@ -126,7 +128,7 @@ class TestSimulate:
         assert len(slept) == 2
         assert emulator.control.get("web-1", "instance/virtual-clock/drift-token") != "0"
 
-    def test_gives_up_when_the_time_for_that_is_over(self, emulator: EmulatorProcess) -> None:
+    def test_stops_retrying_after_the_timeout(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("operation-error", face="compute")
         slept: list[float] = []
         result = run(instance="web-1", timeout=60, slept=slept)
@@ -136,7 +138,7 @@ class TestSimulate:
         assert "ended in MIGRATION_TEMPORARILY_UNAVAILABLE" in result["msg"]
         assert 10 < sum(slept) < 60
 
-    def test_says_when_it_does_not_wait_any_longer(self, emulator: EmulatorProcess) -> None:
+    def test_reports_an_unfinished_operation(self, emulator: EmulatorProcess) -> None:
         result = run(instance="web-1", timeout=0)
         assert result.failed
         assert "may yet succeed" in result["msg"]
@@ -146,7 +148,7 @@ class TestSimulate:
         result = run(instance="web-1", check=True)
         assert f"Cannot simulate host maintenance of {WEB}: it is TERMINATED" in result["msg"]
 
-    def test_some_that_fail_do_not_keep_the_others(self, emulator: EmulatorProcess) -> None:
+    def test_failures_do_not_stop_the_others(self, emulator: EmulatorProcess) -> None:
         emulator.control.request("POST", "instances/gpu-1/stop")
         result = run(instances=["web-1", "gpu-1", "nobody"])
         assert result.failed
@@ -161,7 +163,7 @@ class TestSimulate:
 
 
 class TestPerform:
-    def test_does_what_is_announced(self, emulator: EmulatorProcess) -> None:
+    def test_starts_announced_maintenance(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("web-1", UPCOMING, WINDOW)
         result = run("perform", instance="web-1")
         assert result["changed"]
@@ -181,7 +183,7 @@ class TestPerform:
             ({**WINDOW, "maintenance_status": "ONGOING"}, "its maintenance is already in progress."),
         ],
     )
-    def test_refuses_what_cannot_be(self, emulator: EmulatorProcess, window: Any, words: str) -> None:
+    def test_refuses_impossible_maintenance(self, emulator: EmulatorProcess, window: Any, words: str) -> None:
         if window is not None:
             emulator.control.set("web-1", UPCOMING, window)
         for check in (True, False):
@@ -200,14 +202,14 @@ class TestPerform:
         assert "no maintenance is announced for it" in second["instances"][0]["msg"]
         assert writes(emulator) == ["performMaintenance"]
 
-    def test_a_warning_says_what_is_left_alone(self, emulator: EmulatorProcess) -> None:
+    def test_instances_left_alone_cause_a_warning(self, emulator: EmulatorProcess) -> None:
         result = run("perform", instance="web-1", on_missing="warn")
         assert not result.failed
         assert f"Cannot perform the host maintenance of {WEB}: no maintenance is announced for it." in result.printed
 
 
 class TestMachineTypes:
-    def test_that_cannot_be_simulated_are_warned_of_beforehand(self, emulator: EmulatorProcess) -> None:
+    def test_that_cannot_be_simulated_cause_a_warning(self, emulator: EmulatorProcess) -> None:
         # Warnings stay until the process ends.
         assert "cannot be simulated" not in run(instance="web-1", check=True).printed
         result = run(instance="train-1", check=True)
@@ -238,7 +240,7 @@ class TestNodeGroups:
         assert group["operation"].startswith("operation-")
         assert emulator.control.get("ledger-1", "instance/virtual-clock/drift-token") != "0"
 
-    def test_what_is_announced_is_performed_and_once(self, emulator: EmulatorProcess) -> None:
+    def test_announced_maintenance_is_performed_once(self, emulator: EmulatorProcess) -> None:
         announce(emulator, "node-groups/licensed", nodes=["licensed-1", "licensed-3"])
         wanted: dict[str, Any] = {"node_group": "licensed", "zone": "us-central1-a", "on_missing": "skip"}
         predicted = run("perform", check=True, **wanted)
@@ -269,7 +271,7 @@ class TestNodeGroups:
         assert rest["group"]["nodes"] == ["licensed-1"]
         assert "licensed-2: no maintenance is announced for it." in str(rest["warnings"])
 
-    def test_an_empty_list_of_nodes_is_none_of_them(self, emulator: EmulatorProcess) -> None:
+    def test_an_empty_list_of_nodes_selects_none(self, emulator: EmulatorProcess) -> None:
         announce(emulator, "node-groups/licensed")
         for action in ("simulate", "perform"):
             result = run(action, node_group="licensed", zone="us-central1-a", nodes=[])
@@ -295,7 +297,7 @@ class TestNodeGroups:
             ({"instance": "web-1"}, "mutually exclusive"),
         ],
     )
-    def test_what_is_wrong_is_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+    def test_wrong_options_are_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
         result = run(**{"node_group": "licensed", "zone": "us-central1-a", **parameters})
         assert result.failed
         assert words in result["msg"]
@@ -352,7 +354,7 @@ class TestReservations:
             ("perform", {"block": "b2", "sub_block": None}, "sub_block is null"),
         ],
     )
-    def test_what_is_wrong_is_refused(
+    def test_wrong_options_are_refused(
         self, emulator: EmulatorProcess, action: str, parameters: Any, words: str
     ) -> None:
         result = run(action, reservation="train", zone="us-central1-a", **parameters)
@@ -385,7 +387,7 @@ class TestFaultyHosts:
         assert run("report_faulty", check=True, **REPORT)["changed"]
         assert writes(emulator) == []
 
-    def test_of_an_instance_without_accelerators_are_the_api_s_to_refuse(self, emulator: EmulatorProcess) -> None:
+    def test_without_accelerators_are_refused_by_the_api(self, emulator: EmulatorProcess) -> None:
         result = run("report_faulty", **{**REPORT, "instance": "web-1"})
         assert f"Cannot report as faulty the host of {WEB}: the Compute API answers 400" in result["msg"]
 
@@ -400,7 +402,7 @@ class TestFaultyHosts:
             ({"instance": None, "node_group": "licensed", "zone": "us-central1-a"}, "node group"),
         ],
     )
-    def test_that_are_not_described_are_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+    def test_with_wrong_options_are_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
         wanted = {name: value for name, value in {**REPORT, **parameters}.items() if value is not None}
         result = run("report_faulty", **wanted)
         assert result.failed
@@ -421,7 +423,7 @@ class TestErrors:
         assert "Grant the permission compute.instances.simulateMaintenanceEvent" in result["msg"]
         assert "ya29.planted" not in result.printed
 
-    def test_a_lost_answer_does_not_have_it_happen_twice(self, emulator: EmulatorProcess) -> None:
+    def test_a_lost_answer_does_not_repeat_the_maintenance(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault(
             "lost-answer", face="compute", count=1, path="projects/acme/zones/us-central1-a/instances/web-1/simulate"
         )
@@ -446,7 +448,9 @@ class TestErrors:
             ({"instance": "web-1", "timeout": -1}, "timeout is -1"),
         ],
     )
-    def test_what_makes_no_sense_is_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
+    def test_wrong_options_are_refused_before_any_request(
+        self, emulator: EmulatorProcess, parameters: Any, words: str
+    ) -> None:
         result = run(**parameters)
         assert words in result["msg"]
         assert emulator.control.journal(face="compute") == []

@@ -60,7 +60,7 @@ def test_the_project_is_disabled_once(emulator: EmulatorProcess) -> None:
     assert len(writes(emulator)) == 1
 
 
-def test_instances_that_override_the_project_are_told(emulator: EmulatorProcess) -> None:
+def test_overriding_instances_are_reported(emulator: EmulatorProcess) -> None:
     result = run(emulator)
     assert result["instances"] == []
     assert result["overrides"] == [
@@ -70,7 +70,7 @@ def test_instances_that_override_the_project_are_told(emulator: EmulatorProcess)
     assert value(emulator, "on") == "FALSE"
 
 
-def test_enforcing_removes_what_overrides_and_nothing_else(emulator: EmulatorProcess) -> None:
+def test_enforcing_removes_only_overrides(emulator: EmulatorProcess) -> None:
     result = run(emulator, enforce=True)
     assert result["overrides"] == []
     assert [(each["name"], each["changed"], each["value"], each["state"]) for each in result["instances"]] == [
@@ -86,7 +86,7 @@ def test_enforcing_removes_what_overrides_and_nothing_else(emulator: EmulatorPro
     assert len(writes(emulator)) == 3
 
 
-def test_a_project_is_enabled_again(emulator: EmulatorProcess) -> None:
+def test_a_project_can_be_enabled_again(emulator: EmulatorProcess) -> None:
     assert run(emulator, state="enabled")["changed"] is False
     run(emulator)
     result = run(emulator, state="enabled")
@@ -103,9 +103,7 @@ def test_a_project_is_enabled_again(emulator: EmulatorProcess) -> None:
         ({"filter": "labels.env = test", "zone": "europe-west1-b"}, set()),
     ],
 )
-def test_instances_are_disabled_by_themselves(
-    emulator: EmulatorProcess, selection: dict[str, Any], changed: set[str]
-) -> None:
+def test_single_instances_are_disabled(emulator: EmulatorProcess, selection: dict[str, Any], changed: set[str]) -> None:
     result = run(emulator, **selection)
     assert {each["name"] for each in result["instances"] if each["changed"]} == changed
     assert all(each["state"] == "disabled" and each["failed"] is False for each in result["instances"])
@@ -116,7 +114,7 @@ def test_instances_are_disabled_by_themselves(
     assert len(writes(emulator)) == len(changed)
 
 
-def test_an_instance_that_has_it_from_the_project_needs_nothing(emulator: EmulatorProcess) -> None:
+def test_an_instance_that_inherits_the_state_is_unchanged(emulator: EmulatorProcess) -> None:
     run(emulator)
     assert run(emulator, instance="plain")["changed"] is False
     result = run(emulator, instance="plain", state="enabled")
@@ -125,7 +123,7 @@ def test_an_instance_that_has_it_from_the_project_needs_nothing(emulator: Emulat
 
 
 @pytest.mark.parametrize("parameters", [{}, {"enforce": True}, {"filter": "labels.env = test"}, {"state": "enabled"}])
-def test_check_mode_tells_what_the_real_run_does(emulator: EmulatorProcess, parameters: dict[str, Any]) -> None:
+def test_check_mode_predicts_the_run(emulator: EmulatorProcess, parameters: dict[str, Any]) -> None:
     planned = run(emulator, check=True, diff=True, audit=True, **parameters)
     assert writes(emulator) == []
     done = run(emulator, diff=True, audit=True, **parameters)
@@ -133,7 +131,7 @@ def test_check_mode_tells_what_the_real_run_does(emulator: EmulatorProcess, para
     assert bool(done["diff"]) == done["changed"]
 
 
-def test_the_diff_has_the_key_and_nothing_else(emulator: EmulatorProcess) -> None:
+def test_the_diff_only_has_the_key(emulator: EmulatorProcess) -> None:
     result = run(emulator, enforce=True, diff=True)
     assert {entry["before_header"]: (entry["before"], entry["after"]) for entry in result["diff"]} == {
         "projects/acme": ({}, {KEY: "TRUE"}),
@@ -142,7 +140,7 @@ def test_the_diff_has_the_key_and_nothing_else(emulator: EmulatorProcess) -> Non
     }
 
 
-def test_the_audit_tells_where_and_never_what(emulator: EmulatorProcess) -> None:
+def test_the_audit_has_places_but_no_text(emulator: EmulatorProcess) -> None:
     emulator.control.set("plain", "project/attributes/tool", "url: $HOST/0.1/meta-data/zone")
     emulator.control.set("plain", "instance/attributes/startup-script", CALLS)
     emulator.control.set("odd", "instance/attributes/startup-script-url", "gs://hunter2/start.sh")
@@ -166,7 +164,7 @@ def test_the_audit_tells_where_and_never_what(emulator: EmulatorProcess) -> None
     assert run(emulator, check=True)["legacy_calls"] is None
 
 
-def test_what_others_write_meanwhile_is_not_lost(emulator: EmulatorProcess) -> None:
+def test_concurrent_writes_are_not_lost(emulator: EmulatorProcess) -> None:
     emulator.control.fault("conflict", face="compute", count=1)
     emulator.control.fault("operation-conflict", face="compute", count=1)
     result = run_module(
@@ -178,7 +176,7 @@ def test_what_others_write_meanwhile_is_not_lost(emulator: EmulatorProcess) -> N
     assert emulator.control.get("on", "instance/attributes/role") == "build"
 
 
-def test_failures_of_some_are_told_with_all_successes(emulator: EmulatorProcess) -> None:
+def test_failures_of_some_are_reported_with_all_successes(emulator: EmulatorProcess) -> None:
     path = f"projects/acme/zones/{ZONE}/instances/on/setMetadata"
     emulator.control.fault("503", face="compute", instance="on", path=path)
     result = run(emulator, instances=["plain", "on", "lost"])
@@ -202,7 +200,7 @@ def test_nothing_is_enforced_when_the_project_cannot_be_changed(emulator: Emulat
     assert value(emulator, "on") == "FALSE"
 
 
-def test_zones_that_cannot_be_reached_are_told(emulator: EmulatorProcess) -> None:
+def test_unreachable_zones_are_reported(emulator: EmulatorProcess) -> None:
     emulator.control.fault("unreachable", face="compute", path="projects/acme/aggregated/instances")
     result = run(emulator, check=True)
     assert result["unreachables"]
@@ -220,9 +218,7 @@ def test_zones_that_cannot_be_reached_are_told(emulator: EmulatorProcess) -> Non
         ({"instance": "on", "instances": ["off"]}, "mutually exclusive"),
     ],
 )
-def test_what_could_be_meant_otherwise_is_refused(
-    emulator: EmulatorProcess, parameters: dict[str, Any], sentence: str
-) -> None:
+def test_ambiguous_options_are_refused(emulator: EmulatorProcess, parameters: dict[str, Any], sentence: str) -> None:
     result = run(emulator, **parameters)
     assert result.failed
     assert sentence in result["msg"]
@@ -268,7 +264,7 @@ class TestZones:
     def patched(self, emulator: EmulatorProcess) -> list[str]:
         return [request["path"] for request in emulator.control.journal(face="compute") if request["method"] == "PATCH"]
 
-    def test_that_differ_from_the_project_are_told(self, zoned: EmulatorProcess) -> None:
+    def test_that_differ_from_the_project_are_reported(self, zoned: EmulatorProcess) -> None:
         result = run(zoned)
         assert result["project"]["state"] == "disabled"
         assert result["changed"] is False
@@ -291,7 +287,7 @@ class TestZones:
         result = run(zoned, instance="b-1", state="enabled")
         assert result["instances"][0]["state"] == "enabled"
 
-    def test_are_enforced_too(self, zoned: EmulatorProcess) -> None:
+    def test_are_enforced(self, zoned: EmulatorProcess) -> None:
         planned = run(zoned, check=True, diff=True, enforce=True)
         assert self.patched(zoned) == []
         result = run(zoned, diff=True, enforce=True)
@@ -306,7 +302,7 @@ class TestZones:
         assert run(zoned, enforce=True)["changed"] is False
         assert len(self.patched(zoned)) == 1
 
-    def test_that_cannot_be_changed_are_told(self, zoned: EmulatorProcess) -> None:
+    def test_that_cannot_be_changed_are_reported(self, zoned: EmulatorProcess) -> None:
         zoned.control.fault("conflict", face="compute")
         result = run(zoned, enforce=True, timeout=0.4)
         assert result.failed
@@ -314,7 +310,7 @@ class TestZones:
         assert result["zones"][0]["failed"] is True
         assert [each["name"] for each in result["overrides"]] == ["b-1"]
 
-    def test_that_cannot_be_read_leave_nothing_to_say(self, zoned: EmulatorProcess) -> None:
+    def test_that_cannot_be_read_fail_the_module(self, zoned: EmulatorProcess) -> None:
         zoned.control.fault("503", face="compute", path=f"projects/acme/zones/{self.ZONE_B}/instanceSettings")
         result = run(zoned, instance="b-1")
         assert result.failed

@@ -29,7 +29,7 @@ def look(emulator: EmulatorProcess, instance: str, **parameters: Any) -> Result:
 
 
 @pytest.mark.parametrize("state, status", [("answers", 200), ("refused", 403), ("gone", 404)])
-def test_both_endpoints_are_told(emulator: EmulatorProcess, state: str, status: int) -> None:
+def test_both_endpoints_are_reported(emulator: EmulatorProcess, state: str, status: int) -> None:
     result = look(emulator, state)
     assert result["answers"] is (state == "answers")
     assert result["changed"] is False
@@ -39,13 +39,13 @@ def test_both_endpoints_are_told(emulator: EmulatorProcess, state: str, status: 
     ]
 
 
-def test_the_reason_of_a_refusal_is_told(emulator: EmulatorProcess) -> None:
+def test_the_text_of_a_refusal_is_returned(emulator: EmulatorProcess) -> None:
     texts = [endpoint["text"] for endpoint in look(emulator, "refused")["endpoints"]]
     assert "Legacy metadata endpoint accessed: /0.1/meta-data/" in texts[0]
     assert "Legacy metadata endpoints are disabled. Please use the /v1/ endpoint." in texts[1]
 
 
-def test_the_sample_of_a_reason_is_one_that_comes(emulator: EmulatorProcess) -> None:
+def test_the_documented_sample_is_a_real_text(emulator: EmulatorProcess) -> None:
     fields = yaml.safe_load(legacy_endpoints_info.RETURN)["endpoints"]["contains"]
     sample = {name: field["sample"] for name, field in fields.items()}
     assert sample in look(emulator, "refused")["endpoints"]
@@ -64,7 +64,7 @@ def test_outages_are_survived(emulator: EmulatorProcess) -> None:
     assert "Cannot probe /computeMetadata/v1beta1/" in result["msg"]
 
 
-def test_what_is_not_the_metadata_server_has_no_say(emulator: EmulatorProcess) -> None:
+def test_another_server_is_refused(emulator: EmulatorProcess) -> None:
     result = run_module(
         legacy_endpoints_info, {"metadata_host": emulator.compute.removeprefix("http://"), "retry_for": 0}
     )
@@ -72,7 +72,7 @@ def test_what_is_not_the_metadata_server_has_no_say(emulator: EmulatorProcess) -
     assert "is not the metadata server" in result["msg"]
 
 
-def test_the_endpoints_are_asked_as_a_program_that_knows_no_better_would() -> None:
+def test_the_endpoints_are_requested_without_the_header() -> None:
     def answer(peer: Peer) -> None:
         while peer.read_request():
             peer.send(b"HTTP/1.1 200 OK\r\nMetadata-Flavor: Google\r\nContent-Length: 1\r\n\r\n1")

@@ -50,7 +50,7 @@ def writes(emulator: EmulatorProcess) -> list[dict[str, Any]]:
 
 
 class TestChange:
-    def test_only_what_differs_is_sent(self, emulator: EmulatorProcess) -> None:
+    def test_only_differences_are_sent(self, emulator: EmulatorProcess) -> None:
         result = run(instance="web-1", on_host_maintenance="TERMINATE", automatic_restart=True, host_error_timeout=90)
         assert not result.failed
         assert result["instances"][0]["changes"] == ["on_host_maintenance", "host_error_timeout"]
@@ -90,7 +90,7 @@ class TestChange:
             False,
         )
 
-    def test_0_takes_a_timeout_away(self, emulator: EmulatorProcess) -> None:
+    def test_0_clears_a_timeout(self, emulator: EmulatorProcess) -> None:
         run(instance="web-1", host_error_timeout=90)
         result = run(instance="web-1", host_error_timeout=0)
         assert result["changed"]
@@ -198,7 +198,7 @@ class TestRefusals:
             ("web-1", {"instance_termination_action": "STOP"}, "instance_termination_action applies only to Spot VMs"),
         ],
     )
-    def test_what_the_api_refuses_is_told_before_it_is_sent(
+    def test_refusals_of_the_api_are_reported_before_any_request(
         self, emulator: EmulatorProcess, name: str, parameters: Any, words: str
     ) -> None:
         for check in (True, False):
@@ -208,7 +208,7 @@ class TestRefusals:
             assert words in result["msg"]
         assert writes(emulator) == []
 
-    def test_and_the_api_would_have_refused_it(self, emulator: EmulatorProcess) -> None:
+    def test_the_api_refuses_the_same(self, emulator: EmulatorProcess) -> None:
         """What is refused here without need would be as bad as what is not."""
         url = f"{emulator.compute}/compute/v1/projects/acme/zones/us-central1-a/instances"
         for name, body in (
@@ -225,7 +225,7 @@ class TestRefusals:
             answer = requests.post(f"{url}/{name}/setScheduling", json=body, timeout=10)
             assert answer.status_code == 400, answer.text
 
-    def test_one_that_is_refused_does_not_keep_the_others(self, emulator: EmulatorProcess) -> None:
+    def test_a_refusal_does_not_stop_the_others(self, emulator: EmulatorProcess) -> None:
         result = run(instances=["spot-1", "web-1"], automatic_restart=True, host_error_timeout=90)
         assert result.failed
         assert result["msg"].startswith("1 of 2 instances failed. spot-1: Cannot set the scheduling of")
@@ -258,7 +258,7 @@ class TestRefusals:
             ({"instance": None, "automatic_restart": False}, "instance is None"),
         ],
     )
-    def test_values_that_cannot_be_are_refused_without_a_request(
+    def test_wrong_values_are_refused_before_any_request(
         self, emulator: EmulatorProcess, parameters: Any, words: str
     ) -> None:
         assert words in run(**{"instance": "web-1", **parameters})["msg"]
@@ -273,21 +273,21 @@ class TestRefusals:
         assert "cannot be migrated. Set on_host_maintenance=TERMINATE." in reason
 
     @pytest.mark.parametrize("machine_type", ["z3-highmem-14-standardlssd", "z3-highmem-88", "z4d-x-1", "new-1"])
-    def test_what_is_not_known_is_not_refused(self, machine_type: str) -> None:
+    def test_unknown_machine_types_are_not_refused(self, machine_type: str) -> None:
         """field: a table told as fact: Z3 up to 18,000 GiB migrates. The API knows the size."""
         instance = {"status": "RUNNING", "machineType": machine_type, "scheduling": {"onHostMaintenance": "TERMINATE"}}
         assert refusals(instance, plan(instance, {"on_host_maintenance": "MIGRATE"})) == []
 
-    def test_the_policy_that_an_instance_has_outranks_what_is_known(self) -> None:
+    def test_the_current_policy_outranks_the_table(self) -> None:
         scheduling = {"onHostMaintenance": "MIGRATE", "automaticRestart": True}
         instance = {"status": "RUNNING", "machineType": "h4d-standard-192", "scheduling": scheduling}
         assert refusals(instance, plan(instance, {"automatic_restart": False})) == []
 
-    def test_nothing_wanted_is_nothing_to_do(self) -> None:
+    def test_no_option_is_an_error(self) -> None:
         with pytest.raises(ComputeBadRequest):
             checked(dict.fromkeys(plan({}, {}).before), now=0.0)
 
-    def test_what_was_so_before_is_no_reason(self) -> None:
+    def test_an_unchanged_combination_is_not_refused(self) -> None:
         """An old preemptible VM may be in a state that could not be asked for today."""
         instance = {"status": "RUNNING", "scheduling": {"provisioningModel": "SPOT", "automaticRestart": True}}
         assert refusals(instance, plan(instance, {"provisioning_model": "SPOT"})) == []
@@ -304,7 +304,7 @@ class TestErrors:
         assert not result["changed"]
         assert "ya29.planted" not in result.printed
 
-    def test_a_lost_answer_is_no_second_write(self, emulator: EmulatorProcess) -> None:
+    def test_a_lost_answer_does_not_repeat_the_write(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault(
             "lost-answer", face="compute", count=1, path="projects/acme/zones/us-central1-a/instances/web-1/set"
         )

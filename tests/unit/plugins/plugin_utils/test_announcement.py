@@ -18,7 +18,7 @@ RATE = "at the 10 requests a minute that the metadata server allows"
 @pytest.mark.parametrize(
     "count, time", [(9, "1 min 0 s"), (12, "1 min 1 s"), (18, "1 min 3 s"), (30, "3 min 0 s"), (100, "10 min 0 s")]
 )
-def test_it_is_of_the_most_that_it_can_take(count: int, time: str) -> None:
+def test_it_has_the_longest_possible_time(count: int, time: str) -> None:
     attributes = {f"key-{number}": number for number in range(count)}
     assert announcement("web-1", {"attributes": attributes}) == (
         f"guest_attributes on web-1: {count} attributes take up to {time} {RATE}"
@@ -26,7 +26,7 @@ def test_it_is_of_the_most_that_it_can_take(count: int, time: str) -> None:
 
 
 @pytest.mark.parametrize("purge", [True, "yes"])
-def test_it_says_what_it_cannot_know(purge: Any) -> None:
+def test_it_mentions_purge(purge: Any) -> None:
     said = announcement("web-1", {"attributes": MANY, "purge": purge})
     assert (
         said
@@ -37,7 +37,7 @@ def test_it_says_what_it_cannot_know(purge: Any) -> None:
 @pytest.mark.parametrize(
     "attributes", [json.dumps(MANY), str(MANY), " ".join(f"{key}={text}" for key, text in MANY.items())]
 )
-def test_it_counts_attributes_in_the_forms_that_the_module_takes(attributes: str) -> None:
+def test_it_accepts_attributes_in_all_forms_of_the_module(attributes: str) -> None:
     assert str(announcement("web-1", {"attributes": attributes})).startswith("guest_attributes on web-1: 30 attr")
 
 
@@ -48,5 +48,5 @@ def test_it_counts_attributes_in_the_forms_that_the_module_takes(attributes: str
         *({"attributes": value} for value in (None, {}, FEW, "", "text", "{", "a=b c", "{1}", ["x"] * 30, 30, True)),
     ],
 )
-def test_there_is_none_of_what_is_short_or_of_no_known_form(arguments: dict[str, Any]) -> None:
+def test_short_or_invalid_tasks_are_not_announced(arguments: dict[str, Any]) -> None:
     assert announcement("web-1", arguments) is None

@@ -64,45 +64,39 @@ def test_an_answer_is_used_while_it_is_fresh(
     assert requests(emulator) == 2
 
 
-def test_that_there_is_no_such_key_is_an_answer(
-    emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer
-) -> None:
+def test_a_missing_key_is_cached(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     for _turn in range(3):
         with pytest.raises(MetadataNotFound):
             get(cache, server, "instance/attributes/nothing")
     assert requests(emulator) == 1
 
 
-def test_an_outage_is_no_answer(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
+def test_an_outage_is_not_cached(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     emulator.control.fault("503", count=1)
     with pytest.raises(MetadataUnavailable):
         get(cache, server)
     assert get(cache, server) == "web-1"
 
 
-def test_without_an_age_nothing_is_used_again(
-    emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer
-) -> None:
+def test_an_age_of_0_disables_the_cache(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     get(cache, server, max_age=0)
     get(cache, server, max_age=0)
     assert requests(emulator) == 2
 
 
-def test_forms_and_hosts_are_kept_apart(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
+def test_forms_and_hosts_are_separate(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     other = cache.server(emulator.metadata["web-2"], 0, 5)
     assert [get(cache, each) for each in (server, other)] == ["web-1", "web-2"]
     cache.get(server, "instance/disks/", recursive=True, max_age=10)
     assert isinstance(cache.get(server, "instance/disks/", recursive=True, max_age=10).value, list)
 
 
-def test_a_client_is_made_once(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
+def test_a_client_is_reused(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     assert cache.server(emulator.metadata["web-1"], 0, 5) is server
     assert cache.server(emulator.metadata["web-1"], 1, 5) is not server
 
 
-def test_a_fork_has_connections_of_its_own(
-    emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer
-) -> None:
+def test_a_fork_has_its_own_connections(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
     get(cache, server)
     pid = os.fork()
     if pid == 0:

@@ -83,21 +83,21 @@ def journal(emulator: EmulatorProcess) -> list[tuple[str, int]]:
 
 
 class TestRequests:
-    def test_carry_the_token_and_ask_for_no_more_than_is_wanted(self, time: SharedTime) -> None:
+    def test_send_the_token_and_a_field_mask(self, time: SharedTime) -> None:
         with RawServer(answering(json_answer({"name": "web-1"}))) as server:
             assert client(f"http://{server.host}", time).get(WEB, "read", fields="name") == {"name": "web-1"}
         head = server.requests[0].decode()
         assert head.startswith(f"GET /compute/v1/projects/acme/{WEB}?fields=name&prettyPrint=false HTTP/1.1")
         assert f"authorization: bearer {TOKEN}" in head.lower()
 
-    def test_keep_their_connection(self, time: SharedTime) -> None:
+    def test_reuse_the_connection(self, time: SharedTime) -> None:
         with RawServer(answering(*[json_answer({})] * 3)) as server:
             api = client(f"http://{server.host}", time)
             for _turn in range(3):
                 api.get("", "read")
             assert server.connections == 1
 
-    def test_go_by_proxies_of_the_environment_but_not_by_netrc(
+    def test_use_proxies_of_the_environment_but_not_netrc(
         self, time: SharedTime, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         netrc = tmp_path / "netrc"
@@ -118,13 +118,13 @@ class TestRequests:
                 client(f"http://{server.host}", time, retry_for=0).get("", "read")
             assert len(server.requests) == 1
 
-    def test_without_credentials_are_refused(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_without_credentials_fail(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         assert client(emulator.compute, time).get(WEB, "read")["name"] == "web-1"
 
 
 class TestRetries:
     @pytest.mark.parametrize("kind", ["503", "429", "rate-limit", "reset", "html"])
-    def test_get_over_what_passes(self, emulator: EmulatorProcess, time: SharedTime, kind: str) -> None:
+    def test_survive_temporary_errors(self, emulator: EmulatorProcess, time: SharedTime, kind: str) -> None:
         emulator.control.fault(kind, face="compute", count=3)
         assert client(emulator.compute, time).get(WEB, "read")["name"] == "web-1"
         assert len(journal(emulator)) == 4
@@ -145,7 +145,7 @@ class TestRetries:
             ("html", _compute_errors.ComputeUnavailable, "answers 502."),
         ],
     )
-    def test_end_when_the_time_is_over(
+    def test_end_after_retry_for(
         self,
         emulator: EmulatorProcess,
         time: SharedTime,
@@ -161,7 +161,7 @@ class TestRetries:
         assert str(caught.value).endswith("Gave up after 6 tries in 10 s.")
         assert time.now == pytest.approx(1010)
 
-    def test_are_not_made_for_what_stays(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_are_not_made_for_permanent_errors(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         with pytest.raises(
             _compute_errors.ComputeNotFound, match=r"Cannot read projects/acme/zones/.*/instances/web-9: .*404"
         ):
@@ -181,7 +181,7 @@ class TestRetries:
         ) as server:
             assert client(f"http://{server.host}", time).get("", "read") == {}
 
-    def test_hold_all_requests_when_the_rate_is_too_high(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_pause_all_requests_after_a_rate_limit(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         emulator.control.fault("rate-limit", face="compute", count=1)
         api = client(emulator.compute, time)
         api.get(WEB, "read")
@@ -189,7 +189,7 @@ class TestRetries:
 
 
 class TestDeadline:
-    def test_ends_tries_of_all_kinds(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_applies_to_all_requests(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         emulator.control.fault("503", face="compute")
         api = client(emulator.compute, time).until(time.now + 5)
         with pytest.raises(_compute_errors.ComputeUnavailable, match="in 5 s"):
@@ -200,14 +200,14 @@ class TestDeadline:
             list(api.aggregated("instances", "list"))
         assert time.now == pytest.approx(1005)
 
-    def test_ends_an_answer_that_does_not_come(self, time: SharedTime) -> None:
+    def test_applies_to_an_answer_that_does_not_come(self, time: SharedTime) -> None:
         with RawServer(answering()) as server:
             api = client(f"http://{server.host}", time, request_timeout=600).until(time.now - 60)
             with pytest.raises(_compute_errors.ComputeUnavailable, match="timed out"):
                 api.get("", "read")
             assert server.connections == 1
 
-    def test_is_that_of_one_only(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_does_not_change_the_original_client(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         api = client(emulator.compute, time)
         api.until(time.now + 5)
         emulator.control.fault("503", face="compute")
@@ -216,7 +216,7 @@ class TestDeadline:
 
 
 class TestWrites:
-    def test_have_a_request_id_of_their_own(self, time: SharedTime) -> None:
+    def test_have_unique_request_ids(self, time: SharedTime) -> None:
         with RawServer(answering(json_answer(DONE), json_answer(DONE))) as server:
             api = client(f"http://{server.host}", time)
             for _turn in range(2):
@@ -224,7 +224,7 @@ class TestWrites:
         ids = [request.split(b"requestId=")[1].split(b"&")[0].decode() for request in server.requests]
         assert len({uuid.UUID(request_id) for request_id in ids}) == 2
 
-    def test_whose_answer_is_lost_happen_once(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_happen_once_if_the_answer_is_lost(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         api = client(emulator.compute, time)
         fingerprint = api.get(WEB, "read")["metadata"]["fingerprint"]
         emulator.control.fault("lost-answer", face="compute", count=1)
@@ -236,7 +236,7 @@ class TestWrites:
         assert len({entry["query"] for entry in posts}) == 1
         assert api.get(WEB, "read")["metadata"]["items"] == body["items"]
 
-    def test_that_conflict_say_so(self, emulator: EmulatorProcess, time: SharedTime) -> None:
+    def test_raise_a_conflict(self, emulator: EmulatorProcess, time: SharedTime) -> None:
         api = client(emulator.compute, time)
         fingerprint = api.get(WEB, "read")["metadata"]["fingerprint"]
         for kind in ("conflict", "operation-conflict"):
@@ -246,29 +246,29 @@ class TestWrites:
 
 
 class TestOperations:
-    def test_are_waited_for_again_and_again(self, time: SharedTime) -> None:
+    def test_are_waited_for_until_they_are_done(self, time: SharedTime) -> None:
         with RawServer(answering(json_answer(RUNNING), json_answer(DONE))) as server:
             assert client(f"http://{server.host}", time).finish(RUNNING, "set", "it") == DONE
         assert server.requests[0].startswith(b"POST /compute/v1/projects/acme/global/operations/o/wait?")
 
-    def test_that_are_done_take_no_request(self, time: SharedTime) -> None:
+    def test_that_are_done_need_no_request(self, time: SharedTime) -> None:
         with refusing_host() as host:
             assert client(f"http://{host}", time).finish(DONE, "set", "it") == DONE
 
-    def test_are_given_up_at_the_deadline(self, time: SharedTime) -> None:
+    def test_end_at_the_deadline(self, time: SharedTime) -> None:
         with refusing_host() as host:
             api = client(f"http://{host}", time)
             with pytest.raises(_compute_errors.OperationUnfinished, match="operation-1 is still RUNNING"):
                 api.until(time.now + 5).finish(RUNNING, "set", "it")
             assert time.now == pytest.approx(1005)
 
-    def test_that_are_none_are_no_answer_of_the_api(self, time: SharedTime) -> None:
+    def test_without_a_link_are_refused(self, time: SharedTime) -> None:
         with refusing_host() as host, pytest.raises(_compute_errors.ComputeUnavailable, match="without an operation"):
             client(f"http://{host}", time).finish({"kind": "x"}, "set", "it")
 
 
 class TestLists:
-    def test_are_read_page_by_page(self, time: SharedTime) -> None:
+    def test_are_read_in_pages(self, time: SharedTime) -> None:
         pages = [
             {"items": [{"name": "a"}], "nextPageToken": "t/1"},
             {"nextPageToken": "t2"},
@@ -280,7 +280,7 @@ class TestLists:
         assert b"pageToken=t%2F1" in server.requests[1] or b"pageToken=t/1" in server.requests[1]
         assert b"fields=items%28name%29%2CnextPageToken" in server.requests[2]
 
-    def test_of_all_zones_are_flat(self, time: SharedTime) -> None:
+    def test_of_all_zones_are_one_list(self, time: SharedTime) -> None:
         page = {
             "items": {
                 "zones/a": {"instances": [{"name": "a"}, {"name": "b"}]},
@@ -293,7 +293,7 @@ class TestLists:
             assert [each["name"] for each in api.aggregated("instances", "list", fields="name")] == ["a", "b"]
         assert warnings == api.unreachables == []
 
-    def test_that_are_not_complete_say_so(self, time: SharedTime) -> None:
+    def test_that_are_incomplete_cause_a_warning(self, time: SharedTime) -> None:
         page = {
             "items": {"zones/b": {"warning": {"code": "UNREACHABLE", "message": "Zone b."}}},
             "unreachables": ["zones/c", "zones/c"],
@@ -322,13 +322,13 @@ class TestEndpoint:
             ("https://x.example/compute/beta/", "https://x.example/compute/beta/"),
         ],
     )
-    def test_in_each_form(self, written: str, url: str) -> None:
+    def test_in_all_forms(self, written: str, url: str) -> None:
         assert checked_endpoint(written) == url
 
     @pytest.mark.parametrize(
         "written", ["compute.googleapis.com", "ftp://x/", "http://", "http://x/?a=b", "http://u:p@x/"]
     )
-    def test_that_is_none(self, written: str) -> None:
+    def test_that_is_invalid(self, written: str) -> None:
         with pytest.raises(_compute_errors.ComputeBadRequest, match="api_endpoint is"):
             checked_endpoint(written)
 
@@ -344,10 +344,10 @@ class TestCredentials:
             ({"auth_kind": "machineaccount", "access_token": "x"}, "machineaccount"),
         ],
     )
-    def test_are_of_the_kind_that_the_options_let_see(self, options: dict[str, str], kind: str) -> None:
+    def test_kind_is_derived_from_the_options(self, options: dict[str, str], kind: str) -> None:
         assert auth_kind(options.get) == kind
 
-    def test_that_the_api_refuses_are_told(self, time: SharedTime) -> None:
+    def test_that_the_api_refuses_are_reported(self, time: SharedTime) -> None:
         refused = json_answer(envelope(401, "Invalid Credentials", "authError"), "401 Unauthorized")
         with RawServer(answering(refused)) as server:
             with pytest.raises(_compute_errors.CredentialsError, match="401 authError: Invalid Credentials"):
@@ -355,12 +355,12 @@ class TestCredentials:
             assert len(server.requests) == 1
 
     @pytest.mark.parametrize("token", ["planted\nsecret", "planted secret", "plantéd"])
-    def test_that_cannot_be_sent_are_refused_and_not_repeated(self, time: SharedTime, token: str) -> None:
+    def test_that_cannot_be_sent_are_refused_without_repeating_them(self, time: SharedTime, token: str) -> None:
         with pytest.raises(_compute_errors.CredentialsError) as caught:
             client("http://x", time, access_token=token)
         assert "plant" not in str(caught.value)
 
-    def test_may_have_the_end_of_the_line_that_they_were_printed_on(self, time: SharedTime) -> None:
+    def test_may_end_with_a_line_feed(self, time: SharedTime) -> None:
         with RawServer(answering(json_answer({}))) as server:
             client(f"http://{server.host}", time, access_token=f"{TOKEN}\n").get("", "read")
         assert f"bearer {TOKEN}\r\n".encode() in server.requests[0].lower()
@@ -380,7 +380,7 @@ class TestCredentials:
             ),
         ],
     )
-    def test_of_a_service_account_that_are_none(self, time: SharedTime, contents: str, words: str) -> None:
+    def test_that_are_not_a_service_account_key(self, time: SharedTime, contents: str, words: str) -> None:
         with pytest.raises(_compute_errors.CredentialsError) as caught:
             client("http://x", time, access_token=None, service_account_contents=contents)
         assert str(caught.value) == words
@@ -390,7 +390,7 @@ class TestCredentials:
         with pytest.raises(_compute_errors.CredentialsError, match=r"key\.json cannot be read: No such file"):
             client("http://x", time, access_token=None, service_account_file=str(path))
 
-    def test_that_there_are_not(self, time: SharedTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_that_do_not_exist(self, time: SharedTime, monkeypatch: pytest.MonkeyPatch) -> None:
         def nothing(**_options: Any) -> None:
             raise google.auth.exceptions.DefaultCredentialsError("Your default credentials were not found.")
 
@@ -407,7 +407,9 @@ class TestCredentials:
             client("http://x", time, project=None)
 
     @pytest.mark.parametrize("flag, name", [("_HAS_REQUESTS", "requests"), ("_HAS_GOOGLE_AUTH", "google-auth")])
-    def test_need_their_library(self, time: SharedTime, monkeypatch: pytest.MonkeyPatch, flag: str, name: str) -> None:
+    def test_require_their_library(
+        self, time: SharedTime, monkeypatch: pytest.MonkeyPatch, flag: str, name: str
+    ) -> None:
         monkeypatch.setattr(_compute_api, flag, False)
         with pytest.raises(MissingLibrary, match=name):
             client("http://x", time)
@@ -444,7 +446,7 @@ class TestServiceAccount:
         }
 
     @pytest.mark.parametrize("is_file", [False, True])
-    def test_gets_a_token_for_its_key_and_knows_its_project(
+    def test_key_gives_a_token_and_the_project(
         self, emulator: EmulatorProcess, time: SharedTime, private_key: str, tmp_path: Path, is_file: bool
     ) -> None:
         token = json_answer({"access_token": TOKEN, "expires_in": 3600, "token_type": "Bearer"})
@@ -458,7 +460,7 @@ class TestServiceAccount:
                 assert api.get(WEB, "read")["name"] == "web-1"
             assert len(server.requests) == 1
 
-    def test_is_not_waited_for_longer_than_an_answer(
+    def test_token_server_has_the_same_timeout(
         self, emulator: EmulatorProcess, time: SharedTime, private_key: str
     ) -> None:
         with RawServer(answering()) as server:
@@ -471,7 +473,7 @@ class TestServiceAccount:
             ):
                 api.get(WEB, "read")
 
-    def test_that_is_refused_is_told_without_its_key(
+    def test_that_is_refused_is_reported_without_its_key(
         self, emulator: EmulatorProcess, time: SharedTime, private_key: str
     ) -> None:
         refused = json_answer({"error": "invalid_grant", "error_description": "Invalid JWT."}, "400 Bad Request")

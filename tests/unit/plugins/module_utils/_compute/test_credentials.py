@@ -128,14 +128,14 @@ class TestFederation:
             enter(environment, internet)
             yield internet
 
-    def test_does_not_ask_for_a_project_that_is_given(self, internet: Internet, compute: Compute) -> None:
+    def test_does_not_request_a_project_that_is_given(self, internet: Internet, compute: Compute) -> None:
         api = client(project="acme")
         assert internet.asked == []
         assert api.get("", "read") == {"name": "acme"}
         assert internet.asked == ["sts.googleapis.com", "compute.googleapis.com"]
         assert compute.tokens == [b"federated"]
 
-    def test_asks_for_one_that_is_not(self, internet: Internet) -> None:
+    def test_requests_a_project_that_is_not_given(self, internet: Internet) -> None:
         assert client().project == "pool"
         assert internet.asked == ["sts.googleapis.com", "cloudresourcemanager.googleapis.com"]
 
@@ -164,7 +164,7 @@ class TestImpersonation:
         assert json.loads(body)["scope"] == ["https://www.googleapis.com/auth/cloud-platform"]
         assert compute.tokens == [b"of-the-robot"] * 2
 
-    def test_that_is_denied_says_which_role_it_takes(self, tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
+    def test_that_is_denied_names_the_role(self, tmp_path: Path, environment: pytest.MonkeyPatch) -> None:
         error = {
             "code": 403,
             "message": "Permission 'iam.serviceAccounts.getAccessToken' denied on resource (or it may not exist).",
@@ -186,13 +186,13 @@ class TestImpersonation:
         assert "roles/iam.serviceAccountTokenCreator" in said
 
     @pytest.mark.parametrize("account", ["robot", "", "a b@c", "projects/-/serviceAccounts/robot@acme"])
-    def test_of_what_is_no_account(self, account: str) -> None:
+    def test_of_an_invalid_account_is_refused(self, account: str) -> None:
         with pytest.raises(CredentialsError, match="is not the email address of a service account"):
             client(project="acme", access_token="mine", impersonate_service_account=[account])
 
 
 class TestUniverse:
-    def test_of_a_key_says_where_the_api_is(
+    def test_of_a_key_sets_the_endpoint(
         self, tmp_path: Path, environment: pytest.MonkeyPatch, private_key: str
     ) -> None:
         compute = Compute()
@@ -213,7 +213,7 @@ class TestUniverse:
             api.get("", "read")
         assert compute.tokens == [b"mine"]
 
-    def test_does_not_change_an_endpoint_that_is_given(
+    def test_does_not_change_a_given_endpoint(
         self, tmp_path: Path, environment: pytest.MonkeyPatch, private_key: str
     ) -> None:
         with Internet(tmp_path, compute_private_example=Compute()) as internet:
@@ -222,19 +222,19 @@ class TestUniverse:
             client(service_account_contents=contents, api_endpoint="https://compute.private.example").get("", "read")
             assert internet.asked == ["compute.private.example"]
 
-    def test_that_is_not_the_credentials_is_refused(self, private_key: str) -> None:
+    def test_that_differs_from_the_credentials_is_refused(self, private_key: str) -> None:
         with pytest.raises(CredentialsError) as caught:
             client(service_account_contents=json.dumps(key(private_key)), universe_domain="cloud.example")
         assert "universe_domain is cloud.example, but the credentials are for googleapis.com" in str(caught.value)
 
     @pytest.mark.parametrize("domain", ["https://cloud.example", "cloud", "cloud.example/x", "a b.c"])
-    def test_that_is_none_is_refused(self, domain: str) -> None:
+    def test_that_is_not_a_domain_is_refused(self, domain: str) -> None:
         with pytest.raises(CredentialsError, match="which is not a domain such as googleapis"):
             client(project="acme", access_token="mine", universe_domain=domain)
 
 
 class TestTokenOfGcloud:
-    def test_is_used_where_there_is_nothing_else(self, environment: pytest.MonkeyPatch, private_key: str) -> None:
+    def test_is_used_without_other_credentials(self, environment: pytest.MonkeyPatch, private_key: str) -> None:
         nothing: dict[str, Any] = {}
         environment.setenv("CLOUDSDK_AUTH_ACCESS_TOKEN", "")
         assert auth_kind(nothing.get) == "application"
@@ -269,7 +269,7 @@ class TestOtherFiles:
             ("gdch_service_account", "a key of Google Distributed Cloud"),
         ],
     )
-    def test_are_named_with_what_to_do(self, tmp_path: Path, kind: str, words: str) -> None:
+    def test_are_named_with_a_remedy(self, tmp_path: Path, kind: str, words: str) -> None:
         path = tmp_path / "key.json"
         path.write_text(json.dumps({"type": kind, "refresh_token": "planted"}), encoding="utf-8")
         with pytest.raises(CredentialsError) as caught:
@@ -286,22 +286,22 @@ class TestOtherFiles:
         with pytest.raises(CredentialsError, match=r"the OAuth client of an application\. Create a key with: gcloud"):
             client(project="acme", service_account_contents=json.dumps({kind: {"client_secret": "planted"}}))
 
-    def test_that_are_encoded_are_named(self, private_key: str) -> None:
+    def test_in_base64_are_recognized(self, private_key: str) -> None:
         encoded = base64.b64encode(json.dumps(key(private_key)).encode()).decode()
         with pytest.raises(CredentialsError, match=r"service_account_contents is in base64\. Decode it"):
             client(project="acme", service_account_contents=encoded)
 
-    def test_a_key_in_the_place_of_a_path_is_not_repeated(self, private_key: str) -> None:
+    def test_a_key_instead_of_a_path_is_not_repeated(self, private_key: str) -> None:
         with pytest.raises(CredentialsError, match="contains a key instead of a path") as caught:
             client(project="acme", service_account_file=json.dumps(key(private_key)))
         assert "PRIVATE" not in str(caught.value)
 
 
-def test_without_any_credentials_it_says_how_to_have_some(environment: pytest.MonkeyPatch) -> None:
+def test_without_credentials_the_error_says_how_to_create_them(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(CredentialsError, match="gcloud auth application-default login"):
         client(project="acme")
 
 
-def test_a_project_that_is_none_is_refused() -> None:
+def test_an_invalid_project_is_refused() -> None:
     with pytest.raises(ComputeBadRequest, match="The option project is 'My Project'"):
         client(project="My Project", access_token="mine")

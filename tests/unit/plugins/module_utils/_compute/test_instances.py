@@ -72,12 +72,12 @@ def numbered(emulator: EmulatorProcess, name: str) -> str:
 class TestProject:
     """Of a name: it is the project of the client, or refused."""
 
-    def test_by_its_id_takes_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_by_its_id_needs_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         assert instance_named(api, f"projects/acme/zones/{A}/instances/web-1").zone == A
         assert zone_named(api, f"projects/acme/zones/{A}") == A
         assert asked(emulator) == []
 
-    def test_by_its_number_takes_one_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_by_its_number_needs_one_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         written = numbered(emulator, "web-1")
         assert re.fullmatch(rf"projects/\d+/zones/{A}", written)
         assert zone_named(api, written) == A
@@ -93,7 +93,7 @@ class TestProject:
             ]
 
     @pytest.mark.parametrize("project", ["other", "1", "example.com:acme"])
-    def test_that_is_another_one_is_refused(self, api: ComputeApi, project: str) -> None:
+    def test_of_another_project_is_refused(self, api: ComputeApi, project: str) -> None:
         with pytest.raises(ComputeBadRequest) as caught:
             instance_named(api, f"projects/{project}/zones/{A}/instances/web-1")
         assert str(caught.value) == (
@@ -105,7 +105,7 @@ class TestProject:
         ):
             select(api, expression="name = web-1", zone=f"projects/{project}/zones/{A}")
 
-    def test_whose_number_may_not_be_read_says_what_to_do(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_whose_number_cannot_be_read_has_a_remedy(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute")
         with pytest.raises(
             ComputeBadRequest, match=r"cannot be read: .*compute\.projects\.get.*Write it without the project"
@@ -114,13 +114,13 @@ class TestProject:
 
 
 class TestOne:
-    def test_with_its_zone_takes_no_list(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_with_its_zone_needs_no_list(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         selection = select(api, names=["web-1"], zone=A, fields="metadata(items)")
         assert paths(selection) == [f"zones/{A}/instances/web-1"]
         assert asked(emulator) == [f"zones/{A}/instances/web-1"]
 
     @pytest.mark.parametrize("name", ["web-1", "1001"])
-    def test_is_found_wherever_it_is(self, api: ComputeApi, name: str) -> None:
+    def test_is_found_in_any_zone(self, api: ComputeApi, name: str) -> None:
         assert paths(select(api, names=[name])) == [f"zones/{A}/instances/web-1"]
 
     @pytest.mark.parametrize("zone", [None, A])
@@ -131,7 +131,7 @@ class TestOne:
 
 
 class TestMany:
-    def test_come_in_their_order_and_once(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_keep_their_order_without_duplicates(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         selection = select(api, names=["db-1", f"{A}/web-2", "web-1", "1001", "web-1", "web-9"])
         assert paths(selection) == [
             f"zones/{B}/instances/db-1",
@@ -142,27 +142,27 @@ class TestMany:
         assert str(selection.failures["web-9"]) == "There is no instance web-9 in any zone of the project acme."
         assert len(asked(emulator)) == 3
 
-    def test_of_one_zone_take_a_request_for_many(
+    def test_of_one_zone_need_one_request_for_many(
         self, api: ComputeApi, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(_instances, "NAMES_IN_A_FILTER", 2)
         assert len(select(api, names=["web-1", "web-2", "twin"], zone=A).instances) == 3
         assert asked(emulator) == [f"zones/{A}/instances"] * 2
 
-    def test_none_takes_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_none_need_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         assert select(api, names=[]).instances == []
         assert asked(emulator) == []
 
-    def test_by_a_filter_come_by_zone_and_name(self, api: ComputeApi) -> None:
+    def test_by_a_filter_are_sorted_by_zone_and_name(self, api: ComputeApi) -> None:
         expected = [f"zones/{A}/instances/web-1", f"zones/{A}/instances/web-2", f"zones/{B}/instances/db-1"]
         assert paths(select(api, expression="labels.env = prod")) == expected
         assert paths(select(api, expression="labels.env = prod", zone=A)) == expected[:2]
 
-    def test_by_a_filter_that_is_none(self, api: ComputeApi) -> None:
+    def test_by_an_invalid_filter(self, api: ComputeApi) -> None:
         with pytest.raises(ComputeBadRequest, match="Invalid value for field 'filter'"):
             select(api, expression="labels.env =")
 
-    def test_that_may_be_where_nobody_answers(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_that_may_be_in_an_unreachable_zone(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         emulator.control.fault("unreachable", face="compute", zone=B)
         selection = select(api, names=["db-1", "web-1"])
         assert paths(selection) == [f"zones/{A}/instances/web-1"]

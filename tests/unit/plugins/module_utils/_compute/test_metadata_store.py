@@ -90,7 +90,7 @@ class TestEachStore:
         change(store, lambda current: plan(current, {"a": "", "c": ""}, present=False), deadline=api.clock() + 60)
         assert store.read().values == {**before, "b": "2"}
 
-    def test_is_not_written_without_a_change(
+    def test_without_a_change_is_not_written(
         self, api: ComputeApi, emulator: EmulatorProcess, store_of: Callable[[ComputeApi], Store]
     ) -> None:
         change(store_of(api), setting(a="1"), deadline=api.clock() + 60)
@@ -99,7 +99,7 @@ class TestEachStore:
         assert writes(emulator) == []
 
     @pytest.mark.parametrize("kind", ["conflict", "operation-conflict"])
-    def test_is_changed_in_spite_of_conflicts(
+    def test_is_changed_despite_conflicts(
         self,
         api: ComputeApi,
         emulator: EmulatorProcess,
@@ -116,7 +116,7 @@ class TestEachStore:
         assert passing.now == pytest.approx(1007.15)
 
     @pytest.mark.parametrize("kind, error", [("conflict", ComputeConflict), ("operation-conflict", OperationConflict)])
-    def test_is_given_up_at_the_deadline(
+    def test_fails_at_the_deadline(
         self,
         api: ComputeApi,
         emulator: EmulatorProcess,
@@ -133,7 +133,7 @@ class TestEachStore:
 
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["at once", "by the operation"])
-def test_a_policy_s_refusal_is_not_tried_again(passing: SharedTime, is_late: bool) -> None:
+def test_a_refusal_by_a_policy_is_not_retried(passing: SharedTime, is_late: bool) -> None:
     """field: a policy's refusal taken for a conflict and repeated (terraform-google-project-factory#827)."""
     message = "Constraint constraints/compute.requireOsLogin violated for project 1."
     project = {"commonInstanceMetadata": {"fingerprint": "f", "items": [{"key": "enable-oslogin", "value": "TRUE"}]}}
@@ -161,7 +161,7 @@ def test_a_policy_s_refusal_is_not_tried_again(passing: SharedTime, is_late: boo
 class TestTwenty:
     """field: fingerprint conflict retried ten times without a pause, and only as HTTP 412."""
 
-    def test_writers_at_once_lose_no_key(self, emulator: EmulatorProcess) -> None:
+    def test_concurrent_writers_lose_no_key(self, emulator: EmulatorProcess) -> None:
         for kind in ("conflict", "operation-conflict"):
             emulator.control.fault(kind, face="compute", count=WRITERS)
         # Each is a client of its own. Their pauses are short since operations are, too.
@@ -204,14 +204,14 @@ def test_a_change_of_the_project_s_metadata_conflicts_with_an_instance_s(
     assert store.read().values == {"role": "web", "a": "1"}
 
 
-def test_what_others_did_meanwhile_is_no_change_of_ours(api: ComputeApi, emulator: EmulatorProcess) -> None:
+def test_a_change_that_others_made_first_is_not_ours(api: ComputeApi, emulator: EmulatorProcess) -> None:
     store = web(api)
     stale = store.read()
     change(store, setting(a="1"), deadline=api.clock() + 60)
     assert not change(store, setting(a="1"), deadline=api.clock() + 60, snapshot=stale).changed
 
 
-def test_zonal_metadata_names_what_it_changes_and_nothing_else(api: ComputeApi, emulator: EmulatorProcess) -> None:
+def test_zonal_metadata_masks_only_changed_keys(api: ComputeApi, emulator: EmulatorProcess) -> None:
     store = ZonalStore(api, ZONE)
     change(store, setting(a="1", b="2"), deadline=api.clock() + 60)
     emulator.control.clear_journal()
@@ -221,7 +221,7 @@ def test_zonal_metadata_names_what_it_changes_and_nothing_else(api: ComputeApi, 
     assert store.read().values == {"c": "3"}
 
 
-def test_too_much_is_told_of_the_store(api: ComputeApi) -> None:
+def test_too_large_metadata_names_the_store(api: ComputeApi) -> None:
     big = {f"k{number}": "x" * LARGEST_VALUE for number in range(2)}
     with pytest.raises(
         ComputeBadRequest, match=r"Cannot set the metadata of projects/acme/zones/.*/web-1: This would make"
@@ -230,7 +230,7 @@ def test_too_much_is_told_of_the_store(api: ComputeApi) -> None:
 
 
 class TestReadingBack:
-    def test_finds_what_others_have_overwritten(self, api: ComputeApi, passing: SharedTime) -> None:
+    def test_finds_overwritten_keys(self, api: ComputeApi, passing: SharedTime) -> None:
         one, two = web(api), web(api, "web-2")
         done = [(store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (one, two)]
         change(one, setting(a="2"), deadline=api.clock() + 60)
@@ -241,9 +241,7 @@ class TestReadingBack:
         assert passing.now == pytest.approx(1010)
 
     @pytest.mark.parametrize("count", [1, 2])
-    def test_ends_by_the_deadline_for_all_of_them_together(
-        self, api: ComputeApi, passing: SharedTime, count: int
-    ) -> None:
+    def test_has_one_deadline_for_all_stores(self, api: ComputeApi, passing: SharedTime, count: int) -> None:
         stores = [web(api), web(api, "web-2")][:count]
         done = [(store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in stores]
         for store in stores:
@@ -254,17 +252,17 @@ class TestReadingBack:
         }
         assert passing.now == pytest.approx(1003)
 
-    def test_asks_once_when_the_time_is_over(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_reads_once_after_the_deadline(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         store = web(api)
         done = change(store, setting(a="1"), deadline=api.clock() + 60)
         emulator.control.clear_journal()
         assert unverified([(store, done)], deadline=api.clock() - 60) == {}
         assert len(emulator.control.journal(face="compute")) == 1
 
-    def test_of_nothing_takes_no_request(self) -> None:
+    def test_of_nothing_needs_no_request(self) -> None:
         assert unverified([], deadline=0.0) == {}
 
-    def test_does_not_try_again_for_longer_than_there_is_time(
+    def test_does_not_retry_beyond_the_deadline(
         self, api: ComputeApi, emulator: EmulatorProcess, passing: SharedTime
     ) -> None:
         store = web(api)
@@ -273,13 +271,13 @@ class TestReadingBack:
         assert list(unverified([(store, done)], deadline=api.clock() + 5)) == [store.path]
         assert passing.now == pytest.approx(1005)
 
-    def test_leaves_others_keys_alone(self, api: ComputeApi) -> None:
+    def test_ignores_keys_of_others(self, api: ComputeApi) -> None:
         store = web(api)
         done = change(store, lambda current: plan(current, {"a": "1"}, purge=True), deadline=api.clock() + 60)
         change(store, setting(b="2"), deadline=api.clock() + 60)
         assert unverified([(store, done)], deadline=api.clock() + 60) == {}
 
-    def test_of_many_takes_few_requests(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_of_many_needs_few_requests(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         done = [
             (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
         ]
@@ -287,7 +285,7 @@ class TestReadingBack:
         assert unverified(done, deadline=api.clock() + 60) == {}
         assert len(emulator.control.journal(face="compute")) == 1
 
-    def test_that_fails_is_told(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
+    def test_that_fails_is_reported(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         done = [
             (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
         ]

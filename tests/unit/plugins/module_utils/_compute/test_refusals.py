@@ -317,7 +317,7 @@ def test_refusals(status: int, body: bytes, kind: type[errors.ComputeError], ans
     assert [fact for fact in facts if fact not in remedy] == []
 
 
-def test_a_missing_permission_is_told_by_name() -> None:
+def test_a_missing_permission_has_its_name() -> None:
     error = refusal(
         ACT, 403, envelope(403, "Required 'compute.projects.get' permission for 'projects/acme'", "forbidden")
     )
@@ -332,7 +332,7 @@ def test_secrets_that_the_api_quotes_are_not_repeated() -> None:
     assert "'a [redacted] b'" in str(error)
 
 
-def test_what_the_api_says_is_one_line_of_some_length() -> None:
+def test_messages_are_one_line_of_limited_length() -> None:
     error = refusal(ACT, 400, envelope(400, "a\nb\r\n" + "x" * 300_000, "invalid"))
     assert "\n" not in str(error)
     assert len(str(error)) < 800
@@ -344,7 +344,7 @@ def operation(*problems: tuple[str, str], **more: Any) -> dict[str, Any]:
 
 
 class TestOperations:
-    def test_that_end_well(self) -> None:
+    def test_that_succeed(self) -> None:
         assert operation_error(ACT, {"name": "operation-1", "status": "DONE"}) is None
 
     def test_that_end_in_a_conflict(self) -> None:
@@ -356,10 +356,10 @@ class TestOperations:
         )
 
     @pytest.mark.parametrize("message", ["", "Condition not met", "Precondition failed."])
-    def test_that_end_in_a_condition_of_which_nothing_more_is_said(self, message: str) -> None:
+    def test_that_end_in_a_condition_without_details(self, message: str) -> None:
         assert isinstance(operation_error(ACT, operation(("CONDITION_NOT_MET", message))), errors.OperationConflict)
 
-    def test_that_end_in_a_policy_s_refusal(self) -> None:
+    def test_that_a_policy_refuses(self) -> None:
         message = "Constraint constraints/compute.requireOsLogin violated for project 1."
         error = operation_error(ACT, operation(("CONDITION_NOT_MET", message), httpErrorStatusCode=412))
         assert isinstance(error, errors.ConstraintViolated)
@@ -391,7 +391,7 @@ class TestOperations:
         assert error.codes == ("A", "B")
         assert str(error).endswith("ended in A: One [redacted]; B: Two.")
 
-    def test_that_say_nothing_but_a_status(self) -> None:
+    def test_that_only_have_a_status(self) -> None:
         error = operation_error(ACT, {"name": "o", "httpErrorStatusCode": 404, "httpErrorMessage": "NOT FOUND"})
         assert isinstance(error, errors.OperationError)
         assert str(error).endswith("its operation o ended in NOT FOUND.")

@@ -35,7 +35,7 @@ class TestZones:
         assert parse_zone(f"{before}projects/{project}/zones/{ZONE}") == ZoneName(ZONE, project)
 
     @pytest.mark.parametrize("written", [ZONE, f"zones/{ZONE}", f" {ZONE}\n", "a"])
-    def test_without_it(self, written: str) -> None:
+    def test_without_their_project(self, written: str) -> None:
         assert parse_zone(written).project is None
         assert parse_zone(written).zone in (ZONE, "a")
 
@@ -55,7 +55,7 @@ class TestZones:
             f"zones/{ZONE}/",
         ],
     )
-    def test_that_are_none(self, written: str) -> None:
+    def test_that_are_invalid(self, written: str) -> None:
         with pytest.raises(ComputeBadRequest, match="is not a zone: write its name, such as us-central1-a"):
             parse_zone(written)
 
@@ -81,7 +81,7 @@ class TestInstances:
             (f"web-1.{ZONE}.c.acme.example.com.internal", InstanceName("web-1", ZONE, "example.com:acme")),
         ],
     )
-    def test_in_short(self, written: str, expected: InstanceName) -> None:
+    def test_in_the_short_form(self, written: str, expected: InstanceName) -> None:
         assert parse_instance(written) == expected
 
     @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ class TestInstances:
             f"projects/acme/zones/{ZONE}/instances/web-1?fields=x",
         ],
     )
-    def test_that_are_none(self, written: str) -> None:
+    def test_that_are_invalid(self, written: str) -> None:
         with pytest.raises(ComputeBadRequest, match="is not an instance: write its name"):
             parse_instance(written)
 
@@ -109,11 +109,11 @@ class TestInstances:
 class TestProjects:
     @pytest.mark.parametrize("project", PROJECTS)
     @pytest.mark.parametrize("before", ["", "projects/", *(f"{before}projects/" for before in BEFORE)])
-    def test_in_each_form(self, project: str, before: str) -> None:
+    def test_in_all_forms(self, project: str, before: str) -> None:
         assert parse_project(f"{before}{project}\n") == project
 
     @pytest.mark.parametrize("written", ["", "My Project", "acme/web", "projects/", "../acme", "acme?x"])
-    def test_that_are_none(self, written: str) -> None:
+    def test_that_are_invalid(self, written: str) -> None:
         with pytest.raises(
             ComputeBadRequest, match=r"The option project is .*, which is not the ID or number of a project"
         ):
