@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a play says before the module guest_attributes begins, in real plays on an emulated VM.
+"""The announcement of the module guest_attributes, in real plays on an emulated VM.
 
 The attributes are there already, so that nothing has to be written, which takes minutes.
 """
@@ -41,10 +41,10 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 
 def play(emulator: EmulatorProcess, *tasks: dict[str, Any], arguments: tuple[str, ...] = (), **keys: Any) -> str:
-    """What is printed by a play that has to end well."""
+    """The output of a play that succeeds."""
     host = emulator.metadata["web-1"]
     keys.setdefault("module_defaults", {"group/gce.guest.guest": {"metadata_host": host}})
-    # Without it, standard output comes at the end, and after everything that goes to standard error.
+    # Otherwise standard output is buffered, and comes after standard error.
     status, output = run_play(list(tasks), *arguments, environment={"PYTHONUNBUFFERED": "1"}, **keys)
     assert status == 0, output
     return output

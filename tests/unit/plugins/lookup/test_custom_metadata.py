@@ -166,7 +166,7 @@ class TestOptions:
 
 
 def test_an_empty_environment_variable_counts_as_unset(emulator: EmulatorProcess, collections_path: Path) -> None:
-    """As a CI job has variables for which there is no value; and the token is gcloud's."""
+    """CI jobs set unset variables to an empty text. The token is gcloud's."""
     options = [
         *yaml.safe_load(_api.ModuleDocFragment.PLUGINS)["options"].values(),
         *yaml.safe_load(_lookup.ModuleDocFragment.DOCUMENTATION)["options"].values(),

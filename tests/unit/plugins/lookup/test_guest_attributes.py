@@ -46,7 +46,7 @@ def environment(emulator: EmulatorProcess) -> dict[str, str]:
 
 @pytest.fixture
 def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
-    """In which an instance has written guest attributes."""
+    """With guest attributes of one instance."""
     for path, value in VALUES.items():
         emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
     return emulator
@@ -59,7 +59,7 @@ def worker(running_emulator: EmulatorProcess, collections_path: Path) -> Iterato
 
 
 def lookup(worker: Worker, *terms: str, function: str = "lookup", **options: Any) -> Any:
-    """What the lookup returns; options are given as variables, so that they are Ansible's own data."""
+    """The result of the lookup. Options are variables, which Ansible tags."""
     options.setdefault("instance", "web-1")
     names = "".join(f", {name}=option_{name}" for name in options)
     variables = {f"option_{name}": value for name, value in options.items()}
@@ -151,7 +151,7 @@ class TestDenied:
 
 
 def test_the_examples_run(emulator: EmulatorProcess, tmp_path: Path) -> None:
-    """With the status that a handler publishes."""
+    """With the published status of a maintenance handler."""
     path = "instance/guest-attributes/maintenance-handler/status"
     emulator.control.remove("web-1", path)
     handler = HandlerProcess(tmp_path, emulator.metadata["web-1"], [task("x", "migrate")], guest_attributes=True)

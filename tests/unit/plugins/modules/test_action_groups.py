@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a module's documentation says of its action groups, against meta/runtime.yml."""
+"""The documented action groups of modules, against meta/runtime.yml."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A key that is given to a module hides its private parts in results, and nothing else."""
+"""Results hide the private parts of a service account's key, and nothing else."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def key() -> dict[str, str]:
         "private_key": pem,
         "client_email": "deploy@acme.iam.gserviceaccount.com",
         "client_id": "123",
-        # Nobody listens here, so that each module fails, and says with whom.
+        # Nothing listens here, so that each module fails with this address.
         "token_uri": "http://127.0.0.1:9/token",
     }
 
@@ -59,7 +59,7 @@ def private_lines(key: dict[str, str]) -> list[str]:
 
 
 def shown(module: str, parameters: dict[str, Any]) -> str:
-    """All that the module prints, with its invocation."""
+    """The whole output of the module, with its invocation."""
     found = importlib.import_module(f"ansible_collections.gce.guest.plugins.modules.{module}")
     return run_module(found, parameters).printed
 
@@ -100,7 +100,7 @@ def test_refused_options_show_nothing_private(
 
 
 def test_a_result_shows_the_project(emulator: EmulatorProcess, key: dict[str, str]) -> None:
-    """The credentials are the token's, and the key is only there."""
+    """The token is used, and the key is not."""
     common: dict[str, Any] = {
         "access_token": "ya29.planted",
         "auth_kind": "accesstoken",

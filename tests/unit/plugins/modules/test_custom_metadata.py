@@ -63,7 +63,7 @@ def writes(emulator: EmulatorProcess) -> list[str]:
 
 
 def metadata(emulator: EmulatorProcess, name: str) -> dict[str, str]:
-    """As the instance's guests see it."""
+    """The metadata as the guest sees it."""
     keys = emulator.control.get(name, "instance/attributes/")
     return dict(keys)
 
@@ -139,7 +139,7 @@ class TestInstances:
         passing = SharedTime()
 
         def clock() -> float:
-            """While the module works, somebody else takes back what it wrote to one of them."""
+            """Meanwhile, somebody else reverts the change of one instance."""
             if metadata(emulator, "web-2").get("release") == "2":
                 emulator.control.set("web-2", "instance/attributes/release", "1")
             return passing.clock()
@@ -324,7 +324,7 @@ class TestEnvironment:
         assert result["changed"]
 
     def test_that_is_empty_counts_as_unset(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-        """As a CI job has variables for which there is no value."""
+        """CI jobs set unset variables to an empty text."""
         for option in _api_module.API_ARGSPEC.values():
             for name in option.get("fallback", (None, []))[1]:
                 monkeypatch.setenv(name, "")
@@ -457,7 +457,7 @@ def test_a_run_after_a_kill_completes_the_change(tmp_path: Path) -> None:
         result = run_module(custom_metadata, parameters)
         assert not result.failed
         changed = [each["name"] for each in result["instances"] if each["changed"]]
-        # What was under way when it was killed came to its end, or did not.
+        # Operations that had started at the kill ended, or did not.
         assert MANY - before <= len(changed) + 32 <= MANY
         assert not run_module(custom_metadata, parameters)["changed"]
         for number in range(0, MANY, 97):

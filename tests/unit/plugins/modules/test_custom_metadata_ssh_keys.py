@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Single SSH keys, by the module custom_metadata, on an emulated project."""
+"""Single SSH keys in the module custom_metadata, on an emulated project."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_concurrent_writers_lose_no_line(emulator: EmulatorProcess) -> None:
     problems: list[Any] = []
 
     def add(number: int) -> None:
-        # Each in a process of its own, as plays are.
+        # Each in its own process, like plays.
         common = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "x", "instance": "web-2"}
         task = {**common, "ssh_keys": {"present": [f"user{number}:{K1}"]}}
         status, output = run_play([{"gce.guest.custom_metadata": task}], environment={})

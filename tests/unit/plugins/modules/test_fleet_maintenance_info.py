@@ -28,7 +28,7 @@ FLEET = {
         {"name": "quiet-1", "zone": "europe-west1-b"},
     ],
 }
-# Of the module; the windows are so far away that the emulator's own clock does not matter.
+# The module's time. The windows are so far in the future that the emulator's clock does not matter.
 NOW = datetime.datetime(2098, 12, 1, tzinfo=datetime.UTC)
 
 
@@ -39,7 +39,7 @@ def window(hours: float, **more: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
-    """In which maintenance is announced."""
+    """With announced maintenance."""
     for name, announced in {
         "web-1": window(48, maintenance_reasons=["PLANNED_UPDATE"]),
         "web-2": window(2, can_reschedule=False),
@@ -132,7 +132,7 @@ class TestWindows:
         assert [(each["name"], each["starts_in"]) for each in rows(instances)] == [("b", 3600), ("a", None)]
 
     def test_of_the_type_none_are_ignored(self) -> None:
-        """What the API says of some instances for which nothing is announced."""
+        """The API returns such windows for some instances without announced maintenance."""
         unset = {"type": "NONE", "maintenanceStatus": "UNKNOWN", "windowStartTime": "1970-01-01T00:00:00Z"}
         instances = [
             {"name": f"vm-{number}", "zone": "z", "resourceStatus": {"upcomingMaintenance": value}}

@@ -33,7 +33,7 @@ VALUES = {
 
 @pytest.fixture
 def emulator(emulator: EmulatorProcess) -> EmulatorProcess:
-    """In which an instance has written guest attributes."""
+    """With guest attributes of one instance."""
     for path, value in VALUES.items():
         emulator.control.set("web-1", f"instance/guest-attributes/{path}", value)
     emulator.control.clear_journal()
@@ -78,7 +78,7 @@ class TestFound:
 
 
 class TestNothing:
-    """field: an empty namespace is a 404, which looks like an error."""
+    """The API answers 404, which looks like an error."""
 
     def test_an_empty_namespace_is_an_empty_result(self, emulator: EmulatorProcess) -> None:
         cases: tuple[dict[str, Any], ...] = ({"instance": "web-1", "namespace": "ci"}, {"instance": "web-2"})

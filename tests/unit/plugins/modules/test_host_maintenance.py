@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The module host_maintenance, with an emulated Compute API, and what the instances see of it."""
+"""The module host_maintenance, with an emulated Compute API and its instances."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WEB = "projects/acme/zones/us-central1-a/instances/web-1"
 def run(
     action: str = "simulate", *, check: bool = False, slept: list[float] | None = None, **parameters: Any
 ) -> Result:
-    """The module's result; what it sleeps passes at once."""
+    """The module's result. Its pauses take no real time."""
     passed = [] if slept is None else slept
     module = ModuleType("host_maintenance")
     clock = Time(lambda: time.monotonic() + sum(passed), passed.append)

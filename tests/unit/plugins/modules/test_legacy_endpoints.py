@@ -186,7 +186,7 @@ def test_failures_of_some_are_reported_with_all_successes(emulator: EmulatorProc
     by_name = {each["name"]: each for each in result["instances"]}
     assert {name for name, each in by_name.items() if each["failed"]} == {"on", "lost"}
     assert by_name["plain"]["state"] == "disabled"
-    # It is told as it is, not as it was to be.
+    # The value that it still has.
     assert by_name["on"]["value"] == "FALSE"
     assert by_name["lost"]["msg"] == "There is no instance lost in any zone of the project acme."
     assert run(emulator, instance="lost")["msg"].startswith("There is no instance lost")
@@ -241,7 +241,7 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
 
 
 class TestZones:
-    """Zonal metadata goes before the project's, and an instance's before that."""
+    """Zonal metadata takes precedence over the project's, and an instance's over both."""
 
     ZONE_B = "europe-west1-b"
 

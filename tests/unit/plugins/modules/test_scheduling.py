@@ -209,7 +209,7 @@ class TestRefusals:
         assert writes(emulator) == []
 
     def test_the_api_refuses_the_same(self, emulator: EmulatorProcess) -> None:
-        """What is refused here without need would be as bad as what is not."""
+        """The module must not refuse what the API accepts."""
         url = f"{emulator.compute}/compute/v1/projects/acme/zones/us-central1-a/instances"
         for name, body in (
             ("spot-1", {"automaticRestart": True}),
@@ -274,7 +274,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("machine_type", ["z3-highmem-14-standardlssd", "z3-highmem-88", "z4d-x-1", "new-1"])
     def test_unknown_machine_types_are_not_refused(self, machine_type: str) -> None:
-        """field: a table told as fact: Z3 up to 18,000 GiB migrates. The API knows the size."""
+        """Z3 with up to 18,000 GiB migrates, and only the API knows the size."""
         instance = {"status": "RUNNING", "machineType": machine_type, "scheduling": {"onHostMaintenance": "TERMINATE"}}
         assert refusals(instance, plan(instance, {"on_host_maintenance": "MIGRATE"})) == []
 
@@ -288,7 +288,7 @@ class TestRefusals:
             checked(dict.fromkeys(plan({}, {}).before), now=0.0)
 
     def test_an_unchanged_combination_is_not_refused(self) -> None:
-        """An old preemptible VM may be in a state that could not be asked for today."""
+        """An old preemptible VM may have a combination that the API refuses today."""
         instance = {"status": "RUNNING", "scheduling": {"provisioningModel": "SPOT", "automaticRestart": True}}
         assert refusals(instance, plan(instance, {"provisioning_model": "SPOT"})) == []
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is said of the module guest_attributes before it runs; that it is said, the tests of the action plugin try."""
+"""The text of the announcement. The tests of the action plugin check that it is shown."""
 
 from __future__ import annotations
 

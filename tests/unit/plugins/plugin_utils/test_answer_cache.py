@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the lookups of one process share."""
+"""The cache of the lookups in one process."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_fork_has_its_own_connections(emulator: EmulatorProcess, cache: Answer
     get(cache, server)
     pid = os.fork()
     if pid == 0:
-        # Nothing of pytest's may run in the child.
+        # pytest must not go on in the child.
         os._exit(0 if cache.server(emulator.metadata["web-1"], 0, 5) is not server else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert cache.server(emulator.metadata["web-1"], 0, 5) is server

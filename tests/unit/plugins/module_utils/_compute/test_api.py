@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The client of the Compute API, against the emulator and against servers that misbehave as told."""
+"""The client of the Compute API, against the emulator and against misbehaving servers."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def time() -> SharedTime:
 
 
 def client(endpoint: str, time: SharedTime, **options: Any) -> ComputeApi:
-    """Each pause has its full length, and takes no time."""
+    """A client whose pauses are not shortened at random, and take no real time."""
     chosen = {**OPTIONS, "api_endpoint": endpoint, **options}
     warn = options.pop("on_warning", None)
     return connect(chosen.__getitem__, time=Time(time.clock, time.sleep, lambda: 0.0), on_warning=warn)

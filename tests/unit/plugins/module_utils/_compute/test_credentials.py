@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From options and the environment to a client, with the hosts that issue tokens behind a proxy of the test's own."""
+"""Clients from options and the environment. A proxy answers for the hosts that issue tokens."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def token_for(**expected: str) -> Any:
 
 
 class Compute:
-    """The Compute API, with what it was asked."""
+    """The Compute API, with the requests it got."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -59,7 +59,7 @@ class Compute:
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """No credentials but the test's own."""
+    """Without the developer's own credentials."""
     for name in (
         "GOOGLE_APPLICATION_CREDENTIALS",
         "GOOGLE_CLOUD_PROJECT",
@@ -97,7 +97,7 @@ def key(private_key: str, **more: str) -> dict[str, str]:
 
 
 class TestFederation:
-    """field: federated credentials ask cloudresourcemanager, which may be disabled, for a project that is given."""
+    """Federated credentials request the project from cloudresourcemanager, which may be disabled."""
 
     @pytest.fixture
     def compute(self) -> Compute:
@@ -200,7 +200,7 @@ class TestUniverse:
             enter(environment, internet)
             contents = json.dumps(key(private_key, universe_domain="cloud.example"))
             assert client(service_account_contents=contents).get("", "read") == {"name": "acme"}
-            # Its tokens are signed by itself, since there need not be a host that issues some.
+            # Signs its tokens itself, since another universe may have no host that issues them.
             assert internet.asked == ["compute.cloud.example"]
         assert compute.requests[0].startswith(b"GET /compute/v1/projects/acme?")
         assert compute.tokens[0].count(b".") == 2

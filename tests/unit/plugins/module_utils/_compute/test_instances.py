@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which instances are meant."""
+"""Finding instances by name, ID and filter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ FLEET: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def emulator() -> Iterator[EmulatorProcess]:
-    # The names of a project's instances are unique in a zone only, those of an emulated fleet everywhere.
+    # Names are unique in a zone of a project, but in the whole fleet of the emulator.
     fleet = {**FLEET, "instances": FLEET["instances"][:-1]}
     with EmulatorProcess(fleet) as process:
         yield process
@@ -64,13 +64,13 @@ def asked(emulator: EmulatorProcess) -> list[str]:
 
 
 def numbered(emulator: EmulatorProcess, name: str) -> str:
-    """The zone as the metadata server of an instance gives it."""
+    """The zone in the form of the metadata server."""
     path: str = emulator.control.get(name, "instance/zone")
     return path
 
 
 class TestProject:
-    """Of a name: it is the project of the client, or refused."""
+    """The project in a name has to be the client's."""
 
     def test_by_its_id_needs_no_request(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         assert instance_named(api, f"projects/acme/zones/{A}/instances/web-1").zone == A

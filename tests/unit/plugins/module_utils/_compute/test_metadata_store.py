@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom metadata that is changed while others change it, too."""
+"""Changes of custom metadata, with concurrent writers."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TestEachStore:
         store_of: Callable[[ComputeApi], Store],
         kind: str,
     ) -> None:
-        """field: fingerprint conflict retried ten times without a pause, and only as HTTP 412."""
+        """A conflict may end the operation instead of the call (cloudbridge#349, ray#60429)."""
         emulator.control.fault(kind, face="compute", count=12)
         assert change(store_of(api), setting(a="1"), deadline=api.clock() + 600).written == ["a"]
         assert store_of(api).read().values["a"] == "1"
@@ -134,7 +134,7 @@ class TestEachStore:
 
 @pytest.mark.parametrize("is_late", [False, True], ids=["at once", "by the operation"])
 def test_a_refusal_by_a_policy_is_not_retried(passing: SharedTime, is_late: bool) -> None:
-    """field: a policy's refusal taken for a conflict and repeated (terraform-google-project-factory#827)."""
+    """It looks like a conflict (terraform-google-project-factory#827)."""
     message = "Constraint constraints/compute.requireOsLogin violated for project 1."
     project = {"commonInstanceMetadata": {"fingerprint": "f", "items": [{"key": "enable-oslogin", "value": "TRUE"}]}}
     if is_late:
@@ -159,12 +159,12 @@ def test_a_refusal_by_a_policy_is_not_retried(passing: SharedTime, is_late: bool
 
 
 class TestTwenty:
-    """field: fingerprint conflict retried ten times without a pause, and only as HTTP 412."""
+    """A conflict may end the operation instead of the call (cloudbridge#349, ray#60429)."""
 
     def test_concurrent_writers_lose_no_key(self, emulator: EmulatorProcess) -> None:
         for kind in ("conflict", "operation-conflict"):
             emulator.control.fault(kind, face="compute", count=WRITERS)
-        # Each is a client of its own. Their pauses are short since operations are, too.
+        # Each has its own client. Pauses are short, since the emulator's operations are.
         apis = [
             client(emulator, time=Time(sleep=lambda seconds: time.sleep(seconds / 50))) for _writer in range(WRITERS)
         ]
@@ -185,7 +185,7 @@ class TestTwenty:
         assert all(done[number].written == [f"key-{number}"] for number in done)
         keys = {f"key-{number}": str(number) for number in range(WRITERS)}
         assert web(apis[0]).read().values == {"role": "web", **keys}
-        # Each took effect once: what was sent beyond that was refused, at once or by its operation.
+        # Each took effect once. All other writes were refused, by the call or by its operation.
         assert self.well_ended(apis[0]) - before == WRITERS
 
     def well_ended(self, api: ComputeApi) -> int:
@@ -195,7 +195,7 @@ class TestTwenty:
 def test_a_change_of_the_project_s_metadata_conflicts_with_an_instance_s(
     api: ComputeApi, emulator: EmulatorProcess
 ) -> None:
-    """field: project metadata changes the fingerprint of instances."""
+    """Project metadata changes the fingerprint of instances (magic-modules#1614)."""
     store = web(api)
     stale = store.read()
     change(ProjectStore(api), setting(motd="bye"), deadline=api.clock() + 60)
@@ -237,7 +237,7 @@ class TestReadingBack:
         problems = unverified(done, deadline=api.clock() + 60)
         assert list(problems) == [one.path]
         assert "a read returns other values for a." in str(problems[one.path])
-        # A read may be behind for a moment.
+        # A read may return old values for a moment.
         assert passing.now == pytest.approx(1010)
 
     @pytest.mark.parametrize("count", [1, 2])

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The sentences that users get for what the Compute API refuses, answer by answer."""
+"""Errors of the Compute API as exceptions and messages."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def envelope(code: int, message: str, reason: str, **more: Any) -> bytes:
 
 
 def detailed(code: int, message: str, reason: str, detail: str, **metadata: str) -> bytes:
-    """Compute Engine's own reason, and beside it the one of google.rpc.ErrorInfo."""
+    """An error with Compute Engine's reason and that of google.rpc.ErrorInfo."""
     info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": detail, "metadata": metadata}
     return envelope(code, message, reason, details=[{"@type": "type.googleapis.com/google.rpc.Help"}, info])
 
@@ -328,7 +328,7 @@ def test_a_missing_permission_has_its_name() -> None:
 def test_secrets_that_the_api_quotes_are_not_repeated() -> None:
     error = refusal(ACT, 400, envelope(400, "Invalid value for field 'x': 'a hunter2 b'. TRUE hun", "invalid"))
     assert "hunter2" not in str(error) + error.message
-    # Too short to hide anything, and to be found by nothing else.
+    # A short secret is not redacted, since it would match anywhere.
     assert "'a [redacted] b'" in str(error)
 
 

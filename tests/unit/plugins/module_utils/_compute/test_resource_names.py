@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Projects, zones and instances in the forms in which people have them."""
+"""Names of projects, zones and instances in all their forms."""
 
 from __future__ import annotations
 
