@@ -15,8 +15,7 @@ from typing import Any, Callable
 from .. import __version__
 from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
 from .._vm.reach import was_announced
-from ..core.incident import IDLE, Incident, Moment, Step, held, not_restored, public
-from ..core.tasks import DRAIN
+from ..core.incident import IDLE, Incident, Moment, held, not_restored, public
 from ..io.files import write_whole
 from ..io.instance import INSTANCE_ID_KEY, InstanceRead
 from ..io.log import Log
@@ -28,6 +27,8 @@ from ..io.textfile import Textfile
 from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
+from .figures import count_steps, is_rehearsed, show_incident
+from .status import silent_from, silent_keys
 
 # During an outage: how often the log says that it goes on.
 OUTAGE_LOG_EVERY = 60.0
@@ -83,8 +84,9 @@ class Reporter:
         self._supervisor = Supervisor()
         self._life_every = watchdog_interval()
         self._last_life = 0.0
+        self._reported: tuple[Any, ...] = ()
+        self._reported_at = 0.0
         self._shown_state: tuple[Any, ...] = ()
-        self._changed = True
         self._publisher = Publisher(config.metadata_host, on_published) if config.guest_attributes else None
         self.metrics = Metrics()
         self._describe()
@@ -99,7 +101,6 @@ class Reporter:
         self._reach = read.reach
         self._preemption_notice = read.preemption_notice
         self._outages.pop(INSTANCE_ID_KEY, None)
-        self._changed = True
 
     def possible(self, event: str) -> bool | None:
         """Whether an event can reach this VM, None if that is not known (yet)."""
@@ -109,7 +110,6 @@ class Reporter:
 
     def heard(self, heard: Heard) -> None:
         """A key was answered for."""
-        self._changed = True
         self._last_good[heard.key] = heard.clock
         self.metrics.count("polls_total", key=heard.key, result="answer")
         self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
@@ -131,23 +131,19 @@ class Reporter:
             since = "" if logged is None else f" (for {failed.clock - began:.0f} s now)"
             self._log.warning(f"{failed.reason}{since}")
             logged = failed.clock
-            self._changed = True
         self._outages[failed.key] = (began, logged)
         self._last_failure = failed.reason
 
     def missed(self) -> None:
         """The VM was migrated without a notice."""
         self.metrics.count("missed_migrations_total")
-        self._changed = True
 
     def restarted(self) -> None:
         """The VM went down without an orderly stop."""
         self.metrics.count("unannounced_restarts_total")
-        self._changed = True
 
     def published(self, result: str) -> None:
         """The guest attribute was written, or not. The log has what differs from the time before."""
-        self._changed = True
         self.metrics.count("status_writes_total", result="ok" if result == "ok" else "failure")
         if result == self._published:
             return
@@ -161,40 +157,33 @@ class Reporter:
         """The handler runs without one, and whoever looks for a lock takes it for stopped."""
         self.metrics.count("lock_failures_total")
         self._lock_problem = problem
-        self._changed = True
         self._log.error(f"{problem} This handler runs all the same, but a second one would not notice it.")
 
     def journal_failed(self, problem: str) -> None:
         self.metrics.count("journal_failures_total")
-        self._changed = True
         if problem != self._journal_problem:
             self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
         self._journal_problem = problem
 
     def journal_set_aside(self) -> None:
         self.metrics.count("journal_set_aside_total")
-        self._changed = True
 
     def journal_lost(self, kept: Path | None) -> None:
         """A journal that could not be read is kept there; None: there is none, or somebody has seen to it."""
         self._lost_journal = kept
-        self._changed = True
 
     def tasks_examined(self, problems: list[str]) -> list[str]:
         """What this machine misses of what the tasks need. Answers what was not known of that."""
         new = [problem for problem in problems if problem not in self._task_problems]
-        self._changed = self._changed or problems != self._task_problems
         self._task_problems = problems
         return new
 
     def jumped(self, seconds: float) -> None:
         """Somebody set the wall clock, or the machine stood still."""
         self.metrics.count("wall_clock_jumps_total")
-        self._changed = True
         self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines stay where they are")
 
     def journal_written(self) -> None:
-        self._changed = True
         if self._journal_problem:
             self._log.warning("the journal can be written again")
         self._journal_problem = ""
@@ -202,12 +191,10 @@ class Reporter:
     def config_unusable(self, problems: list[str]) -> None:
         """There is no configuration in force."""
         self._unusable = problems
-        self._changed = True
 
     def config_refused(self, problems: list[str]) -> None:
         self.metrics.count("reload_failures_total")
         self._config_problems = problems
-        self._changed = True
 
     def configured(self, config: Config, restart_required: bool) -> None:
         self._config = config
@@ -215,44 +202,18 @@ class Reporter:
         self._unusable = []
         self._restart_required = restart_required
         self._describe()
-        self._changed = True
 
     def answered(self, name: str, refusal: str) -> None:
         """A request was accepted, or refused for a reason."""
         self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
-        self._changed = True
 
     def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
         """An observation has made this of the incident."""
         seen = after or closed
         if seen is None:
             return
-        open_before = {one.number for one in before.steps if one.open} if before else set()
-        ended = [one for one in seen.steps if not one.open and (one.number in open_before)]
-        for one in ended:
-            self._count_step(seen, one)
-        if closed is not None:
-            # It is closed when no signal is left.
-            first = closed.past[0]
-            self.metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
+        count_steps(self.metrics, before, seen, closed)
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
-        self._changed = True
-
-    def _count_step(self, incident: Incident, step: Step) -> None:
-        of = {"event": step.event, "rehearsal": _word(_is_rehearsed(incident, step.event))}
-        self.metrics.count("steps_total", phase=step.phase, outcome=step.outcome, **of)
-        if step.finished is None:
-            return
-        seconds = step.finished.clock - step.started.clock
-        self.metrics.add("step_seconds_total", round(seconds, 3), phase=step.phase, outcome=step.outcome, **of)
-        if step.phase != DRAIN:
-            return
-        noticed = [one.noticed.clock for one in incident.signals if one.event == step.event]
-        if noticed:
-            self.metrics.set("last_drain_seconds", round(step.finished.clock - min(noticed), 3), **of)
-        if step.deadline is not None:
-            left = round(step.deadline - step.finished.clock, 3)
-            self.metrics.set("last_drain_notice_left_seconds", left, **of)
 
     def alive(self, now: float, polls_end: bool) -> None:
         """The loop turns; whether the watchers' polls end, systemd is to know."""
@@ -263,7 +224,6 @@ class Reporter:
 
     def shown(self, shown: Shown) -> None:
         """What is wrong with the status file or the metrics has changed."""
-        self._changed = True
         if shown.problem:
             self._write_problems[shown.what] = shown.problem
             self._log.error(f"Writing the {shown.what}: {shown.problem}.")
@@ -283,21 +243,24 @@ class Reporter:
     def next_time(self) -> float | None:
         """When on the clock to turn the loop although nothing happened."""
         life_at = None if self._life_every is None else self._last_life + self._life_every
-        return min((at for at in (life_at, self._write_again_at) if at is not None), default=None)
+        silent_at = silent_from(self._last_good, self._config.poll_timeout, self._reported_at)
+        return min((at for at in (life_at, self._write_again_at, silent_at) if at is not None), default=None)
 
     def report(self, incident: Incident | None, now: Moment, final: bool = False) -> None:
-        """Write down how things are, if that has changed."""
+        """Write the status and the metrics, and tell systemd and the metadata server, if anything has changed."""
         is_due = self._write_again_at is not None and now.clock >= self._write_again_at
-        if not self._changed and not final and not is_due:
+        document, silent = self._document(), silent_keys(self._last_good, self._config.poll_timeout, now.clock)
+        current = (incident, document, silent, dict(self._outages), self.metrics.counters())
+        if current == self._reported and not final and not is_due:
             return
-        self._changed = False
+        self._reported, self._reported_at = current, now.clock
         self._write_again_at = now.clock + WRITE_AGAIN if self._write_problems else None
         state = IDLE if incident is None else incident.phase
-        self._set_gauges(incident, now)
-        if final:
-            # From now on nobody hears of anything.
-            self.metrics.set("healthy", 0.0)
-        self._write(incident, state, now)
+        show_incident(self.metrics, incident, now)
+        # Nobody updates the figures of a handler that has stopped.
+        is_healthy = not final and not document["problems"] and not silent and not (incident and not_restored(incident))
+        self.metrics.set("healthy", float(is_healthy))
+        self._write({**document, "clock": now.clock, "state": state, "incident": incident and public(incident, now)})
         if final and self._publisher is not None:
             self._publisher.finish(json.dumps(self._announcement(incident, STOPPED, now)), GOODBYE)
             return
@@ -310,21 +273,18 @@ class Reporter:
         if self._publisher is not None:
             self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
 
-    def _write(self, incident: Incident | None, state: str, now: Moment) -> None:
-        problems = self._problems()
-        document = {
+    def _document(self) -> dict[str, Any]:
+        """The status, apart from the incident and the time."""
+        assumed = self._config.assumed_notice(self._preemption_notice)
+        return {
             "version": __version__,
             "pid": os.getpid(),
             "boot_id": self._boot_id,
             "instance_id": self._instance_id,
             "started_at": self._started_at,
-            "clock": now.clock,
-            "state": state,
-            "incident": None if incident is None else public(incident, now),
-            # Written by a thread, while this goes on.
             "last_good_answer": dict(self._last_good),
             "poll_timeout": self._config.poll_timeout,
-            "problems": problems,
+            "problems": self._problems(),
             "outages": sorted(self._outages),
             "last_failure": self._last_failure,
             "config_digest": self._config.digest,
@@ -333,12 +293,12 @@ class Reporter:
             "answers": self._answers,
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
-            "notice": {
-                event: vars(notice) for event, notice in self._config.assumed_notice(self._preemption_notice).items()
-            },
+            "notice": {event: vars(notice) for event, notice in assumed.items()},
             "guest_attribute": self._published if self._publisher else "off",
             "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }
+
+    def _write(self, document: Mapping[str, Any]) -> None:
         self._status_file.offer(partial(status.write, self._config, document))
         text = self.metrics.text().encode()
         self._metrics_file.offer(partial(self._write_metrics, self._config.metrics_textfile, text))
@@ -376,7 +336,7 @@ class Reporter:
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
         return {
             "state": state,
-            "rehearsal": incident is not None and _is_rehearsed(incident),
+            "rehearsal": incident is not None and is_rehearsed(incident),
             "events": [one.event for one in incident.signals] if incident else [],
             "held": list(held(incident)) if incident else [],
             "not_restored": [step.task for step in not_restored(incident)] if incident else [],
@@ -385,36 +345,6 @@ class Reporter:
             "version": __version__,
         }
 
-    def _set_gauges(self, incident: Incident | None, now: Moment) -> None:
-        signals = incident.signals if incident else ()
-        on = {(one.event, one.rehearsal) for one in signals}
-        for event in EVENTS:
-            for rehearsed in (False, True):
-                self.metrics.set("event", float((event, rehearsed) in on), event=event, rehearsal=_word(rehearsed))
-        self.metrics.clear("event_deadline_timestamp_seconds")
-        for one in signals:
-            if one.deadline is not None:
-                at = round(now.at + one.deadline - now.clock, 3)
-                of = {"event": one.event, "rehearsal": _word(one.rehearsal)}
-                self.metrics.set("event_deadline_timestamp_seconds", at, **of)
-        self.metrics.set("held_tasks", float(len(held(incident)) if incident else 0))
-        unrestored = len(not_restored(incident)) if incident else 0
-        self.metrics.set("not_restored_tasks", float(unrestored))
-        known = all(clock is not None for clock in self._last_good.values())
-        well = not self._outages and not self._problems()
-        self.metrics.set("healthy", float(known and well and not unrestored))
-
     def _describe(self) -> None:
         self.metrics.clear("info")
         self.metrics.set("info", 1.0, version=__version__, config_digest=self._config.digest)
-
-
-def _is_rehearsed(incident: Incident, event: str | None = None) -> bool:
-    """Whether an incident, or an event of it, is a rehearsal and nothing more."""
-    real = [one.event for one in incident.signals if not one.rehearsal]
-    real += [one.event for one in incident.past if not one.rehearsal]
-    return not real if event is None else event not in real
-
-
-def _word(value: bool) -> str:
-    return "true" if value else "false"

@@ -20,8 +20,9 @@ from ..io.journal import Journal, JournalError
 from ..io.lock import is_locked, lock_paths
 from .config import Config
 
-# A hanging GET answers within its timeout and 10 s, or is given up; this much more, and nobody has answered.
-BLIND_AFTER = 15.0
+# Seconds without an answer after the timeout of a hanging GET, which is given up after 10 of them. Until then a failed
+# poll is no problem: the metadata server answers 503 during maintenance.
+SILENT_AFTER = 15.0
 
 # The state of a handler whose status cannot be read, or that is not running and whose journal cannot be.
 UNKNOWN = "unknown"
@@ -96,11 +97,11 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
     ages = {key: None if clock is None else round(now_clock - clock, 3) for key, clock in answers.items()}
     known = [age for age in ages.values() if age is not None]
     problems = list(status.pop("problems"))
-    blind_spots = _blind_spots(ages, status["poll_timeout"])
-    if blind_spots and isinstance(status.get("last_failure"), str):
+    silence = _silence(answers, status["poll_timeout"], now_clock)
+    if silence and isinstance(status.get("last_failure"), str):
         # The reason, once, before what it leads to.
         problems += [status["last_failure"]] if status["last_failure"] else []
-    problems += blind_spots
+    problems += silence
     problems += _unrestored(status["incident"])
     return {
         **status,
@@ -110,6 +111,17 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
         "last_good_answer_age": max(known, default=None) if len(known) == len(ages) else None,
         "last_good_answer_ages": ages,
     }
+
+
+def silent_keys(last_good: Mapping[str, float | None], poll_timeout: float, now: float) -> list[str]:
+    """The keys for which there was no answer for too long, or none yet. Times on the monotonic clock."""
+    return [key for key, at in last_good.items() if at is None or now - at > poll_timeout + SILENT_AFTER]
+
+
+def silent_from(last_good: Mapping[str, float | None], poll_timeout: float, now: float) -> float | None:
+    """When the next key becomes silent, unless it is answered for."""
+    times = [at + poll_timeout + SILENT_AFTER + 0.01 for at in last_good.values() if at is not None]
+    return min((at for at in times if at > now), default=None)
 
 
 def in_flight(status: Mapping[str, Any]) -> bool:
@@ -169,11 +181,10 @@ def _unrestored(incident: Mapping[str, Any] | None) -> list[str]:
     return problems
 
 
-def _blind_spots(ages: Mapping[str, float | None], poll_timeout: float) -> list[str]:
+def _silence(last_good: Mapping[str, float | None], poll_timeout: float, now: float) -> list[str]:
     problems = []
-    for key, age in ages.items():
-        if age is None:
-            problems.append(f"has not heard of {key} yet")
-        elif age > poll_timeout + BLIND_AFTER:
-            problems.append(f"has not heard of {key} for {age:.0f} s")
+    for key in silent_keys(last_good, poll_timeout, now):
+        answered_at = last_good[key]
+        since = "yet" if answered_at is None else f"for {now - answered_at:.0f} s"
+        problems.append(f"has not heard of {key} {since}")
     return problems

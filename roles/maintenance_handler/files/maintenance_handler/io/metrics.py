@@ -13,7 +13,7 @@ FIRST_BYTES = f"# HELP {_PREFIX}".encode()
 
 _HELP = {
     "info": ("gauge", "The handler's version, and the digest of its configuration."),
-    "healthy": ("gauge", "1 while every watched key was heard of lately."),
+    "healthy": ("gauge", "1 while the handler is healthy, as its command status says."),
     "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
     "event": ("gauge", "1 while an event is announced, or rehearsed."),
     "event_deadline_timestamp_seconds": ("gauge", "When an event comes that is announced, or rehearsed."),
@@ -61,6 +61,15 @@ class Metrics:
     def clear(self, name: str) -> None:
         """Forget all values of a name."""
         self._values.pop(name, None)
+
+    def counters(self) -> dict[tuple[str, Labels], float]:
+        """What was counted, apart from polls, which are counted all the time."""
+        return {
+            (name, labels): value
+            for name, values in self._values.items()
+            if name.endswith("_total") and name != "polls_total"
+            for labels, value in values.items()
+        }
 
     def counted(self, name: str, **labels: str) -> float:
         """The value now; 0 where nothing was counted."""

@@ -89,7 +89,7 @@ def test_a_second_stop_without_grace_shortens_what_is_left(vm: Vm, make_handler:
     announce(vm, 600)
     handler.until_state("draining")
     vm.set("shutdown-details/stop-state", "STOPPING")
-    handler.until(lambda: handler.signals()[0]["seconds_left"] <= 30, "a nearer deadline")
+    handler.until(lambda: left(handler) <= 30, "a nearer deadline")
     assert [step["limit"] < 31 for step in handler.status()["incident"]["steps"]] == [True]
     handler.release()
     handler.until_state("drained")
@@ -191,5 +191,5 @@ class TestShutdown:
 
 
 def left(handler: HandlerProcess) -> float:
-    signals: list[dict[str, Any]] = handler.signals()
+    signals: list[dict[str, Any]] = handler.until(handler.signals, "an announced event in the status")
     return float(signals[0]["seconds_left"])

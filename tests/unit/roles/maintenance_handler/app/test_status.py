@@ -17,7 +17,7 @@ import pytest
 from maintenance_handler._vm.maintenance import MIGRATE
 from maintenance_handler.app import status
 from maintenance_handler.app.config import Config
-from maintenance_handler.app.status import BLIND_AFTER, in_flight, status_path
+from maintenance_handler.app.status import SILENT_AFTER, in_flight, status_path
 from maintenance_handler.app.waiting import SETTLED, is_reached
 from maintenance_handler.core.incident import Incident, Moment, Signal, Step
 from maintenance_handler.core.tasks import Task
@@ -61,7 +61,7 @@ def test_well(running: Config) -> None:
 
 def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
     """field: health endpoint always says OK."""
-    limit = 60 + BLIND_AFTER
+    limit = 60 + SILENT_AFTER
     assert written(running, last_good_answer={"a": NOW - limit, "b": NOW})["healthy"]
     found = written(running, last_good_answer={"a": NOW - limit - 1, "b": NOW})
     assert not found["healthy"]
