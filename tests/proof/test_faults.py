@@ -364,7 +364,7 @@ def test_a_stop_without_grace_on_top(prove: Prove) -> None:
     trial.vm.announce("stop")
     handler.until_traced("drain lb")
     trial.vm.set("shutdown-details/stop-state", "STOPPING")
-    handler.until(lambda: handler.signals()[0]["seconds_left"] <= 30, "the nearer deadline")
+    handler.until(lambda: [one["seconds_left"] <= 30 for one in handler.signals()] == [True], "the nearer deadline")
     handler.release()
     handler.until_state("drained")
     trial.vm.withdraw("stop")
