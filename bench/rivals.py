@@ -134,8 +134,9 @@ class Handler(Rival):
         config.write_text(json.dumps(settings), encoding="utf-8")
         code = CHECKOUT / "roles" / "maintenance_handler" / "files"
         python = [sys.executable, "-I", "-X", f"pycache_prefix={self.folder / 'pycache'}", str(code)]
-        # The role compiles the code. Here the first command does so, outside of the checkout.
-        subprocess.run([*python, "check", "--config", str(config)], check=True, stdout=subprocess.DEVNULL)
+        # The role compiles the code. Here that is done outside of the checkout, with the standard library.
+        imports = f"import sys; sys.path.insert(0, {str(code)!r}); import maintenance_handler.app.cli_run"
+        subprocess.run([*python[:-1], "-c", imports], check=True)
         return [*python, "run", "--config", str(config)]
 
     def is_waiting(self, since: float) -> bool:

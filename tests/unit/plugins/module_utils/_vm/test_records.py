@@ -112,6 +112,6 @@ def test_replace() -> None:
 
 
 def test_the_handler_does_not_import_what_records_replace() -> None:
-    code = "import sys, maintenance_handler.app.cli; print(*{'dataclasses', 'inspect'}.intersection(sys.modules))"
+    code = "import sys, maintenance_handler.app.cli_run; print(*{'dataclasses', 'inspect'}.intersection(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], env={"PYTHONPATH": ":".join(sys.path)}, capture_output=True)
     assert (done.returncode, done.stdout.split()) == (0, [])
