@@ -446,7 +446,7 @@ def checked_scope(params: Mapping[str, Any]) -> str:
     given = selections(params)
     scope = str(params["scope"] or ("instance" if given else "project"))
     if given and scope != "instance":
-        raise CustomMetadataError(f"{given[0]} is given, but the scope is {scope}. Leave one of them out.")
+        raise CustomMetadataError(f"{given[0]} is given, but the scope is {scope}. Omit one of them.")
     refuse_empty(params)
     if scope == "project" and params["zone"] is not None:
         raise CustomMetadataError(
@@ -504,7 +504,7 @@ def wanted_ssh_keys(params: Mapping[str, Any]) -> _ssh_keys.Wanted | None:
         return None
     if _ssh_keys.names_them([*(params["metadata"] or {}), *(params["metadata_from_file"] or {})]):
         raise CustomMetadataError(
-            "ssh_keys changes single lines of ssh-keys, which is also given as a whole. Leave one of them out."
+            "ssh_keys changes single lines of ssh-keys, which is also given as a whole. Omit one of them."
         )
     return _ssh_keys.wanted(params["ssh_keys"]["present"] or [], params["ssh_keys"]["absent"] or [])
 

@@ -389,27 +389,12 @@ def main(time: Time = REAL_TIME) -> None:
                 change_instances(module, api, found)
             else:
                 change_project(module, api, found)
-        zones, instances = zone_rows(found), instance_rows(found)
-        result: dict[str, Any] = {
-            "changed": any(target.changed for target in (found.project, *found.zones.values(), *found.changing)),
-            "project": project_row(found.project),
-            "zones": zones,
-            "instances": instances,
-            "overrides": [
-                {"name": each.name, "zone": each.zone, "value": value_of(each), "state": found.state(each)}
-                for each in found.overriding()
-            ],
-            "legacy_calls": legacy_calls(found) if module.params["audit"] else None,
-            "scripts_elsewhere": elsewhere(found) if module.params["audit"] else None,
-            "unreachables": api.unreachables,
-        }
-        if module._diff:
-            result["diff"] = diffs_of((found.project, *found.zones.values(), *found.changing))
+        result = result_of(module, api, found)
         if result["legacy_calls"] and module.params["state"] == DISABLED:
             module.warn(f"Metadata calls legacy endpoints: {len(result['legacy_calls'])} found, see legacy_calls.")
-        changing = [{**row, "name": f"The zone {row['name']}"} for row in zones if is_planned(found.zones[row["name"]])]
-        what = "zones and instances" if changing else "instances"
-        module.exit_json(**checked_result(result, [*changing, *instances], what))
+        zones = [{**row, "name": f"The zone {row['name']}"} for row in result["zones"] if was_planned(found, row)]
+        what = "zones and instances" if zones else "instances"
+        module.exit_json(**checked_result(result, [*zones, *result["instances"]], what))
 
 
 def check_scope(params: Mapping[str, Any]) -> None:
@@ -486,8 +471,30 @@ def without_override(project_value: str | None) -> Planner:
 # Result
 
 
-def is_planned(target: MetadataTarget) -> bool:
-    return target.plan is not None and target.plan.changed
+def result_of(module: AnsibleModule, api: ComputeApi, found: Found) -> dict[str, Any]:
+    changeable = (found.project, *found.zones.values(), *found.changing)
+    result = {
+        "changed": any(target.changed for target in changeable),
+        "project": project_row(found.project),
+        "zones": zone_rows(found),
+        "instances": instance_rows(found),
+        "overrides": [
+            {"name": each.name, "zone": each.zone, "value": value_of(each), "state": found.state(each)}
+            for each in found.overriding()
+        ],
+        "legacy_calls": legacy_calls(found) if module.params["audit"] else None,
+        "scripts_elsewhere": elsewhere(found) if module.params["audit"] else None,
+        "unreachables": api.unreachables,
+    }
+    if module._diff:
+        result["diff"] = diffs_of(changeable)
+    return result
+
+
+def was_planned(found: Found, row: Mapping[str, Any]) -> bool:
+    """Whether a zone was to be changed."""
+    plan = found.zones[row["name"]].plan
+    return plan is not None and plan.changed
 
 
 def value_of(target: MetadataTarget) -> str | None:

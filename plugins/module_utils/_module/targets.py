@@ -98,7 +98,7 @@ def refuse_empty(params: Mapping[str, Any]) -> None:
     """An empty template must not select all zones, or every instance."""
     for name in ("instance", "filter", "zone", "node_group", "reservation"):
         if params.get(name) == "":
-            raise ComputeBadRequest(f"{name} is empty. Leave it out if it does not matter.")
+            raise ComputeBadRequest(f"{name} is empty. Omit it, or give a value.")
 
 
 def selections(params: Mapping[str, Any]) -> list[str]:

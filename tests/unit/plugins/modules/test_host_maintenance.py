@@ -440,7 +440,7 @@ class TestErrors:
         "parameters, words",
         [
             ({}, "one of the following is required: instance, instances, filter"),
-            ({"filter": ""}, "filter is empty. Leave it out if it does not matter."),
+            ({"filter": ""}, "filter is empty."),
             ({"instances": None}, "instances is None"),
             ({"instance": None}, "instance is None"),
             ({"filter": None}, "filter is None"),
