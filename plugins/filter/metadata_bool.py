@@ -6,29 +6,30 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: metadata_bool
-short_description: Read a value of custom metadata as Compute Engine reads booleans
+short_description: Convert a value of custom metadata to a boolean as Compute Engine does
 version_added: 0.1.0
 description:
-  - Makes a boolean of V(TRUE), V(Y), V(Yes) and V(1), and of V(FALSE), V(N), V(No) and V(0), whatever their case.
-  - Unlike P(ansible.builtin.bool#filter), it takes no other text for a boolean, such as V(on) or an empty text, since
-    Compute Engine does not.
+  - Converts V(TRUE), V(Y), V(Yes) and V(1) to V(true), and V(FALSE), V(N), V(No) and V(0) to V(false). Case does not
+    matter.
+  - Unlike P(ansible.builtin.bool#filter), it accepts no other text, such as V(on) or an empty text, since Compute
+    Engine does not.
 author:
   - The gce.guest authors (@gce-guest)
 positional: default
 options:
   _input:
-    description: The value. What is a boolean already stays one.
+    description: The value. Booleans are returned unchanged.
     type: raw
     required: true
   default:
     description:
-      - What to return for everything else. Without it, that is an error.
+      - The result for any other value. Without a default, other values are an error.
     type: raw
 seealso:
   - plugin: gce.guest.metadata
     plugin_type: lookup
   - name: Boolean values of custom metadata
-    description: Which values Compute Engine takes for booleans.
+    description: The values that Compute Engine accepts as booleans.
     link: https://cloud.google.com/compute/docs/metadata/setting-custom-metadata
 """
 
@@ -67,7 +68,7 @@ def metadata_bool(value: Any, default: Any = NO_DEFAULT) -> Any:
     if default is NO_DEFAULT:
         # Without the value, which may be a secret.
         raise AnsibleFilterError(
-            "The value is none of TRUE, Y, Yes, 1, FALSE, N, No and 0. Give a default if it may be something else."
+            "The value is none of TRUE, Y, Yes, 1, FALSE, N, No and 0. Set a default if it may be something else."
         )
     return default
 

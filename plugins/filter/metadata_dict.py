@@ -6,19 +6,19 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: metadata_dict
-short_description: Make a dictionary out of the Compute API's list of custom metadata
+short_description: Convert the Compute API's list of custom metadata to a dictionary
 version_added: 0.1.0
 description:
-  - The Compute API, and tools that hand its structures on, have custom metadata as a list of keys and values. This
-    makes a dictionary of it.
+  - The Compute API, and tools that return its structures, have custom metadata as a list of keys and values. This
+    filter converts it to a dictionary.
 author:
   - The gce.guest authors (@gce-guest)
 options:
   _input:
     description:
-      - The list of items, or the C(metadata) of an instance or the C(commonInstanceMetadata) of a project that holds
-        one. Where those hold none, as they do when there is no custom metadata, the dictionary is empty.
-      - Any other dictionary is refused, such as a whole instance. So is the same key twice.
+      - The list of items, or the C(metadata) of an instance or the C(commonInstanceMetadata) of a project. These have
+        no items if there is no custom metadata; the result is then empty.
+      - Any other dictionary, such as a whole instance, is an error, and so is a duplicate key.
     type: raw
     required: true
 seealso:
@@ -27,7 +27,7 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Show one value of what the Compute API answered
+- name: Show one value from an answer of the Compute API
   ansible.builtin.debug:
     msg: "{{ (instance.metadata | gce.guest.metadata_dict).role }}"
   vars:
@@ -54,7 +54,7 @@ from typing import Any
 from ansible.errors import AnsibleFilterError
 from ansible_collections.gce.guest.plugins.module_utils._metadata.custom import CustomMetadataError, as_dict
 
-# What the API's resource Metadata has.
+# The fields of the API's resource Metadata.
 RESOURCE = frozenset({"fingerprint", "items", "kind"})
 
 
@@ -62,12 +62,12 @@ def metadata_dict(value: Any) -> dict[str, str]:
     if isinstance(value, Mapping) and "items" not in value and value.keys() - RESOURCE:
         # Without the values, which may be secrets.
         raise AnsibleFilterError(
-            f"The dictionary is no metadata: it has {', '.join(sorted(map(str, value)))}, and no items. "
-            "Of an instance, take its metadata, and of a project, its commonInstanceMetadata."
+            f"The dictionary is not metadata: it has {', '.join(sorted(map(str, value)))}, and no items. "
+            "Pass the metadata of an instance, or the commonInstanceMetadata of a project."
         )
     items = value.get("items") or [] if isinstance(value, Mapping) else value
     if isinstance(items, (str, bytes)) or not isinstance(items, Sequence):
-        raise AnsibleFilterError("metadata_dict needs a list of items, or a dictionary in which items is one.")
+        raise AnsibleFilterError("metadata_dict needs a list of items, or a dictionary with such a list in items.")
     try:
         return as_dict(items)
     except CustomMetadataError as error:

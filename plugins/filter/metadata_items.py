@@ -6,18 +6,18 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 name: metadata_items
-short_description: Make the Compute API's list of custom metadata out of a dictionary
+short_description: Convert a dictionary to the Compute API's list of custom metadata
 version_added: 0.1.0
 description:
-  - The Compute API, and tools that hand its structures on, have custom metadata as a list of keys and values. This
-    makes such a list.
+  - The Compute API, and tools that take its structures, have custom metadata as a list of keys and values. This filter
+    creates such a list.
 author:
   - The gce.guest authors (@gce-guest)
 options:
   _input:
     description:
       - Keys and their values. Booleans become V(TRUE) and V(FALSE), numbers become text.
-      - What is neither text nor a finite number nor a boolean is refused.
+      - Other values are an error.
     type: dict
     required: true
 seealso:

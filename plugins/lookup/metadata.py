@@ -9,8 +9,8 @@ name: metadata
 short_description: Read the metadata of the VM that the controller runs on
 version_added: 0.1.0
 description:
-  - Finds values, or whole trees of them, in the metadata of the VM that Ansible itself runs on, such as a bastion, a
-    build runner, or any VM with C(ansible-pull).
+  - Returns values or whole trees from the metadata of the VM that Ansible itself runs on, such as a bastion, a build
+    runner, or any VM with C(ansible-pull).
   - For the metadata of other VMs, run M(gce.guest.metadata_info) there.
 author:
   - The gce.guest authors (@gce-guest)
@@ -22,32 +22,32 @@ extends_documentation_fragment:
 options:
   _terms:
     description:
-      - What to read, below C(/computeMetadata/v1/), such as V(instance/zone) or V(project/attributes/). An empty text
-        is the whole tree.
-      - Directories are read with all that is below them. The well-known ones are told from keys by their names, others
-        need a slash at the end.
-      - A key that is secret by itself, or has a value that is, is refused unless O(show_secrets=true), so that no
-        V([redacted]) gets into a file. In trees, secrets are redacted.
+      - The paths to read, below C(/computeMetadata/v1/), such as V(instance/zone) or V(project/attributes/). An empty
+        text is the whole tree.
+      - Directories are read with everything below them. Well-known directories are recognized by their names, others
+        need a trailing slash.
+      - A secret key, or one with a secret value, is an error unless O(show_secrets=true), so that no V([redacted]) gets
+        into a file. In trees, secrets are redacted.
     type: list
     elements: str
     required: true
   query:
     description:
-      - A JMESPath expression that is applied to the value of each term, after everything else that is done to it.
+      - A JMESPath expression that is applied to the value of each term, after all other options.
       - The server's own keys are in camel case, such as C(instance.machineType). The keys of custom metadata and guest
-        attributes are as they are.
+        attributes are unchanged.
       - Needs C(jmespath) on the controller.
   basename:
     description:
-      - Whether names of resources, such as C(projects/123456789012/zones/europe-west1-b), are cut down to their last
-        part, by themselves and anywhere in a tree.
+      - Whether to shorten resource names, such as C(projects/123456789012/zones/europe-west1-b), to their last part,
+        also within trees.
     type: bool
     default: false
   typed:
     description:
-      - Whether V(TRUE) and V(FALSE) become booleans in the keys that are the server's own, such as
+      - Whether to convert V(TRUE) and V(FALSE) to booleans in the server's own keys, such as
         C(instance/scheduling/preemptible).
-      - Custom metadata and guest attributes are always as they are, see P(gce.guest.metadata_bool#filter).
+      - Custom metadata and guest attributes are never converted, see P(gce.guest.metadata_bool#filter).
     type: bool
     default: true
 seealso:
@@ -55,28 +55,28 @@ seealso:
   - plugin: gce.guest.metadata_bool
     plugin_type: filter
 notes:
-  - Access tokens and identity tokens are never returned, whatever the options. M(gce.guest.metadata_info) asks for an
-    identity token by its option O(gce.guest.metadata_info#module:audience).
+  - Access tokens and identity tokens are never returned. For an identity token, use the option
+    O(gce.guest.metadata_info#module:audience) of M(gce.guest.metadata_info).
   - The values are data. Templates in them are not evaluated.
-  - The values are text. Each byte of a guest attribute that is not UTF-8 becomes U+FFFD, with a warning, so that such
-    a value is not to be written to a file.
+  - The values are text. Each byte of a guest attribute that is not UTF-8 becomes U+FFFD, with a warning. Do not write
+    such a value to a file.
 """
 
 EXAMPLES = r"""
-- name: Show where this runs
+- name: Show the zone of the controller
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.metadata', 'instance/zone', basename=true) }}"
 
-- name: Show a setting that the VM or else the project may have
+- name: Show a setting of the VM, or else of the project
   ansible.builtin.debug:
     msg: "{{ query('gce.guest.metadata', 'instance/attributes/role', 'project/attributes/role', on_missing='skip')
       | first | default('none') }}"
 
-- name: Show a setting that the VM may have
+- name: Show a setting of the VM, with a default
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.metadata', 'instance/attributes/role', default='none') }}"
 
-- name: Do something on Spot VMs only
+- name: Run a task on Spot VMs only
   ansible.builtin.debug:
     msg: This VM may be preempted.
   when: lookup('gce.guest.metadata', 'instance/scheduling/preemptible')
@@ -85,7 +85,7 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.metadata', 'instance/network-interfaces/', query='[].ip') }}"
 
-- name: Show which custom metadata begins with app-
+- name: Show the keys of custom metadata that begin with app-
   ansible.builtin.debug:
     msg: "{{ lookup('gce.guest.metadata', 'instance/attributes/', query=own_keys) }}"
   vars:
@@ -95,8 +95,8 @@ EXAMPLES = r"""
 RETURN = r"""
 _list:
   description:
-    - What was found, one element for each term, in their order. With O(on_missing=warn) and O(on_missing=skip) without
-      what was not.
+    - One value for each term, in their order. With O(on_missing=warn) and O(on_missing=skip), missing keys are left
+      out.
   type: list
   elements: raw
   sample:
@@ -137,13 +137,13 @@ class LookupModule(TermLookup):
 
         def find(path: str) -> Any:
             answer = _cache.get(server, canonical(path), recursive=is_directory(path), max_age=max_age)
-            # The value is parsed JSON, without the tags of Ansible's own data that JMESPath's functions stumble over.
+            # The value is plain JSON, without the tags of Ansible's data, which JMESPath's functions reject.
             return refine(answer.value, path)
 
         return find
 
     def _refinement(self, paths: list[str]) -> Callable[[Any, str], Any]:
-        """What the options make of the server's value for a path."""
+        """The function that applies the options to the server's value for a path."""
         is_typed, is_short = self.get_option("typed"), self.get_option("basename")
         show_secrets, patterns = self.get_option("show_secrets"), self.secret_patterns()
         search = self.query()
@@ -155,18 +155,15 @@ class LookupModule(TermLookup):
         def refine(value: Any, path: str) -> Any:
             unicode_value = as_unicode(value)
             if unicode_value != value:
-                _display.warning(
-                    f"{path or 'The tree'} holds bytes that are not UTF-8. Each of them is shown as U+FFFD."
-                )
+                _display.warning(f"{path or 'The tree'} has bytes that are not UTF-8. Each of them is shown as U+FFFD.")
                 value = unicode_value
             if is_typed:
                 value = typed(value, path)
-            # Before the query, which could move a secret to where nobody knows it.
+            # Before the query, which could move a secret to another key.
             value = redact_tree(value, patterns, path, show_secrets=show_secrets)
             if value == REDACTED:
                 raise AnsibleLookupError(
-                    f"Cannot read {path}: its value is or holds a secret. If it is wanted all the same, set "
-                    "show_secrets=true."
+                    f"Cannot read {path}: its value is or has a secret. To read it, set show_secrets=true."
                 )
             return search(shortened(value) if is_short else value)
 
@@ -175,7 +172,7 @@ class LookupModule(TermLookup):
     def _server(self) -> MetadataServer:
         host, origin = self.get_option_and_origin("metadata_host")
         retry_for, timeout = float(self.get_option("retry_for")), float(self.get_option("request_timeout"))
-        # An empty variable is an unset one, as it is for google-auth.
+        # Empty variables count as unset, as in google-auth.
         return _cache.server(
             str(host) if host else None,
             None if retry_for == math.inf else retry_for,
@@ -185,7 +182,7 @@ class LookupModule(TermLookup):
 
 
 def _named_origin(origin: str) -> str:
-    """What to call the place that Ansible has metadata_host from."""
+    """The origin of metadata_host, for errors."""
     if origin == "Direct":
         return "the option metadata_host"
     for kind, title in (("var: ", "the variable "), ("env: ", "the environment variable ")):
@@ -195,7 +192,7 @@ def _named_origin(origin: str) -> str:
 
 
 def shortened(value: Any) -> Any:
-    """A value or tree with the last part of each resource name in it, instead of the whole."""
+    """A value or tree with each resource name shortened to its last part."""
     if isinstance(value, dict):
         return {key: shortened(below) for key, below in value.items()}
     if isinstance(value, list):
@@ -207,4 +204,4 @@ def shortened(value: Any) -> Any:
 def _reason_to_refuse(path: str) -> str:
     if redact_tree(None, (), path, show_secrets=True) == REDACTED:
         return "tokens are never returned."
-    return "it is secret. If it is wanted all the same, set show_secrets=true."
+    return "it is secret. To read it, set show_secrets=true."

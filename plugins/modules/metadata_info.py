@@ -306,7 +306,7 @@ def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
     def refine(value: Any, path: str) -> Any:
         unicode_value = as_unicode(value)
         if unicode_value != value:
-            module.warn(f"{path or 'The tree'} holds bytes that are not UTF-8. Each of them is shown as U+FFFD.")
+            module.warn(f"{path or 'The tree'} has bytes that are not UTF-8. Each of them is shown as U+FFFD.")
             value = unicode_value
         if params["typed"] and params["alt"] == "json":
             value = typed(value, path)

@@ -17,17 +17,17 @@ from .owned_keys import owned
 from .secrets import REDACTED, is_secret_item
 from .text import LARGEST_VALUE, as_text
 
-# In a diff, the new one of two secrets that differ.
+# In a diff, the new value of a secret that changes.
 REDACTED_CHANGE = "[redacted, another value]"
 
-# What people and tools other than a play put there, as patterns.
+# Patterns of keys that people and tools other than a play write.
 KEPT_KEYS = ("ssh-keys", "sshKeys", "windows-keys")
 
 # https://cloud.google.com/compute/docs/metadata/setting-custom-metadata#limitations
 LARGEST_TOTAL = 512 * 1024
 
 
-# Keys of scripts, and of what cloud-init takes for one if it begins as one does. Those of Windows have other keys.
+# Keys of scripts for Linux, and of user data, which cloud-init runs if it begins like a script.
 # https://cloud.google.com/compute/docs/instances/startup-scripts/linux
 _LINUX_SCRIPTS = {"startup-script", "shutdown-script", "configure-sh"}
 _MAYBE_SCRIPTS = {"user-data"}
@@ -37,7 +37,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 class CustomMetadataError(Exception):
-    """Something cannot be custom metadata; str() is a sentence for a person, and without the value."""
+    """Invalid custom metadata; str() is a sentence without the value."""
 
 
 def as_items(values: Mapping[str, Any]) -> list[dict[str, str]]:
@@ -53,25 +53,23 @@ def as_dict(items: Iterable[Mapping[str, str]]) -> dict[str, str]:
             raise CustomMetadataError("An item of custom metadata has to be a dictionary with key and value.")
         key = _checked(item["key"])
         if key in values:
-            raise CustomMetadataError(f"The key {key!r} is more than once in the items of custom metadata.")
+            raise CustomMetadataError(f"The items of custom metadata have the key {key!r} twice.")
         values[key] = _text(key, item.get("value", ""))
     return values
 
 
 def texts_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Values as they can be sent, in the same order; raises CustomMetadataError for what cannot be."""
+    """The values as text, in the same order. Raises CustomMetadataError."""
     texts = {_checked(key): _text(key, value) for key, value in values.items()}
     for key, text in texts.items():
         size = _size(key, text)
         if size > LARGEST_VALUE:
-            raise CustomMetadataError(
-                f"The value of {key!r} has {size} bytes, and a value of custom metadata at most {LARGEST_VALUE}."
-            )
+            raise CustomMetadataError(f"The value of {key!r} has {size} bytes, but may have {LARGEST_VALUE} at most.")
     return texts
 
 
 def script_warnings(values: Mapping[str, str]) -> list[str]:
-    """What keeps scripts for Linux from running there, although the API takes them: what editors on Windows leave."""
+    """Warnings about scripts for Linux that the API accepts but Linux cannot run, as editors on Windows save them."""
     warnings = []
     for key, value in values.items():
         text = value.lstrip(_BYTE_ORDER_MARK)
@@ -79,12 +77,12 @@ def script_warnings(values: Mapping[str, str]) -> list[str]:
             continue
         if "\r\n" in text:
             warnings.append(
-                f"{key} has line ends of Windows (CRLF), with which Linux does not find the script's interpreter, nor "
-                "its commands. Convert it, such as with dos2unix, or with the filter replace('\\r\\n', '\\n')."
+                f"{key} has Windows line ends (CRLF), with which Linux finds neither the script's interpreter nor its "
+                "commands. Convert it, such as with dos2unix, or with the filter replace('\\r\\n', '\\n')."
             )
         if text != value:
             warnings.append(
-                f"{key} begins with a byte order mark, and Linux does not see that it is a script. Remove it."
+                f"{key} begins with a byte order mark, so that Linux does not recognize it as a script. Remove it."
             )
     return warnings
 
@@ -163,12 +161,13 @@ def refuse_too_large(change: MetadataChange) -> None:
     # Metadata that is already too large may shrink, and may stay as it is.
     if change.written and total > LARGEST_TOTAL:
         raise CustomMetadataError(
-            f"This would make {total} bytes of custom metadata, keys and values together, of at most {LARGEST_TOTAL}."
+            f"The custom metadata would have {total} bytes, keys and values together, but may have {LARGEST_TOTAL} at "
+            "most."
         )
 
 
 def merged(layers: Mapping[str, Mapping[str, str]]) -> dict[str, tuple[str, str]]:
-    """The value and the layer's name for each key, in the keys' order; of several layers the first that has it wins."""
+    """For each key, in order, the value and the name of the first layer that has it."""
     found: dict[str, tuple[str, str]] = {}
     for name, layer in layers.items():
         for key, value in layer.items():
@@ -180,13 +179,13 @@ def _size(key: str, value: str) -> int:
     try:
         return len(value.encode())
     except UnicodeEncodeError:
-        raise CustomMetadataError(f"The value of {key!r} is not Unicode text, and cannot be sent.") from None
+        raise CustomMetadataError(f"The value of {key!r} is not Unicode text and cannot be sent.") from None
 
 
 def _checked(key: Any) -> str:
     if not isinstance(key, str) or not _KEY.fullmatch(key):
         raise CustomMetadataError(
-            f"A key of custom metadata has up to 128 letters, digits, '_' and '-', and {key!r} has not."
+            f"{key!r} is not a key of custom metadata, which has up to 128 letters, digits, '_' and '-'."
         )
     return key
 

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is encoded inside a text: base64, gzip, percent and quoted-printable, as in user data. Pure.
+"""Documents encoded inside a text, as in user data: base64, gzip, percent and quoted-printable. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-cloud-init decodes the parts of a MIME archive and the content of write_files, and Ignition decodes data URLs. Both are
-found by how they look, not by parsing YAML or MIME. That needs no library, takes every spelling of "base64" and
-"gz+b64", and also finds what a script pipes into "base64 -d".
+cloud-init decodes the parts of a MIME archive and the content of write_files, and Ignition decodes data URLs. They are
+recognized by their characters, not by parsing YAML or MIME. That needs no library, works for every spelling of "base64"
+and "gz+b64", and also finds what a script pipes into "base64 -d".
 
 https://cloudinit.readthedocs.io/en/latest/explanation/format.html
 https://coreos.github.io/ignition/configuration-v3_4/
@@ -22,39 +22,39 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-# Archives in archives are rare, and two levels deep. A text that is made to be decompressed for ever is not followed.
+# Limits against decompression bombs. Nested archives are rare, and two levels deep.
 DEEPEST = 6
 LARGEST_TOTAL = 4 * 1024 * 1024
 MOST_DOCUMENTS = 5000
 
-# gzip, told from zlib's own format.
+# wbits of gzip, as opposed to zlib's own format.
 _GZIP = 16 + zlib.MAX_WBITS
 _GZIP_MAGIC = b"\x1f\x8b"
 
-# Less than this is no call and no secret. In JSON, a slash may be written as two characters.
+# Shorter texts hold neither a call nor a secret. In JSON, a slash may be written as two characters.
 _SHORTEST = 20
 _BASE64 = r"(?:[A-Za-z0-9+/_-]|\\/)"
 _TOKEN = re.compile(rf"(?<![\w+/-]){_BASE64}{{{_SHORTEST},}}={{0,2}}(?![\w+/-])")
-# A line that is nothing but base64, and the end of one that base64 begins on.
+# A line of base64 alone, and the end of a line on which base64 begins.
 _WHOLE_LINE = re.compile(rf"[ \t>]*({_BASE64}{{4,}}={{0,2}})[ \t]*[\"']?,?\r?")
 _END_OF_LINE = re.compile(rf"(?<![\w+/-])({_BASE64}{{4,}}={{0,2}})[ \t]*\r?\Z")
 _DATA_URL = re.compile(r"data:([^\s,\"'<>]{0,200}),([^\s\"'<>]+)", re.IGNORECASE)
 _QUOTED_PRINTABLE = re.compile(r"quoted-printable", re.IGNORECASE)
 _BROKEN_LINE = re.compile(r"(?:\r?\n|\\r|\\n)+")
-# How many lines before base64 may look like a part of it, such as the word EOF of a here-document.
+# The number of lines before base64 that may look like it, such as the word EOF of a here-document.
 _FALSE_STARTS = 3
 
 
 @dataclass(frozen=True)
 class Document:
-    """A text, and the number of the line on which it begins in the outermost one."""
+    """A text, and the number of the line in the outermost text on which it begins."""
 
     text: str
     line: int = 1
 
 
 class Lines:
-    """The numbers of lines, asked for in the order of positions."""
+    """Line numbers by position, for ascending positions."""
 
     def __init__(self, text: str) -> None:
         self._text = text
@@ -68,7 +68,7 @@ class Lines:
 
 
 def documents(text: str) -> Iterator[Document]:
-    """Everything that is encoded in a text, without the text itself. Depth, size and number are bounded."""
+    """All documents encoded in a text, without the text itself. Depth, size and number are bounded."""
     budget = _Budget()
     waiting = [(Document(text), 0)]
     while waiting:
@@ -86,7 +86,7 @@ def documents(text: str) -> Iterator[Document]:
 
 
 def decoded(data: str) -> str | None:
-    """A text that is base64 as a whole, decompressed if it is gzip; None if it is neither."""
+    """The document in a text that is base64 as a whole, decompressed if it is gzip; else None."""
     return _from_base64(data, _Budget())
 
 
@@ -99,19 +99,19 @@ class _Budget:
 def _decoded_in(text: str, budget: _Budget) -> Iterator[Document]:
     lines = Lines(text)
     for match in _DATA_URL.finditer(text):
-        # Without a percent sign, the rest of this finds it.
+        # Without a percent sign, the rest of this function finds it.
         if "%" in match[2]:
             plain = unquote(match[2])
             inner = _from_base64(plain, budget) if match[1].lower().endswith(";base64") else plain
             if inner is not None:
                 yield Document(inner, lines.at(match.start()))
     if _QUOTED_PRINTABLE.search(text):
-        import quopri  # here, since nearly no text has it
+        import quopri  # here, since hardly any text needs it
 
         plain = quopri.decodestring(text.encode("utf-8", "replace")).decode("utf-8", "replace")
         if plain.rstrip() != text.rstrip():
             yield Document(_QUOTED_PRINTABLE.sub("", plain))
-    # Base64 as a whole is the reader's affair: cloud-init only decodes it if another key says so.
+    # Whether base64 as a whole is decoded depends on the reader: cloud-init does if another key says so.
     if _is_base64(text):
         return
     lines = Lines(text)
@@ -136,7 +136,7 @@ def _decoded_in(text: str, budget: _Budget) -> Iterator[Document]:
 
 
 def _blocks(text: str) -> Iterator[list[tuple[int, str]]]:
-    """Base64 on several lines: where what each line has of it begins, and what that is."""
+    """Base64 on several lines: for each line, its position and its part."""
     block: list[tuple[int, str]] = []
     for position, row in _rows(text):
         whole = _WHOLE_LINE.fullmatch(row) if block else None
@@ -156,7 +156,7 @@ def _blocks(text: str) -> Iterator[list[tuple[int, str]]]:
 
 
 def _rows(text: str) -> Iterator[tuple[int, str]]:
-    """The lines, with where they begin; a backslash and a letter may stand for the end of one."""
+    """The lines with their positions. A line may also end in a backslash and a letter, as in JSON."""
     start = 0
     for match in _BROKEN_LINE.finditer(text):
         yield start, text[start : match.start()]
@@ -189,7 +189,7 @@ def _from_base64(data: str, budget: _Budget) -> str | None:
 
 
 def _decompressed(content: bytes, largest: int) -> bytes:
-    """As much of what gzip made, in one piece or in several."""
+    """The beginning of gzip's content, of one member or several."""
     parts: list[bytes] = []
     while content.startswith(_GZIP_MAGIC) and largest > 0:
         gzip = zlib.decompressobj(_GZIP)
@@ -204,7 +204,7 @@ _TEXT_CONTROLS = frozenset("\t\n\r\f\b\x1b")
 
 
 def _as_text(content: bytes) -> str | None:
-    """Bytes as a text, unless they are something else, such as a hash or a picture."""
+    """Bytes as text, or None if they are something else, such as a hash or a picture."""
     text = content.decode("utf-8", "replace")
     strange = sum(1 for sign in text[:4096] if (sign < " " and sign not in _TEXT_CONTROLS) or sign == "\ufffd")
     return text if strange * 20 <= min(len(text), 4096) else None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata server's legacy endpoints: whether custom metadata disables them, and what in it still calls them. Pure.
+"""Legacy endpoints of the metadata server: whether custom metadata disables them, and where it calls them. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
@@ -22,14 +22,14 @@ ENABLED, DISABLED, UNCLEAR = "enabled", "disabled", "unclear"
 
 # In JSON, a slash may be written as two characters.
 _SLASH = r"(?:\\?/)+"
-# Without a scheme, "metadata" is also a folder, a package and a product in a User-Agent.
+# Without a scheme, "metadata" may also be a folder, a package or a product in a User-Agent.
 _SERVER = (
     rf"(?:https?:{_SLASH}metadata"
     r"|(?:(?<![\w./\\-])|(?<=//)|(?<=\\/\\/))(?:metadata\.google\.internal|169\.254\.169\.254|\[fd20:ce::254\]))"
     r"(?::\d+)?"
 )
 _CALLS = {
-    # A script may have /computeMetadata in a variable. Others' APIs have a v1beta1, too, with projects and instances.
+    # A script may have /computeMetadata in a variable. Other APIs have a v1beta1 with "projects" and "instances".
     "/computeMetadata/v1beta1/": re.compile(
         rf"computeMetadata{_SLASH}v1beta1(?![\w.])|(?<![\w.])v1beta1{_SLASH}(?:instance|project)(?![\w-])"
     ),
@@ -40,9 +40,9 @@ _SCRIPT_ELSEWHERE = re.compile(r"(?:\A|-)script-url\Z")
 
 @dataclass(frozen=True, order=True)
 class Call:
-    """Where a value of custom metadata calls a legacy endpoint. The text of the line is not in it: it may be secret.
+    """A call of a legacy endpoint in a value of custom metadata, without the line's text, which may be secret.
 
-    In what is encoded inside a value, `line` is where that begins.
+    If the call is in an encoded document, `line` is where that begins.
     """
 
     key: str
@@ -51,19 +51,19 @@ class Call:
 
 
 def state_of(value: str | None) -> str:
-    """What a value of disable-legacy-endpoints says; without one, they are enabled."""
+    """The state that a value of disable-legacy-endpoints sets; without a value, they are enabled."""
     if value is None:
         return ENABLED
     return {True: DISABLED, False: ENABLED, None: UNCLEAR}[as_bool(value)]
 
 
 def effective_state(*values: str | None) -> str:
-    """What is so, by the first of these values that there is: the instance's, the zone's, the project's."""
+    """The state that the first existing value sets: of the instance, the zone or the project."""
     return state_of(next((value for value in values if value is not None), None))
 
 
 def overrides(own: str | None, project: str | None) -> bool:
-    """Whether the own value of an instance or of a zone makes it differ from the project."""
+    """Whether the value of an instance or a zone makes its state differ from the project's."""
     return own is not None and state_of(own) != state_of(project)
 
 
@@ -73,7 +73,7 @@ def calls(metadata: Mapping[str, str]) -> list[Call]:
 
 
 def scripts_elsewhere(metadata: Mapping[str, str]) -> list[str]:
-    """The keys that say where a script is, which is thus not in the metadata to be looked at."""
+    """The keys with the URL of a script, whose text is thus not in the metadata."""
     return sorted(key for key in metadata if _SCRIPT_ELSEWHERE.search(key))
 
 
@@ -89,7 +89,7 @@ def _calls_of(key: str, value: str) -> Iterator[Call]:
 
 
 def _document(key: str, metadata: Mapping[str, str]) -> str:
-    """A value as what reads it sees it: cloud-init takes user-data in base64, and compressed.
+    """A value as its reader sees it: cloud-init decodes and decompresses user-data.
 
     https://cloudinit.readthedocs.io/en/latest/reference/datasources/gce.html
     """

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom metadata that Google's own services write, and do not work without. Pure.
+"""Custom metadata that Google's services write and depend on. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 @dataclass(frozen=True)
 class Owner:
-    """A service, and its keys as patterns. With `markers`, they are its keys only where one of these is there, too."""
+    """A service and the patterns of its keys. With `markers`, only where one of these keys exists, too."""
 
     service: str
     keys: tuple[str, ...]
@@ -59,7 +59,7 @@ OWNERS = (
 
 
 def owned(keys: Collection[str]) -> set[str]:
-    """Those of an instance's keys that a service owns."""
+    """The keys of an instance that a service owns."""
     patterns = [
         pattern
         for owner in OWNERS

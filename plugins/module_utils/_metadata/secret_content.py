@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Secrets that a value shows by itself, whatever its key is called. Pure.
+"""Secrets recognized by the content of a value, whatever its key. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-What refers to a secret, such as ${DB_PASSWORD} or projects/acme/secrets/db, is none.
+A reference to a secret, such as ${DB_PASSWORD} or projects/acme/secrets/db, is not a secret.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from .encoded_documents import decoded, documents
 
-# Shorter values hold none of what is looked for.
+# Shorter values cannot match.
 _SHORTEST = 8
 
 _KEYS_AND_TOKENS = re.compile(
@@ -37,7 +37,7 @@ _PASSWORDS = (
     re.compile(r"\bcurl\b[^\n]{0,300}?\s(?:-u|--user)[ =]?[\"']?[^\s:\"'$]+:([^\s\"']+)"),
     re.compile(r"(?i)\bauthorization\\?[\"']?\s*[:=]\s*\\?[\"']?(?:bearer|basic|token)\s+([^\s\"']{8,})"),
 )
-# Each finds a name and a value: NAME=value, "name": "value", a line with name: value, --name value, and the pairs of
+# Each matches a name and a value: NAME=value, "name": "value", a line with name: value, --name value, and the pairs of
 # name and value in a container's environment.
 _NAME, _VALUE = r"([A-Za-z_][\w.-]{0,63})", r"([^\s\"'&;,<>]+)"
 _ASSIGNMENTS = (
@@ -62,7 +62,7 @@ _ENV_LINE = re.compile(r"[ \t]*(?:export[ \t]+)?[A-Za-z_]\w*=.*")
 
 
 def holds_secret(key: str, value: str, is_secret_name: Callable[[str], bool]) -> bool:
-    """Whether a value is or has a secret. `is_secret_name` tells the names of its fields, options and variables."""
+    """Whether a value is or has a secret. `is_secret_name` judges the names of its fields, options and variables."""
     if len(value) < _SHORTEST:
         return _is_environment(key, value)
     if _is_environment(key, value) or _shows_secret(value, is_secret_name):
@@ -74,7 +74,7 @@ def holds_secret(key: str, value: str, is_secret_name: Callable[[str], bool]) ->
 
 
 def _is_environment(key: str, value: str) -> bool:
-    """Whether a value is a file of variables, by its key and by each of its lines."""
+    """Whether a value is a file of environment variables, by its key and its lines."""
     if not _ENV_KEY.search(key):
         return False
     lines = [line for line in value.splitlines() if line.strip() and not line.lstrip().startswith("#")]

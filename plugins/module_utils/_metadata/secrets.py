@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which metadata is secret, and trees without it. Pure.
+"""Which metadata is secret, and how to redact it. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-Whoever may read an instance's metadata may read its secrets. They are kept out of results, logs and facts, where more
-people look than that. They are known by their keys, and by what they look like. This is the one rule for all of that.
+Everyone who can read an instance's metadata can read its secrets. They are kept out of results, logs and facts, which
+more people can read. Secrets are recognized by their keys and by their content.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .tree import is_chosen_by_users, split
 
 REDACTED = "[redacted]"
 
-# Keys of custom metadata that hold credentials, or scripts and documents in which people put them.
+# Keys of custom metadata for credentials, and for scripts and documents that often have credentials.
 SECRET_KEYS = frozenset(
     {
         "bosh_settings",
@@ -47,8 +47,8 @@ SECRET_KEYS = frozenset(
     }
 )
 
-# What people call other secrets, and what only sounds like one: DB_PASS and not compass, server-tls-key and not
-# block-project-ssh-keys, join-token and not token-ttl.
+# Common names of other secrets, without names that only look similar: DB_PASS but not compass, server-tls-key but not
+# block-project-ssh-keys, join-token but not token-ttl.
 SECRET_PATTERNS = (
     r"(?i)^(?!((en|dis)able|allow|require|use|max|min)[-_]).*(passw(or)?d(?!less)|pass[-_]?phrase|pwd|secret(?!ary)"
     r"|token(?!i[sz])|(?<!load)credential)"
@@ -64,18 +64,18 @@ SECRET_PATTERNS = (
     r"(?i)jwt[-_]service[-_]?account|(consul|new[-_]?relic|nomad|splunk|vault)[-_]licen[cs]e$",
     r"(?i)(bootstrap|shutdown|startup)[-_]script(?!.*(enabled|name|path|timeout|ur[il]|version)$)",
 )
-# Each name that a pattern finds has one of these in it. To compile the patterns takes a run some milliseconds.
+# Each name that a pattern matches has one of these. Checked first, since compiling the patterns takes milliseconds.
 _STEMS = (
     *("pass", "pwd", "secret", "token", "cred", "psk", "jwt", "netrc"),
     *("config", "key", "url", "uri", "dsn", "conn", "licen", "script"),
 )
 
-# Each value that holds a secret has one of these in it, or in what it encodes.
+# Each value with a secret has one of these, or an encoded document that has.
 _SIGNS = (
     *('"', "=", "$", "%", "\\", "\n", "\r", "--", ": ", ":\t", "curl", "hooks.slack.com"),
     *("PuTTY", "SECRET-KEY", "AIza", "ya29.", "GOCSPX", "1//0", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat"),
     *("glpat", "npm_", "xox", "k_live_", "SG.", "hvs.", "hvb.", "NRA", "eyJ"),
-    *("\u0130", "\u0131"),  # which regular expressions take for an i
+    *("\u0130", "\u0131"),  # which re.IGNORECASE takes for an i
 )
 _WORDS = ("authorization", "value")
 _ENCODED = r"[\w+/-]{20,}"
@@ -86,7 +86,7 @@ _OWN_SECRETS = ("credentials", "gce-workload-certificates", "gceWorkloadCertific
 
 
 def is_secret(key: str, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS) -> bool:
-    """Whether a key of custom metadata or a guest attribute names a secret: known as such, or found by a pattern."""
+    """Whether the name of a key or guest attribute is that of a secret: a known key, or a match of a pattern."""
     if key in SECRET_KEYS:
         return True
     if patterns is SECRET_PATTERNS and key.isascii() and not any(stem in key.lower() for stem in _STEMS):
@@ -95,7 +95,7 @@ def is_secret(key: str, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTE
 
 
 def is_secret_item(key: str, value: Any, patterns: Sequence[str | re.Pattern[str]] = SECRET_PATTERNS) -> bool:
-    """Whether a value is to be redacted: its key names a secret, or it holds one."""
+    """Whether to redact a value: its key is secret, or the value has a secret."""
     return is_secret(key, patterns) or _holds_secret(key, value, patterns)
 
 
@@ -119,7 +119,7 @@ def redact_tree(
     *,
     show_secrets: bool = False,
 ) -> Any:
-    """The tree at a path with REDACTED for each secret; tokens of service accounts are redacted in any case."""
+    """The tree at a path with REDACTED for each secret. Tokens of service accounts are always redacted."""
     return _redacted(tree, split(path), patterns, show_secrets)
 
 
@@ -138,20 +138,20 @@ def _redacted(value: Any, trail: tuple[str, ...], patterns: Sequence[str | re.Pa
 def _holds_secret(key: str, value: Any, patterns: Sequence[str | re.Pattern[str]]) -> bool:
     if not isinstance(value, str) or not _may_hold_secret(value):
         return False
-    # Here, since it takes a run longer to load than to ask the metadata server, and most values are as short as a name.
+    # Here, since it takes longer to import than a request, and most values are too short to need it.
     from .secret_content import holds_secret
 
     return holds_secret(key, value, lambda name: is_secret(name, patterns))
 
 
 def _may_hold_secret(value: str) -> bool:
-    """Whether a value is worth a look; False for no value that holds a secret by the rules of secret_content.py."""
+    """A quick check: False only for values without a secret by the rules of secret_content.py."""
     if any(sign in value for sign in _SIGNS) or ("://" in value and "@" in value):
         return True
     lower = value.lower()
     if any(word in lower for word in _WORDS):
         return True
-    # Keys of OpenAI, and of Mailchimp with their data center. Shorter, it is a name such as persistent-disk-0.
+    # Keys of OpenAI, and of Mailchimp with their data center. Shorter words are names such as persistent-disk-0.
     if len(value) > 34 and ("sk-" in value or "-us" in value):
         return True
     return any(map(_encodes_secret, ["".join(value.split()), *re.findall(_ENCODED, value)]))
@@ -167,7 +167,7 @@ def _encodes_secret(data: str) -> bool:
     if content.startswith(b"\x1f\x8b"):  # gzip
         return True
     text = content.decode("utf-8", "replace")
-    # No less is taken for a text than what encoded_documents.py takes for one.
+    # The shortest text that encoded_documents.py looks for.
     strange = sum(1 for sign in text[:4096] if sign == "\ufffd" or (sign < " " and sign not in "\t\n\r\f\b\x1b"))
     return bool(text) and strange * 20 <= min(len(text), 4096) and _may_hold_secret(text)
 

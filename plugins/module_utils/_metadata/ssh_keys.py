@@ -4,8 +4,8 @@
 
 Private to the collection: it may change at any time. Standard library only.
 
-A line is USER:KEY, and KEY is what authorized_keys has: options, type, key, comment. gcloud has its keys expire by a
-comment such as google-ssh {"userName":"alice@example.com","expireOn":"2026-11-27T10:00:00+0000"}.
+A line is USER:KEY, and KEY is as in authorized_keys: options, type, key, comment. Keys expire by a comment, as gcloud
+writes it: google-ssh {"userName":"alice@example.com","expireOn":"2026-11-27T10:00:00+0000"}.
 
 https://cloud.google.com/compute/docs/connect/add-ssh-keys#metadata
 """
@@ -24,7 +24,7 @@ from .custom import CustomMetadataError
 from .text import as_bool
 
 KEY = "ssh-keys"
-# An instance that has this one does not take the project's keys. https://cloud.google.com/compute/docs/metadata/
+# An instance with this key ignores the project's keys. https://cloud.google.com/compute/docs/metadata/
 LEGACY_KEY = "sshKeys"
 BOTH = (KEY, LEGACY_KEY)
 
@@ -41,7 +41,7 @@ _EXPIRY = "google-ssh"
 
 @dataclass(frozen=True)
 class SshKey:
-    """A line, or a key without its user. Two with the same `identity` are the same key, whatever their comments."""
+    """A line, or a key without its user. Lines with the same `identity` have the same key, whatever their comments."""
 
     user: str
     type: str
@@ -58,20 +58,20 @@ class SshKey:
         return f"{self.user}:{self.options}{self.type} {self.blob} {self.comment}".rstrip()
 
     def is_said_by(self, other: SshKey) -> bool:
-        """Whether another line of this key says all that this one does. Without a comment, any will do."""
+        """Whether another line of this key is equivalent. Without a comment, any line of the key is."""
         return self.options in ("", other.options) and self.comment in ("", other.comment)
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """The keys that are to be there, and the keys and users that are not to be."""
+    """The keys to be present, and the keys and users to be absent."""
 
     present: tuple[SshKey, ...] = ()
     absent: tuple[SshKey, ...] = ()
     absent_users: frozenset[str] = frozenset()
 
     def refuses(self, line: str) -> bool:
-        """Whether a line is not to be there. A key that is to be there stays, whatever else its user loses."""
+        """Whether to remove a line. A key in present stays, even if its user is in absent."""
         key = parsed(line)
         if key is not None and any(key.identity == each.identity for each in self.present):
             return False
@@ -83,14 +83,14 @@ class Wanted:
 
 
 def parsed(line: str) -> SshKey | None:
-    """A line of the metadata, or None for one that is none."""
+    """The key of a line of the metadata, or None if it has none."""
     user, colon, rest = line.strip().partition(":")
     match = _KEY.fullmatch(rest) if colon and user and not re.search(r"\s", user) else None
     return _key(user, match) if match else None
 
 
 def wanted(present: Iterable[str], absent: Iterable[str]) -> Wanted:
-    """What the options say; raises CustomMetadataError for what is no such line, without repeating it."""
+    """The options, parsed. Raises CustomMetadataError for an invalid line, without repeating the line."""
     keys = tuple(dict.fromkeys(_checked(line, where) for where, line in _lines(present, "present")))
     users, gone = set(), []
     for where, line in _lines(absent, "absent"):
@@ -105,7 +105,7 @@ def wanted(present: Iterable[str], absent: Iterable[str]) -> Wanted:
 
 
 def applied(values: Mapping[str, str], keys: Wanted) -> dict[str, str]:
-    """Custom metadata with these keys. All other lines stay as they are; a key without any line goes."""
+    """Custom metadata with these SSH keys. Other lines are unchanged; metadata without any line is removed."""
     rows = {name: values[name].split("\n") for name in BOTH if name in values}
     for name, lines in rows.items():
         rows[name] = [line for line in lines if not keys.refuses(line)]
@@ -123,7 +123,7 @@ def applied(values: Mapping[str, str], keys: Wanted) -> dict[str, str]:
 
 
 def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[list[str], list[str]]:
-    """The lines that were added and removed, described."""
+    """Descriptions of the lines that were added and removed."""
     old, new = ([line.strip() for name in BOTH for line in side.get(name, "").split("\n")] for side in (before, after))
     return (
         [described(line) for line in new if line and line not in old],
@@ -132,7 +132,7 @@ def changes(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[list[s
 
 
 def described(line: str) -> str:
-    """Whose key a line has, its type and its fingerprint, and until when it counts; without the comment."""
+    """A line's user, type, fingerprint and expiry, without its comment."""
     key = parsed(line)
     if key is None:
         return "a line that is no key"
@@ -146,7 +146,7 @@ def described(line: str) -> str:
 
 
 def ignored(layers: Mapping[str, Mapping[str, str]], scope: str) -> str | None:
-    """Why an instance does not take the keys that a scope has; None if it does.
+    """Why an instance ignores the SSH keys of a scope; None if it does not.
 
     `layers` are the metadata of the instance, the zone and the project, the nearest first.
     """
@@ -155,7 +155,7 @@ def ignored(layers: Mapping[str, Mapping[str, str]], scope: str) -> str | None:
         return next((values[key] for values in layers.values() if key in values), None)
 
     if as_bool(value("enable-oslogin")):
-        return "enable-oslogin is TRUE, with which SSH keys of the metadata do not count"
+        return "enable-oslogin is TRUE, so that SSH keys in metadata are ignored"
     if scope == "instance":
         return None
     own = layers.get("instance", {})
@@ -167,7 +167,7 @@ def ignored(layers: Mapping[str, Mapping[str, str]], scope: str) -> str | None:
 
 
 def _add(rows: dict[str, list[str]], key: SshKey) -> None:
-    """Have a line for this key, in the place of those that say something else of it."""
+    """Add a line for this key, in place of other lines for it."""
     same = [
         (name, number, found)
         for name, lines in rows.items()
@@ -181,12 +181,12 @@ def _add(rows: dict[str, list[str]], key: SshKey) -> None:
         rows[name][number] = key.line
         return
     lines = rows.setdefault(KEY, [])
-    # Before the end of the last line, if there is one.
+    # Before the last line's end, if it has one.
     lines.insert(len(lines) - (bool(lines) and not lines[-1].strip()), key.line)
 
 
 def _lines(entries: Iterable[str], option: str) -> list[tuple[str, str]]:
-    """What an option has, which may be several lines in one, with where that is."""
+    """The lines of an option, whose entries may have several, each with its place."""
     return [
         (f"entry {number} of ssh_keys.{option}", line.strip())
         for number, entry in enumerate(entries, start=1)
@@ -197,7 +197,7 @@ def _lines(entries: Iterable[str], option: str) -> list[tuple[str, str]]:
 
 def _checked(line: str, where: str, *, needs_user: bool = True) -> SshKey:
     if "PRIVATE KEY" in line:
-        raise CustomMetadataError(f"{where} is a private key. Give the public one, as USER:KEY.")
+        raise CustomMetadataError(f"{where} is a private key. Write the public key, as USER:KEY.")
     bare = _KEY.fullmatch(line)
     if bare and ":" not in bare["options"]:
         if needs_user:
@@ -207,22 +207,22 @@ def _checked(line: str, where: str, *, needs_user: bool = True) -> SshKey:
         return _key("", bare)
     user, colon, rest = line.partition(":")
     if not colon:
-        raise CustomMetadataError(f"{where} is no SSH key. Write USER:KEY, such as alice:ssh-ed25519 AAAA...")
+        raise CustomMetadataError(f"{where} is not an SSH key. Write USER:KEY, such as alice:ssh-ed25519 AAAA...")
     if not _USER.fullmatch(user):
         raise CustomMetadataError(
-            f"{where} has no name of a Linux user before its first colon. Write USER:KEY, such as "
+            f"{where} has no valid Linux user name before its first colon. Write USER:KEY, such as "
             "alice:ssh-ed25519 AAAA..."
         )
     match = _KEY.fullmatch(rest.strip())
     if not match:
         raise CustomMetadataError(
-            f"{where}, for {user}, is no public key of SSH: after the user there has to be a type, such as "
-            "ssh-ed25519, and the key in base64."
+            f"{where}, for {user}, is not a public SSH key: after the user comes a type, such as "
+            "ssh-ed25519, and then the key in base64."
         )
     key = _key(user, match)
     if _EXPIRY in key.comment.split() and _expiry(key.comment) is None:
         raise CustomMetadataError(
-            f"{where}, for {user}, does not say when it expires: after {_EXPIRY} there has to be "
+            f"{where}, for {user}, has no valid expiry: after {_EXPIRY} comes "
             '{"userName":"...","expireOn":"2026-12-31T23:59:59+0000"}.'
         )
     return key
@@ -244,5 +244,5 @@ def _expiry(comment: str) -> str | None:
 
 
 def names_them(keys: Collection[str]) -> bool:
-    """Whether metadata has SSH keys as a whole."""
+    """Whether metadata sets the keys with SSH keys as a whole."""
     return any(name in keys for name in BOTH)

@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known about the metadata server's tree: its directories, and the types of its own values. Pure.
+"""The metadata server's tree: its directories, and the types of its own values. Pure.
 
 Private to the collection: it may change at any time. Standard library only.
 
-A path is below /computeMetadata/v1/. A tree is what ``recursive=true`` answers for a path, in which the server's own
-keys are in camel case and those that users chose are as they are.
+Paths are below /computeMetadata/v1/. A tree is the answer to a path with ``recursive=true``: the server's own keys are
+in camel case, keys chosen by users are unchanged.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-# Asked for without its slash, a directory is answered by a redirect: a second request, and never a hanging GET.
-# Compiled when it is needed, which is never for the whole tree.
+# A directory without its slash is redirected, which costs a second request and does not work for a hanging GET.
+# Compiled on first use; the whole tree does not need it.
 _DIRECTORY = r"""
     | oslogin (/authenticate (/sessions)? )?
     | universe
@@ -27,25 +27,25 @@ _DIRECTORY = r"""
     | instance/network-interfaces (/[0-9]+ (/ (access-configs (/[0-9]+)? | forwarded-ip(v6)?s | ip-aliases))?)?
 """
 
-# Where keys and values are chosen by users, in both spellings.
+# Directories whose keys and values users choose, in both spellings.
 _CHOSEN_BY_USERS = {
     "instance": ("attributes", "guest-attributes", "guestAttributes", "partner-attributes", "partnerAttributes"),
     "project": ("attributes",),
 }
-# How the client has bytes that are not UTF-8, each for itself.
-# Compiled when there are any.
+# What the client decodes bytes to that are not UTF-8, one for each.
+# Compiled on first use.
 _NOT_UNICODE = "[\ud800-\udfff]"
 _FREE_TEXT = ("instance", "description")
 _BOOLEANS = {"TRUE": True, "FALSE": False}
 
 
 def is_directory(path: str) -> bool:
-    """Whether a path is known to be a directory: the root, one with a slash at its end, or by its name."""
+    """Whether a path is a directory: the root, with a trailing slash, or with a well-known name."""
     return not path or path.endswith("/") or re.fullmatch(_DIRECTORY, path, re.VERBOSE) is not None
 
 
 def canonical(path: str) -> str:
-    """A path to ask for: with a slash at its end if it is known to be a directory."""
+    """The path to request: with a trailing slash if it is known to be a directory."""
     return f"{path}/" if path and is_directory(path) and not path.endswith("/") else path
 
 
@@ -54,17 +54,17 @@ def split(path: str) -> tuple[str, ...]:
 
 
 def is_chosen_by_users(trail: tuple[str, ...]) -> bool:
-    """Whether a place, given as the names that lead to it, is among custom metadata or guest attributes."""
+    """Whether a place, given by the names that lead to it, is in custom metadata or guest attributes."""
     return len(trail) > 2 and trail[1] in _CHOSEN_BY_USERS.get(trail[0], ())
 
 
 def typed(tree: Any, path: str = "") -> Any:
-    """The tree at a path with the server's own TRUE and FALSE as booleans; what users chose stays as it is."""
+    """The tree at a path with the server's own TRUE and FALSE as booleans. Values of users are unchanged."""
     return _typed(tree, split(path))
 
 
 def as_unicode(tree: Any) -> Any:
-    """The tree with U+FFFD for what is not UTF-8, which only guest attributes can hold; Ansible refuses all else."""
+    """The tree with U+FFFD for bytes that are not UTF-8, which only guest attributes have, and Ansible rejects."""
     if isinstance(tree, dict):
         return {as_unicode(key): as_unicode(below) for key, below in tree.items()}
     if isinstance(tree, list):
@@ -75,7 +75,7 @@ def as_unicode(tree: Any) -> Any:
 
 
 def contains(tree: Any, trail: tuple[str, ...]) -> bool:
-    """Whether the names of a path lead anywhere in a tree, where they may be in camel case."""
+    """Whether a tree has the place that the names of a path lead to; they may be in camel case in the tree."""
     for name in trail:
         if isinstance(tree, list):
             tree = dict(zip(map(str, range(len(tree))), tree))

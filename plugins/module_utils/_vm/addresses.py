@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The addresses of hosts: looked up by a thread that can be given up, and the one that last worked is kept.
+"""Name resolution with a time limit, which also remembers the address that worked last.
 
 Private to the collection: it may change at any time. Standard library only.
 
-``getaddrinfo`` takes no timeout. With name servers that are silent it takes the resolver's own 5 s for each try and
-each server, and an NSS module may take for ever.
+``getaddrinfo`` has no timeout. If name servers do not answer, it takes the resolver's 5 s for each try and server, and
+an NSS module may block for ever. It therefore runs in a thread that need not be waited for.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 
 class NotResolved(Exception):
-    """A host has no address, or none was found in time; the text says why."""
+    """A host has no address, or none was found in time; str() says why."""
 
 
 class Addresses:
-    """For all threads of a process, so that no more than one of them ever looks up one host."""
+    """The addresses of hosts, for all threads of a process: each host is looked up by one thread at a time."""
 
     def __init__(self, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
         self._look_up = look_up
@@ -34,9 +34,9 @@ class Addresses:
         self._kept: dict[tuple[str, int], Address] = {}
 
     def resolve(self, host: str, port: int, seconds: float) -> list[Address]:
-        """All addresses of a host; raises NotResolved, at the latest after so many seconds.
+        """All addresses of a host. Raises NotResolved, after ``seconds`` at the latest.
 
-        A lookup that takes longer goes on, and the next call waits for that one.
+        A lookup that takes longer goes on, and the next call waits for it.
         """
         if literal := self.literal(host, port):
             return literal
@@ -52,7 +52,7 @@ class Addresses:
         return lookup.found
 
     def literal(self, host: str, port: int) -> list[Address]:
-        """The address that the host is written as; none if it is a name."""
+        """The address of a host that is written as an address; none for a name."""
         try:
             return self._ask(host, port, socket.AI_NUMERICHOST)
         except (OSError, UnicodeError):
@@ -82,7 +82,7 @@ class Addresses:
 
         try:
             threading.Thread(target=run, name=f"resolve {host}", daemon=True).start()
-        except RuntimeError as error:  # no more threads
+        except RuntimeError as error:  # out of threads
             del self._lookups[host, port]
             raise NotResolved(str(error)) from error
 

@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One namespace of guest attributes: what has to be written or deleted, and doing so at the pace that is allowed.
+"""One namespace of guest attributes: plan its changes, and make them within the query budget.
 
 Private to the collection: it may change at any time. Standard library only.
 
-A query beyond the budget is refused with 429, or, as Google says, its data may be dropped without a word. The budget is
-the whole VM's, and nothing tells how much of it others use. Hence what was written is read again, and what has not
-arrived is written again.
+A query above the budget is rejected with 429, or, as Google documents, its data may be silently dropped. The budget is
+for the whole VM, and how much of it others use is unknown. Changes are therefore read back, and missing ones are
+written again.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from .guest_attributes import (
 )
 from .metadata_server import MetadataError, MetadataForbidden, MetadataNotFound, MetadataServer, MetadataTooManyRequests
 
-# Between two tries of a query that was refused: what the budget comes to, evenly spread.
+# Seconds before a rejected query is retried: the budget, evenly spread.
 REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
 
 
@@ -39,20 +39,20 @@ _T = TypeVar("_T")
 
 
 class Disabled(GuestAttributeError):
-    """The VM has no guest attributes, as a setting or a policy has it."""
+    """Guest attributes are disabled, by the metadata or by a policy."""
 
 
 class TooSlow(GuestAttributeError):
-    """The query budget does not allow for so much within the time given."""
+    """The changes do not fit the query budget within the given time."""
 
 
 class Interrupted(GuestAttributeError):
-    """Some of the changes were sent, and then there was an error."""
+    """An error after some of the changes were sent."""
 
 
 @dataclass(frozen=True)
 class NamespaceChange:
-    """What has to be sent to a namespace that holds ``before``: for each key its new text, or None to delete it."""
+    """The changes to a namespace that has ``before``: for each key its new text, or None to delete it."""
 
     before: Mapping[str, str]
     changes: Mapping[str, str | None]
@@ -71,27 +71,27 @@ class NamespaceChange:
 
     @property
     def queries(self) -> int:
-        """One to read, one for each change, and one to see that they have arrived."""
+        """The number of queries: one to read, one for each change, and one to read the changes back."""
         return 1 + len(self.changes) + (1 if self.changes else 0)
 
     @property
     def seconds(self) -> float:
-        """The least time from the first query to the last."""
+        """The least number of seconds from the first query to the last."""
         return seconds_for(self.queries)
 
     def not_arrived(self, now: Mapping[str, str]) -> dict[str, str | None]:
-        """The changes of which the namespace shows nothing: there, everything is still as it was before."""
+        """The changes that the namespace does not show: their keys are still as before."""
         return {key: text for key, text in self.changes.items() if now.get(key) == self.before.get(key)}
 
     def overtaken(self, now: Mapping[str, str]) -> list[str]:
-        """The keys that have neither their old nor their new text: somebody else has written them meanwhile."""
+        """The keys with neither the old nor the new text: someone else has written them meanwhile."""
         return [key for key, text in self.changes.items() if now.get(key) not in (self.before.get(key), text)]
 
 
 def plan(
     current: Mapping[str, str], attributes: Mapping[str, str], *, present: bool = True, purge: bool = False
 ) -> NamespaceChange:
-    """What makes a namespace hold ``attributes``, or none of their keys; ``purge`` deletes what else it holds now."""
+    """The change that leaves a namespace with ``attributes``, or none of their keys; ``purge`` deletes all others."""
     wanted = attributes if present else {}
     written = {key: wanted[key] for key in sorted(wanted) if current.get(key) != wanted[key]}
     unwanted = [key for key in sorted(current) if key not in wanted and (purge or key in attributes)]
@@ -99,7 +99,7 @@ def plan(
 
 
 def texts_of(attributes: Mapping[str, Any]) -> dict[str, str]:
-    """The values as texts that may be sent. What is no text may be a number or a boolean, and nothing else."""
+    """The values as text: texts, numbers and booleans. Raises GuestAttributeError."""
     texts = {key: _text_of(key, value) for key, value in attributes.items()}
     for key, text in texts.items():
         attribute_value(text, key)
@@ -109,9 +109,9 @@ def texts_of(attributes: Mapping[str, Any]) -> dict[str, str]:
 class Namespace:
     """A namespace on the metadata server, read and changed within the query budget.
 
-    ``server`` is made with ``on_retry=leave_rate_alone``. ``max_wait`` is the most seconds to wait for the budget,
-    ``denied_for`` the most to wait for guest attributes that are denied: for some minutes after they were enabled, they
-    still are.
+    ``server`` needs ``on_retry=leave_rate_alone``. ``max_wait``: the most seconds to wait for the budget.
+    ``denied_for``: the most seconds to wait while guest attributes are denied, as they are for some minutes after they
+    were enabled.
     """
 
     def __init__(
@@ -135,26 +135,28 @@ class Namespace:
         self._waited = 0.0
 
     def read(self) -> dict[str, str]:
-        """All its keys and their texts; a namespace that does not exist has none."""
+        """All keys and their texts; none if the namespace does not exist."""
         try:
             content = self._query(lambda: self._server.get(self.path, recursive=True, alt="json").value)
         except MetadataNotFound:
             return {}
         if not isinstance(content, dict):
-            raise GuestAttributeError(f"Cannot read {self.path}: the metadata server sent no keys and values.")
+            raise GuestAttributeError(
+                f"Cannot read {self.path}: the metadata server sent something other than keys and values."
+            )
         return {key: str(text) for key, text in content.items()}
 
     def refuse_to_take_long(self, change: NamespaceChange) -> None:
-        """Raise TooSlow if the plan takes longer than ``max_wait`` even if nobody else uses the budget."""
+        """Raise TooSlow if the change takes longer than ``max_wait`` even if nothing else uses the budget."""
         if change.seconds > self._max_wait:
             raise TooSlow(
                 f"Making {len(change.changes)} changes to {self.path} takes {change.queries} requests and at least "
                 f"{change.seconds:.0f} s, since the metadata server allows {QUERIES_PER_MINUTE} a minute, but max_wait "
-                f"is {self._max_wait:g}. Nothing was changed. Raise max_wait, or change less at once."
+                f"is {self._max_wait:g}. Nothing was changed. Raise max_wait, or change fewer at once."
             )
 
     def carry_out(self, change: NamespaceChange) -> list[str]:
-        """Make the changes, and see that they arrive. Answers the keys that somebody else has written meanwhile."""
+        """Make the changes and read them back. Returns the keys that someone else has written meanwhile."""
         outstanding = dict(change.changes)
         now = change.before
         try:
@@ -166,7 +168,7 @@ class Namespace:
                 outstanding = change.not_arrived(now)
         except (MetadataError, GuestAttributeError) as error:
             sent = len(change.changes) - len(outstanding)
-            raise Interrupted(f"{error} By then, {sent} of {len(change.changes)} changes had been made.") from error
+            raise Interrupted(f"{error} Before that, {sent} of {len(change.changes)} changes were made.") from error
         return change.overtaken(now)
 
     def _change(self, key: str, text: str | None) -> None:
@@ -177,10 +179,10 @@ class Namespace:
         try:
             return self._query(lambda: self._server.delete(path))
         except MetadataNotFound:
-            return None  # somebody else was faster
+            return None  # deleted by someone else
 
     def _query(self, call: Callable[[], _T]) -> _T:
-        """The answer to one query, as soon as the budget allows for it and the server does."""
+        """The answer to one query, sent as soon as the budget allows, and retried while the server rejects it."""
         denied_since = None
         while True:
             self._wait_for_budget(self._budget.take(self._clock()))
@@ -193,7 +195,7 @@ class Namespace:
                 denied_since = now if denied_since is None else denied_since
                 left = denied_since + self._denied_for - now
                 if left <= 0:
-                    # Without the general remedy, which may be what the metadata has already.
+                    # Without the general remedy: the metadata may already be set.
                     raise Disabled(f"{error.args[0]} {self._why_denied()}") from error
                 self._sleep(min(REFUSED_PAUSE, left))
 
@@ -206,8 +208,8 @@ class Namespace:
     def _wait_for_budget(self, seconds: float) -> None:
         if self._waited + seconds > self._max_wait:
             raise TooSlow(
-                f"Cannot go on with {self.path}: the metadata server allows {QUERIES_PER_MINUTE} requests a minute, "
-                f"and others use them as well. Waited {self._waited:.0f} s, and max_wait is {self._max_wait:g}."
+                f"Cannot continue with {self.path}: the metadata server allows {QUERIES_PER_MINUTE} requests a minute, "
+                f"which other processes use as well. Waited {self._waited:.0f} s, and max_wait is {self._max_wait:g}."
             )
         self._waited += seconds
         if seconds > 0:
@@ -225,7 +227,7 @@ class Namespace:
 
 
 def leave_rate_alone(error: MetadataError, pause: float) -> None:
-    """For MetadataServer's on_retry: too many requests are not tried again within the second, but by Namespace."""
+    """For MetadataServer's on_retry: 429 is not retried at once, but by Namespace within the budget."""
     if isinstance(error, MetadataTooManyRequests):
         raise error
 
@@ -236,6 +238,6 @@ def _text_of(key: str, value: Any) -> str:
         return text
     what = "null" if value is None else str(value) if isinstance(value, float) else f"a {type(value).__name__}"
     raise GuestAttributeError(
-        f"The value of the guest attribute {key!r} is {what}, but it has to be a text, a finite number or a boolean. "
-        "The filter to_json makes a text of anything."
+        f"The value of the guest attribute {key!r} is {what}, but it has to be text, a finite number or a boolean. "
+        "Convert it, such as with the filter to_json."
     )

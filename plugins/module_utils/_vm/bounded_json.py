@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON of which nobody vouches: parsed in linear time, and never deeper than what can be walked without a thought.
+"""Untrusted JSON: parsed in linear time, with a limit on depth that keeps recursive code safe.
 
 Private to the collection: it may change at any time. Standard library only.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 # The metadata server's own tree has seven levels.
 DEPTH_LIMIT = 64
-# An int of n digits takes n² to read, and Python before 3.10.7 has no limit of its own. Instance ids have 20.
+# Parsing n digits takes n² time, and Python before 3.10.7 has no limit. Instance ids have 20 digits.
 DIGITS_LIMIT = 1000
 
 
@@ -21,14 +21,14 @@ class TooDeep(ValueError):
 
 
 def loads(text: str) -> Any:
-    """The value of a JSON text, with integers exact; raises ValueError for what is no JSON, and for what is TooDeep."""
+    """The value of a JSON text, with exact integers. Raises ValueError for invalid JSON, and TooDeep."""
     if text.count("[") + text.count("{") > DEPTH_LIMIT and _is_deep(text):
         raise TooDeep(f"the JSON has more than {DEPTH_LIMIT} levels")
     return json.loads(text, parse_int=_integer)
 
 
 def _is_deep(text: str) -> bool:
-    # Without escapes, each quotation mark begins or ends a string, and every second piece is outside of them.
+    # Without escapes, each quotation mark begins or ends a string: every second piece is outside of strings.
     outside = text.replace("\\\\", "").replace('\\"', "").split('"')[::2]
     depth = 0
     for piece in outside:

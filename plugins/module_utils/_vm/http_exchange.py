@@ -1,14 +1,14 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One HTTP/1.1 request and its answer over a kept-alive TCP connection, under one deadline.
+"""One HTTP/1.1 request and its answer over a kept-alive TCP connection, with one deadline.
 
 Private to the collection: it may change at any time.
 
-Raw sockets, because http.client drags in ssl and email (5 MB of a watcher's memory, measured on Python 3.9 to 3.13),
-and because its timeouts are for each ``recv`` anew: a server that sends a byte now and then holds a client for ever.
-Here the time that is left of the deadline is set before every connect, send and receive.
+Raw sockets, because http.client imports ssl and email (5 MB of a watcher's memory with Python 3.9 to 3.13), and
+because its timeouts apply to each ``recv``: a server that sends a byte now and then blocks such a client for ever. Here
+the rest of the deadline is set before each connect, send and receive.
 
-Proxies are never used: nothing here looks at the environment.
+Proxies are never used: the environment is not read.
 """
 
 from __future__ import annotations
@@ -23,37 +23,37 @@ from .addresses import ADDRESSES, Addresses, NotResolved
 if TYPE_CHECKING:
     from .addresses import Address
 
-# A SYN that is not answered by a host on the same link is lost, and the kernel repeats it after 1, 3, 7, 15… s: without
-# a limit of its own, connecting would go on sleeping long after an outage has ended.
+# Seconds. The kernel repeats an unanswered SYN after 1, 3, 7, 15… s, so that without a limit of its own a connect would
+# sleep long after an outage has ended.
 CONNECT_SECONDS = 2.0
-# A resolver that is slower than this is asked again, and its answer is then waited for again.
+# Seconds for a lookup. One that takes longer goes on, and the next try waits for it.
 RESOLVE_SECONDS = 5.0
-# The same for a host that has addresses to go on with.
+# The same for a host with known addresses.
 RESOLVE_SECONDS_WITH_OTHERS = 1.0
 
 HEAD_LIMIT = 64 * 1024
 BODY_LIMIT = 16 * 1024 * 1024
 
-# A live migration can leave a connection half open. While an answer is awaited, silence is probed after KEEPALIVE_IDLE
-# seconds, and a peer that has acknowledged nothing for SILENCE_LIMIT seconds is given up, long before the deadline.
+# Seconds. A live migration can leave a connection half open. While waiting for an answer, the kernel probes after
+# KEEPALIVE_IDLE, and gives up on a peer that has acknowledged nothing for SILENCE_LIMIT, long before the deadline.
 KEEPALIVE_IDLE = 10
 KEEPALIVE_INTERVAL = 5
 SILENCE_LIMIT = 20
 
-_LONGEST_TIMEOUT = 86400.0  # settimeout() overflows on what a C time cannot hold
+_LONGEST_TIMEOUT = 86400.0  # Above, settimeout() overflows.
 _STATUS_LINE = re.compile(rb"HTTP/1\.([0-9]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _LENGTH = re.compile(r"[0-9]{1,16}")
-# Compiled when there are chunks, which are not what the metadata server was seen to send.
+# Compiled on first use: the metadata server is not known to send chunks.
 _CHUNK_SIZE = rb"([0-9A-Fa-f]{1,16})[ \t]*(?:;.*)?"
 
 
 class ExchangeError(Exception):
-    """No answer came out of the exchange; the text says what happened, as a clause without a full stop."""
+    """The exchange failed; str() is a clause without a full stop."""
 
 
 class CannotConnect(ExchangeError):
-    """No address of the host took the connection."""
+    """No address of the host accepted the connection."""
 
 
 class NameNotResolved(CannotConnect):
@@ -63,8 +63,8 @@ class NameNotResolved(CannotConnect):
 class ConnectionLost(ExchangeError):
     """The connection ended before the answer was complete.
 
-    ``while_idle``: the connection had been used before and not one byte of this answer came, so in all likelihood the
-    server closed it while it was idle, and the request may be sent again on a new one.
+    ``while_idle``: the connection had been used before, and no byte of this answer came. The server has probably closed
+    it while it was idle, and the request can be sent again on a new one.
     """
 
     def __init__(self, message: str, *, while_idle: bool = False) -> None:
@@ -77,15 +77,15 @@ class DeadlinePassed(ExchangeError):
 
 
 class NotHTTP(ExchangeError):
-    """What came is not an HTTP answer."""
+    """The answer is not HTTP."""
 
 
 class Oversized(NotHTTP):
-    """The answer is larger than what is taken."""
+    """The answer is larger than the limit."""
 
 
 class Deadline:
-    """The time that an exchange may take as a whole."""
+    """The time limit of a whole exchange."""
 
     def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
         self._seconds = seconds
@@ -93,24 +93,24 @@ class Deadline:
         self._end = clock() + seconds
 
     def remaining(self) -> float:
-        """The seconds that are left, more than 0; raises DeadlinePassed when there are none."""
+        """The seconds that are left, above 0. Raises DeadlinePassed."""
         left = self._end - self._clock()
         if left <= 0:
             raise self.passed()
         return min(left, _LONGEST_TIMEOUT)
 
     def passed(self) -> DeadlinePassed:
-        """The exception to raise when a timeout of what remained has run out."""
+        """The exception for a timeout of the remaining seconds."""
         return DeadlinePassed(f"there was no complete answer within {self._seconds:g} s")
 
 
 class Response:
-    """An answer. Header names are in lower case; of a header that comes more than once, the first counts.
+    """An answer. Header names are in lower case; the first of several headers of a name counts.
 
-    ``reusable``: whether the connection takes another request.
+    ``reusable``: whether the connection can be used for another request.
     """
 
-    # No dataclass: to generate its methods would take each run of a module about a millisecond.
+    # Not a dataclass: generating its methods would cost each run of a module about a millisecond.
     def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, reusable: bool) -> None:
         self.status = status
         self.headers = headers
@@ -119,9 +119,9 @@ class Response:
 
 
 class Connection:
-    """A connection to one host, opened when it is needed and kept until a failure or until the server wants it closed.
+    """A connection to one host, opened on first use and kept until it fails or the server closes it.
 
-    For one thread at a time. ``others``: addresses that the host has besides those of its name. ``body_limit``: the
+    For one thread at a time. ``others``: further addresses of the host, besides those of its name. ``body_limit``: the
     bytes that the body of an answer may have.
     """
 
@@ -144,7 +144,7 @@ class Connection:
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
     ) -> Response:
-        """Send one request and return its answer, whatever its status; any exception leaves the connection closed."""
+        """Send a request and return its answer, whatever its status. An exception leaves the connection closed."""
         sock, reused = self._socket, True
         if sock is None or not _is_quiet(sock):
             self.close()
@@ -167,7 +167,7 @@ class Connection:
         return response
 
     def leave(self) -> None:
-        """Close the connection, and go by the host's name again: what answered is not what was looked for."""
+        """Close the connection and forget its address, since the wrong server answered there."""
         self.close()
         self._addresses.forget(self._host, self._port)
 
@@ -179,7 +179,7 @@ class Connection:
 
 
 class Inflow:
-    """The bytes of an answer, as ``receive`` hands them out call by call; its b"" means that the server has closed."""
+    """The bytes of an answer from ``receive``, whose b"" means that the server has closed the connection."""
 
     def __init__(self, receive: Callable[[], bytes]) -> None:
         self._receive = receive
@@ -188,7 +188,7 @@ class Inflow:
         self.started = False
 
     def line(self) -> bytes:
-        """The next line without its end; all lines of an answer together are held to HEAD_LIMIT and what is allowed."""
+        """The next line without its end. All lines of an answer may have HEAD_LIMIT bytes and those allowed later."""
         searched = 0
         while (end := self._buffer.find(b"\n", searched, self._head_left)) < 0:
             if len(self._buffer) >= self._head_left:
@@ -214,7 +214,7 @@ class Inflow:
         return self._take(len(self._buffer))
 
     def is_empty(self) -> bool:
-        """Whether nothing is left of what has been received."""
+        """Whether all received bytes have been read."""
         return not self._buffer
 
     def _take(self, size: int) -> bytes:
@@ -234,7 +234,7 @@ class Inflow:
 
 
 def read_response(inflow: Inflow, body_limit: int = BODY_LIMIT) -> Response:
-    """Parse one answer to a GET, PUT or DELETE; raises ConnectionLost, DeadlinePassed or NotHTTP, nothing else."""
+    """Parse one answer to a GET, PUT or DELETE. Raises only ConnectionLost, DeadlinePassed or NotHTTP."""
     version, status = _read_status(inflow)
     headers = _read_headers(inflow)
     while status < 200:
@@ -251,7 +251,7 @@ def read_response(inflow: Inflow, body_limit: int = BODY_LIMIT) -> Response:
 def _read_status(inflow: Inflow) -> tuple[int, int]:
     match = _STATUS_LINE.fullmatch(inflow.line())
     if match is None:
-        raise NotHTTP("what came back is not HTTP")
+        raise NotHTTP("the answer is not HTTP")
     return int(match[1]), int(match[2])
 
 
@@ -268,7 +268,7 @@ def _read_headers(inflow: Inflow) -> dict[str, str]:
 
 
 def _read_body(inflow: Inflow, status: int, headers: Mapping[str, str], limit: int) -> tuple[bytes, bool]:
-    """The body, and whether its end was told by other means than the end of the connection."""
+    """The body, and whether anything but the end of the connection marks its end."""
     if status in (204, 304):
         return b"", True
     coding, length = headers.get("transfer-encoding"), headers.get("content-length")
@@ -298,7 +298,7 @@ def _read_chunks(inflow: Inflow, limit: int) -> bytes:
         if len(body) + size > limit:
             raise _too_large(limit)
         body += inflow.exactly(size)
-        inflow.allow_lines(size)  # so that chunks of a byte or two run out of it, and no sensible ones
+        inflow.allow_lines(size)  # too little for chunks of a byte or two, enough for sensible ones
         if inflow.line():
             raise NotHTTP("the answer has a chunk that is longer than its size")
 
@@ -310,9 +310,9 @@ def _too_large(limit: int) -> Oversized:
 def connect(
     host: str, port: int, deadline: Deadline, *, others: Sequence[str] = (), addresses: Addresses = ADDRESSES
 ) -> socket.socket:
-    """A connection to where the last one was, or else to an address of the host's name, or else to one of ``others``.
+    """Connect to the last address that worked, else to those of the host's name, else to ``others``.
 
-    Raises CannotConnect, or DeadlinePassed.
+    Raises CannotConnect or DeadlinePassed.
     """
     known = addresses.kept(host, port)
     tried: list[Address] = []
@@ -345,7 +345,7 @@ def connect(
 
 
 def _patience(deadline: Deadline, has_others: bool) -> float:
-    """For how long to wait for the addresses of a name."""
+    """The seconds to wait for the addresses of a name."""
     left = deadline.remaining()
     return min(left / 2, RESOLVE_SECONDS_WITH_OTHERS) if has_others else min(left, RESOLVE_SECONDS)
 
@@ -367,7 +367,7 @@ def _open(address: Address, seconds: float) -> socket.socket:
             ("TCP_KEEPINTVL", KEEPALIVE_INTERVAL),
             ("TCP_USER_TIMEOUT", SILENCE_LIMIT * 1000),
         ):
-            if hasattr(socket, option):  # Linux has all three, others not
+            if hasattr(socket, option):  # only Linux has all three
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
     except BaseException:
         sock.close()
@@ -376,7 +376,7 @@ def _open(address: Address, seconds: float) -> socket.socket:
 
 
 def _is_quiet(sock: socket.socket) -> bool:
-    """Whether an idle connection is still open: an end, an error or unasked-for bytes all speak against using it."""
+    """Whether an idle connection is still usable: without an end, an error or unexpected bytes."""
     try:
         sock.setblocking(False)
         sock.recv(1, socket.MSG_PEEK)
@@ -397,7 +397,7 @@ def _request(method: str, target: str, headers: Mapping[str, str], body: bytes |
 def _send(sock: socket.socket, request: bytes, deadline: Deadline) -> None:
     sock.settimeout(deadline.remaining())
     try:
-        sock.sendall(request)  # under one timeout as a whole, unlike recv
+        sock.sendall(request)  # one timeout for all of it, unlike recv
     except OSError as error:
         raise _lost(error, deadline) from error
 
@@ -414,7 +414,7 @@ def _receiver(sock: socket.socket, deadline: Deadline) -> Callable[[], bytes]:
 
 
 def _lost(error: OSError, deadline: Deadline) -> ExchangeError:
-    """The same words for every way in which a socket fails; only what the deadline did is not the server's doing."""
+    """The exception for a failure of a socket: DeadlinePassed, or ConnectionLost for all others."""
     if isinstance(error, socket.timeout) and error.errno is None:
         return deadline.passed()
     return ConnectionLost(f"the connection was lost ({_reason(error)})")

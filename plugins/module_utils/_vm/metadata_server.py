@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The client of the Compute Engine metadata server.
 
-Private to the collection: it may change at any time. Standard library only, so that it runs on any VM as it is; the
-maintenance handler uses this same file, which is why the sibling is imported relatively.
+Private to the collection: it may change at any time. Standard library only, so that it runs on any VM. The maintenance
+handler uses the same file.
 
 https://cloud.google.com/compute/docs/metadata/querying-metadata
 """
@@ -40,23 +40,23 @@ if TYPE_CHECKING:
 GUEST_ATTRIBUTES_DISABLED = "Guest attributes endpoint access is disabled"
 DEFAULT_HOST = "metadata.google.internal"
 DEFAULT_ORIGIN = "whether this is a Compute Engine VM, or set GCE_METADATA_HOST"
-# Where the default host is on every VM, whatever becomes of its name; the second is for those with IPv6 only.
+# The addresses of the default host on every VM, for when its name does not resolve; the second is for IPv6-only VMs.
 DEFAULT_ADDRESSES = ("169.254.169.254", "fd20:ce::254")
 ROOT = "/computeMetadata/v1/"
 
-# What a hanging GET's deadline adds to its timeout_sec. The guest agent does the same: 60 s there, 70 s here.
+# Seconds that the client gives a hanging GET beyond its timeout_sec. Google's guest agent uses 70 s for 60 s.
 GRACE_SECONDS = 10
 
-# A reaction within 2 s of the end of an outage is promised, so the cap of the pauses stays well below.
+# Seconds. The longest stays below 2 s, within which the end of an outage has to be noticed.
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 1.5
 
-# `! $ ' ( ) * , @` are not taken encoded in a path (storing and retrieving instance metadata), the rest is unreserved.
+# The server does not accept `! $ ' ( ) * , @` percent-encoded in a path; the other characters are unreserved.
 _LITERAL_IN_PATH = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~!$'()*,@/")
 _LITERAL_IN_QUERY = _LITERAL_IN_PATH - frozenset(b"!$'()*,@/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
-# Used when there is an error page.
+# Parts of error pages.
 _TAG = r"(<[^<>]*>)"
 _STOCK = ("title", "style", "script", "b", "ins")
 _NO_NOTIFICATIONS = b"no notifications have been received yet"
@@ -64,9 +64,9 @@ _UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
 
 
 class MetadataError(Exception):
-    """A call did not get its answer; as text, a sentence for a person.
+    """A call failed; str() is a sentence.
 
-    ``status`` is the HTTP status if there was one, ``text`` what the server's error page said.
+    ``status`` is the HTTP status, if there was one. ``text`` is the text of the server's error page.
     """
 
     def __init__(self, message: str, *, status: int | None = None, text: str = "") -> None:
@@ -80,11 +80,11 @@ class MetadataError(Exception):
 
 
 class MetadataBadRequest(MetadataError):
-    """The request is wrong in itself: refused by the server (400 and its like), or before anything was sent."""
+    """The request is invalid: rejected by the server (400 and similar), or before anything was sent."""
 
 
 class MetadataForbidden(MetadataError):
-    """The server refuses (403); ``text`` has its reason."""
+    """The server denied the request (403); ``text`` has its reason."""
 
 
 class GuestAttributesDisabled(MetadataForbidden):
@@ -95,47 +95,47 @@ class GuestAttributesDisabled(MetadataForbidden):
 
 
 class MetadataNotFound(MetadataError):
-    """There is no such key (404)."""
+    """The key does not exist (404)."""
 
 
 class NoNotifications(MetadataNotFound):
-    """The 503 (or 200) that is an answer: upcoming-maintenance has nothing to say yet."""
+    """upcoming-maintenance has no value yet: a 503 (or 200) that is an answer, not an outage."""
 
 
 class MetadataTooLarge(MetadataError):
-    """The answer is larger or deeper than what is taken. Not tried again, which would not make it smaller."""
+    """The answer is larger or deeper than the limit. Not retried."""
 
 
 class MetadataTooManyRequests(MetadataError):
-    """The server limits the rate (429), for longer than ``retry_for``."""
+    """The server limits the rate (429), and did so for longer than ``retry_for``."""
 
 
 class MetadataUnavailable(MetadataError):
-    """No usable answer, for longer than ``retry_for``: 503, no connection, a lost one, a cut or late answer."""
+    """No usable answer for longer than ``retry_for``: 503, no connection, or a truncated or late answer."""
 
 
 class NotMetadataServer(MetadataUnavailable):
-    """Something answered, but not the metadata server."""
+    """Something other than the metadata server answered."""
 
 
 class Answer:
-    """A value as it came: text (UTF-8, surrogateescape), or whatever the JSON holds, with integers exact."""
+    """A value, which is text (UTF-8, surrogateescape) or decoded JSON with exact integers, and its etag, if any."""
 
-    # No dataclass, nor is _Request one: to generate the methods would take each run of a module about a millisecond.
+    # Not a dataclass, like _Request: generating its methods would cost each run of a module about a millisecond.
     def __init__(self, value: Any, etag: str | None) -> None:
         self.value = value
         self.etag = etag
 
 
 class MetadataServer:
-    """The metadata server, asked over one kept-alive connection for each thread.
+    """A client with one kept-alive connection for each thread. Its methods raise MetadataError.
 
-    ``host_origin``: what errors call the place that ``host`` comes from. ``retry_for``: how many seconds, counted from
-    a call's first failure, that call tries again; None is for ever, 0 not at all. ``timeout``: seconds for one try of a
-    call that does not wait. ``body_limit``: the bytes that an answer may have. ``on_retry`` hears of each failure that
-    is tried again, and of the pause before it.
+    ``host_origin``: where ``host`` comes from, for errors. ``retry_for``: the seconds from a call's first failure for
+    which it is retried; None for ever, 0 never. ``timeout``: the seconds of one try of a call that does not wait.
+    ``body_limit``: the bytes that an answer may have. ``on_retry`` is called with each failure that is retried, and
+    the pause before that.
 
-    If no host is given, and the default one cannot be reached by its name, it is asked at its addresses.
+    Without a host, the default host is reached by its name, or else by its addresses.
     """
 
     def __init__(
@@ -171,16 +171,16 @@ class MetadataServer:
     def get(
         self, path: str, *, recursive: bool = False, alt: str | None = None, params: Mapping[str, str] | None = None
     ) -> Answer:
-        """The value of a key, the listing of a directory, or everything below one if ``recursive``."""
+        """The value of a key, the listing of a directory, or with ``recursive`` everything below a directory."""
         query = {**_shape(recursive, alt), **(params or {})}
         return self._ask(_Request("GET", "read", path, self._timeout, query=query))
 
     def wait(
         self, path: str, last_etag: str | None, timeout_sec: int, *, recursive: bool = False, alt: str | None = None
     ) -> Answer:
-        """The value as soon as its etag is not ``last_etag``, or the unchanged one after ``timeout_sec`` seconds.
+        """The value as soon as its etag differs from ``last_etag``; the unchanged value after ``timeout_sec`` seconds.
 
-        Without a last_etag the answer comes at once.
+        Without a last_etag, returns at once.
         """
         if not isinstance(timeout_sec, int) or timeout_sec < 0:
             raise MetadataBadRequest(
@@ -195,7 +195,7 @@ class MetadataServer:
         return self._ask(_Request("GET", "wait for", path, timeout_sec + GRACE_SECONDS, query=query))
 
     def put(self, path: str, value: str | bytes) -> None:
-        """Write a value; only guest attributes take any."""
+        """Write a guest attribute, the only kind of value that can be written."""
         body = _encoded(value) if isinstance(value, str) else value
         self._ask(_Request("PUT", "write", path, self._timeout, body=body))
 
@@ -204,9 +204,9 @@ class MetadataServer:
         self._ask(_Request("DELETE", "delete", path, self._timeout))
 
     def probe(self, target: str) -> tuple[int, str]:
-        """What a plain GET outside /computeMetadata/v1/ comes to: its status, and what the page says if it is an error.
+        """The status of a plain GET outside /computeMetadata/v1/, and the text of its page if it is an error.
 
-        That this is the metadata server at all is not looked at: what answered here was older than Metadata-Flavor.
+        Metadata-Flavor is not checked: the endpoints that this is for are older than that header.
         """
         return self._retried(lambda: self._try_probe(target))
 
@@ -218,7 +218,7 @@ class MetadataServer:
         return self._retried(lambda: self._try(request))
 
     def _retried(self, attempt: Callable[[], _T]) -> _T:
-        """Try until there is an answer, or an error that no repetition changes, or ``retry_for`` is over."""
+        """Try until there is an answer, or an error that a retry cannot change, or ``retry_for`` is over."""
         pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, self._random)
         tries, first_failure = 0, None
         while True:
@@ -230,7 +230,7 @@ class MetadataServer:
             tries += 1
             now = self._clock()
             first_failure = now if first_failure is None else first_failure
-            # From start to start: a try that hung has been pause enough, and an outage may be over by now.
+            # From start to start: after a try that hung, no pause is needed.
             pause = max(0.0, next(pauses) - (now - began))
             if self._retry_for is not None:
                 left = first_failure + self._retry_for - now
@@ -274,7 +274,7 @@ class MetadataServer:
         except ConnectionLost as error:
             if not error.while_idle:
                 raise
-        # Nothing has failed but a kept connection, and each of our requests may be sent twice: none of them adds up.
+        # The server closed an idle connection. Each request here may be sent twice, since all of them are idempotent.
         return connection.exchange(
             request.method, target, headers, request.body, Deadline(request.seconds, self._clock)
         )
@@ -297,10 +297,10 @@ class MetadataServer:
         return kind(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))
 
     def _judged(self, request: _Request, response: Response) -> Answer:
-        """The answer that a response is, or raises what it is instead."""
+        """The answer in a response; raises the error that the response is instead."""
         status = response.status
         text = "" if status < 300 else _page_text(response.body)
-        said = f"the metadata server at {self.host} "
+        server = f"the metadata server at {self.host} "
 
         def error(kind: type[MetadataError], clause: str, reason: str = "") -> MetadataError:
             return kind(request.failure(clause + (f": {reason}" if reason else "")), status=status, text=text)
@@ -308,21 +308,21 @@ class MetadataServer:
         if _NO_NOTIFICATIONS in response.body and (
             status == 503 or (status == 200 and request.path == _UPCOMING_MAINTENANCE)
         ):
-            # Without the status, which would make an outage of it.
-            raise error(NoNotifications, f"nothing is announced, for {said}has not heard of any maintenance yet")
+            # Not an outage, so without its status.
+            raise error(NoNotifications, f"nothing is announced: {server}has not received any notification yet")
         if status == 429:
-            raise error(MetadataTooManyRequests, said + "gets too many requests (429)", text)
+            raise error(MetadataTooManyRequests, server + "limits the rate (429)", text)
         if status == 408 or status >= 500:
-            raise error(MetadataUnavailable, said + f"is unavailable ({status})", text)
+            raise error(MetadataUnavailable, server + f"is unavailable ({status})", text)
         if response.headers.get("metadata-flavor") != "Google":
             raise self._impostor(request, response, "it answered without Metadata-Flavor: Google")
         if status == 403:
             kind = GuestAttributesDisabled if GUEST_ATTRIBUTES_DISABLED in text else MetadataForbidden
-            raise error(kind, said + "refuses it (403)", text)
+            raise error(kind, server + "denies it (403)", text)
         if status == 404:
-            raise error(MetadataNotFound, said + "has no such key (404)")
+            raise error(MetadataNotFound, server + "has no such key (404)")
         if status >= 400:
-            raise error(MetadataBadRequest, said + f"calls it a bad request ({status})", text)
+            raise error(MetadataBadRequest, server + f"rejects the request ({status})", text)
         if not (status == 200 or (status < 300 and request.method != "GET")):
             raise self._impostor(request, response, "the metadata server does not answer this way")
         return self._answer(request, response)
@@ -333,7 +333,7 @@ class MetadataServer:
         if media_type == "text/html":
             raise self._impostor(request, response, "it answered with a web page")
         if "wait_for_change" in request.query and not etag:
-            raise self._impostor(request, response, "it answered without an ETag, so that no change could be awaited")
+            raise self._impostor(request, response, "it answered without an ETag, which is needed to wait for a change")
         text = response.body.decode("utf-8", "surrogateescape")
         if request.method != "GET" or not (media_type == "application/json" or request.query.get("alt") == "json"):
             return Answer(text, etag)
@@ -342,8 +342,8 @@ class MetadataServer:
             return Answer(_bounded_json.loads(text), etag)
         except ValueError as error:
             is_deep = isinstance(error, _bounded_json.TooDeep)
-        # Apart from that exception, which holds the document and with it perhaps a token.
-        what = f"of more than {_bounded_json.DEPTH_LIMIT} levels" if is_deep else "that is cut off or broken"
+        # Outside of the except clause: that exception has the document, and with it perhaps a token.
+        what = f"of more than {_bounded_json.DEPTH_LIMIT} levels" if is_deep else "that is truncated or invalid"
         clause = request.failure(f"the metadata server at {self.host} sent JSON {what}")
         raise (MetadataTooLarge if is_deep else MetadataUnavailable)(clause, status=response.status)
 
@@ -358,9 +358,9 @@ class MetadataServer:
 
 
 def encoded_path(path: str) -> str:
-    """The target of a request for a path below /computeMetadata/v1/, or MetadataBadRequest for one that is none."""
+    """The request target of a path below /computeMetadata/v1/. Raises MetadataBadRequest for an invalid path."""
     if _CONTROL.search(path):
-        raise MetadataBadRequest(f"The metadata path {path!r} has a control character in it.")
+        raise MetadataBadRequest(f"The metadata path {path!r} has a control character.")
     segments = path.removesuffix("/").split("/") if path else []
     for segment in segments:
         if segment in ("", ".", ".."):
@@ -378,7 +378,7 @@ def _quoted(text: str, literal: frozenset[int]) -> str:
 def _encoded(text: str) -> bytes:
     with suppress(UnicodeError):
         return text.encode("utf-8", "surrogateescape")
-    # Apart from that exception, which holds the text: it may be a secret.
+    # Outside of the except clause: that exception has the text, which may be a secret.
     raise MetadataBadRequest("Cannot send half a surrogate pair to the metadata server: it is not Unicode text.")
 
 
@@ -415,7 +415,7 @@ def _shape(recursive: bool, alt: str | None) -> dict[str, str]:
 
 
 def _is_missing_slash(request: _Request, response: Response) -> bool:
-    """Whether this is the redirect of a directory that was asked for without its slash, and nothing else."""
+    """Whether this is the redirect from a directory without its slash to the same directory with it."""
     if request.method != "GET" or response.status != 301 or request.path.endswith("/"):
         return False
     location = response.headers.get("location", "")
@@ -425,7 +425,7 @@ def _is_missing_slash(request: _Request, response: Response) -> bool:
 
 
 def _page_text(page: bytes) -> str:
-    """What an error page says, in at most 300 characters: Google's pages have one sentence between stock phrases."""
+    """The text of an error page, up to 300 characters, without the stock phrases of Google's pages."""
     text = page[:8192].decode("utf-8", "replace")
     if "<" in text:
         text = _without_markup(text)
@@ -436,7 +436,7 @@ def _page_text(page: bytes) -> str:
 
 
 def _without_markup(text: str) -> str:
-    """The text between the tags, but for what is in an element of stock phrases. In linear time, whatever the text."""
+    """The text between the tags, without the elements of stock phrases. Takes linear time for any text."""
     kept: list[str] = []
     within, mark = "", 0
     for number, piece in enumerate(re.split(_TAG, text)):
@@ -453,7 +453,7 @@ def _without_markup(text: str) -> str:
 
 
 def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:
-    """The host as written, and who wrote it, or None. An empty variable is an unset one, as it is for google-auth."""
+    """The host as written and its origin, or None. Empty variables count as unset, as in google-auth."""
     if host is not None:
         return host, host_origin
     for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):

@@ -1,15 +1,15 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting until a key of the metadata server is as someone wants it.
+"""Wait until a key of the metadata server meets a condition.
 
 Private to the collection: it may change at any time. Standard library only.
 
-A key that is there is waited for by a GET that hangs on it. One that is not there cannot be hung on: the wait then is
-for a change in its directory.
+A key that exists is waited for by a hanging GET. A key that does not exist cannot be: the wait is then for a change in
+its directory.
 
-Queries for guest attributes are few, ten a minute, and shared with those who write what is waited for. For a key among
-them, the first look is at all of them, which tells whether it is there, and is something to hang on if it is not: two
-requests until one hangs, and then one for each change of others.
+Guest attributes have a budget of ten queries a minute, which the wait shares with the writer of the attribute. For a
+guest attribute, the first request is therefore for all of them: it shows whether the key exists, and has an etag to
+wait with if not. That takes two requests until one hangs, and one for each change of other attributes.
 """
 
 from __future__ import annotations
@@ -34,27 +34,27 @@ from .metadata_server import (
     MetadataUnavailable,
 )
 
-# How long one GET hangs; the guest agent's are as long.
+# Seconds that one GET hangs, as in Google's guest agent.
 LONGEST_HANG = 60
-# A key that is missing is looked for by waiting for its directory, and once in a while directly: what the server knows
-# of upcoming-maintenance need not be in its tree. Guest attributes are.
+# Seconds after which a missing key is requested directly, besides waiting for its directory: upcoming-maintenance need
+# not be in its tree. Guest attributes always are.
 LONGEST_HANG_FOR_MISSING = 30
-# Sent as the etag of what came without one, it matches nothing. The client refuses the next answer without an etag.
+# Sent for a value without an etag; it matches nothing. The client rejects the next answer without an etag.
 NO_ETAG = "NONE"
-# Before the next request, when an answer came at once and had nothing new in it.
+# Seconds before the next request after an answer that came at once with nothing new.
 PAUSE = 1.0
-# Before the next query for guest attributes that follows one that was refused.
+# Seconds before the next query for guest attributes after a rejected one.
 REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
-# Before the one that follows news of others than the one that is waited for. Whoever writes these has more to write,
-# and needs the budget for it: within this time, it can be used up.
+# Seconds before the next query after a change of other attributes. Their writer probably has more to write, and can use
+# up the budget within this time.
 BURST_PAUSE = QUERIES_PER_MINUTE / QUERIES_PER_SECOND
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What there was of a key at one time; ``value`` is as the client decoded it.
+    """A key at one time; ``value`` is as the client decoded it.
 
-    There is no etag if there was no key, or if the key was seen in its directory and could not be asked for by itself.
+    ``etag`` is None if the key did not exist, or was seen in its directory and could not be requested by itself.
     """
 
     found: bool
@@ -67,7 +67,7 @@ MISSING = Seen(False)
 
 @dataclass(frozen=True)
 class Outcome:
-    """``seen`` is the last that was seen, if anything was; ``trouble`` says why the last try failed, if it did."""
+    """``seen`` is the key as last seen, or None; ``trouble`` is why the last try failed, or empty."""
 
     met: bool
     seen: Seen | None
@@ -76,7 +76,7 @@ class Outcome:
 
 
 class Changed:
-    """The condition that a key is not what it was: at ``last_etag``, or else when it was first seen."""
+    """The condition that a key has changed since ``last_etag``, or else since it was first seen."""
 
     def __init__(self, last_etag: str | None = None) -> None:
         self._last_etag = last_etag
@@ -102,14 +102,13 @@ def wait_until(
     sleep: Callable[[float], None] = time.sleep,
     random: Callable[[], float] = _random.random,
 ) -> Outcome:
-    """Watch a key until the condition is met or ``timeout`` seconds are over.
+    """Watch a key until it meets the condition or ``timeout`` seconds are over. Raises MetadataError.
 
-    ``server`` must not retry by itself: outages are survived here, until the server has answered once for ``retry_for``
-    seconds, and then for as long as there is time. That there are too many requests is an answer. Every other error of
-    the client's is raised.
+    ``server`` must not retry by itself. Outages are retried here: for ``retry_for`` seconds before the first answer,
+    and for the whole ``timeout`` after it. A rate limit (429) counts as an answer. All other errors are raised.
     """
     start = clock()
-    watch = _Watch(server, path, _Turns(path, start + timeout, clock, sleep))
+    watch = _Watch(server, path, _RequestPacer(path, start + timeout, clock, sleep))
     seen: Seen | None = None
     has_answered = False
     first_failure, pauses, trouble = start, backoff(FIRST_PAUSE, LONGEST_PAUSE, random), ""
@@ -132,7 +131,7 @@ def wait_until(
             now, has_answered, trouble = clock(), True, ""
             if condition(latest):
                 return Outcome(True, latest, now - start)
-            # A server whose etags change without the values would otherwise be asked without end.
+            # Otherwise a server whose etags change without the values would be queried in a tight loop.
             has_news = seen is None or (seen.found, seen.value) != (latest.found, latest.value)
             pause = 0.0 if has_news or now - began >= PAUSE else PAUSE
             seen = latest
@@ -147,8 +146,8 @@ class _TimeIsOver(Exception):
     """The next request may be sent only after the end of the wait."""
 
 
-class _Turns:
-    """When the requests for a path may be sent: guest attributes have a budget, everything else may be asked for."""
+class _RequestPacer:
+    """When the requests for a path may be sent: guest attributes have a query budget, other keys have none."""
 
     def __init__(self, path: str, end: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
         self._budget = QueryBudget() if f"{canonical(path)}/".startswith(f"{DIRECTORY}/") else None
@@ -159,7 +158,7 @@ class _Turns:
 
     @property
     def left(self) -> float:
-        """How many seconds there are until the end of the wait."""
+        """Seconds until the end of the wait."""
         return self._end - self._clock()
 
     def take(self) -> None:
@@ -175,7 +174,7 @@ class _Turns:
                 raise _TimeIsOver
 
     def answered(self) -> None:
-        """Tell that the request sent last was answered at once."""
+        """The last request was answered at once."""
         if self._budget is not None:
             self._budget.answered(self._clock())
 
@@ -185,17 +184,17 @@ class _Turns:
 
 
 class _Watch:
-    """One key: as it is when first asked for, and from then on as soon as there may be something new."""
+    """One key: its value on the first call, and on later calls as soon as it may have changed."""
 
-    def __init__(self, server: MetadataServer, path: str, turns: _Turns) -> None:
+    def __init__(self, server: MetadataServer, path: str, turns: _RequestPacer) -> None:
         self._server = server
         self._turns = turns
         self._path = canonical(path)
         self._names = split(path)
         self._etag: str | None = None
         is_guest_attribute = len(self._names) > 3 and self._path.startswith(f"{DIRECTORY}/")
-        # Where to wait for a key that is missing: the narrowest directory that is there for certain, then wider ones.
-        # Of a guest attribute, the namespace comes even before that, but need not be there.
+        # Where to wait for a missing key: the narrowest directory that exists for certain, then wider ones.
+        # For a guest attribute, the namespace comes first, but need not exist.
         longest = min(3 if is_guest_attribute else 2, len(self._names) - 1)
         self._around = ["/".join([*self._names[:length], ""]) for length in range(longest, 0, -1)] + [""]
         self._place = 1 if is_guest_attribute else 0
@@ -207,7 +206,7 @@ class _Watch:
         told = self._look_around() if self._looks_around else None
         if told is MISSING:
             return MISSING
-        # From here on it has to be asked for, even if the next request fails.
+        # From here on the key has to be requested, even if the next request fails.
         self._looks_around = False
         try:
             answer = self._ask(self._path, self._etag, LONGEST_HANG)
@@ -217,12 +216,12 @@ class _Watch:
         except (MetadataTooManyRequests, _TimeIsOver):
             if told is None:
                 raise
-            return told  # all but the etag, which is not worth another wait
+            return told  # without an etag, which is not worth another wait
         self._etag, self._around_etag = answer.etag or NO_ETAG, None
         return Seen(True, answer.value, answer.etag)
 
     def _look_around(self) -> Seen | None:
-        """What the directory tells of the key, or None if only the key itself can tell."""
+        """The key as its directory shows it, or None if the key has to be requested."""
         before = self._around_etag
         tree = self._ask_around()
         names = self._names[len(split(self._around[self._place])) :]
@@ -234,7 +233,7 @@ class _Watch:
         if not told.found and before not in (None, self._around_etag):
             self._turns.hold(BURST_PAUSE)
             if self._place > 0 and _found_in(tree, names[:1]).found:
-                # By now there is a namespace to hang on, which others do not write to.
+                # The namespace exists by now, and others do not write to it.
                 self._place -= 1
                 self._around_etag = None
         return told
@@ -253,7 +252,7 @@ class _Watch:
         return answer.value
 
     def _ask(self, path: str, etag: str | None, longest: int) -> Answer:
-        """Hang on what is known by its etag; what is not known yet is read, for which request_timeout has to do."""
+        """Wait for a change if an etag is known; else read, within request_timeout."""
         self._turns.take()
         recursive = is_directory(path)
         try:
@@ -268,12 +267,12 @@ class _Watch:
         return answer
 
     def _is_exact(self) -> bool:
-        """Whether what the directory has of the key, or has not, is what there is."""
+        """Whether the directory shows exactly what exists of the key."""
         return self._around[self._place].startswith(f"{DIRECTORY}/")
 
 
 def _found_in(tree: Any, names: tuple[str, ...]) -> Seen:
-    """What a tree of guest attributes has at a place: their names, and their values, are in it as they are."""
+    """The value at a place in a tree of guest attributes, which has names and values unchanged."""
     for name in names:
         if not isinstance(tree, dict) or name not in tree:
             return MISSING
@@ -282,5 +281,5 @@ def _found_in(tree: Any, names: tuple[str, ...]) -> Seen:
 
 
 def _hang(left: float, longest: int) -> int:
-    """What to send as timeout_sec: whole seconds, of which 0 would be no hanging at all."""
+    """The timeout_sec to send: whole seconds, at least 1, since 0 does not wait."""
     return max(1, math.ceil(min(left, longest)))

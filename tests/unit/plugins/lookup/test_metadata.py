@@ -71,7 +71,7 @@ class TestValues:
         with closing(MetadataServer(emulator.metadata["web-1"])) as server:
             server.put("instance/guest-attributes/app/raw", b"a\xff")
         assert "a\N{REPLACEMENT CHARACTER}" in json.dumps(lookup(worker, path), ensure_ascii=False)
-        assert worker.warnings == [f"{path} holds bytes that are not UTF-8. Each of them is shown as U+FFFD."]
+        assert worker.warnings == [f"{path} has bytes that are not UTF-8. Each of them is shown as U+FFFD."]
         assert lookup(worker, "instance/name") == "web-1"
         assert worker.warnings == []
 
@@ -128,7 +128,7 @@ class TestQuery:
 
     def test_that_is_none_is_refused_before_anything_is_sent(self, emulator: Emulator, worker: Worker) -> None:
         assert "'a[' is not a JMESPath expression" in refusal(worker, "instance/name", query="a[")
-        assert "calls nofunc, which is no function" in refusal(worker, "instance/name", query="nofunc(@)")
+        assert "calls nofunc, which is not a function" in refusal(worker, "instance/name", query="nofunc(@)")
         assert emulator.control.journal() == []
 
     def test_that_does_not_fit(self, emulator: Emulator, worker: Worker) -> None:
@@ -144,7 +144,7 @@ class TestQuery:
         (tmp_path / "jmespath.py").write_text("raise ImportError('not installed')", encoding="utf-8")
         environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"], "PYTHONPATH": str(tmp_path)}
         with TemplateProcess(collections_path, environment) as bare:
-            assert "needs the library jmespath" in refusal(bare, "instance/name", query="@")
+            assert "requires the Python library jmespath" in refusal(bare, "instance/name", query="@")
             assert emulator.control.journal() == []
             assert lookup(bare, "instance/name") == "web-1"
 

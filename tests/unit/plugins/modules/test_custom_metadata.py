@@ -195,7 +195,7 @@ class TestInstances:
         emulator.control.clear_journal()
         result = run(emulator, instances=["db-1", "web-1"], metadata={"blob-3": "x" * 50_000})
         assert result.failed
-        assert result["msg"].startswith(f"Cannot set the metadata of {WEB_1}: This would make 5500")
+        assert result["msg"].startswith(f"Cannot set the metadata of {WEB_1}: The custom metadata would have 5500")
         assert writes(emulator) == []
 
 
@@ -218,7 +218,7 @@ class TestFiles:
         script.write_bytes(b"#!/bin/sh\r\necho hello\r\n")
         chosen = {"startup-script": str(script)}
         result = run(emulator, check=check, instance="web-1", metadata_from_file=chosen)
-        assert "startup-script has line ends of Windows (CRLF)" in json.dumps(result["warnings"])
+        assert "startup-script has Windows line ends (CRLF)" in json.dumps(result["warnings"])
 
     def test_contain_values(self, emulator: EmulatorProcess, tmp_path: Path) -> None:
         script = tmp_path / "script.sh"

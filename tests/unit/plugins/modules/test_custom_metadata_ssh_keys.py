@@ -132,7 +132,7 @@ def test_concurrent_writers_lose_no_line(emulator: EmulatorProcess) -> None:
 @pytest.mark.parametrize(
     "parameters, words",
     [
-        ({"ssh_keys": {"present": ["planted"]}}, "entry 1 of ssh_keys.present is no SSH key"),
+        ({"ssh_keys": {"present": ["planted"]}}, "entry 1 of ssh_keys.present is not an SSH key"),
         ({"ssh_keys": {"present": [ALICE]}, "metadata": {"ssh-keys": ALICE}}, "also given as a whole"),
         ({"ssh_keys": {"present": [ALICE]}, "metadata": {"sshKeys": ALICE}}, "also given as a whole"),
         ({"ssh_keys": {"added": [ALICE]}}, "Unsupported parameters"),

@@ -224,7 +224,8 @@ def test_zonal_metadata_masks_only_changed_keys(api: ComputeApi, emulator: Emula
 def test_too_large_metadata_names_the_store(api: ComputeApi) -> None:
     big = {f"k{number}": "x" * LARGEST_VALUE for number in range(2)}
     with pytest.raises(
-        ComputeBadRequest, match=r"Cannot set the metadata of projects/acme/zones/.*/web-1: This would make"
+        ComputeBadRequest,
+        match=r"Cannot set the metadata of projects/acme/zones/.*/web-1: The custom metadata would have",
     ):
         change(web(api), setting(**big), deadline=api.clock() + 60)
 

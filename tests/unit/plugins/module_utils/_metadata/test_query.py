@@ -33,14 +33,14 @@ def test_finds(expression: str, found: Any) -> None:
     [
         ("a[", "The query 'a[' is not a JMESPath expression: "),
         ("", "The query '' is not a JMESPath expression: "),
-        ("nofunc(@)", "The query 'nofunc(@)' calls nofunc, which is no function of JMESPath."),
-        ("a[1:2].{b: [nofunc(@, &b)]} || c", " calls nofunc, which is no function of JMESPath."),
-        ("map(&nofunc(@), a)", " calls nofunc, which is no function of JMESPath."),
-        ("a[?length(@) > `1` && LENGTH(@)]", " calls LENGTH, which is no function of JMESPath."),
-        ("length()", "The query 'length()' gives length 0 arguments, and it takes 1."),
-        ("a | starts_with(@)", " gives starts_with 1 argument, and it takes 2."),
-        ("a | starts_with(@, 'a', 'b')", " gives starts_with 3 arguments, and it takes 2."),
-        ("merge()", " gives merge 0 arguments, and it takes 1 or more."),
+        ("nofunc(@)", "The query 'nofunc(@)' calls nofunc, which is not a function of JMESPath."),
+        ("a[1:2].{b: [nofunc(@, &b)]} || c", " calls nofunc, which is not a function of JMESPath."),
+        ("map(&nofunc(@), a)", " calls nofunc, which is not a function of JMESPath."),
+        ("a[?length(@) > `1` && LENGTH(@)]", " calls LENGTH, which is not a function of JMESPath."),
+        ("length()", "The query 'length()' gives length 0 arguments, but it takes 1."),
+        ("a | starts_with(@)", " gives starts_with 1 argument, but it takes 2."),
+        ("a | starts_with(@, 'a', 'b')", " gives starts_with 3 arguments, but it takes 2."),
+        ("merge()", " gives merge 0 arguments, but it takes 1 or more."),
     ],
 )
 def test_refuses_what_no_data_could_fit(expression: str, said: str) -> None:

@@ -332,7 +332,7 @@ class TestGuestAttributes:
         outcome = wait(emulator, STATE, is_present, timeout=60, clock=clock.time, sleep=clock.sleep)
         assert not outcome.met
         assert outcome.seen is None
-        assert "too many requests (429)" in outcome.trouble
+        assert "limits the rate (429)" in outcome.trouble
         assert outcome.elapsed == pytest.approx(60)
         # At the beginning, at the end, and every six seconds between them.
         assert len(paths(emulator)) == 11
