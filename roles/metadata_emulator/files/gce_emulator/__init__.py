@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An emulated Compute Engine project: one state, shown as metadata servers, as the Compute API and a control face."""
+"""An emulated Compute Engine project: metadata servers, the Compute API and a control face over one state."""
 
 from __future__ import annotations
 

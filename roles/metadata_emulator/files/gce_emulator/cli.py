@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`python -m gce_emulator --config fleet.yml`: everything in one process and one event loop."""
+"""`python -m gce_emulator --config fleet.yml`: all faces in one process and one event loop."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from .web.listening import Ports
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
-        # What a fleet is made of stays until the end: looking for garbage among it takes longer than making it.
+        # A fleet lives until the process ends; collecting garbage takes longer than building it.
         gc.disable()
         fleet = load(options.config)
         if not options.check:
@@ -64,7 +64,7 @@ async def _serve(fleet: Fleet, ready_file: Path | None) -> None:
     if ready_file is not None:
         ready_file.write_text(ready + "\n", encoding="utf-8")
     print(ready, flush=True)
-    _tell_systemd("READY=1")
+    _notify_systemd("READY=1")
     await stop.wait()
     await emulator.stop()
 
@@ -89,13 +89,13 @@ class Emulator:
             compute_face.make_app(self.project, require_auth=self.fleet.require_auth),
             self.fleet.compute_port,
         )
-        # Those first whose port is chosen, before somebody else is given it by chance.
+        # Configured ports first, before an ephemeral one takes one of them.
         names = sorted(self.metadata, key=lambda name: self.project.instances[name].spec.port == 0)
-        # Side by side: a turn of the event loop takes time for each socket that there is already.
+        # Concurrently: each turn of the event loop takes longer the more sockets there are.
         await asyncio.gather(*map(self._start_metadata, names))
 
     async def _start_metadata(self, name: str) -> None:
-        with _told_of(f"the metadata server of {name}"):
+        with _named(f"the metadata server of {name}"):
             await self.metadata[name].start()
 
     async def stop(self) -> None:
@@ -105,7 +105,7 @@ class Emulator:
             await runner.cleanup()
 
     def ready(self) -> dict[str, Any]:
-        """Where everything listens; a VM that was deleted listens no more."""
+        """The addresses of all faces, without the metadata servers of deleted VMs."""
         return {**self._urls, "metadata": {name: self.metadata[name].address for name in self.project.instances}}
 
     def _hanging(self, name: str) -> int:
@@ -116,15 +116,15 @@ class Emulator:
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, self.fleet.listen, port)
-        with _told_of(f"the {name} face"):
+        with _named(f"the {name} face"):
             await site.start()
         host, port = runner.addresses[0][:2]
         self._urls[name] = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 @contextlib.contextmanager
-def _told_of(who: str) -> Iterator[None]:
-    """Say whose address it was that cannot be had."""
+def _named(who: str) -> Iterator[None]:
+    """Name the face in the message of an OSError."""
     try:
         yield
     except OSError as error:
@@ -137,32 +137,31 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="the fleet file (YAML)")
     parser.add_argument(
-        "--ready-file", type=Path, metavar="FILE", help="also write the line that says where everything listens to FILE"
+        "--ready-file", type=Path, metavar="FILE", help="also write the line with the addresses to FILE"
     )
-    parser.add_argument("--check", action="store_true", help="check the fleet file and do nothing else")
+    parser.add_argument("--check", action="store_true", help="check the fleet file and exit")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 
-def _tell_systemd(state: str) -> None:
-    """The protocol of sd_notify(3); nothing without systemd."""
+def _notify_systemd(state: str) -> None:
+    """sd_notify(3); does nothing without systemd."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        # A name in the abstract namespace is written with an @.
+        # @ stands for the null byte of an abstract socket address.
         channel.connect("\0" + address[1:] if address.startswith("@") else address)
         channel.sendall(state.encode())
 
 
 def _allow_many_connections() -> None:
-    """Each hanging GET is an open file; the usual soft limit of 1024 is far below what a fleet can hold open."""
+    """Raise the soft limit of open files: each hanging GET is one, and the usual limit is 1024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     except (OSError, ValueError) as error:
         print(
-            f"The limit of open files stays at {soft}, which bounds the GETs that can hang at once:"
-            f" raising it to {hard} failed: {error}.",
+            f"Raising the limit of open files from {soft} to {hard} failed: {error}. Each hanging GET is an open file.",
             file=sys.stderr,
         )

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command: its one line, its signals, its exit status."""
+"""The command: output, signals, exit status."""
 
 from __future__ import annotations
 
@@ -50,10 +50,10 @@ def test_a_bad_fleet_file_ends_with_status_2_and_one_line(tmp_path: Path) -> Non
     with run(config) as process:
         stdout, stderr = process.communicate(timeout=20)
     assert (process.returncode, stdout) == (2, "")
-    assert stderr == f"{config}: instances[0].zone: is 7; it has to be a string\n"
+    assert stderr == f"{config}: instances[0].zone: is 7; it must be a string\n"
 
 
-def test_an_address_that_is_taken_is_told(tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         config = tmp_path / "fleet.yml"
@@ -77,7 +77,7 @@ def test_each_instance_listens_where_the_fleet_file_says() -> None:
 
 
 @pytest.mark.parametrize("abstract", [False, True])
-def test_systemd_hears_when_it_is_ready(tmp_path: Path, abstract: bool) -> None:
+def test_systemd_is_notified_when_it_is_ready(tmp_path: Path, abstract: bool) -> None:
     config = tmp_path / "fleet.yml"
     config.write_text("instances: [{name: web-1}]", encoding="utf-8")
     ready_file = tmp_path / "ready.json"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients that others wrote, unmodified, against the emulator."""
+"""Third-party clients, unmodified, against the emulator."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def test_the_sample_loop_runs_its_command(emulator: EmulatorProcess, tmp_path: P
         [sys.executable, sample_loop.__file__, "--host", emulator.metadata["web-1"], "--exec", *command]
     )
     try:
-        # The first answer comes at once, as the sample starts with an etag that never was; then it hangs.
+        # The sample starts with an invalid etag, which is answered at once; then it hangs.
         eventually(lambda: emulator.control.instance("web-1")["hanging_gets"] == 1, what="the sample hangs")
         emulator.control.scenario("web-1", "live-migration")
         lines = eventually(

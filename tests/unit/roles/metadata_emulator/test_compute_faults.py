@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults of the emulated Compute API that are about whole lists, permissions, and when guests see a write."""
+"""Faults of the Compute API: unreachable zones, refusals, propagation delays."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def names(listed: Any) -> list[str]:
     return [each["name"] for content in listed["items"].values() for each in content.get("instances", [])]
 
 
-async def test_an_aggregated_list_can_lack_a_zone_and_says_so(api: ComputeApi) -> None:
+async def test_an_aggregated_list_can_lack_a_zone_with_a_warning(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("unreachable", face="compute", zone="europe-west1-b", count=1))
     status, listed = await api.get("aggregated/instances")
     assert status == 200
@@ -98,7 +98,7 @@ async def test_a_missing_permission_is_named(api: ComputeApi, method: str, path:
     assert f"Required '{permission}' permission for 'projects/emulated-project" in error["error"]["message"]
 
 
-async def test_guests_can_see_a_write_late(api: ComputeApi) -> None:
+async def test_propagation_of_a_write_can_be_delayed(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("propagation-delay", face="compute", delay=3600))
     instance = api.project.instances["web-1"]
     metadata = (await api.get(WEB))[1]["metadata"]
@@ -138,7 +138,7 @@ class TestDelay:
         manual_time.advance(6)
         assert self.role(delayed) == "cache"
 
-    def test_ends_with_what_is_set_by_hand(self, delayed: Project) -> None:
+    def test_ends_when_a_value_is_set_by_hand(self, delayed: Project) -> None:
         self.metadata(delayed).write({"role": "db", "size": "9"}, 5)
         delayed.instances["web-1"].set("instance/attributes/role", "mine")
         assert self.metadata(delayed).attributes == {"role": "mine", "size": "9"}
@@ -150,5 +150,5 @@ class TestDelay:
         assert self.role(delayed) == "web"
 
 
-def test_the_fleet_file_says_how_late_guests_see_a_write(make_project: Any) -> None:
+def test_the_fleet_file_sets_the_propagation_delay(make_project: Any) -> None:
     assert make_project(durations={"propagation": 3}).fleet.durations.propagation == 3

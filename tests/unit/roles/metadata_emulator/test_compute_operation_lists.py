@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lists of operations in which it is found what was asked for, and what the platform did by itself."""
+"""Lists of operations: requests, and the platform's own actions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ZONES = ["zones/europe-west1-b", "zones/us-central1-a"]
 
 @pytest_asyncio.fixture
 async def api() -> AsyncIterator[ComputeApi]:
-    """A migration and a preemption have happened, and the project was written to."""
+    """After a migration, a preemption and a write to the project."""
     async with compute_api(FLEET) as served:
         instances = served.project.instances
         await catalogue.start(instances["web-1"], "live-migration").done
@@ -71,7 +71,7 @@ async def test_operations_come_in_pages(api: ComputeApi) -> None:
     assert (sorted(found), token) == (["global", *ZONES], "")
 
 
-async def test_all_scopes_are_named_when_asked_for(api: ComputeApi) -> None:
+async def test_all_scopes_are_listed_on_request(api: ComputeApi) -> None:
     _status, answer = await api.get("aggregated/operations", includeAllScopes="true")
     assert {"global", *ZONES, "zones/asia-east1-a"} <= answer["items"].keys()
 
@@ -82,5 +82,5 @@ async def test_a_scope_has_a_list_of_its_own(api: ComputeApi, scope: str, number
     assert (status, len(answer.get("items", []))) == (200, number)
 
 
-async def test_a_region_that_is_unknown_is_refused(api: ComputeApi) -> None:
+async def test_an_unknown_region_is_refused(api: ComputeApi) -> None:
     assert (await api.get("regions/atlantis/operations"))[0] == 400

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""instances.setScheduling of the emulated Compute API: what it changes, and what it refuses."""
+"""instances.setScheduling: changes and refusals."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def scheduling(api: ComputeApi, name: str) -> Any:
     return (await api.get(f"{ZONE}/instances/{name}"))[1]["scheduling"]
 
 
-async def test_what_is_named_changes_and_all_else_stays(api: ComputeApi) -> None:
+async def test_only_named_fields_change(api: ComputeApi) -> None:
     status, operation = await schedule(api, "web-1", {"onHostMaintenance": "TERMINATE", "hostErrorTimeoutSeconds": 120})
     assert (status, operation["operationType"]) == (200, "setScheduling")
     assert await scheduling(api, "web-1") == {
@@ -59,7 +59,7 @@ async def test_the_guest_sees_it(api: ComputeApi) -> None:
     assert "instance/scheduling/automatic-restart" in told
 
 
-async def test_null_takes_a_field_back(api: ComputeApi) -> None:
+async def test_null_resets_a_field(api: ComputeApi) -> None:
     await schedule(api, "web-1", {"onHostMaintenance": "TERMINATE", "hostErrorTimeoutSeconds": 120})
     await schedule(api, "web-1", {"onHostMaintenance": None, "hostErrorTimeoutSeconds": None})
     after = await scheduling(api, "web-1")
@@ -67,7 +67,7 @@ async def test_null_takes_a_field_back(api: ComputeApi) -> None:
     assert "hostErrorTimeoutSeconds" not in after
 
 
-async def test_a_stopped_instance_takes_another_provisioning_model(api: ComputeApi) -> None:
+async def test_the_provisioning_model_can_change_on_a_stopped_instance(api: ComputeApi) -> None:
     api.project.instances["web-1"].stop()
     body = {"provisioningModel": "SPOT", "automaticRestart": False, "onHostMaintenance": "TERMINATE"}
     status, _operation = await schedule(api, "web-1", {**body, "instanceTerminationAction": "DELETE"})
@@ -76,14 +76,14 @@ async def test_a_stopped_instance_takes_another_provisioning_model(api: ComputeA
     assert api.project.instances["web-1"].get("instance/scheduling/preemptible") == "TRUE"
 
 
-async def test_a_reset_takes_it_back(api: ComputeApi) -> None:
+async def test_a_reset_restores_the_fleet_file(api: ComputeApi) -> None:
     before = await scheduling(api, "web-1")
     await schedule(api, "web-1", {"hostErrorTimeoutSeconds": 120, "automaticRestart": False})
     api.project.reset()
     assert await scheduling(api, "web-1") == before
 
 
-async def test_a_running_instance_takes_how_it_is_shut_down(api: ComputeApi) -> None:
+async def test_shutdown_options_can_change_on_a_running_instance(api: ComputeApi) -> None:
     body = {
         "gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "300"}},
         "localSsdRecoveryTimeout": {"seconds": "7200"},
@@ -95,7 +95,7 @@ async def test_a_running_instance_takes_how_it_is_shut_down(api: ComputeApi) -> 
     assert {key: after[key] for key in body} == body
 
 
-async def test_a_spot_vm_takes_a_preemption_notice_and_its_guest_can_be_shown_it() -> None:
+async def test_a_spot_vm_can_show_its_preemption_notice_to_the_guest() -> None:
     spot = {"name": "spot-1", "scheduling": {"preemptible": True}, "preemption_notice_shown": True}
     async with compute_api({"instances": [spot], "speed": 10}) as api:
         await schedule(api, "spot-1", {"preemptionNoticeDuration": {"seconds": "120"}})
@@ -174,7 +174,7 @@ async def test_the_end_of_a_limited_run_stops_or_deletes_the_vm(
         ("web-1", {"skipGuestOsShutdown": "yes"}, "Must be one of True, False"),
     ],
 )
-async def test_what_cannot_be_is_refused(api: ComputeApi, name: str, body: Any, words: str) -> None:
+async def test_invalid_scheduling_is_refused(api: ComputeApi, name: str, body: Any, words: str) -> None:
     before = await scheduling(api, name)
     status, error = await schedule(api, name, body)
     assert status == 400

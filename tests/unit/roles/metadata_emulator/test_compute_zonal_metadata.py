@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Zonal metadata: instanceSettings of the emulated Compute API, and what the guests of the zone see of it."""
+"""Zonal metadata: instanceSettings of the Compute API, and the guest's view."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ async def test_the_instances_own_goes_before_it(api: ComputeApi) -> None:
     assert api.project.instances["web-1"].effective_attribute("role") == "web"
 
 
-async def test_a_change_is_told_to_the_guests_of_the_zone_only(api: ComputeApi) -> None:
+async def test_a_change_wakes_only_guests_of_the_zone(api: ComputeApi) -> None:
     told: dict[str, list[str]] = {"web-1": [], "far-1": []}
     for name, paths in told.items():
         api.project.instances[name].on_change(paths.append)
@@ -86,7 +86,7 @@ async def test_a_change_is_told_to_the_guests_of_the_zone_only(api: ComputeApi) 
     assert told["far-1"] == []
 
 
-async def test_the_mask_says_what_is_set_and_what_is_deleted(api: ComputeApi) -> None:
+async def test_the_mask_selects_keys_to_set_and_to_delete(api: ComputeApi) -> None:
     status, operation = await patch(
         api, items_body(a="1", b="2", ignored="3"), updateMask="metadata.items.a,metadata.items.b,metadata.items.tier"
     )
@@ -96,12 +96,12 @@ async def test_the_mask_says_what_is_set_and_what_is_deleted(api: ComputeApi) ->
     assert api.project.instances["web-1"].get("project/attributes/tier") == "one"
 
 
-async def test_without_a_mask_the_bodys_keys_are_set(api: ComputeApi) -> None:
+async def test_without_a_mask_all_keys_of_the_body_are_set(api: ComputeApi) -> None:
     await patch(api, items_body(a="1"))
     assert await items(api) == {"a": "1", "tier": "two"}
 
 
-async def test_the_mask_can_name_all(api: ComputeApi) -> None:
+async def test_the_mask_can_select_all_items(api: ComputeApi) -> None:
     await patch(api, items_body(a="1"), updateMask="metadata.items")
     assert await items(api) == {"a": "1"}
 
@@ -140,7 +140,7 @@ async def test_a_repeated_request_is_one(api: ComputeApi) -> None:
         ({}, "metadata.items.a b", "Must name metadata.items"),
     ],
 )
-async def test_what_is_no_zonal_metadata_is_refused(api: ComputeApi, body: Any, mask: str, words: str) -> None:
+async def test_invalid_zonal_metadata_is_refused(api: ComputeApi, body: Any, mask: str, words: str) -> None:
     status, error = await patch(api, body, updateMask=mask)
     assert status == 400
     assert words in error["error"]["message"]
@@ -153,7 +153,7 @@ async def test_too_much_is_refused(api: ComputeApi) -> None:
     assert (status, error["error"]["errors"][0]["reason"]) == (413, "fieldSizeTooLarge")
 
 
-async def test_a_reset_takes_it_back(api: ComputeApi) -> None:
+async def test_a_reset_restores_the_fleet_file(api: ComputeApi) -> None:
     await patch(api, items_body(tier="nine"))
     api.project.reset()
     assert await items(api) == {"tier": "two"}
@@ -163,18 +163,18 @@ async def test_a_reset_takes_it_back(api: ComputeApi) -> None:
 @pytest.mark.parametrize(
     "zones, words",
     [
-        ([], "zonal_attributes: is a list; it has to be a mapping"),
-        ({"No Zone": {}}, "zonal_attributes: has 'No Zone', which is no name of a zone"),
-        ({"us-central1-a": {"a": 1}}, "zonal_attributes.us-central1-a.a: is 1; it has to be a string"),
+        ([], "zonal_attributes: is a list; it must be a mapping"),
+        ({"No Zone": {}}, "zonal_attributes: has 'No Zone', which is not a zone's name"),
+        ({"us-central1-a": {"a": 1}}, "zonal_attributes.us-central1-a.a: is 1; it must be a string"),
     ],
 )
-def test_a_mistake_in_the_fleet_file_is_told_with_its_place(zones: Any, words: str) -> None:
+def test_a_mistake_in_the_fleet_file_is_reported_with_its_place(zones: Any, words: str) -> None:
     with pytest.raises(FleetError) as mistake:
         parse({"zonal_attributes": zones, "instances": [{"name": "web-1"}]})
     assert words in str(mistake.value)
 
 
-async def test_a_zone_that_nobody_is_in_has_metadata_too(api: ComputeApi) -> None:
+async def test_a_zone_without_vms_has_metadata(api: ComputeApi) -> None:
     path = "zones/asia-east1-a/instanceSettings"
     _status, operation = await api.request("PATCH", path, {"updateMask": "metadata.items.a"}, items_body(a="1"))
     assert "error" not in await api.done(operation)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Clients that are killed in the middle of a request: nothing is done, and nothing is said, on any face."""
+"""Clients that disconnect in the middle of a request: no effect and no output, on any face."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from support.emulator import EmulatorProcess, eventually
     ],
 )
 @pytest.mark.parametrize("reset", [False, True])
-def test_a_body_that_never_comes_whole(face: str, target: str, reset: bool) -> None:
+def test_an_incomplete_body(face: str, target: str, reset: bool) -> None:
     vm = {"name": "vm", "attributes": {"enable-guest-attributes": "TRUE"}}
-    # Closing it fails if it said anything.
+    # Closing it fails after any output.
     with EmulatorProcess({"instances": [vm]}) as emulator:
         overview = emulator.control.request("GET", "")
         zone = f"projects/{overview['project']}/zones/{emulator.control.instance('vm')['zone']}"

@@ -28,7 +28,7 @@ def emulator(process: EmulatorProcess) -> EmulatorProcess:
 
 
 class Hanging:
-    """A GET that hangs for sure before the test goes on."""
+    """A GET, once it hangs."""
 
     def __init__(self, emulator: EmulatorProcess, target: str) -> None:
         before = emulator.control.instance("web-1")["hanging_gets"]
@@ -61,8 +61,8 @@ def test_another_last_etag_is_answered_at_once(emulator: EmulatorProcess, last_e
     assert (reply.status, reply.text) == (200, "NONE")
 
 
-def test_a_change_between_two_requests_is_not_lost_by_who_sends_last_etag(emulator: EmulatorProcess) -> None:
-    """field: `last_etag` not sent: a change between two polls is lost."""
+def test_last_etag_catches_a_change_between_two_requests(emulator: EmulatorProcess) -> None:
+    """Without last_etag the change is lost (GoogleCloudPlatform/python-docs-samples#270, #332)."""
     address = emulator.metadata["web-1"]
     etag = ask(address, EVENT).etag
     emulator.control.set("web-1", EVENT, "MIGRATE_ON_HOST_MAINTENANCE")
@@ -74,7 +74,7 @@ def test_a_change_between_two_requests_is_not_lost_by_who_sends_last_etag(emulat
     assert (back.text, back.etag) == ("NONE", etag)
 
 
-def test_a_value_that_flips_and_flips_back_is_told_to_who_hangs(emulator: EmulatorProcess) -> None:
+def test_a_hanging_get_sees_a_value_that_flips_back_at_once(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     emulator.control.set("web-1", EVENT, "MIGRATE_ON_HOST_MAINTENANCE")
     emulator.control.set("web-1", EVENT, "NONE")
@@ -98,14 +98,14 @@ def test_compressed_time_does_not_shorten_timeout_sec(emulator: EmulatorProcess)
     get.connection.close()
 
 
-def test_a_key_that_goes_while_somebody_waits_is_answered_404(emulator: EmulatorProcess) -> None:
+def test_a_key_removed_during_a_wait_is_answered_404(emulator: EmulatorProcess) -> None:
     emulator.control.set("web-1", "instance/attributes/gone", "x")
     get = Hanging(emulator, "instance/attributes/gone?wait_for_change=true")
     emulator.control.remove("web-1", "instance/attributes/gone")
     assert get.answer().status == 404
 
 
-def test_a_directory_that_goes_takes_those_who_wait_below_it(emulator: EmulatorProcess) -> None:
+def test_removing_a_directory_answers_waits_below_it(emulator: EmulatorProcess) -> None:
     emulator.control.set("web-1", "instance/extra/deep/key", "x")
     leaf = Hanging(emulator, "instance/extra/deep/key?wait_for_change=true")
     tree = Hanging(emulator, "instance/extra/?wait_for_change=true&recursive=true")
@@ -116,7 +116,7 @@ def test_a_directory_that_goes_takes_those_who_wait_below_it(emulator: EmulatorP
 
 @pytest.mark.parametrize("path", ["", "instance/", "instance/attributes/"])
 @pytest.mark.parametrize("alt", ["", "&alt=json", "&alt=text"])
-def test_a_change_below_is_told_to_who_waits_recursively(emulator: EmulatorProcess, path: str, alt: str) -> None:
+def test_a_change_answers_recursive_waits_above_it(emulator: EmulatorProcess, path: str, alt: str) -> None:
     get = Hanging(emulator, f"{path}?wait_for_change=true&recursive=true{alt}")
     emulator.control.set("web-1", "instance/attributes/colour", "blue")
     reply = get.answer()
@@ -140,26 +140,26 @@ def test_setting_the_same_value_wakes_nobody(emulator: EmulatorProcess) -> None:
     get.connection.close()
 
 
-def test_project_metadata_wakes_who_waits_for_it(emulator: EmulatorProcess) -> None:
+def test_project_metadata_answers_hanging_gets(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, "project/attributes/?wait_for_change=true&recursive=true")
     emulator.control.set("web-1", "project/attributes/season", "winter")
     assert get.answer().json == {"season": "winter"}
 
 
-def test_an_announced_window_wakes_who_waits_for_it(emulator: EmulatorProcess) -> None:
+def test_an_announced_window_answers_hanging_gets(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, "instance/upcoming-maintenance?wait_for_change=true&alt=json")
     emulator.control.scenario("web-1", "window-announced")
     assert get.answer().json["maintenance_status"] == "PENDING"
 
 
-def test_who_goes_away_is_let_go(emulator: EmulatorProcess) -> None:
-    """field: a client that gives up without closing leaks hanging GETs until the server refuses."""
+def test_a_disconnected_client_is_forgotten(emulator: EmulatorProcess) -> None:
+    """Clients that leak hanging GETs are refused in the end (googleapis/google-cloud-go#11035)."""
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     get.connection.close()
     eventually(lambda: hanging_gets(emulator) == 0, what="the GET is let go")
 
 
-def test_the_next_request_on_the_connection_of_an_answered_wait_works(emulator: EmulatorProcess) -> None:
+def test_a_connection_is_reusable_after_a_wait(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     for value in ("A", "B", "A"):
         emulator.control.set("web-1", EVENT, value)
@@ -170,7 +170,7 @@ def test_the_next_request_on_the_connection_of_an_answered_wait_works(emulator: 
     get.connection.close()
 
 
-def test_a_wait_over_metadata_that_is_not_there_is_answered_404_at_once(emulator: EmulatorProcess) -> None:
+def test_a_wait_for_a_missing_key_is_answered_404_at_once(emulator: EmulatorProcess) -> None:
     assert ask(emulator.metadata["web-1"], "instance/attributes/nope?wait_for_change=true").status == 404
 
 

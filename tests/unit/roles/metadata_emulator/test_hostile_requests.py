@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a web page can have a browser send, and input that is made to break a parser: refused, and never a 500."""
+"""Requests of web pages, and input that attacks parsers: refused, and never answered with 500."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_web_page_cannot_stop_a_vm(emulator: EmulatorProcess, headers: dict[st
     assert answer.json()["error"]
 
 
-def test_a_body_without_a_content_type_is_not_taken(emulator: EmulatorProcess) -> None:
+def test_a_body_needs_a_content_type(emulator: EmulatorProcess) -> None:
     body = b'{"kind": "503"}'
     answer = requests.post(f"{emulator.control.url}/faults", data=body, timeout=20)
     assert answer.status_code == 415
@@ -88,7 +88,7 @@ def test_a_web_page_cannot_stop_a_vm_by_the_api_either(emulator: EmulatorProcess
         "Emulator.Example.com:80",
     ],
 )
-def test_a_host_that_is_no_web_page_s_is_taken(host: str) -> None:
+def test_private_hosts_are_accepted(host: str) -> None:
     assert refusal({"Host": host}, ["emulator.example.com"]) is None
     assert refusal({"Host": host, "Origin": f"http://{host}"}, ["emulator.example.com"]) is None
 
@@ -96,7 +96,7 @@ def test_a_host_that_is_no_web_page_s_is_taken(host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["evil.example.org", "127.0.0.1.nip.io", "googleapis.com.evil.org", "[::1", "a.internal.io"]
 )
-def test_a_host_that_can_be_a_web_page_s_is_not(host: str) -> None:
+def test_public_hosts_are_refused(host: str) -> None:
     assert refusal({"Host": host}, []) is not None
 
 
@@ -114,7 +114,7 @@ BROKEN = [
 
 
 @pytest.mark.parametrize("body, words", BROKEN, ids=[words for _unused, words in BROKEN])
-def test_json_that_cannot_be_used_is_refused(emulator: EmulatorProcess, body: bytes, words: str) -> None:
+def test_unusable_json_is_refused(emulator: EmulatorProcess, body: bytes, words: str) -> None:
     headers = {"Content-Type": "application/json"}
     control = f"{emulator.control.url}/instances/web-1"
     told = requests.put(f"{control}/values/instance/attributes/a", data=body, headers=headers, timeout=20)
@@ -151,7 +151,7 @@ DEEP_TOKEN = base64.urlsafe_b64encode(b"[" * 5000).decode()
     ],
     ids=["parentheses", "NOT", "minus", "fields", "selections", "token", "expression", "repeat", "bytes"],
 )
-def test_a_query_that_is_made_to_break_a_parser_is_answered(emulator: EmulatorProcess, query: str) -> None:
+def test_hostile_queries_are_answered(emulator: EmulatorProcess, query: str) -> None:
     url = f"{emulator.compute}/compute/v1/projects/emulated-project/aggregated/instances?{query}"
     answer = requests.get(url, timeout=20)
     assert answer.status_code == (200 if "%ed" in query else 400), answer.text[:500]
@@ -159,7 +159,7 @@ def test_a_query_that_is_made_to_break_a_parser_is_answered(emulator: EmulatorPr
 
 @pytest.mark.parametrize("path", ["%ed%a0%80", "%ff", "%00", "a%2fb", "%0d%0a"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_bytes_in_a_path_that_are_no_text_are_answered(emulator: EmulatorProcess, method: str, path: str) -> None:
+def test_bytes_in_a_path_that_are_not_text_are_answered(emulator: EmulatorProcess, method: str, path: str) -> None:
     body = {"value": "x"} if method == "PUT" else None
     control = f"{emulator.control.url}/instances/web-1/values/instance/attributes/{path}"
     assert requests.request(method, control, json=body, timeout=20).status_code < 500
@@ -181,7 +181,7 @@ def test_bytes_in_a_path_that_are_no_text_are_answered(emulator: EmulatorProcess
         (json.dumps({"instances": [{"name": "web-1", "attributes": {"a": "\ud800"}}]}), "half of a surrogate pair"),
     ],
 )
-def test_a_fleet_file_that_cannot_be_used_is_refused(tmp_path: Path, text: str, words: str) -> None:
+def test_an_unusable_fleet_file_is_refused(tmp_path: Path, text: str, words: str) -> None:
     file = tmp_path / "fleet.yml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(FleetError, match=words):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is done once, and what is not done at all, so that thousands of VMs and of hanging GETs are no burden."""
+"""Work that is shared or avoided, for thousands of VMs and hanging GETs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def web(make_project: Callable[..., Project]) -> Instance:
     return make_project({"name": "web-1"}, {"name": "web-2"}).instances["web-1"]
 
 
-def test_an_answer_is_made_once_until_something_changes(web: Instance) -> None:
+def test_an_answer_is_rendered_once_until_a_change(web: Instance) -> None:
     answers = MetadataAnswers(web)
     first = answers.current(TREE)
     assert answers.current(TREE) is first
@@ -44,7 +44,7 @@ def test_an_answer_is_made_once_until_something_changes(web: Instance) -> None:
     assert answers.current(TREE).etag == first.etag
 
 
-def test_what_others_have_changed_is_no_reason_to_make_it_anew(web: Instance) -> None:
+def test_changes_of_other_instances_keep_the_answer(web: Instance) -> None:
     answers = MetadataAnswers(web)
     first = answers.current(TREE)
     web.project.instances["web-2"].set("instance/attributes/a", "1")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the aggregated lists of the Compute API put a page of resources under their scopes. Pure."""
+"""Aggregated lists of the Compute API: a page of resources, by scope. Pure."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def scope_of(resource: Resource) -> str:
 def by_scope(
     name: str, resources: Sequence[Resource], scopes: Sequence[str], unreachable: Collection[str] = ()
 ) -> dict[str, Any]:
-    """The fields `items`, and `unreachables` and `warning` where scopes cannot be reached.
+    """The fields `items`, and `unreachables` and `warning` if scopes are unreachable.
 
-    `name` is what the resources are called within their scope: `instances`. A scope that has none says so.
+    `name` is the key of the resources in a scope, such as `instances`. An empty scope has a warning.
     """
     items: dict[str, dict[str, Any]] = {scope: {} for scope in scopes}
     for resource in resources:

@@ -30,25 +30,25 @@ _REQUEST_LINE = re.compile(r"([A-Z]+) (\S+)(?: HTTP/\d\.\d)?")
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """`content_id` is None when the part has none."""
+    """`content_id` is None if the part has none."""
 
     content_id: str | None
     request: ApiRequest
 
 
 def read_batch(batch: ApiRequest) -> list[Part]:
-    """The calls of a batch, with the batch's headers where they have none of their own. Raises ApiError."""
+    """The calls of a batch. Headers of the batch apply to calls that lack them. Raises ApiError."""
     segments = _segments(batch.body, _boundary(batch.headers.get("Content-Type", "")))
     if not segments:
         raise _malformed("0 items")
     if len(segments) > MOST_CALLS:
-        raise ApiError(400, "badRequest", f"The batch has {len(segments)} calls; the most is {MOST_CALLS}.")
+        raise ApiError(400, "badRequest", f"The batch has {len(segments)} calls; the limit is {MOST_CALLS}.")
     inherited = {name: value for name, value in batch.headers.items() if not name.lower().startswith("content-")}
     return [_part(segment, inherited) for segment in segments]
 
 
 def write_batch(boundary: str, replies: Iterable[tuple[str | None, Reply]]) -> Reply:
-    """What a batch is answered with; `replies` have the content ids of the parts that they answer."""
+    """The answer to a batch; `replies` have the content ids of their calls."""
     body = bytearray()
     for content_id, reply in replies:
         head = [f"--{boundary}", "Content-Type: application/http"]
@@ -77,14 +77,14 @@ def _boundary(content_type: str) -> bytes:
 
 
 def _segments(body: bytes, boundary: bytes) -> list[bytes]:
-    """What is between the boundaries. Python's own email package ends lines with a bare LF, others with CRLF."""
+    """The text between boundaries. Python's email package ends lines with LF, others with CRLF."""
     delimiter = re.compile(rb"(?:^|\r?\n)--" + re.escape(boundary) + rb"(--)?[ \t]*(?:\r?\n|$)")
     marks = []
     for mark in delimiter.finditer(body):
         marks.append(mark)
         if mark.group(1):
             break
-    # Two boundaries in a row share a line's end, so an empty part looks like none.
+    # Consecutive boundaries share a line end, so that an empty part looks like none.
     return [body[mark.end() : following.start()] for mark, following in zip(marks, marks[1:])]
 
 
@@ -101,7 +101,7 @@ def _part(segment: bytes, inherited: Mapping[str, str]) -> Part:
     try:
         url = urllib.parse.urlsplit(target)
     except ValueError:
-        raise _malformed(f"{target} is no URL") from None
+        raise _malformed(f"{target} is not a URL") from None
     own = {name: str(value) for name, value in headers.items()}
     names = {name.lower() for name in own}
     kept = {name: value for name, value in inherited.items() if name.lower() not in names}
@@ -111,7 +111,7 @@ def _part(segment: bytes, inherited: Mapping[str, str]) -> Part:
 
 
 def _split(message: bytes) -> tuple[email.message.Message, bytes]:
-    """Headers and what comes after the blank line."""
+    """Headers, and the text after the blank line."""
     if message.startswith((b"\r\n", b"\n")):
         return email.message.Message(), message.split(b"\n", 1)[1]
     blank = _BLANK_LINE.search(message)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the methods of the Compute API have in common: what a URL names, replayed requests, operations, lists."""
+"""What the API's methods share: resources of a URL, replayed requests, operations, lists, faults."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_
 from .request import PREFIX, Answer, ApiRequest
 from .resources import SERVICE_URL, instance_path
 
-# Below PREFIX, as the routes have it.
+# Parts of routes, below PREFIX.
 PROJECT = "projects/{project}"
 REGION = PROJECT + "/regions/{region}"
 ZONE = PROJECT + "/zones/{zone}"
 INSTANCE = ZONE + "/instances/{instance}"
 
-# By the last segment of a URL: what is not called as its segment is.
+# Permissions that are not named like the last segment of the URL.
 _PERMISSIONS = {
     "setCommonInstanceMetadata": "projects.setCommonInstanceMetadata",
     "serialPort": "instances.getSerialPortOutput",
@@ -41,7 +41,7 @@ _COLLECTIONS = (
     "reservationBlocks",
     "reservationSubBlocks",
 )
-# The resource of a URL, the innermost first: by placeholder, the first part of its permission.
+# Placeholders of routes and the resources of their permissions, the innermost first.
 _RESOURCES = {
     "sub_block": "reservationSubBlocks",
     "block": "reservationBlocks",
@@ -55,7 +55,7 @@ _RESOURCES = {
 
 
 def needed_permission(request: ApiRequest) -> tuple[str, str]:
-    """The permission that a request takes, and the resource that it takes it for."""
+    """The permission that a request needs, and the resource that it needs it on."""
     path, named = request.path[len(PREFIX) :].strip("/"), request.named
     parent, _unused, last = path.rpartition("/")
     operations = f"{'zone' if 'zone' in named else 'region' if 'region' in named else 'global'}Operations"
@@ -92,7 +92,7 @@ class Calls:
     def _record(self, instance: Instance, event: str) -> None:
         self.operations.record(f"zones/{instance.zone}", event, instance_path(instance), instance.id)
 
-    # What a URL names
+    # Resources of a URL
 
     def project_of(self, request: ApiRequest) -> Project:
         name = request.named["project"]
@@ -128,7 +128,7 @@ class Calls:
         return instance
 
     def instance_name(self, request: ApiRequest) -> str | None:
-        """The name of the instance that a URL is about, which may name it by its id."""
+        """The name of the instance of a URL, which may have its id."""
         named = request.named.get("instance")
         instance = self.project.find(request.named["zone"], named) if named is not None else None
         return instance.name if instance is not None else named
@@ -164,7 +164,7 @@ class Calls:
     # Answers
 
     def replayed(self, request: ApiRequest, operation_type: str, target: str) -> Answer | None:
-        """The operation of an earlier request with the same requestId; raises ApiError for what is no requestId."""
+        """The operation of an earlier request with the same requestId, or None. Raises ApiError for a bad one."""
         request_id = request.query.get("requestId")
         if request_id is None:
             return None
@@ -194,7 +194,7 @@ class Calls:
 
 
 def failing(error: OperationError) -> Work:
-    """The work of an operation that does nothing but end in an error."""
+    """The work of an operation that only fails."""
 
     async def fail() -> OperationError:
         return error

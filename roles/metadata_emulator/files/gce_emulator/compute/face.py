@@ -2,9 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Compute API, v1, of the emulated project: https://cloud.google.com/compute/docs/reference/rest/v1.
 
-Here are the checks that all requests go through, and how answers are written. The methods are in
-`instances.py`, `power.py`, `marks.py`, `metadata.py`, `maintenance.py`,
-`compute_operations.py` and `compute_places.py`.
+Here are the checks that all requests pass, and the form of answers. The methods are in the files beside this one.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ from .places import PlaceMethods
 from .power import PowerMethods
 from .request import ApiRequest, Method, Reply, Router, json_reply
 
-# Those that hit a request as such; the methods ask for the others themselves.
+# Faults that hit any request; the methods check for the others.
 _REQUEST_FAULTS = COMPUTE_KINDS.keys() - {
     "lost-answer",
     "conflict",
@@ -60,14 +58,14 @@ _REFUSALS: Mapping[str, Callable[[ApiRequest, Project], ApiError]] = {
     "constraint": lambda request, project: errors.constraint_violated(project.number),
 }
 
-# Bytes, of all the replies of a batch.
+# Bytes of all replies of a batch.
 _LARGEST_BATCH_REPLY = 64 * 2**20
 
 _BAD_GATEWAY = b"<html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1></html>\n"
 
 
 def make_app(project: Project, *, require_auth: bool = False) -> web.Application:
-    """The API as an application; `require_auth` refuses requests without an Authorization header."""
+    """`require_auth` refuses requests without an Authorization header."""
     face = _ComputeFace(project, require_auth)
     app = web.Application(client_max_size=8 * custom_metadata.LARGEST_TOTAL)
     app.router.add_route("*", "/{path:.*}", face.handle)
@@ -76,7 +74,7 @@ def make_app(project: Project, *, require_auth: bool = False) -> web.Application
 
 
 class _Unanswered(Exception):
-    """A request that gets no answer, but the end of its connection."""
+    """The connection ends instead of an answer."""
 
 
 class _ComputeFace:
@@ -125,14 +123,14 @@ class _ComputeFace:
         await self._calls.operations.close()
 
     async def _serve(self, request: ApiRequest, read_body: _ReadBody, is_closed: _IsClosed) -> Reply:
-        """Journal, faults, authorization and error envelopes, for whatever was asked. Raises _Unanswered."""
+        """Serve one call: journal, faults, authorization, errors. Raises _Unanswered."""
         method, request = self._router.find(request)
         journal, clock = self._project.journal, self._project.clock
         asked = Asked(
             "compute", self._calls.instance_name(request), request.method, request.raw_path, request.raw_query
         )
         entry = journal.record(clock.time(), asked)
-        # Of a request that is cancelled, or not answered.
+        # For a request that is cancelled or not answered.
         status = 0
         try:
             reply = await self._reply(request, method, read_body, is_closed)
@@ -157,7 +155,7 @@ class _ComputeFace:
             if method is None and request.method == "POST" and request.path in compute_batch.PATHS:
                 return await self._serve_batch(request, is_closed)
             if method is None:
-                unknown = f"The emulator has no method {request.method} {request.path}. Its guide lists what it has."
+                unknown = f"The emulator has no method {request.method} {request.path}. Its guide lists the methods."
                 raise ApiError(404, "notFound", unknown)
             mask = parse_fields(request.query["fields"]) if request.query.get("fields") else {}
             reply = json_reply(request, apply_mask(mask, await method(request)))
@@ -168,7 +166,7 @@ class _ComputeFace:
         return reply
 
     async def _serve_batch(self, batch: ApiRequest, is_closed: _IsClosed) -> Reply:
-        """The calls of a batch, side by side: each is served as if it had come by itself."""
+        """Serve the calls of a batch concurrently, each as if it had come by itself."""
         parts = compute_batch.read_batch(batch)
         room = _LARGEST_BATCH_REPLY
 
@@ -176,7 +174,7 @@ class _ComputeFace:
             nonlocal room
 
             async def read_body() -> bytes:
-                # It would be read once more for each batch around it.
+                # Nested batches would be parsed repeatedly.
                 if part.request.path in compute_batch.PATHS:
                     raise ApiError(400, "badRequest", "A batch cannot have another batch as one of its calls.")
                 if room <= 0:
@@ -196,7 +194,7 @@ class _ComputeFace:
         return compute_batch.write_batch(f"batch_{uuid.uuid4().hex}", replies)
 
     async def _play_fault(self, request: ApiRequest, is_closed: _IsClosed) -> Reply | None:
-        """The answer of an injected fault that hits this request; None without one, or once its delay is over."""
+        """The answer of an injected fault, or None without one and after a delay. Raises ApiError and _Unanswered."""
         fault = self._calls.take_fault(request, _REQUEST_FAULTS)
         if fault is None:
             return None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The `fields` parameter of the Compute API: which parts of an answer are wanted. Pure."""
+"""The `fields` parameter of the Compute API: a mask for the answer. Pure."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any, NoReturn
 from ..state.errors import invalid
 
 Mask = dict[str, Any]
-"""Name of a field -> the mask of what is below it; an empty mask takes everything."""
+"""From a field's name to the mask below it; an empty mask selects everything."""
 
 
 def parse_fields(text: str) -> Mask:
-    """The tree of a `fields` mask such as `items/*/instances(name,zone),nextPageToken`; raises ApiError."""
+    """Parse a mask such as `items/*/instances(name,zone),nextPageToken`. Raises ApiError."""
     return _FieldsParser(text).parse()
 
 
 def apply_mask(mask: Mask, document: Any) -> Any:
-    """`document` with the fields of the mask only; a list is masked element by element."""
+    """`document` with only the fields of the mask, which applies to each element of a list."""
     if not mask:
         return document
     if isinstance(document, list):
@@ -100,7 +100,7 @@ def _merge(mask: Mask, name: str, below: Mask) -> None:
 
 
 def _mask_for_key(mask: Mask, key: str) -> Mask | None:
-    """What to take at `key`: asked for by name, by `*`, or by the key's collection (`zones` for zones/us-east1-b)."""
+    """The mask for `key`, found by its name, by `*`, or by its collection (`zones` for zones/us-east1-b)."""
     merged: Mask = {}
     for name in dict.fromkeys((key, "*", key.partition("/")[0])):
         if name in mask:

@@ -65,7 +65,7 @@ class InstanceMethods:
             if namespace in ("", space) and key in ("", name)
         ]
         if not items:
-            # Never an empty list, even when nothing was ever written.
+            # As on the real API, never an empty list.
             raise ApiError(
                 404, "notFound", f"The resource '{variable or query_path}' of type 'Guest Attribute' was not found."
             )

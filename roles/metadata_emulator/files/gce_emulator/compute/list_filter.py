@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Filter expressions of the Compute API's list methods, as predicates over JSON-like dictionaries. Pure.
 
-There are two kinds: AIP-160 (https://google.aip.dev/160), and `field eq regex`. What the Compute API takes of both is
-in the description of `filter` in its discovery document.
+There are two kinds: AIP-160 (https://google.aip.dev/160), and `field eq regex`. The description of `filter` in the
+API's discovery document says which parts of them it accepts.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Predicate = Callable[[Resource], bool]
 
 
 def parse_filter(text: str) -> Predicate:
-    """A predicate for one of the two kinds of filter expressions: AIP-160, or `field eq regex`; raises ApiError."""
+    """A predicate for a filter of either kind. Raises ApiError."""
     if _REGEX_FILTER.search(_without_quoted(text)):
         return _parse_regex_filter(text)
     return _AipParser(text).parse()
 
 
-# Filters of the kind AIP-160: OR binds tighter than AND, and two expressions side by side are joined by AND.
+# AIP-160. OR binds tighter than AND; adjacent expressions are joined by AND.
 
 _TOKEN = re.compile(
     r"""\s*(?:
@@ -112,7 +112,7 @@ class _AipParser:
             self._position += 1
         bare = _BARE_VALUE.match(self._text, self._position)
         if bare:
-            # A bare value may hold what is an operator elsewhere: a time, a URL.
+            # A bare value, such as a time or a URL, may contain operators.
             self._position = bare.end()
             return bare.group()
         kind, token = self._take()
@@ -152,7 +152,7 @@ def _comparison(path: tuple[str, ...], operator: str, wanted: str) -> Predicate:
 
 
 def _values(document: Any, path: Sequence[str]) -> list[Any]:
-    """Every value at `path`; a list on the way or at the end contributes each of its elements."""
+    """Every value at `path`; lists contribute each of their elements."""
     if isinstance(document, list):
         return [value for element in document for value in _values(element, path)]
     if not path:
@@ -183,7 +183,7 @@ def _has(value: Any, wanted: str) -> bool:
 
 
 def _ordered(value: Any, wanted: str) -> int | None:
-    """-1, 0 or 1 as value is before, at or after what is wanted; None if the two do not compare."""
+    """-1, 0 or 1 if the value is less, equal or greater; None if they cannot be compared."""
     if isinstance(value, (bool, Mapping)):
         return None
     for convert in (_number, instant):
@@ -194,7 +194,7 @@ def _ordered(value: Any, wanted: str) -> int | None:
 
 
 def _number(text: str) -> int | float | None:
-    # Integers stay integers: ids exceed 2^53.
+    # As integers: ids exceed 2^53.
     if re.fullmatch(r"-?\d+", text):
         return int(text)
     if re.fullmatch(r"-?\d+\.\d+", text):
@@ -236,7 +236,7 @@ def _bad_filter(text: str, why: str = "Invalid list filter expression.") -> ApiE
     return invalid("filter", text, why)
 
 
-# Filters of the kind `field eq regex`
+# `field eq regex`
 
 _REGEX_FILTER = re.compile(r"(?:^|\()\s*[\w.-]+\s+(?:eq|ne)(?:\s|$)")
 _REGEX_EXPRESSION = re.compile(r"\s*([\w.-]+)\s+(eq|ne)\s+(.+?)\s*", re.DOTALL)
@@ -261,7 +261,7 @@ def _parse_regex_filter(text: str) -> Predicate:
 
 
 def _regex_test(text: str, path: tuple[str, ...], operator: str, literal: str) -> Predicate:
-    # What a regular expression escapes with a backslash stays as it is, in quotes too.
+    # Backslashes of a regular expression stay, also in quotes.
     pattern = literal[1:-1] if len(literal) > 1 and literal[0] == literal[-1] and literal[0] in "'\"" else literal
     try:
         compiled = re.compile(pattern)
@@ -282,7 +282,7 @@ def _as_text(value: Any) -> str:
 
 
 def _parenthesized(text: str) -> list[str]:
-    """The insides of `(a) (b)`; parentheses of a regular expression within are balanced."""
+    """The contents of `(a) (b)`; parentheses in a regular expression are balanced."""
     parts: list[str] = []
     depth = 0
     start = 0

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the list methods of the Compute API take as query: filter, orderBy, maxResults, pageToken. Pure."""
+"""Query parameters of list methods: filter, orderBy, maxResults, pageToken. Pure."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_PAGE_SIZE = 500
 
 
 class Entry(NamedTuple):
-    """What a list may show: where it belongs, and how its resource is made."""
+    """A candidate for a list. `resource` makes its resource."""
 
     scope: str
     name: str
@@ -44,14 +44,14 @@ class ListQuery:
 
 @dataclass(frozen=True)
 class Page:
-    """One page of resources, and the token of the next page if there is more."""
+    """One page of resources, and the token of the next."""
 
     items: list[Resource]
     next_page_token: str | None
 
 
 def parse_list_query(query: Mapping[str, str]) -> ListQuery:
-    """Read the parameters that all list methods share; raises ApiError."""
+    """Read the parameters that all list methods share. Raises ApiError."""
     order_by = query.get("orderBy", "")
     if order_by not in ("", "name", "creationTimestamp desc"):
         raise invalid("orderBy", order_by, "Only 'name' and 'creationTimestamp desc' are supported.")
@@ -67,10 +67,10 @@ def parse_list_query(query: Mapping[str, str]) -> ListQuery:
 
 
 def select(entries: Iterable[Entry], query: ListQuery) -> Page:
-    """The page that `query` asks for, ordered by scope and then as the query says.
+    """The page that `query` asks for, ordered by scope, then as the query says.
 
-    The token holds the place of the last resource given and not a number, so that a resource that comes or goes
-    between two pages neither hides another one nor shows it twice. Only what may be on the page is made a resource of.
+    The token has the position of the last resource, not a number: resources that come or go between two pages neither
+    hide others nor repeat them. Resources are made only as far as the page needs them.
     """
     placed = sorted(((_place(entry, query.newest_first), entry) for entry in entries), key=lambda pair: pair[0])
     items: list[Resource] = []
@@ -115,7 +115,7 @@ def _decode_token(token: str, newest_first: bool) -> tuple[Any, ...]:
     except (binascii.Error, ValueError):
         parts = None
     if not isinstance(parts, list) or [type(part) for part in parts] != [bool, str, float, str]:
-        raise invalid("pageToken", token, "The token is not one that this API gave.")
+        raise invalid("pageToken", token, "The token is invalid.")
     if parts[0] != newest_first:
         raise invalid("pageToken", token, "The token belongs to a request with another orderBy.")
     return tuple(parts[1:])

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Methods of instances about maintenance: simulateMaintenanceEvent, performMaintenance, setScheduling."""
+"""Methods of instances about maintenance: simulate, perform, report a faulty host, setScheduling."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class MaintenanceMethods:
         return self._maintain(request, instance, "performMaintenance", _perform)
 
     async def report_host_as_faulty(self, request: ApiRequest) -> Answer:
-        """For VMs with accelerators only, as Google documents it."""
+        """Google documents it for accelerator VMs only."""
         instance = self._calls.instance_of(request)
         immediately = _is_immediate(request.read_object())
         if not instance.spec.has_accelerators:
@@ -76,7 +76,7 @@ class MaintenanceMethods:
         return self._maintain(request, instance, "reportHostAsFaulty", begin, is_done_at_once=not immediately)
 
     async def set_scheduling(self, request: ApiRequest) -> Answer:
-        """What the body names is changed, null takes it back to its default, and all else stays."""
+        """Fields of the body are changed, null resets one to its default, other fields stay."""
         instance = self._calls.instance_of(request)
         replayed = self._calls.replayed(request, "setScheduling", instance_path(instance))
         if replayed is not None:
@@ -126,7 +126,7 @@ class MaintenanceMethods:
 
 
 def _perform(instance: Instance) -> runs.Run[Any]:
-    """The maintenance of a VM whose host has a window is the host's."""
+    """Perform the maintenance of the VM, or of its host if that has the window."""
     host = instance.project.host_of(instance)
     if host is not None and host.upcoming_maintenance is not None:
         return hosts.perform_maintenance([host])[0]
@@ -134,7 +134,7 @@ def _perform(instance: Instance) -> runs.Run[Any]:
 
 
 def _is_immediate(body: Mapping[str, Any]) -> bool:
-    """Read an InstancesReportHostAsFaultyRequest; raises ApiError."""
+    """Read an InstancesReportHostAsFaultyRequest. Raises ApiError."""
     schedule, reasons = body.get("disruptionSchedule"), body.get("faultReasons")
     if schedule not in ("IMMEDIATE", "FUTURE"):
         raise errors.invalid("disruptionSchedule", str(schedule or ""), "Must be one of IMMEDIATE, FUTURE.")

@@ -101,5 +101,5 @@ def _tags(given: Any) -> list[str]:
             raise errors.invalid(f"tags.items[{number}]", str(tag), f"Must be a match of regex '(?:{_TAG.pattern})'")
     if len(given) > _MOST:
         raise errors.invalid("tags.items", str(len(given)), f"Must be at most {_MOST} tags.")
-    # Sorted, as the API gives them back.
+    # Sorted, as the API returns them.
     return sorted(set(given))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Methods about custom metadata, at the three levels that it has: of an instance, of a zone, and of the project."""
+"""Methods about custom metadata of instances, zones and the project."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class MetadataMethods:
         delay = self._delay(request)
 
         async def write() -> OperationError | None:
-            # Another write may have been faster, so a conflict can come in this form, too.
+            # Another write may have been faster: then the operation reports the conflict.
             if wanted.fingerprint != metadata_fingerprint(instance):
                 return _CONFLICT
             instance.metadata.write(wanted.attributes, delay)
@@ -84,7 +84,7 @@ class MetadataMethods:
         if replayed is not None:
             return replayed
         patch = custom_metadata.parse_patch(request.read_object(), request.query.get("updateMask"))
-        # Without one, the last write wins; every key is a field of its own.
+        # Without a fingerprint, the last write of each key wins.
         if patch.fingerprint is not None:
             self._refuse_conflict(request, patch.fingerprint, zonal_fingerprint(project, zone))
         metadata = project.zonal_metadata(zone)
@@ -108,8 +108,8 @@ class MetadataMethods:
         return failing(_CONFLICT) if self._calls.take_fault(request, ["operation-conflict"]) is not None else write
 
     def _delay(self, request: ApiRequest) -> float:
-        """Platform seconds until the guests see what is written."""
+        """Platform seconds until guests see the write."""
         project = self._calls.project
         fault = self._calls.take_fault(request, ["propagation-delay"])
-        # It is the client that is to wait for so long, however time is compressed.
+        # A fault delays in real seconds, whatever the speed.
         return project.fleet.durations.propagation if fault is None else fault.delay * project.clock.speed

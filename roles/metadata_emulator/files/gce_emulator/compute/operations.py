@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Operations of the Compute API: what a write answers with, and what tells later how the write ended.
+"""Operations of the Compute API: the answers to writes, which later report how the writes ended.
 
-`Operation` is a value; each step of its life (PENDING, RUNNING, DONE) makes a new one. `Operations` keeps the newest
-value of each, moves it along on the platform's clock while the work is done, and wakes those who wait for its end.
+`Operation` is a value; each status (PENDING, RUNNING, DONE) is a new one. `Operations` keeps the newest value of each,
+runs its work on the platform's clock, and wakes those who wait for its end.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ GLOBAL = "global"
 
 _log = logging.getLogger(__name__)
 
-# Of an operation's time before its work.
+# Share of an operation's duration.
 PENDING_SHARE = 0.1
-# Platform seconds: "near the 2 minutes deadline", says the description of zoneOperations.wait.
+# Platform seconds. The description of zoneOperations.wait: "near the 2 minutes deadline".
 LONGEST_WAIT = 115.0
 
-# Done operations are forgotten at last, as in a cloud, where it takes days.
+# The API forgets done operations after days.
 REMEMBERED = 20_000
 
 
 @dataclasses.dataclass(frozen=True)
 class OperationError:
-    """Why an operation failed: one entry of `error.errors` and the HTTP status that belongs to it."""
+    """The entry of `error.errors` and the HTTP status of a failed operation."""
 
     code: str
     message: str
@@ -46,7 +46,7 @@ class OperationError:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One operation at one moment. `scope` is "global" or "zones/ZONE"; `target` a path below the service's URL."""
+    """One operation. `scope` is "global" or "zones/ZONE", `target` a path below the service's URL."""
 
     project: str
     scope: str
@@ -75,7 +75,7 @@ class Operation:
         return dataclasses.replace(self, start_time=self.start_time or moment, end_time=moment, error=error)
 
     def to_api(self) -> dict[str, Any]:
-        """The Operation resource as the API shows it; what is not known yet is left out."""
+        """The Operation resource, without fields that are not known yet."""
         scope_url = f"{SERVICE_URL}/projects/{self.project}/{self.scope}"
         shown: dict[str, Any] = {
             "kind": "compute#operation",
@@ -102,14 +102,14 @@ class Operation:
 
 
 Work = Callable[[], Awaitable["OperationError | None"]]
-"""What an operation does while it is RUNNING; answers with what went wrong, if anything did."""
+"""What an operation does while it is RUNNING; returns its error, if any."""
 
 
 class Operations:
     """All operations of one project."""
 
     def __init__(self, project: str, clock: Clock, *, user: str, duration: float) -> None:
-        """`duration` is how long an operation takes, in platform seconds, before its own work begins."""
+        """`duration` is in platform seconds, and without the operation's own work."""
         self._project = project
         self._clock = clock
         self._user = user
@@ -122,7 +122,7 @@ class Operations:
     def start(
         self, scope: str, operation_type: str, target: str, target_id: int, work: Work, request_id: str | None = None
     ) -> Operation:
-        """A new PENDING operation, whose `work` begins a little later."""
+        """A new PENDING operation; its `work` begins after the duration."""
         operation = Operation(
             project=self._project,
             scope=scope,
@@ -146,7 +146,7 @@ class Operations:
         return operation
 
     def record(self, scope: str, event: str, target: str, target_id: int) -> None:
-        """An operation that is DONE, for what the platform did by itself: `compute.instances.preempted`."""
+        """Add a DONE operation for an action of the platform, such as `compute.instances.preempted`."""
         now = self._clock.now()
         operation = Operation(
             project=self._project,
@@ -165,7 +165,7 @@ class Operations:
         self._ends[operation.name].set()
 
     def replayed(self, request_id: str, operation_type: str, target: str) -> Operation | None:
-        """The operation that the same request made before, for a client that sends it once more."""
+        """The operation of an earlier identical request, or None."""
         name = self._requests.get((request_id, f"{operation_type} {target}"))
         return self._operations[name] if name is not None else None
 
@@ -182,7 +182,7 @@ class Operations:
         return [operation for operation in self._operations.values() if operation.scope == scope]
 
     async def wait(self, operation: Operation) -> Operation:
-        """The operation once it is DONE, or as it is near the API's two minutes."""
+        """The operation once it is DONE, or after nearly two minutes."""
         end = asyncio.ensure_future(self._ends[operation.name].wait())
         deadline = asyncio.ensure_future(self._clock.sleep(LONGEST_WAIT))
         try:
@@ -193,7 +193,7 @@ class Operations:
         return self._operations.get(operation.name, operation)
 
     def reset(self) -> None:
-        """Forget all of them, and give up what still runs. Who waits for one is answered at once."""
+        """Forget all operations, cancel their work, and wake those who wait."""
         for task in self._tasks:
             task.cancel()
         for end in self._ends.values():
@@ -203,7 +203,7 @@ class Operations:
         self._requests.clear()
 
     async def close(self) -> None:
-        """Give up what still runs."""
+        """Cancel all work."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -217,7 +217,7 @@ class Operations:
         try:
             error = await work()
         except Exception:
-            # Whoever waits is told, too.
+            # Reported to those who wait as well.
             _log.exception("%s on %s failed in the emulator", operation.operation_type, operation.target)
             error = OperationError("INTERNAL_ERROR", "Internal error.", 500, "INTERNAL SERVER ERROR")
         self._operations[operation.name] = operation.finished(self._clock.now(), error)
@@ -233,7 +233,7 @@ class Operations:
 
 
 def is_request_id(text: str) -> bool:
-    """Whether the API takes this as requestId: a UUID, and not the zero one."""
+    """Whether this is a valid requestId: a UUID, but not the zero UUID."""
     try:
         return uuid.UUID(text).int != 0
     except ValueError:

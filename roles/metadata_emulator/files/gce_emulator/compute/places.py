@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Methods of zones, regions and disks, all of which only read."""
+"""Methods of zones, regions and disks; all of them only read."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Methods of instances about power: stop, start, reset, delete, and what was written to the serial ports."""
+"""Methods of instances about power: stop, start, reset, delete; and the output of serial ports."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class PowerMethods:
         ]
 
     async def stop(self, request: ApiRequest) -> Answer:
-        """Also of a VM that is stopped already, or on its way there."""
+        """Succeeds also for a VM that is stopped or being stopped."""
         instance = self._calls.instance_of(request)
         graceful = _is_graceful(request)
 
@@ -40,14 +40,14 @@ class PowerMethods:
             if instance.is_up:
                 await power.stop(instance, graceful=graceful).done
             else:
-                # A VM that the platform was about to boot again stays off.
+                # The platform no longer boots it after an outage.
                 runs.end_runs(instance)
             return None
 
         return self._start(request, instance, "stop", work)
 
     async def start(self, request: ApiRequest) -> Answer:
-        """Also of a VM that is running already."""
+        """Succeeds also for a running VM."""
         instance = self._calls.instance_of(request)
 
         async def work() -> OperationError | None:

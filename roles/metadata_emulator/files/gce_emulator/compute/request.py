@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One call of the Compute API, whether it came as a request of its own or as a part of a batch, and its reply. Pure."""
+"""One call of the Compute API, by itself or in a batch, and its reply. Pure."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from ..web.json_text import parse_json
 
 PREFIX = "/compute/v1/"
 
-# gcloud encodes the slashes of `parentName`, which the API has as one parameter.
+# gcloud encodes the slashes of the parameter `parentName`.
 _ENCODED_PARENT = re.compile(r"reservations%2F([^/%]+)%2FreservationBlocks%2F([^/%]+)", re.IGNORECASE)
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 
 @dataclasses.dataclass(frozen=True)
 class ApiRequest:
-    """`raw_path` and `raw_query` are as they were sent, `path` and `query` decoded; `headers` finds names in any case.
+    """`raw_path` and `raw_query` are as sent, `path` and `query` decoded. `headers` is case-insensitive.
 
-    `named` is what the path names, by the placeholders of the method's route.
+    `named` has the segments of the path, by the placeholders of the method's route.
     """
 
     method: str
@@ -41,18 +41,18 @@ class ApiRequest:
 
     @property
     def query(self) -> dict[str, str]:
-        """Of a parameter that is given twice, the first value."""
+        """The first value of each parameter."""
         pairs = urllib.parse.parse_qsl(self.raw_query, keep_blank_values=True, errors="replace")
         return dict(reversed(pairs))
 
     def read_object(self) -> Mapping[str, Any]:
-        """The body, a JSON object; an empty one without a body. Raises ApiError."""
+        """The body, a JSON object; empty without a body. Raises ApiError."""
         try:
             document = parse_json(self.body or b"{}")
         except ValueError as error:
             raise ApiError(400, "parseError", f"Invalid JSON payload received. {error}") from None
         if not isinstance(document, dict):
-            raise ApiError(400, "parseError", "Invalid JSON payload received. The root has to be an object.")
+            raise ApiError(400, "parseError", "Invalid JSON payload received. The root must be an object.")
         return document
 
 
@@ -69,7 +69,7 @@ Routes = Sequence[tuple[str, str, Method]]
 
 
 class Router:
-    """Finds the method that a request is for. Routes are (verb, path below PREFIX with {placeholders}, method)."""
+    """Finds the method for a request. A route is (verb, path below PREFIX with {placeholders}, method)."""
 
     def __init__(self) -> None:
         self._routes: list[tuple[str, re.Pattern[str], Method]] = []
@@ -80,7 +80,7 @@ class Router:
             self._routes.append((verb, re.compile(pattern), method))
 
     def find(self, request: ApiRequest) -> tuple[Method | None, ApiRequest]:
-        """The method, if there is one, and the request with what its path names."""
+        """The method, or None, and the request with `named`."""
         named: Mapping[str, str] = {}
         raw_path = _ENCODED_PARENT.sub(r"reservations/\1/reservationBlocks/\2", request.raw_path)
         for verb, pattern, method in self._routes:
@@ -96,5 +96,5 @@ class Router:
 def json_reply(request: ApiRequest, document: Any, status: int = 200) -> Reply:
     is_pretty = request.query.get("prettyPrint", "true").lower() != "false"
     text = json.dumps(document, indent=2 if is_pretty else None, ensure_ascii=False) + "\n"
-    # Values that a guest wrote need not be UTF-8.
+    # Values of guest attributes need not be UTF-8.
     return Reply(status, text.encode("utf-8", "replace"))

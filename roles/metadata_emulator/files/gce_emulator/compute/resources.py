@@ -20,12 +20,12 @@ from ..state.project import AttachedDisk, Project, disk_name
 from .timestamps import pacific_time
 
 SERVICE_URL = "https://www.googleapis.com/compute/v1"
-"""Where resources say that they are; not where they are served (https://compute.googleapis.com/compute/v1)."""
+"""The base of selfLinks; requests go to https://compute.googleapis.com/compute/v1."""
 
-# When zones and regions came into being.
+# Creation of zones and regions.
 _LONG_AGO = "1969-12-31T16:00:00.000-08:00"
 
-# Google's interpretation of these keys of the metadata is shown as booleans.
+# Keys of metadata that resourceStatus shows as booleans.
 _EFFECTIVE_KEYS = {
     "block-project-ssh-keys": "blockProjectSshKeysMetadataValue",
     "enable-guest-attributes": "enableGuestAttributesMetadataValue",
@@ -38,12 +38,12 @@ _EFFECTIVE_KEYS = {
 
 
 def instance_path(instance: Instance) -> str:
-    """As errors and targets name it: projects/P/zones/Z/instances/I."""
+    """projects/P/zones/Z/instances/I, as in errors and targets of operations."""
     return f"projects/{instance.project.name}/zones/{instance.zone}/instances/{instance.name}"
 
 
 def instance_resource(instance: Instance) -> dict[str, Any]:
-    """The Instance resource; what is not set is left out, as the API does."""
+    """The Instance resource, without empty fields."""
     spec = instance.spec
     zone = f"{SERVICE_URL}/projects/{instance.project.name}/zones/{instance.zone}"
     shown: dict[str, Any] = {
@@ -113,12 +113,12 @@ def scheduling_resource(instance: Instance) -> dict[str, Any]:
 
 
 def zonal_settings_resource(project: Project, zone: str) -> dict[str, Any]:
-    """The InstanceSettings resource; its items are a map, and not a list as everywhere else."""
+    """The InstanceSettings resource. Its items are a map, not a list as elsewhere."""
     attributes = project.zonal_metadata(zone).attributes
     return {
         "kind": "compute#instanceSettings",
         "fingerprint": zonal_fingerprint(project, zone),
-        # Where there is none, gcloud takes a `metadata` without `items` apart and fails.
+        # gcloud fails on `metadata` without `items`.
         **({"metadata": {"kind": "compute#metadata", "items": attributes}} if attributes else {}),
         "zone": f"{SERVICE_URL}/projects/{project.name}/zones/{zone}",
     }
@@ -163,7 +163,7 @@ def zone_resource(project: Project, zone: str) -> dict[str, Any]:
 
 
 def region_resource(project: Project, region: str, zones: Sequence[str]) -> dict[str, Any]:
-    """The Region resource, with the quotas that can be told from the fleet."""
+    """The Region resource, with the quotas that the fleet uses."""
     project_url = f"{SERVICE_URL}/projects/{project.name}"
     instances = [each for each in project.instances.values() if region_of(each.zone) == region]
     disks = [each.disk for each in project.disks() if region_of(each.instance.zone) == region]
@@ -191,7 +191,7 @@ def region_resource(project: Project, region: str, zones: Sequence[str]) -> dict
 
 
 def metadata_resource(attributes: Mapping[str, str], current: str) -> dict[str, Any]:
-    """The Metadata resource; without `items` when there are none."""
+    """The Metadata resource, without `items` if empty."""
     shown: dict[str, Any] = {"fingerprint": current, "kind": "compute#metadata"}
     if attributes:
         shown["items"] = [{"key": key, "value": value} for key, value in attributes.items()]
@@ -199,7 +199,7 @@ def metadata_resource(attributes: Mapping[str, str], current: str) -> dict[str, 
 
 
 def metadata_fingerprint(instance: Instance) -> str:
-    """Of an instance's metadata. A change of the project's makes it another one, too (magic-modules#1614)."""
+    """Of an instance's metadata. It also changes with the project's (GoogleCloudPlatform/magic-modules#1614)."""
     own = instance.metadata
     return fingerprint([own.attributes, own.writes, project_metadata_fingerprint(instance.project)])
 
@@ -222,18 +222,18 @@ def tags_fingerprint(instance: Instance) -> str:
 
 
 def resource_id(name: str) -> int:
-    """A number for what has none of its own; the same at each start."""
+    """An id for a resource that the fleet file gives none; the same at each start."""
     return int.from_bytes(base64.urlsafe_b64decode(fingerprint(name)), "big") >> 1
 
 
 def fingerprint(content: Any) -> str:
-    """Eight bytes in URL-safe base64, as `zhma6O1w2l8=`."""
+    """Eight bytes in URL-safe base64, such as `zhma6O1w2l8=`."""
     digest = hashlib.blake2b(json.dumps(content, sort_keys=True).encode("utf-8", "surrogateescape"), digest_size=8)
     return base64.urlsafe_b64encode(digest.digest()).decode()
 
 
 def _disk_type(disk: Disk) -> str:
-    """`pd-balanced` for what the metadata server calls PERSISTENT-BALANCED."""
+    """`pd-balanced` for PERSISTENT-BALANCED, the metadata server's name."""
     if disk.type == "PERSISTENT":
         return "pd-standard"
     return disk.type.lower().replace("persistent-", "pd-")
@@ -257,7 +257,7 @@ def _network_interface(instance: Instance, number: int, interface: NetworkInterf
         "stackType": "IPV4_ONLY",
     }
     if interface.external_ip:
-        # The configuration stays when a stopped VM has lost its ephemeral address.
+        # A stopped VM loses its ephemeral address, but not the configuration.
         shown["accessConfigs"] = [
             {
                 "kind": "compute#accessConfig",

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Times as the Compute API writes them, and as it reads them in filters."""
+"""Timestamps of the Compute API, and times in filters. Pure."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 
 def pacific_time(moment: datetime.datetime) -> str:
-    """RFC 3339 with milliseconds and the offset of California, as in all timestamps of the API.
+    """RFC 3339 with milliseconds and Pacific time, as in all timestamps of the API.
 
-    The rule of the Energy Policy Act of 2005 is spelled out, because a minimal VM has no time zone database.
+    Daylight saving time is computed here, because a minimal VM has no time zone database.
     """
     moment = moment.astimezone(datetime.timezone.utc)
     # 02:00 local time of the second Sunday in March and of the first one in November.
@@ -28,7 +28,7 @@ def instant(text: str) -> float | None:
     if not _RFC3339.fullmatch(text):
         return None
     try:
-        # Python 3.9 takes neither 'Z' nor a fraction that has not 3 or 6 digits.
+        # Python 3.9 parses neither Z nor fractions without 3 or 6 digits.
         moment = datetime.datetime.fromisoformat(re.sub(r"\.\d+", "", text.upper().replace("Z", "+00:00")))
     except ValueError:
         return None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a guest is answered: paths, header rule, formats, hanging GETs, guest attributes, tokens, legacy endpoints."""
+"""The answers of a metadata server: header check, formats, hanging GETs, guest attributes, legacy endpoints."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from .wire import JSON, PLAIN, TEXT, Answer, bad_request, forbidden, not_found, 
 
 ROOT = "/computeMetadata/v1"
 
-# Of answers; a guest asks for the same few over and over.
+# Answers that are kept: a guest asks for the same few again and again.
 _MOST_KEPT = 32
 
-# Not taken in their encoded form in a path, says Google's documentation.
+# "The following characters are not supported in encoded form in a path":
+# https://cloud.google.com/compute/docs/metadata/querying-metadata
 _ENCODED = re.compile(r"%(?:21|24|27|28|29|2A|2C|40)", re.IGNORECASE)
 
 
 class MetadataAnswers:
-    """The answers of one instance's metadata server, and the GETs that hang (`waiting`)."""
+    """The answers of one instance's metadata server; `waiting` has the hanging GETs."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._tokens = Tokens(instance)
         self.waiting = Waiting(instance.find, self.current)
-        # Made once for all who ask, until something changes.
+        # Rendered once for all clients, until something changes.
         self.kept: dict[Question, Answer] = {}
         instance.on_change(self._changed)
 
     async def respond(self, exchange: Exchange, *, in_person: bool = False) -> Answer | None:
-        """The answer; None when it was sent already. `in_person` brings it back here even from a hanging GET."""
+        """The answer, or None if it was sent. With `in_person`, that of a hanging GET is returned as well."""
         request, path = exchange.request, exchange.path
         if not self._instance.is_up:
             return unavailable()
@@ -94,7 +95,7 @@ class MetadataAnswers:
             return bad_request("wait_for_change needs recursive=true on a directory.")
         timeout = parameters.get("timeout_sec")
         if timeout is not None and not re.fullmatch(r"[0-9]{1,9}", timeout):
-            return bad_request("timeout_sec has to be a whole number of seconds.")
+            return bad_request("timeout_sec must be a whole number of seconds.")
         if parameters.get("last_etag", answer.etag) != answer.etag:
             return answer
         return await self._wait(exchange, question, answer, None if timeout is None else int(timeout), in_person)
@@ -102,21 +103,21 @@ class MetadataAnswers:
     async def _wait(
         self, exchange: Exchange, question: Question, current: Answer, timeout: int | None, in_person: bool
     ) -> Answer | None:
-        told: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
+        answered: asyncio.Future[Answer | None] = asyncio.get_running_loop().create_future()
 
-        def tell(answer: Answer) -> None:
-            if told.done():
+        def deliver(answer: Answer) -> None:
+            if answered.done():
                 return
             if in_person:
-                told.set_result(answer)
+                answered.set_result(answer)
                 return
-            # Sent from the call that changed the value: going through the handler's task costs a round of the loop.
+            # Sent in the call that changed the value: waking the handler's task costs a turn of the loop.
             exchange.send_now(answer)
-            told.set_result(None)
+            answered.set_result(None)
 
-        let_go = self.waiting.add(question, Waiter(str(current.etag), tell), timeout)
+        let_go = self.waiting.add(question, Waiter(str(current.etag), deliver), timeout)
         try:
-            return await told
+            return await answered
         finally:
             let_go()
 
@@ -125,7 +126,7 @@ class MetadataAnswers:
         self.waiting.changed(path)
 
     def current(self, question: Question) -> Answer:
-        """What there is to say now, without any waiting."""
+        """The answer without a wait."""
         answer = self.kept.get(question)
         if answer is None:
             if len(self.kept) >= _MOST_KEPT:
@@ -167,7 +168,7 @@ class MetadataAnswers:
         return Answer(200, identity.encode(), TEXT, tree.etag_of(path, name, identity))
 
     async def _guest_attributes(self, exchange: Exchange, names: list[str]) -> Answer | None:
-        """Do a PUT or a DELETE. None for a GET that may be answered as any other."""
+        """Serve a PUT or DELETE, or refuse a GET. None for a GET that is allowed."""
         request, instance = exchange.request, self._instance
         if request.method not in ("GET", "PUT", "DELETE"):
             return wrong_method(request.method, exchange.raw_path)
@@ -187,7 +188,7 @@ class MetadataAnswers:
             return bad_request(f"The value has more than {guest_attributes.VALUE_LIMIT} bytes.")
         path = "/".join([GUEST_ATTRIBUTES, *names])
         if request.method == "PUT":
-            # Over the budget data may be dropped without a word, says Google's documentation.
+            # Google's documentation: above the limits, data can be dropped silently.
             if within_budget:
                 instance.set(path, value.decode("utf-8", "surrogateescape"))
             return Answer(200, b"", TEXT)

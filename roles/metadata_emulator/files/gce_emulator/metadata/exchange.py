@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One request to a metadata server on its way to an answer, which the journal notes."""
+"""One request to a metadata server and its answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from .wire import Answer, Sent
 
 
 class Exchange:
-    """`raw_path` is as it was sent, `path` is decoded."""
+    """`raw_path` is the path as sent, `path` the decoded one."""
 
     def __init__(self, request: web.BaseRequest, raw_path: str, query: str, note: Callable[[int], None]) -> None:
         """`note` is called with the status of the answer; 0 if there is none."""
         self.request = request
         self.raw_path = raw_path
-        # Repeated slashes count as one, but one at the end says that a directory is meant.
+        # Repeated slashes count as one. A slash at the end asks for a directory.
         self.path = re.sub("/+", "/", urllib.parse.unquote(raw_path, errors="surrogateescape"))
         self.parameters = dict(urllib.parse.parse_qsl(query, keep_blank_values=True))
         self._query = query
@@ -30,11 +30,11 @@ class Exchange:
         self._closes = not request.keep_alive
 
     def is_on(self, parameter: str) -> bool:
-        """Whether a boolean parameter is given and true; nonsense is false."""
+        """Whether a boolean parameter is given and true."""
         return is_true_parameter(self.parameters.get(parameter, ""))
 
     def redirect(self) -> Answer:
-        """To the directory's own URL, on the host that the client named."""
+        """A redirect to the directory's URL, on the host of the request."""
         query = f"?{self._query}" if self._query else ""
         location = f"http://{self.request.headers.get('Host', 'metadata.google.internal')}{self.raw_path}/{query}"
         return Answer(301, f"{self.raw_path}/\n".encode(), "text/html", location=location)
@@ -49,7 +49,7 @@ class Exchange:
         return Sent(payload, close=close or self._closes)
 
     def send_now(self, answer: Answer) -> None:
-        """Send past the handler, which then gives back `sent()`."""
+        """Send without the handler, which must return `sent()`."""
         self.note(answer.status)
         self._closes = self._closes or answer.close
         self.write(answer.encode(close=self._closes))
@@ -71,7 +71,7 @@ class Exchange:
 
 
 async def read_body(request: web.BaseRequest, limit: int) -> bytes | None:
-    """The request's body, or None when it is larger than `limit`."""
+    """The request's body, or None if it is larger than `limit`."""
     if request.headers.get("Expect", "").lower() == "100-continue" and request.transport is not None:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     body = bytearray()

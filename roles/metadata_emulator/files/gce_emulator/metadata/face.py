@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata server of one instance: whether it can be reached, and the faults that come between it and its guest."""
+"""The metadata server of one instance: its listening socket, and injected faults."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .wire import HTML, Sent, Server, too_many, unavailable
 
 
 class MetadataFace:
-    """Listens on the instance's own address; `address` is `127.0.0.1:PORT` once it is started."""
+    """Listens on the instance's own address; `address` is `127.0.0.1:PORT` after `start`."""
 
     def __init__(self, instance: Instance, ports: Ports) -> None:
         self._instance = instance
@@ -32,7 +32,7 @@ class MetadataFace:
         self._server: asyncio.Server | None = None
         self._http: Server | None = None
         self._opening = asyncio.Lock()
-        # Kept, or the task might be collected before it is done.
+        # A reference, so that the task is not garbage collected before it is done.
         self._reopening: asyncio.Task[None] | None = None
         self._answers = MetadataAnswers(instance)
         self._was_up = True
@@ -46,7 +46,7 @@ class MetadataFace:
 
     @property
     def held(self) -> int:
-        """How many GETs hang."""
+        """The number of hanging GETs."""
         return len(self._answers.waiting)
 
     async def start(self) -> None:
@@ -58,7 +58,7 @@ class MetadataFace:
     async def stop(self) -> None:
         self._close()
 
-    # Being reachable
+    # Listening
 
     async def _listen(self) -> None:
         async with self._opening:
@@ -96,13 +96,13 @@ class MetadataFace:
             self._reopening = asyncio.get_running_loop().create_task(self._listen())
 
     def _power_changed(self) -> None:
-        # First the door: behind one that is closed there is nobody to answer.
+        # Close first, so that hanging GETs get no answer where connections are refused.
         self._open_or_close()
         was_up, self._was_up = self._was_up, self._instance.is_up
         if not self._was_up:
-            self._answers.waiting.tell_all(unavailable())
+            self._answers.waiting.answer_all(unavailable())
         elif was_up and self._http is not None:
-            # A reset: the guest's end of every connection is gone.
+            # A reset: the guest's connections are gone.
             self._http.abort_connections()
 
     # Requests

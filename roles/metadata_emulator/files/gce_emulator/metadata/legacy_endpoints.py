@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What /0.1/ and /computeMetadata/v1beta1/ are called in the tree of today. Pure."""
+"""The legacy endpoints /0.1/ and /computeMetadata/v1beta1/, mapped to v1. Pure."""
 
 from __future__ import annotations
 
-# What /0.1/meta-data/ had, and where it is today.
+# Keys of /0.1/meta-data/ and their paths in v1.
 _OLDEST = {
     "attributes": "instance/attributes",
     "description": "instance/description",
@@ -26,7 +26,7 @@ LISTINGS = {
 
 
 def path_today(names: list[str]) -> str | None:
-    """Where a legacy path, given by its names, is below /computeMetadata/v1/; None when it never was one."""
+    """The path in v1 of a legacy path, given by its names, or None."""
     if names[:2] == ["computeMetadata", "v1beta1"]:
         return "/".join(names[2:])
     if names[:2] == ["0.1", "meta-data"] and len(names) > 2 and names[2] in _OLDEST:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Access tokens and identity tokens that look right and are worth nothing."""
+"""Access and identity tokens that look real and are worthless."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from ..state.instance import Instance
 
 LIFETIME = 3599
-# Real tokens are cached by the metadata server until shortly before they expire.
+# As on the real server, which caches tokens until shortly before they expire.
 RENEW_BEFORE = 300
 
 
@@ -33,7 +33,7 @@ class Tokens:
         return {"access_token": token, "expires_in": int(expires - now), "token_type": "Bearer"}
 
     def identity(self, email: str, audience: str, *, full: bool, licenses: bool) -> str:
-        """A JWT with the claims of the real one, signed with nothing."""
+        """A JWT with the claims of a real one and an invalid signature."""
         instance, project = self._instance, self._instance.project
         subject = str(int.from_bytes(hashlib.blake2b(email.encode(), digest_size=8).digest(), "big"))
         issued = int(instance.clock.time())

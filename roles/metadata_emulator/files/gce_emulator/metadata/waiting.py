@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hanging GETs of one metadata server: held by what they ask for, answered when that changes.
+"""Hanging GETs of one metadata server, by what they ask for; answered when that changes.
 
-A change looks only at those who ask for the changed path, for something below it, or recursively for something above
-it. What they are told is made once for all who ask for the same thing in the same form.
+A change concerns those who ask for the changed path, for something below it, or recursively for something above it.
+The answer is rendered once for all who ask for the same in the same form.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ class Question:
 
 
 class Waiter:
-    """One hanging GET. `tell` is called at most once."""
+    """One hanging GET. `answer` is called at most once."""
 
-    def __init__(self, etag: str, tell: Callable[[Answer], None]) -> None:
+    def __init__(self, etag: str, answer: Callable[[Answer], None]) -> None:
         self.etag = etag
-        self.tell = tell
+        self.answer = answer
 
 
 class Waiting:
-    """`find` gives the node at a path, `answer` the answer to a question; both are asked again after a change."""
+    """`find` returns the node at a path, `answer` the answer to a question. Both are called after a change."""
 
     def __init__(self, find: Callable[[str], tree.Node | None], answer: Callable[[Question], Answer]) -> None:
         self._find = find
@@ -45,7 +45,7 @@ class Waiting:
         return sum(len(waiters) for questions in self._waiters.values() for waiters in questions.values())
 
     def add(self, question: Question, waiter: Waiter, timeout: float | None) -> Callable[[], None]:
-        """Hold `waiter` for at most `timeout` seconds, then tell it the current answer. Call the result to let go."""
+        """Hold `waiter`, and give it the current answer after `timeout` seconds. Call the result to let go."""
         self._waiters.setdefault(question.path, {}).setdefault(question, set()).add(waiter)
         timer: asyncio.TimerHandle | None = None
         if timeout is not None:
@@ -59,7 +59,7 @@ class Waiting:
         return let_go
 
     def changed(self, path: str) -> None:
-        """Answer those for whom the change at `path` makes a difference."""
+        """Answer those for whom the change at `path` matters."""
         if not self._waiters:
             return
         for asked in self._concerned(path):
@@ -68,28 +68,28 @@ class Waiting:
                 for waiter in list(waiters):
                     if answer.status != 200 or answer.etag != waiter.etag:
                         self._discard(question, waiter)
-                        waiter.tell(answer)
+                        waiter.answer(answer)
 
-    def tell_all(self, answer: Answer) -> None:
-        """Answer everybody, whatever they ask for."""
+    def answer_all(self, answer: Answer) -> None:
+        """Give everybody this answer."""
         held, self._waiters = self._waiters, {}
         for questions in held.values():
             for waiters in questions.values():
                 for waiter in waiters:
-                    waiter.tell(answer)
+                    waiter.answer(answer)
 
     def _concerned(self, path: str) -> list[str]:
         names = tree.split(path)
         concerned = ["/".join(names[:depth]) for depth in range(len(names), -1, -1)]
         if not isinstance(self._find(path), tree.Leaf):
-            # A directory that went takes what was in it along.
+            # Everything below a removed directory has changed as well.
             below = path + "/" if path else ""
             concerned += [asked for asked in self._waiters if asked.startswith(below) and asked not in concerned]
         return concerned
 
     def _time_out(self, question: Question, waiter: Waiter) -> None:
         self._discard(question, waiter)
-        waiter.tell(self._answer(question))
+        waiter.answer(self._answer(question))
 
     def _discard(self, question: Question, waiter: Waiter) -> None:
         questions = self._waiters.get(question.path, {})

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata server's answers as bytes: names and order of the headers, error pages.
+"""The metadata server's answers as bytes: headers in the order of the real server, error pages.
 
-aiohttp reads the requests, but the answers are written past its own header handling: order, case and the absence of any
-header of aiohttp are part of what clients see, and a hanging GET is answered in the call that changes the value.
+aiohttp reads the requests. It does not write the answers: clients see order, case and number of the headers, and a
+hanging GET is answered in the call that changes the value.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ class Answer:
     close: bool = False
 
     def encode(self, *, close: bool = False) -> bytes:
-        """The whole answer, made once for all who get the same within a second."""
+        """The whole answer, rendered once for all who get the same within a second."""
         return _encode(self, close or self.close, int(time.time()))
 
 
 @functools.lru_cache(maxsize=16)
 def _encode(answer: Answer, close: bool, now: int) -> bytes:
-    # The order of the headers is that of captures of the real server.
+    # In the order of captures of the real server.
     date = f"Date: {email.utils.formatdate(now, usegmt=True)}"
     content_type = f"Content-Type: {answer.content_type}"
     if answer.status == 200:
@@ -71,7 +71,7 @@ def _encode(answer: Answer, close: bool, now: int) -> bytes:
 
 
 def page(status: int, text: str, *, close: bool = False) -> Answer:
-    """The error page around `text`, which may hold markup."""
+    """The error page around `text`, which may contain markup."""
     body = (
         "<!DOCTYPE html>\n<html lang=en>\n  <meta charset=utf-8>\n"
         '  <meta name=viewport content="initial-scale=1, minimum-scale=1, width=device-width">\n'
@@ -112,7 +112,7 @@ def too_many() -> Answer:
 
 
 class Sent(web.StreamResponse):
-    """What the handler gives aiohttp: the bytes to send, or nothing when the answer was sent already."""
+    """A response to aiohttp: the bytes to send, or none if the answer was sent already."""
 
     def __init__(self, payload: bytes = b"", *, close: bool = False) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class Sent(web.StreamResponse):
 
 
 class Protocol(web.RequestHandler):
-    """aiohttp's connection, with the metadata server's page for requests that are not HTTP."""
+    """aiohttp's connection, with the metadata server's error page for requests that are not HTTP."""
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -158,7 +158,7 @@ class Protocol(web.RequestHandler):
 
 
 class Server(web.Server):
-    """aiohttp's low-level server with connections that speak as the metadata server does."""
+    """aiohttp's low-level server with connections of the metadata server."""
 
     is_refusing = False
 

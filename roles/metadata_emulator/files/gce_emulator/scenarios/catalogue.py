@@ -46,7 +46,7 @@ def describe(instance: Instance) -> dict[str, Any]:
 
 SCENARIOS: Mapping[str, Scenario] = {
     "live-migration": Scenario(
-        f"{MIGRATE} for `notice` seconds if the guest has asked for it, then for the migration, then NONE",
+        f"{MIGRATE} for `notice` seconds if the guest queried the key since its last event, and during the migration",
         "event",
         maintenance.migration_options,
         maintenance.migration_steps,
@@ -103,37 +103,37 @@ SCENARIOS: Mapping[str, Scenario] = {
         lambda instance, options: power.stop_steps(options, "DELETED"),
     ),
     "graceful-stop-cancelled": Scenario(
-        "graceful-stop, and after `after` seconds a second stop without grace ends the wait",
+        "graceful-stop, but after `after` seconds a second stop ends the wait for the guest",
         "stop",
         lambda instance: {**power.graceful_stop_options(instance), "after": 60.0},
         lambda instance, options: power.stop_steps(options, "STOPPED", until="after"),
     ),
     "window-announced": Scenario(
-        "upcoming-maintenance names a window; in it the VM migrates or stops, by its policy",
+        "upcoming-maintenance shows a window, in which the VM migrates or stops, by its policy",
         "window",
         maintenance.window_options,
         maintenance.window_steps,
     ),
     "window-moved": Scenario(
-        "as window-announced, but `after` seconds the window moves by `move_by` seconds",
+        "window-announced, but after `after` seconds the window moves by `move_by` seconds",
         "window",
         lambda instance: {**maintenance.window_options(instance), "after": 3600.0, "move_by": 86400.0},
         maintenance.moved_window_steps,
     ),
     "window-cancelled": Scenario(
-        "upcoming-maintenance names a window, and `after` seconds it is gone",
+        "upcoming-maintenance shows a window, which is cancelled after `after` seconds",
         "window",
         lambda instance: {**maintenance.window_options(instance), "after": 3600.0},
         maintenance.cancelled_window_steps,
     ),
     "back-to-back": Scenario(
-        "live-migration, and `gap` seconds after its end another one",
+        "live-migration, and another one `gap` seconds after its end",
         "event",
         lambda instance: {**maintenance.migration_options(instance), "gap": 10.0},
         maintenance.two_migrations_steps,
     ),
     "missed-notice": Scenario(
-        f"live-migration without any notice: {MIGRATE} appears when the migration begins",
+        f"live-migration without notice: {MIGRATE} appears when the migration begins",
         "event",
         lambda instance: {**maintenance.migration_options(instance), "notice": 0.0},
         maintenance.migration_steps,

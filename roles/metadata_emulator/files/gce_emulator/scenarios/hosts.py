@@ -192,17 +192,17 @@ HOST_SCENARIOS: Mapping[str, HostScenario] = {
         lambda host: _maintain(host, _begin_now),
     ),
     "window-announced": HostScenario(
-        "the host names a window; in it, its VMs migrate or stop, by their policies",
+        "the host has a window, in which its VMs migrate or stop, by their policies",
         _window_options,
         _window_steps,
     ),
     "window-moved": HostScenario(
-        "as window-announced, but `after` seconds the window moves by `move_by` seconds",
+        "window-announced, but after `after` seconds the window moves by `move_by` seconds",
         lambda host: {**_window_options(host), "after": 3600.0, "move_by": 86400.0},
         _moved_window_steps,
     ),
     "window-cancelled": HostScenario(
-        "the host names a window, and `after` seconds it is gone",
+        "the host has a window, which is cancelled after `after` seconds",
         lambda host: {**_window_options(host), "after": 3600.0},
         _cancelled_window_steps,
     ),

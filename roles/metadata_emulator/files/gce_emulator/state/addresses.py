@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses for those who do not say which they want: internal ones of a region's subnet, ephemeral external ones."""
+"""Default addresses: internal ones of the region's subnet, and ephemeral external ones."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from collections.abc import Iterable, Iterator
 
 from .geography import subnet_of
 
-# As an interface's external_ip: one that is given when the VM starts and taken when it stops.
+# Value of an interface's external_ip: assigned when the VM starts, released when it stops.
 EPHEMERAL = "ephemeral"
 
-# For documentation, and for benchmarks when those are used up: neither is anywhere on the internet.
+# Reserved for documentation (RFC 5737) and for benchmarks (RFC 2544): not routed on the internet.
 _EXTERNAL = ("203.0.113.0/24", "198.18.0.0/15")
 
 
 class InternalAddresses:
-    """The addresses of the subnets that the network `default` has, without those that somebody has named."""
+    """Addresses of the subnets of the network `default`, without those that the fleet file uses."""
 
     def __init__(self, wanted: Iterable[str], taken: Iterable[str]) -> None:
-        """`wanted` is the region of each address that will be asked for."""
+        """`wanted` has the region of each address that will be taken, `taken` the addresses in use."""
         self._taken = set(taken)
         self._subnets = {
             region: subnet_of(region, number + self._taken_in(region))
@@ -34,7 +34,7 @@ class InternalAddresses:
         return self._subnets.get(region) or subnet_of(region)
 
     def take(self, region: str) -> str | None:
-        """None when there are no more."""
+        """The next free address of a region, or None."""
         return next(self._free[region], None)
 
     def _taken_in(self, region: str) -> int:
@@ -42,7 +42,7 @@ class InternalAddresses:
         return sum(address.startswith(start) for address in self._taken)
 
     def _all(self, subnet: ipaddress.IPv4Network) -> Iterator[str]:
-        # The first two and the last two are reserved: the network, its gateway, and for future use.
+        # Reserved: network, gateway, the last but one for future use, and broadcast.
         for number in range(int(subnet.network_address) + 2, int(subnet.broadcast_address) - 1):
             address = str(ipaddress.IPv4Address(number))
             if address not in self._taken:
@@ -50,7 +50,7 @@ class InternalAddresses:
 
 
 class ExternalAddresses:
-    """Ephemeral addresses. One that was given back is given again only when all others are used up."""
+    """Ephemeral addresses. A released one is reused only when all others are taken."""
 
     def __init__(self, taken: Iterable[str]) -> None:
         self._taken = frozenset(taken)
@@ -82,7 +82,7 @@ def gateway_of(ip: str, subnetmask: str) -> str:
 
 
 def mac_of(ip: str) -> str:
-    """As on the real platform, an interface's MAC address is made of its internal address."""
+    """The MAC address of an interface, made from its internal address as on the real platform."""
     return "42:01:" + ipaddress.IPv4Address(ip).packed.hex(":")
 
 

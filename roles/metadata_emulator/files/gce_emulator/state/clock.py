@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The platform's time: durations that can be compressed, over a wall clock that cannot.
+"""The platform's time: durations can be compressed, the wall clock cannot.
 
-`speed` divides the durations that the platform decides about (a notice, a migration, an operation). The wall clock
-stays the real one, because the guests compare what they are told (`window_start_time`) with their own clock: a
-window that is announced "in seven days" at speed 1000 is announced for ten minutes from now.
+`speed` divides the platform's durations (a notice, a migration, an operation). The wall clock stays real, because
+guests compare announced times (`window_start_time`) with their own clock: at speed 1000, a window "in seven days"
+begins in ten minutes.
 
-A change of `speed` also reschedules the timers that are running, so a scenario in its notice ends sooner when time is
-compressed further. Moments that were promised to a guest (`call_at`) are kept.
+A change of `speed` reschedules running timers, so that a notice ends sooner when time is compressed further. Moments
+that were announced to a guest (`call_at`) stay.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, Callable
 
 
 class Timer:
-    """One pending call; `cancel` may be called at any time and more than once."""
+    """A pending call; `cancel` may be called at any time, repeatedly."""
 
     def __init__(self, clock: Clock, callback: Callable[[], object]) -> None:
         self._clock = clock
@@ -80,29 +80,29 @@ class Clock:
         return datetime.datetime.fromtimestamp(self._wall(), datetime.timezone.utc)
 
     def real_seconds(self, platform_seconds: float) -> float:
-        """How long `platform_seconds` of the platform's time really take."""
+        """Platform seconds as real seconds."""
         return platform_seconds / self._speed
 
     def after(self, platform_seconds: float) -> datetime.datetime:
-        """The wall clock's time at which `platform_seconds` from now have passed."""
+        """The wall clock's time in `platform_seconds`."""
         return self.now() + datetime.timedelta(seconds=self.real_seconds(platform_seconds))
 
     def call_later(self, platform_seconds: float, callback: Callable[..., object], *args: Any) -> Timer:
-        """Call `callback(*args)` once `platform_seconds` of the platform's time have passed."""
+        """Call `callback(*args)` in `platform_seconds`."""
         timer = Timer(self, lambda: callback(*args))
         timer.start(self.real_seconds(platform_seconds))
         return timer
 
     def call_at(self, moment: datetime.datetime, callback: Callable[..., object], *args: Any) -> asyncio.TimerHandle:
-        """Call `callback(*args)` at a moment of the wall clock, which no change of `speed` moves."""
+        """Call `callback(*args)` at a time of the wall clock, whatever the speed."""
         return self._loop.call_later(max(0.0, moment.timestamp() - self._wall()), callback, *args)
 
     async def sleep(self, platform_seconds: float) -> None:
-        """Wait for `platform_seconds` of the platform's time."""
+        """Wait for `platform_seconds`."""
         passed: asyncio.Future[None] = self._loop.create_future()
 
         def wake() -> None:
-            # Who sleeps may have been cancelled in the same turn of the loop.
+            # The sleeper may have been cancelled in the same turn of the loop.
             if not passed.done():
                 passed.set_result(None)
 

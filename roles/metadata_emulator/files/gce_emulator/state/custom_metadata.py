@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Compute API takes as custom metadata, and how it refuses the rest. Pure."""
+"""Custom metadata as the Compute API accepts and refuses it. Pure."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ITEM = "metadata.items."
 
 @dataclasses.dataclass(frozen=True)
 class Wanted:
-    """The body of setMetadata: the whole metadata to be, and the fingerprint of what it was made from."""
+    """The body of setMetadata: all new metadata, and the fingerprint of the version that it is based on."""
 
     fingerprint: str
     attributes: Mapping[str, str]
 
 
 def parse_metadata(body: Mapping[str, Any]) -> Wanted:
-    """Read a Metadata resource; raises ApiError. Without `items` it asks for none at all."""
+    """Read a Metadata resource. Without `items` it removes all. Raises ApiError."""
     items = body.get("items") or []
     if not isinstance(items, list):
         raise invalid("metadata.items", str(items), "Must be a list.")
@@ -49,7 +49,7 @@ def key_problem(key: str) -> str | None:
 
 
 def refuse_oversize(attributes: Mapping[str, str]) -> None:
-    """Raise ApiError for more than may be kept in all."""
+    """Raise ApiError if the total is too large."""
     total = sum(len(key.encode()) + len(value.encode()) for key, value in attributes.items())
     if total > LARGEST_TOTAL:
         raise _too_large("metadata.items", LARGEST_TOTAL, total)
@@ -57,7 +57,7 @@ def refuse_oversize(attributes: Mapping[str, str]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Patch:
-    """The body of instanceSettings.patch: values to set, keys to delete (all others, if None), and the fingerprint."""
+    """The body of instanceSettings.patch. `deleted` has the keys to delete; None deletes all that `values` lacks."""
 
     fingerprint: str | None
     values: Mapping[str, str]
@@ -69,10 +69,10 @@ class Patch:
 
 
 def parse_patch(body: Mapping[str, Any], mask: str | None) -> Patch:
-    """Read an InstanceSettings resource and its updateMask; raises ApiError.
+    """Read an InstanceSettings resource and its updateMask. Raises ApiError.
 
-    A key that the mask names is set to what the body has for it, or deleted if that has nothing. Without a mask the
-    body's keys are set.
+    Keys of the mask are set to their values in the body, or deleted if the body lacks them. Without a mask, all keys of
+    the body are set.
     """
     metadata = body.get("metadata") or {}
     items = (metadata.get("items") if isinstance(metadata, Mapping) else metadata) or {}
@@ -107,7 +107,7 @@ def _parse_item(item: Any, field: str) -> tuple[str, str]:
 
 def _parse_fingerprint(text: Any) -> str:
     try:
-        # Both alphabets of base64 are taken, as everywhere in Google's JSON.
+        # As everywhere in Google's JSON, both alphabets of base64 are accepted.
         base64.b64decode(str(text).replace("-", "+").replace("_", "/"), validate=True)
     except (binascii.Error, ValueError):
         raise invalid("metadata.fingerprint", str(text), "Must be a base64 encoded string.") from None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata tree of an ordinary VM of 2026, built from its description."""
+"""The metadata tree of a VM, as real VMs had it in 2026."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .tree import NUMBERED, VERBATIM, Announcement, Computed, Directory, Leaf, N
 
 
 def project(fleet: Fleet) -> Directory:
-    """`project/` without what a zone adds to it."""
+    """`project/` without zonal metadata."""
     return directory(
         {
             "attributes": directory(dict(fleet.attributes), VERBATIM),
@@ -24,7 +24,7 @@ def project(fleet: Fleet) -> Directory:
 
 
 def place_zonal(view: Directory, project_tree: Directory, attributes: Mapping[str, str]) -> None:
-    """Make `view` what the guests of a zone see as `project/`: the zone's metadata goes before the project's."""
+    """Fill `view` with `project/` as the guests of a zone see it: zonal metadata overrides the project's."""
     own = project_tree.entries.get("attributes")
     entries = own.entries if isinstance(own, Directory) else {}
     zonal = directory(dict(attributes), VERBATIM)
@@ -34,7 +34,7 @@ def place_zonal(view: Directory, project_tree: Directory, attributes: Mapping[st
 def instance(
     spec: InstanceSpec, fleet: Fleet, project_tree: Directory, external_ips: Sequence[str | None]
 ) -> Directory:
-    """Everything below `/computeMetadata/v1/`. `external_ips` are those that the interfaces have now."""
+    """Everything below `/computeMetadata/v1/`. `external_ips` has the current address of each interface."""
     number = fleet.numeric_project_id
     own = directory(
         {
@@ -93,14 +93,14 @@ def instance(
         }
     )
     if fleet.universe_domain != "googleapis.com":
-        # Listed and served only outside the default universe; clients take 404 for googleapis.com.
+        # Served only outside the default universe; clients take 404 for googleapis.com.
         root.entries["universe"] = directory({"universe-domain": fleet.universe_domain})
     place_no_upcoming(root, spec)
     return root
 
 
 def shutdown_details(spec: InstanceSpec, shutdown: Shutdown | None) -> dict[str, Value]:
-    """The values below `shutdown-details/`. Real servers differ in the idle state, so the fleet file chooses."""
+    """The values below `shutdown-details/`. The idle state of real servers varies: the fleet file decides."""
     return {
         "max-duration": duration(spec, shutdown.seconds if shutdown else 0.0),
         "request-timestamp": f"{shutdown.requested_at:%Y-%m-%dT%H:%M:%SZ}" if shutdown else "",
@@ -110,7 +110,7 @@ def shutdown_details(spec: InstanceSpec, shutdown: Shutdown | None) -> dict[str,
 
 
 def duration(spec: InstanceSpec, real_seconds: float) -> Value:
-    """A duration in the form that the fleet file chooses: how real servers write it is not documented."""
+    """A duration in the form of the fleet file: that of real servers is not documented."""
     seconds = str(math.ceil(real_seconds))
     forms: dict[str, Value] = {"seconds": seconds, "suffix": f"{seconds}s", "object": {"seconds": seconds}}
     return forms[spec.duration_style]
@@ -121,7 +121,7 @@ def place_upcoming(root: Directory, announcement: Announcement) -> None:
 
 
 def place_no_upcoming(root: Directory, spec: InstanceSpec) -> None:
-    """What a VM says when no window is announced; real ones differ, so the fleet file chooses."""
+    """The value without an announced window. That of real servers varies: the fleet file decides."""
     entries = _instance_entries(root)
     entries.pop("upcoming-maintenance", None)
     none: dict[str, Leaf] = {"503": Leaf(NothingYet()), "NONE": Leaf("NONE"), "{}": Leaf({}, json_by_default=True)}
@@ -132,7 +132,7 @@ def place_no_upcoming(root: Directory, spec: InstanceSpec) -> None:
 def _instance_entries(root: Directory) -> dict[str, Leaf | Directory]:
     own = root.entries["instance"]
     if not isinstance(own, Directory):
-        raise TypeError("instance is no directory")
+        raise TypeError("instance is not a directory")
     return own.entries
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the Compute API answers when it refuses: statuses, reasons and sentences of the real one."""
+"""Refusals of the Compute API, with the statuses, reasons and messages of the real one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 CONFLICT = "Supplied fingerprint does not match current metadata fingerprint."
 
-# As in google.rpc.Code; 400 is FAILED_PRECONDITION too, but INVALID_ARGUMENT where a field is to blame.
+# As in google.rpc.Code. 400 can also be FAILED_PRECONDITION; clients do not tell them apart.
 _STATUS = {
     400: "INVALID_ARGUMENT",
     401: "UNAUTHENTICATED",
@@ -22,17 +22,17 @@ _STATUS = {
 
 
 class ApiError(Exception):
-    """A request that is refused; str() is the message that the client gets."""
+    """A refused request; str() is the message for the client."""
 
     def __init__(self, code: int, reason: str, message: str, **extra: str) -> None:
-        """`extra` goes into the entry of `errors`: `location`, `locationType`, `domain`."""
+        """`extra` is added to the entry in `errors`: `location`, `locationType`, `domain`."""
         super().__init__(message)
         self.code = code
         self.reason = reason
         self.extra = extra
 
     def to_api(self) -> dict[str, Any]:
-        """The envelope of https://cloud.google.com/apis/design/errors, with the older `errors` that clients read."""
+        """The error response of https://cloud.google.com/apis/design/errors, with the older list `errors`."""
         message = str(self)
         entry = {"message": message, "domain": "global", "reason": self.reason, **self.extra}
         error: dict[str, Any] = {"code": self.code, "message": message, "errors": [entry]}

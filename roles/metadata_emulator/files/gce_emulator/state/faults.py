@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Faults that the control face injects: which requests they hit, and for how long or how often."""
+"""Injected faults: which requests they hit, and how long or how often."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ METADATA_KINDS = {
     "refuse": "closes the listening socket and every connection, so that connecting is refused",
     "hang": "never answers, as over a half-open connection",
     "html": "answers 200 with an HTML page and without Metadata-Flavor",
-    "truncate": "ends the connection in the middle of the answer's body",
+    "truncate": "ends the connection in the middle of the body",
     "garbage": "answers with bytes that are not HTTP",
     "dribble": "sends the answer a byte at a time, `delay` seconds apart",
-    "etag-flap": "changes the etag with each answer, and answers hanging GETs though nothing changed",
+    "etag-flap": "changes the etag with each answer, and answers hanging GETs at once",
     "delay": "answers `delay` seconds late",
 }
 COMPUTE_KINDS = {
@@ -29,16 +29,16 @@ COMPUTE_KINDS = {
     "429": "answers 429",
     "rate-limit": "answers 403 rateLimitExceeded",
     "reset": "resets the connection instead of an answer",
-    "lost-answer": "does what is asked, and resets the connection instead of the answer",
+    "lost-answer": "serves the request, but resets the connection instead of answering",
     "hang": "never answers",
     "html": "answers 502 with an HTML page",
     "delay": "answers `delay` seconds late",
-    "conflict": "answers a write of metadata with 412 conditionNotMet",
-    "operation-conflict": "lets the operation of such a write end in CONDITION_NOT_MET",
-    "operation-error": "lets the operation of a maintenance end in MIGRATION_TEMPORARILY_UNAVAILABLE",
-    "propagation-delay": "lets the guests see what a write of metadata changes `delay` seconds late",
-    "unreachable": "leaves the instances of `zone` (of every zone without it) out of an aggregated list, and says so",
-    "unauthenticated": "answers 401, as for a token that has expired",
+    "conflict": "refuses a write of metadata with 412 conditionNotMet",
+    "operation-conflict": "fails the operation of a write of metadata with CONDITION_NOT_MET",
+    "operation-error": "fails the operation of maintenance with MIGRATION_TEMPORARILY_UNAVAILABLE",
+    "propagation-delay": "delays what guests see of a write of metadata by `delay` seconds",
+    "unreachable": "leaves `zone` (without it, all zones) out of an aggregated list, with a warning",
+    "unauthenticated": "answers 401, as for an expired token",
     "forbidden": "answers 403 and names the missing permission",
     "disabled": "answers 403 accessNotConfigured: the API is not enabled in the project",
     "quota": "answers 403 quotaExceeded",
@@ -73,7 +73,7 @@ class Fault:
 
 
 class Faults:
-    """Faults in the order in which they were injected; the first that matches hits."""
+    """Faults in the order of their injection. The first that matches a request hits it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -83,7 +83,7 @@ class Faults:
         self._listeners: list[Callable[[], None]] = []
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Have `listener` called whenever a fault comes or goes."""
+        """Call `listener` whenever a fault begins or ends."""
         self._listeners.append(listener)
 
     def inject(self, fault: Fault) -> Fault:
@@ -104,13 +104,13 @@ class Faults:
         return self._faults.get(fault_id)
 
     def active(self, kind: str, face: str, instance: str | None, path: str = "") -> bool:
-        """Is there a fault of this kind? Uses nothing up."""
+        """Whether there is a fault of this kind, without counting a request."""
         return any(fault.kind == kind and fault.hits(face, instance, path) for fault in self._faults.values())
 
     def take(self, face: str, instance: str | None, path: str, kinds: Collection[str] | None = None) -> Fault | None:
-        """The fault that hits this request, used up by one. `path` is below /computeMetadata/v1/ or /compute/v1/.
+        """The fault that hits this request, or None; counts the request. `path` is below /compute(Metadata)/v1/.
 
-        `kinds` says which faults come into question where a request can be hit at more than one point.
+        `kinds` restricts the kinds of faults, for requests that are checked at more than one point.
         """
         for fault in self._faults.values():
             if fault.kind == "refuse" or (kinds is not None and fault.kind not in kinds):

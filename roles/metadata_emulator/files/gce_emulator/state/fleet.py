@@ -35,7 +35,7 @@ class Notice:
 
 @dataclasses.dataclass(frozen=True)
 class Durations:
-    """Platform seconds that things take."""
+    """How long things take, in platform seconds."""
 
     migration: float = 20.0
     blackout: float = 0.0
@@ -77,7 +77,7 @@ class Disk:
 
     @property
     def is_local(self) -> bool:
-        """Whether it is a part of the host, and no resource of its own."""
+        """Whether it is a local SSD, which is not a resource of its own."""
         return self.type.startswith("LOCAL-SSD")
 
 

@@ -56,15 +56,15 @@ def load(path: str | Path) -> Fleet:
 
 def _document(text: str) -> Any:
     if text.lstrip().startswith("{"):
-        # Far faster than as YAML, which besides does not put two escapes together to one character.
+        # Far faster than as YAML, which also does not join surrogate escapes.
         with contextlib.suppress(ValueError, RecursionError):
             return json.loads(text)
     try:
         try:
-            # libyaml, where PyYAML is built with it, is ten times as fast.
+            # PyYAML with libyaml is ten times as fast.
             return yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
         except yaml.YAMLError:
-            # PyYAML itself tells better what is wrong.
+            # PyYAML's own parser reports mistakes better.
             return yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FleetError("", f"is not YAML: {_on_one_line(error)}") from None
@@ -73,7 +73,7 @@ def _document(text: str) -> Any:
 
 
 def parse(document: Any) -> Fleet:
-    """A fleet from what YAML gave. Raises FleetError."""
+    """Read a parsed document. Raises FleetError."""
     section = Section({} if document is None else document, "", _FLEET_KEYS)
     project = section.text("project", "emulated-project", PROJECT)
     numeric = section.integer("numeric_project_id", 314159265358, 1, 2**63 - 1)
@@ -162,7 +162,7 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
 
 
 def _on_nodes(instances: tuple[InstanceSpec, ...], groups: tuple[NodeGroupSpec, ...]) -> tuple[InstanceSpec, ...]:
-    """The instances, with those on nodes as sole tenants."""
+    """The instances; those on nodes become sole tenants."""
     placed = {name: group.name for group in groups for node in group.nodes for name in node.instances}
     return tuple(
         dataclasses.replace(spec, sole_tenant=True, node_group=placed[spec.name]) if spec.name in placed else spec
@@ -254,7 +254,7 @@ def _network_interface(section: Section, addresses: InternalAddresses, region: s
     try:
         gateway, mac = gateway_of(ip, subnetmask), mac_of(ip)
     except ValueError:
-        raise FleetError(section.at("ip"), f"is {ip!r} with the subnetmask {subnetmask!r}; they are of IPv4") from None
+        raise FleetError(section.at("ip"), f"is {ip!r} with the subnetmask {subnetmask!r}; both must be IPv4") from None
     return NetworkInterface(
         ip=ip,
         gateway=section.text("gateway", gateway),
@@ -279,7 +279,7 @@ def _service_accounts(entry: Section, numeric: int) -> tuple[ServiceAccount, ...
 
 
 def _default_id(project: str, zone: str, name: str) -> int:
-    # The same at each start, and beyond 2^53 as real ids are, so that whoever reads it as a float is found out.
+    # The same at each start, and above 2^53 as real ids are: reading it as a float loses digits.
     digest = hashlib.blake2b(f"{project}/{zone}/{name}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") % 2**62 | 2**61 | 1
 
@@ -290,7 +290,7 @@ def _default_hostname(project: str, zone: str, name: str) -> str:
 
 
 def _refuse_twins(fleet: Fleet) -> None:
-    # A name is refused twice even in different zones: all but the Compute API finds an instance by its bare name.
+    # Names are unique across zones: only the Compute API distinguishes instances by zone.
     facts: tuple[tuple[str, Callable[[InstanceSpec], Any]], ...] = (
         ("name", lambda spec: spec.name),
         ("id", lambda spec: spec.id),

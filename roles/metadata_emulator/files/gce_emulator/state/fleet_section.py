@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A mapping of the fleet file, read strictly: every mistake is told with its place in the file."""
+"""A mapping of the fleet file, read strictly: every mistake is reported with its place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NAME = re.compile(r"[a-z](?:[-a-z0-9]{0,61}[a-z0-9])?")
 
 
 class FleetError(Exception):
-    """A fleet file that cannot be used. `place` is where, as `instances[0].zone`; empty for the file as a whole."""
+    """A mistake in a fleet file. `place` is such as `instances[0].zone`, or empty for the whole file."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}" if place else problem)
@@ -22,17 +22,17 @@ class FleetError(Exception):
 
 
 class Section:
-    """A mapping of the file with its place. Unknown keys are refused at once; readers name the place of an error."""
+    """A mapping with its place in the file. Unknown keys are refused. All readers raise FleetError."""
 
     def __init__(self, given: Any, place: str, known: tuple[str, ...]) -> None:
         self.place = place
         if not isinstance(given, dict):
-            raise FleetError(place, f"is {_kind(given)}; it has to be a mapping")
+            raise FleetError(place, f"is {_kind(given)}; it must be a mapping")
         for key in given:
             if key not in known:
                 near = difflib.get_close_matches(str(key), known, 1)
                 hint = f"did you mean {near[0]}?" if near else f"it can be {', '.join(known)}"
-                raise FleetError(self.at(str(key)), f"is not a key that is known here; {hint}")
+                raise FleetError(self.at(str(key)), f"is an unknown key; {hint}")
         self._given = given
 
     def at(self, key: str) -> str:
@@ -108,7 +108,7 @@ class Section:
             raise self._wrong(key, "a list of strings")
         for number, item in enumerate(value):
             if not isinstance(item, str):
-                raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it has to be a string")
+                raise FleetError(f"{self.at(key)}[{number}]", f"is {_kind(item)}; it must be a string")
             _refuse_half_characters(item, f"{self.at(key)}[{number}]")
         return tuple(value)
 
@@ -120,10 +120,8 @@ class Section:
             raise self._wrong(key, "a mapping of strings")
         for name, item in value.items():
             if not isinstance(name, str) or not isinstance(item, str):
-                # Booleans and numbers are not converted: whether true becomes TRUE or true is the writer's business.
-                raise FleetError(
-                    f"{self.at(key)}.{name}", f"is {_kind(item)}; it has to be a string, so put it in quotes"
-                )
+                # Booleans and numbers are not converted: whether true becomes TRUE or true is not ours to decide.
+                raise FleetError(f"{self.at(key)}.{name}", f"is {_kind(item)}; it must be a string: put it in quotes")
             _refuse_half_characters(name + item, self.at(key))
         return dict(value)
 
@@ -135,12 +133,12 @@ class Section:
                 raise FleetError(self.at(key), f"has the key {name!r}, which does not match {pattern.pattern}")
             if size > custom_metadata.LARGEST_VALUE:
                 raise FleetError(
-                    f"{self.at(key)}.{name}", f"has {size} bytes; the most is {custom_metadata.LARGEST_VALUE}"
+                    f"{self.at(key)}.{name}", f"has {size} bytes; the limit is {custom_metadata.LARGEST_VALUE}"
                 )
         return attributes
 
     def attributes_by_name(self, key: str) -> dict[str, dict[str, str]]:
-        """Mappings of attributes, by the names of zones."""
+        """A mapping of attributes for each zone."""
         zones = self._given.get(key)
         if zones is None:
             return {}
@@ -148,7 +146,7 @@ class Section:
             raise self._wrong(key, "a mapping")
         for zone in zones:
             if not isinstance(zone, str) or not NAME.fullmatch(zone):
-                raise FleetError(self.at(key), f"has {zone!r}, which is no name of a zone")
+                raise FleetError(self.at(key), f"has {zone!r}, which is not a zone's name")
         return {zone: Section(zones, self.at(key), tuple(zones)).attributes(zone) for zone in zones}
 
     def section(self, key: str, known: tuple[str, ...]) -> Section:
@@ -164,14 +162,14 @@ class Section:
         return [Section(item, f"{self.at(key)}[{number}]", known) for number, item in enumerate(value)]
 
     def _wrong(self, key: str, wanted: str) -> FleetError:
-        return FleetError(self.at(key), f"is {_kind(self._given[key])}; it has to be {wanted}")
+        return FleetError(self.at(key), f"is {_kind(self._given[key])}; it must be {wanted}")
 
 
 def _refuse_half_characters(text: str, place: str) -> None:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise FleetError(place, "has half of a surrogate pair, which is no character") from None
+        raise FleetError(place, "has half of a surrogate pair, which is not a character") from None
 
 
 def _kind(value: Any) -> str:

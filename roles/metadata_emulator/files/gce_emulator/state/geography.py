@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 
-# Zones of a real project beside those of the fleet: for includeAllScopes, and for requests about an empty zone.
+# Zones that exist without VMs: for includeAllScopes, and for requests about an empty zone.
 COMMON_ZONES = (
     *(f"asia-east1-{letter}" for letter in "abc"),
     *(f"europe-west1-{letter}" for letter in "bcd"),
@@ -19,7 +19,7 @@ COMMON_ZONES = (
     *(f"us-west1-{letter}" for letter in "abc"),
 )
 
-# The second number of 10.N.0.0/20, of networks in auto mode.
+# N in 10.N.0.0/20, the subnet of an auto mode network.
 _SUBNETS = {
     "africa-south1": 218,
     "asia-east1": 140,
@@ -71,12 +71,12 @@ def region_of(zone: str) -> str:
 
 
 def subnet_of(region: str, addresses: int = 0) -> ipaddress.IPv4Network:
-    """The region's subnet, expanded when it has to hold more `addresses` than a /20 does, to a /16 at most."""
+    """The region's subnet: a /20, or up to a /16 if there are more `addresses`."""
     prefix = _USUAL_PREFIX
     while prefix > _SHORTEST_PREFIX and 2 ** (32 - prefix) - _RESERVED < addresses:
         prefix -= 1
     number = _SUBNETS.get(region)
     if number is None:
-        # A region that is not known here is given one of those that none has.
+        # An unknown region gets one of the unused numbers.
         number = 220 + hashlib.blake2b(region.encode(), digest_size=1).digest()[0] % 36
     return ipaddress.IPv4Network(f"10.{number}.0.0/{prefix}")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guest attributes: which names and sizes are taken, and how many queries."""
+"""Guest attributes: limits of names, sizes and queries. Pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ VALUE_LIMIT = 262144
 
 
 class Budget:
-    """At most 3 queries in a second and 10 in a minute: real time, as it is the guest that asks."""
+    """At most 3 queries a second and 10 a minute. `clock` returns real seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._queries: collections.deque[float] = collections.deque()
 
     def spend(self) -> bool:
-        """Whether one more query is within the budget; one that is not does not count."""
+        """Count one query; False, without counting it, if it exceeds the budget."""
         now = self._clock()
         while self._queries and self._queries[0] <= now - 60:
             self._queries.popleft()
@@ -35,10 +35,10 @@ class Budget:
 def name_problem(names: list[str]) -> str | None:
     """What is wrong with NAMESPACE/KEY, or None."""
     if len(names) != 2:
-        return "A guest attribute is written as guest-attributes/NAMESPACE/KEY."
+        return "A guest attribute has the path guest-attributes/NAMESPACE/KEY."
     for name in names:
         if not NAME.fullmatch(name):
-            return "Namespace and key hold letters, digits, underscores and hyphens only."
+            return "Namespace and key can have letters, digits, underscores and hyphens."
     if len(names[1]) > KEY_LIMIT:
-        return f"The key has {len(names[1])} bytes; the most is {KEY_LIMIT}."
+        return f"The key has {len(names[1])} bytes; the limit is {KEY_LIMIT}."
     return None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What instances.setScheduling makes of an instance's scheduling, and what it refuses. Pure.
+"""The Scheduling resource: what instances.setScheduling changes and refuses, and a requested stop. Pure.
 
 https://cloud.google.com/compute/docs/reference/rest/v1/instances/setScheduling
 """
@@ -26,7 +26,7 @@ _CHOICES: Mapping[str, tuple[Any, ...]] = {
     "skipGuestOsShutdown": (True, False),
     "exposeHostTopology": (True, False),
 }
-# What a null takes a field back to, where that is something.
+# The value after null; fields without a default are removed.
 _DEFAULTS: Mapping[str, Any] = {
     "automaticRestart": True,
     "preemptible": False,
@@ -63,7 +63,7 @@ _OTHERS = {
     "protectionTier",
     "terminationTime",
 }
-# Terraform's provider stops the instance for some of these, and replaces it for others.
+# Terraform's provider stops or replaces the instance to change these.
 _WHILE_STOPPED = {
     "preemptible",
     "provisioningModel",
@@ -91,7 +91,7 @@ class Shutdown:
 def merged(
     current: Mapping[str, Any], body: Mapping[str, Any], *, has_accelerators: bool, is_stopped: bool, now: datetime
 ) -> dict[str, Any]:
-    """The Scheduling resource after a request with this body; raises ApiError."""
+    """The Scheduling resource after a request with this body. Raises ApiError."""
     wanted = dict(current)
     for field, value in body.items():
         _check(field, value)
@@ -166,7 +166,7 @@ def _check(field: str, value: Any) -> None:
     ):
         raise invalid(name, str(value), "Must be an object with discardLocalSsd, a boolean.")
     choices = _CHOICES.get(field)
-    # 1 == True, but is no boolean of JSON.
+    # 1 == True in Python, but not in JSON.
     if choices and not any(value == each and type(value) is type(each) for each in choices):
         raise invalid(name, str(value), f"Must be one of {', '.join(map(str, choices))}.")
 

@@ -1,17 +1,17 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM has written to its serial ports, as far as it is kept. Pure."""
+"""The output of a VM's serial ports, as far as it is kept. Pure."""
 
 from __future__ import annotations
 
-# "up to 1 MB", says Google's documentation of the output of a serial port.
+# https://cloud.google.com/compute/docs/troubleshooting/viewing-serial-port-output: "up to 1 MB".
 KEPT = 2**20
 
 PORTS = (1, 2, 3, 4)
 
 
 class SerialOutput:
-    """The output of one port. Positions count bytes from the beginning, those that are no longer kept included."""
+    """The output of one port. Positions count all bytes ever written."""
 
     def __init__(self) -> None:
         self._kept = b""
@@ -27,7 +27,7 @@ class SerialOutput:
         self._dropped += len(everything) - len(self._kept)
 
     def read(self, start: int) -> tuple[str, int]:
-        """What is kept from `start` on, and where that really starts. A negative start counts from the end."""
+        """The text from `start` on, and its position: some may be dropped. A negative start counts from the end."""
         if start < 0:
             start += self.end
         start = min(max(start, self._dropped), self.end)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata tree and how its nodes are written: listings, text, JSON in camel case, etags. Pure; knows no HTTP."""
+"""The metadata tree and its forms: listings, text, JSON in camel case, etags. Pure; without HTTP."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from typing import Any, Union
 
 from .upcoming import UpcomingMaintenance
 
-# How the entries of a directory are named in JSON: the platform's own keys turn to camel case, users' names stay as
-# they are, and numbered entries become an array.
+# Names of a directory's entries in JSON: the platform's own keys become camel case, users' names stay, and numbered
+# entries become an array.
 FIXED, VERBATIM, NUMBERED = "fixed", "verbatim", "numbered"
 
-# What is written for a leaf that has nothing yet to say (status 503 on the wire); left out of recursive output.
+# The body of the 503 for `upcoming-maintenance` before the first notification.
 NO_NOTIFICATIONS = '{ "error": "no notifications have been received yet, try again later" }'
 
 
 @dataclasses.dataclass(frozen=True)
 class NothingYet:
-    """The value of `upcoming-maintenance` before the first notification."""
+    """The value of `upcoming-maintenance` before the first notification; left out of recursive output."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Announcement:
 
 @dataclasses.dataclass(frozen=True)
 class Computed:
-    """The value of a leaf that is made anew for each request (`token`, `identity`); left out of recursive output."""
+    """A value that is computed for each request (`token`, `identity`); left out of recursive output."""
 
     name: str
 
@@ -70,11 +70,11 @@ _encode_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_as
 
 
 class NotAllowed(Exception):
-    """The node is not of the kind that was asked for, a directory or a leaf."""
+    """The node is a directory and not a leaf, or the other way round."""
 
 
 def find(root: Directory, path: str) -> Node | None:
-    """The node at `instance/disks/0`; an empty path is the root. None when there is none."""
+    """The node at `instance/disks/0`, or None; an empty path is the root."""
     node: Node = root
     for name in split(path):
         if not isinstance(node, Directory) or name not in node.entries:
@@ -89,7 +89,7 @@ def split(path: str) -> list[str]:
 
 
 def write(root: Directory, path: str, value: Value) -> None:
-    """Set a leaf, with the directories that lead to it; it keeps its default format. Raises NotAllowed."""
+    """Set a leaf, creating directories; it keeps its default format. Raises NotAllowed."""
     *above, last = split(path)
     parent: Node = root
     for name in above:
@@ -98,15 +98,15 @@ def write(root: Directory, path: str, value: Value) -> None:
         keys = FIXED if parent.keys == FIXED else VERBATIM
         parent = parent.entries.setdefault(name, Directory(keys=keys))
     if not isinstance(parent, Directory):
-        raise NotAllowed("there is a value, not a directory, on the way to it")
+        raise NotAllowed("a part of the path is a value, not a directory")
     old = parent.entries.get(last)
     if isinstance(old, Directory):
-        raise NotAllowed("is a directory; set the values in it")
+        raise NotAllowed("is a directory: set the values in it")
     parent.entries[last] = Leaf(value, old is not None and old.json_by_default)
 
 
 def remove(root: Directory, path: str) -> bool:
-    """Remove a leaf or a directory; False when there is none, and for those at the top, which stay."""
+    """Remove a leaf or a directory; False without one, and for the top directories, which stay."""
     *above, last = split(path) or [""]
     parent = find(root, "/".join(above))
     if not above or not isinstance(parent, Directory) or last not in parent.entries:
@@ -116,7 +116,7 @@ def remove(root: Directory, path: str) -> bool:
 
 
 def render(node: Node, path: str, *, recursive: bool = False, alt: str | None = None) -> Rendered:
-    """What a request for `node` is answered with. The etag depends on path and content only, not on the format."""
+    """The answer to a request for `node`. The etag depends on path and content, not on the format."""
     if isinstance(node, Leaf):
         return _render_leaf(node, path, alt)
     if not recursive:
@@ -140,7 +140,7 @@ def listing(directory: Directory) -> str:
 
 
 def dump(node: Node) -> Any:
-    """The content of a subtree as JSON shows it."""
+    """A subtree as JSON content."""
     if isinstance(node, Leaf):
         return _leaf_in_tree(node.value)
     shown = [(name, dump(entry)) for name, entry in _sorted_entries(node) if not _is_hidden(entry)]
@@ -153,7 +153,7 @@ def dump(node: Node) -> Any:
 
 @functools.lru_cache(maxsize=1024)
 def camel_case(name: str) -> str:
-    """`network-interfaces` is `networkInterfaces`; a name that is no kebab case (an e-mail address) stays as it is."""
+    """`networkInterfaces` for `network-interfaces`; other names, such as e-mail addresses, stay."""
     if "@" in name or "." in name:
         return name
     first, *others = name.split("-")
@@ -161,12 +161,12 @@ def camel_case(name: str) -> str:
 
 
 def to_json(content: Any) -> str:
-    """Compact and sorted, as on the wire."""
+    """Compact and sorted JSON, as on the wire."""
     return _encode_json(content)
 
 
 def etag_of(path: str, kind: str, content: Any) -> str:
-    """64 bits of a hash over the content in lower-case hex, not padded, as they look on the real server."""
+    """A 64-bit hash of the content in lower-case hex, not padded, as real etags look."""
     digest = hashlib.blake2b(_encode(to_json([path, kind, content])), digest_size=8).digest()
     return format(int.from_bytes(digest, "big"), "x")
 
@@ -184,7 +184,7 @@ def _render_leaf(leaf: Leaf, path: str, alt: str | None) -> Rendered:
 
 def _leaf_json(value: Value) -> str:
     if isinstance(value, Announcement):
-        # Documented in this order, so not sorted.
+        # In the documented order.
         return json.dumps(value.window.to_json(value.style), ensure_ascii=False)
     if value == {}:
         return "{ }"

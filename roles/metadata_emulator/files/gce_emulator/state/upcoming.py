@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An announced maintenance window in its normal form, and the spellings in which guests and the API are told of it."""
+"""An announced maintenance window: its normal form, and how guests and the API spell it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .clock import Clock
 TYPES = ("UNKNOWN_TYPE", "SCHEDULED", "UNSCHEDULED", "MULTIPLE")
 STATUSES = ("UNKNOWN", "PENDING", "ONGOING", "COMPLETE")
 
-# The wire of ordinary VMs; the live-migration notices page; the AI Hypercomputer pages.
+# As seen on VMs; as on Google's page on live migration notices; as on the AI Hypercomputer pages.
 STYLES = ("snake", "camel", "strings")
 NONE_ANSWERS = ("503", "NONE", "404", "{}")
 
@@ -42,7 +42,7 @@ _SPELLINGS = {
 
 @dataclasses.dataclass(frozen=True)
 class UpcomingMaintenance:
-    """One window. Times are aware UTC datetimes. `to_api()` is what `resourceStatus.upcomingMaintenance` shows."""
+    """One window. Times are aware UTC datetimes."""
 
     window_start_time: datetime.datetime
     window_end_time: datetime.datetime
@@ -55,7 +55,7 @@ class UpcomingMaintenance:
 
     @classmethod
     def from_mapping(cls, given: Mapping[str, Any]) -> UpcomingMaintenance:
-        """Read a window in any spelling. Raises ValueError with a sentence. Only the start is needed."""
+        """Read a window in any spelling; only the start is required. Raises ValueError."""
         fields: dict[str, Any] = {}
         for key, value in given.items():
             if key not in _SPELLINGS:
@@ -106,7 +106,7 @@ class UpcomingMaintenance:
         )
 
     def to_api(self) -> dict[str, Any]:
-        """camelCase with `Z`, as in the Compute API and in the recursive JSON of the metadata server."""
+        """The UpcomingMaintenance resource: camelCase and times with `Z`. Recursive JSON of guests has it, too."""
         shown: dict[str, Any] = {
             "canReschedule": self.can_reschedule,
             "latestWindowStartTime": _zulu(self.latest_window_start_time),
@@ -122,7 +122,7 @@ class UpcomingMaintenance:
         return shown
 
     def to_text(self) -> str:
-        """What a plain GET shows on the wire: sorted `key value` lines without a final newline."""
+        """The text of a plain GET: sorted `key value` lines without a final newline."""
         lines = {
             "can_reschedule": str(self.can_reschedule).lower(),
             "latest_window_start_time": _offset(self.latest_window_start_time),
@@ -134,9 +134,9 @@ class UpcomingMaintenance:
         return "\n".join(f"{key} {value}" for key, value in lines.items())
 
     def to_json(self, style: str) -> dict[str, Any]:
-        """What `alt=json` shows, in one of STYLES."""
+        """The value with `alt=json`, in one of STYLES."""
         if style == "camel":
-            # The live-migration notices page: no `type` but `maintenanceType`, and a boolean that is a string.
+            # `maintenanceType` for `type`, and a string for the boolean.
             return {
                 "maintenanceType": self.type,
                 "canReschedule": str(self.can_reschedule).lower(),
@@ -165,16 +165,16 @@ class UpcomingMaintenance:
 
 
 def parse_time(value: Any, name: str) -> datetime.datetime:
-    """An RFC 3339 string (or a datetime, as YAML makes them) as an aware UTC datetime."""
+    """An RFC 3339 string, or a datetime as YAML parses it, as an aware UTC datetime. Raises ValueError."""
     moment = value
     if isinstance(value, str):
         try:
-            # Python before 3.11 does not know the Z.
+            # Python before 3.11 does not parse Z.
             moment = datetime.datetime.fromisoformat(value[:-1] + "+00:00" if value.endswith(("Z", "z")) else value)
         except ValueError:
             moment = None
     if not isinstance(moment, datetime.datetime) or moment.tzinfo is None:
-        raise ValueError(f"{name} is {value!r}, which is not a time such as 2026-01-31T12:00:00Z")
+        raise ValueError(f"{name} is {value!r}; it must be a time such as 2026-01-31T12:00:00Z")
     return moment.astimezone(datetime.timezone.utc)
 
 
@@ -183,13 +183,13 @@ def _parse_bool(value: Any, name: str) -> bool:
         return value
     if isinstance(value, str) and value.lower() in ("true", "false"):
         return value.lower() == "true"
-    raise ValueError(f"{name} is {value!r}; it can be true or false")
+    raise ValueError(f"{name} is {value!r}; it must be true or false")
 
 
 def _parse_reasons(value: Any) -> tuple[str, ...]:
     if isinstance(value, (list, tuple)) and all(isinstance(reason, str) for reason in value):
         return tuple(value)
-    raise ValueError(f"maintenance_reasons is {value!r}; it is a list of strings")
+    raise ValueError(f"maintenance_reasons is {value!r}; it must be a list of strings")
 
 
 def _zulu(moment: datetime.datetime) -> str:

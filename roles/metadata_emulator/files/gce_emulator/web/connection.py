@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Connections that end the hard way."""
+"""Connections that end abnormally."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from aiohttp import web
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """End a connection with RST, as a host that is gone does."""
+    """End a connection with RST, as a host does that is gone."""
     if transport is None or transport.is_closing():
         return
     connection = transport.get_extra_info("socket")
@@ -22,5 +22,5 @@ def reset(transport: asyncio.Transport | None) -> None:
 
 
 def nobody() -> web.Response:
-    """What a handler answers whose client went away in the middle of the request: aiohttp logs an exception."""
+    """The response to a client that disconnected during its request. An exception would be logged by aiohttp."""
     return web.Response(status=400)

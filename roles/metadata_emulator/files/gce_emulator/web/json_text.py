@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JSON that somebody sent. Pure."""
+"""JSON of requests. Pure."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import json
 import re
 from typing import Any
 
-# Deeper than anything that is meant, and far from what recursion over the document can take.
+# More than any request needs, and far below the limit of Python's recursion.
 _DEEPEST = 100
-# The escapes of surrogates. Two that belong together are one character; one alone is none.
+# Escapes of surrogates. A pair is one character; a single one is none.
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _TOO_DEEP = f"It is nested more than {_DEEPEST} levels deep."
 
 
 def parse_json(data: bytes) -> Any:
-    """The document; raises ValueError, whose text is a sentence, for whatever cannot be used or kept.
+    """Parse a document. Raises ValueError with a sentence.
 
-    Beside what is no JSON these are a document that is nested too deeply, a number that is too long, and half of a
-    surrogate pair, which no answer could be encoded with.
+    Refused are also too deep nesting, too long numbers, and half of a surrogate pair, which cannot be encoded.
     """
     try:
         document = json.loads(data)
@@ -38,7 +37,7 @@ def parse_json(data: bytes) -> Any:
         try:
             json.dumps(document, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise ValueError("It has half of a surrogate pair, which is no character.") from None
+            raise ValueError("It has half of a surrogate pair, which is not a character.") from None
     return document
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Listening sockets, thousands of them."""
+"""Listening sockets, for thousands of instances."""
 
 from __future__ import annotations
 
@@ -10,21 +10,20 @@ BACKLOG = 4096
 
 
 class Ports:
-    """Opens listening sockets; those whose port nobody has chosen are next to each other.
+    """Opens listening sockets, on consecutive ports where the fleet file names none.
 
-    The kernel searches for a free port by chance, which takes longer the more of them are in use: seconds in all for
-    ten thousand.
+    The kernel's random search for a free port takes seconds for ten thousand sockets.
     """
 
     def __init__(self) -> None:
         self._last = 65535
 
     def listen(self, address: str, port: int) -> socket.socket:
-        """A socket that listens there; port 0 is any that is free. Raises OSError."""
+        """A listening socket; port 0 is any free one. Raises OSError."""
         try:
             opened = _listen(address, port) if port else self._next_to_the_last(address) or _listen(address, 0)
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: {address} port {port or 'of any number'}") from None
+            raise OSError(error.errno, f"{error.strerror}: {address} port {port or '(any)'}") from None
         if port:
             return opened
         self._last = opened.getsockname()[1]

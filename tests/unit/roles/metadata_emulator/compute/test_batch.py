@@ -99,7 +99,7 @@ async def test_a_call_has_a_body(api: ComputeApi, end: str) -> None:
     assert api.project.instances["web-1"].attributes == {"script": "#!/bin/sh\n--limit\n\necho é\n"}
 
 
-async def test_calls_that_wait_wait_side_by_side(api: ComputeApi) -> None:
+async def test_waiting_calls_run_concurrently(api: ComputeApi) -> None:
     """gcloud waits for the operations of many VMs in one batch."""
     started = await batch(api, *(part(f"POST {each}/simulateMaintenanceEvent") for each in (WEB_1, WEB_2)))
     scopes = [document["selfLink"].split("/compute/v1", 1)[1] for _unused, _status, document in started]
@@ -130,7 +130,7 @@ async def test_a_reset_ends_the_connection_of_the_batch(api: ComputeApi) -> None
     assert api.project.journal.select(face="compute")[0].status == 0
 
 
-async def test_credentials_of_the_batch_count_for_calls_without_their_own() -> None:
+async def test_credentials_of_the_batch_apply_to_calls_without() -> None:
     async with compute_api(FLEET, require_auth=True) as api:
         calls = (part(f"GET {WEB_1}"), part(f"GET {WEB_2}", headers="Authorization: Bearer own"))
         assert (await send(api, *calls))[0] == 401
@@ -153,14 +153,12 @@ async def test_a_batch_in_a_batch_is_refused(api: ComputeApi) -> None:
         ([], "multipart/mixed; boundary=limit", "0 items"),
         (["--limit\r\nContent-Type: text/plain\r\n\r\nGET /"], "multipart/mixed; boundary=limit", "application/http"),
         ([part("get me")], "multipart/mixed; boundary=limit", "request line"),
-        ([part("GET http://[")], "multipart/mixed; boundary=limit", "is no URL"),
-        ([part(f"GET {WEB_1}")] * 1001, "multipart/mixed; boundary=limit", "1001 calls; the most is 1000"),
+        ([part("GET http://[")], "multipart/mixed; boundary=limit", "is not a URL"),
+        ([part(f"GET {WEB_1}")] * 1001, "multipart/mixed; boundary=limit", "1001 calls; the limit is 1000"),
     ],
     ids=["not a multipart", "no boundary", "empty", "other part", "no request", "no URL", "too many"],
 )
-async def test_a_batch_that_cannot_be_read_is_refused(
-    api: ComputeApi, parts: list[str], content_type: str, words: str
-) -> None:
+async def test_a_malformed_batch_is_refused(api: ComputeApi, parts: list[str], content_type: str, words: str) -> None:
     status, _unused, body = await send(api, *parts, content_type=content_type)
     assert status == 400
     assert words in json.loads(body)["error"]["message"]

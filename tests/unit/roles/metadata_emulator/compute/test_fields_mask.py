@@ -51,7 +51,7 @@ def test_fields_mask(fields: str, expected: dict[str, Any]) -> None:
     assert apply_mask(parse_fields(fields), AGGREGATED) == expected
 
 
-def test_mask_is_the_same_after_use() -> None:
+def test_a_mask_can_be_reused() -> None:
     mask = parse_fields("items/*/instances/name,items/zones/instances/zone")
     assert apply_mask(mask, AGGREGATED) == apply_mask(mask, AGGREGATED)
 
@@ -59,6 +59,6 @@ def test_mask_is_the_same_after_use() -> None:
 @pytest.mark.parametrize(
     "fields", ["", ",", "items(", "items()", "items)", "a,,b", "items/", "items(name", "a b", "a;b"]
 )
-def test_fields_mask_that_does_not_parse_is_refused(fields: str) -> None:
+def test_an_invalid_fields_mask_is_refused(fields: str) -> None:
     with pytest.raises(ApiError, match=r"Invalid field selection\.$"):
         parse_fields(fields)

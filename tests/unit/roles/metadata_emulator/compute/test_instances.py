@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the emulated Compute API tells about instances, and how it refuses."""
+"""Instances of the Compute API, lists and refusals."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ MISSING = f"The resource 'projects/{PROJECT}/zones/us-east1-b/instances/nosuch' 
             404,
             "notFound",
             f"The emulator has no method GET /compute/v1/projects/{PROJECT}/zones/us-east1-b/nosuch. "
-            "Its guide lists what it has.",
+            "Its guide lists the methods.",
         ),
         (
             "setCommonInstanceMetadata",
@@ -264,11 +264,11 @@ MISSING = f"The resource 'projects/{PROJECT}/zones/us-east1-b/instances/nosuch' 
             404,
             "notFound",
             f"The emulator has no method GET /compute/v1/projects/{PROJECT}/setCommonInstanceMetadata. "
-            "Its guide lists what it has.",
+            "Its guide lists the methods.",
         ),
     ],
 )
-async def test_refusals_come_in_the_envelope(
+async def test_refusals_have_the_error_format_of_the_api(
     api: ComputeApi, path: str, query: dict[str, str], code: int, reason: str, message: str
 ) -> None:
     status, answer = await api.get(path, **query)
@@ -278,13 +278,13 @@ async def test_refusals_come_in_the_envelope(
     assert answer["error"]["errors"] == [{"message": message, "domain": "global", "reason": reason}]
 
 
-async def test_another_project_is_not_there(api: ComputeApi) -> None:
+async def test_another_project_is_not_found(api: ComputeApi) -> None:
     async with api.client.get("/compute/v1/projects/other/aggregated/instances") as response:
         assert response.status == 404
         assert (await response.json())["error"]["message"] == "Failed to find project other"
 
 
-async def test_authorization_is_demanded_only_when_told_so() -> None:
+async def test_authorization_is_optional_by_default() -> None:
     url = f"/compute/v1/projects/{PROJECT}"
     async with compute_api(FLEET, require_auth=True) as api:
         status, answer = await api.get("")
@@ -294,7 +294,7 @@ async def test_authorization_is_demanded_only_when_told_so() -> None:
             assert response.status == 200
 
 
-async def test_authorization_is_demanded_by_the_fleet_file() -> None:
+async def test_the_fleet_file_can_require_authorization() -> None:
     emulator = Emulator(parse({**FLEET, "require_auth": True}))
     await emulator.start()
     try:
@@ -318,7 +318,7 @@ async def test_requests_are_in_the_journal(api: ComputeApi) -> None:
     "kind, code, reason",
     [("503", 503, "backendError"), ("429", 429, "rateLimitExceeded"), ("rate-limit", 403, "rateLimitExceeded")],
 )
-async def test_fault_with_a_status_hits_as_often_as_told(api: ComputeApi, kind: str, code: int, reason: str) -> None:
+async def test_a_fault_hits_count_times(api: ComputeApi, kind: str, code: int, reason: str) -> None:
     api.project.faults.inject(Fault(kind, face="compute", count=2))
     for _unused in range(2):
         status, answer = await api.get("zones/us-east1-b/instances")
@@ -332,13 +332,13 @@ async def test_quota_fault_names_the_project_by_number(api: ComputeApi) -> None:
     assert answer["error"]["message"].endswith("for consumer 'project_number:708288290784'.")
 
 
-async def test_fault_on_an_instance_spares_the_others(api: ComputeApi) -> None:
+async def test_a_fault_on_an_instance_spares_others(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("503", face="compute", instance="web-1"))
     assert (await api.get("zones/us-east1-b/instances/web-1"))[0] == 503
     assert (await api.get("zones/us-east1-b/instances/web-2"))[0] == 200
 
 
-async def test_fault_on_an_instance_hits_it_by_its_id_too(api: ComputeApi) -> None:
+async def test_a_fault_on_an_instance_hits_requests_by_id(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("503", face="compute", instance="spot-1"))
     assert (await api.get("zones/us-east1-c/instances/9223372036854775809"))[0] == 503
     assert [entry.instance for entry in api.project.journal.select(face="compute")] == ["spot-1"]
@@ -351,13 +351,13 @@ async def test_fault_reset_gives_no_answer(api: ComputeApi) -> None:
     assert [entry.status for entry in api.project.journal.select(face="compute")] == [0]
 
 
-async def test_fault_html_is_no_json(api: ComputeApi) -> None:
+async def test_fault_html_is_not_json(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("html", face="compute", count=1))
     async with api.client.get(f"/compute/v1/projects/{PROJECT}") as response:
         assert (response.status, response.content_type) == (502, "text/html")
 
 
-async def test_fault_hang_is_over_when_the_client_gives_up(api: ComputeApi) -> None:
+async def test_fault_hang_ends_when_the_client_disconnects(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("hang", face="compute", count=1))
     hanging = asyncio.ensure_future(api.client.get(f"/compute/v1/projects/{PROJECT}"))
     async with asyncio.timeout(60):
@@ -371,6 +371,6 @@ async def test_fault_hang_is_over_when_the_client_gives_up(api: ComputeApi) -> N
     assert (await api.get(""))[0] == 200
 
 
-async def test_fault_delay_answers_all_the_same(api: ComputeApi) -> None:
+async def test_fault_delay_still_answers(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("delay", face="compute", count=1, delay=0.001))
     assert (await api.get(""))[0] == 200

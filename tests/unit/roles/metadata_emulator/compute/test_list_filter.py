@@ -69,7 +69,7 @@ WEB: dict[str, Any] = {
         "labels.stage ne prod",
     ],
 )
-def test_filter_lets_pass(text: str) -> None:
+def test_filter_matches(text: str) -> None:
     assert parse_filter(text)(WEB)
 
 
@@ -99,7 +99,7 @@ def test_filter_lets_pass(text: str) -> None:
         "name ne web-.*",
     ],
 )
-def test_filter_holds_back(text: str) -> None:
+def test_filter_does_not_match(text: str) -> None:
     assert not parse_filter(text)(WEB)
 
 
@@ -122,7 +122,7 @@ def test_filter_holds_back(text: str) -> None:
         "name eq (",
     ],
 )
-def test_filter_that_does_not_parse_is_refused_by_name(text: str) -> None:
+def test_an_invalid_filter_is_refused(text: str) -> None:
     with pytest.raises(ApiError) as caught:
         parse_filter(text)
     assert (caught.value.code, caught.value.reason) == (400, "invalid")

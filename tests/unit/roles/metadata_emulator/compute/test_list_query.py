@@ -58,15 +58,15 @@ def test_pages_go_by_zone_and_name_and_may_split_a_zone() -> None:
 def test_newest_first() -> None:
     resources = [
         {"name": "old", "zone": "1", "created": datetime.datetime.fromisoformat("2026-01-01T00:00:00-08:00")},
-        # Later, though the text sorts before.
+        # Later, but sorted before as text.
         {"name": "new", "zone": "1", "created": datetime.datetime.fromisoformat("2025-12-31T23:30:00-10:00")},
     ]
     assert names_page_by_page(resources, orderBy="creationTimestamp desc", maxResults="1") == [["new"], ["old"]]
     assert names_page_by_page(resources, orderBy="name") == [["new", "old"]]
 
 
-def test_a_page_of_nothing_has_no_next_page() -> None:
-    """maxResults=0 is legal; a token on an empty page would send a client round for ever."""
+def test_an_empty_page_has_no_next_page() -> None:
+    """maxResults=0 is legal; with a token on an empty page, a client would never end."""
     assert names_page_by_page([{"name": "a", "zone": "1"}], maxResults="0") == [[]]
 
 
@@ -77,7 +77,7 @@ def test_token_of_another_order_is_refused() -> None:
         parse_list_query({"pageToken": token or "", "orderBy": "creationTimestamp desc"})
 
 
-def test_resource_that_goes_between_two_pages_hides_no_other() -> None:
+def test_a_resource_removed_between_two_pages_hides_no_other() -> None:
     resources = [{"name": name, "zone": "1"} for name in "abcd"]
     first = select(entries(resources), parse_list_query({"maxResults": "2"}))
     query = parse_list_query({"maxResults": "2", "pageToken": first.next_page_token or ""})
@@ -94,7 +94,7 @@ def test_pages_of_any_size_show_each_resource_once(places: set[tuple[str, str]],
     assert shown == [name for _zone, name in sorted(places)]
 
 
-def test_only_what_may_be_on_the_page_is_made() -> None:
+def test_resources_are_made_only_for_the_page() -> None:
     made: list[str] = []
 
     def entry(name: str) -> Entry:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Maintenance that is asked for through the emulated Compute API, and the operations that tell how it went."""
+"""Maintenance requested by the Compute API, and its operations."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def api() -> AsyncIterator[ComputeApi]:
 
 
 def follow(instance: Instance) -> list[tuple[str, Any]]:
-    """Every change from now on of what the guest is told about its maintenance."""
+    """Every future change of the guest's maintenance keys."""
     told: list[tuple[str, Any]] = []
     last = {path: instance.get(path) for path in (MAINTENANCE_EVENT, PREEMPTED)}
 
@@ -56,8 +56,8 @@ async def simulate(api: ComputeApi, name: str, **query: str) -> Any:
     return operation
 
 
-async def test_simulated_maintenance_migrates_and_the_guest_is_told(api: ComputeApi) -> None:
-    """field: "how do I try this out?" - the same call as in production, seen by the guest."""
+async def test_simulated_maintenance_migrates_and_reaches_the_guest(api: ComputeApi) -> None:
+    """The same call as in production, to try out a handler (aws/aws-node-termination-handler#110, #208)."""
     instance = api.project.instances["web-1"]
     told = follow(instance)
     operation = await simulate(api, "web-1")
@@ -85,7 +85,7 @@ async def test_operation_runs_as_long_as_the_migration() -> None:
         assert instance.maintenance_event == "NONE"
 
 
-async def test_simulated_maintenance_of_what_cannot_migrate_stops_and_starts_it(api: ComputeApi) -> None:
+async def test_simulated_maintenance_restarts_a_vm_that_cannot_migrate(api: ComputeApi) -> None:
     instance = api.project.instances["gpu-1"]
     told = follow(instance)
     statuses: list[str] = []
@@ -147,7 +147,7 @@ async def test_fault_of_an_operation_hits_the_next_write_and_no_read(api: Comput
         ({**WINDOW, "maintenance_status": "ONGOING"}, "is ONGOING, not PENDING."),
     ],
 )
-async def test_perform_is_refused_when_it_is_not_the_customers_choice(api: ComputeApi, window: Any, why: str) -> None:
+async def test_perform_is_refused_unless_the_customer_may_reschedule(api: ComputeApi, window: Any, why: str) -> None:
     api.project.instances["web-1"].set(UPCOMING_MAINTENANCE, window)
     status, answer = await api.post(f"{ZONE}/instances/web-1/performMaintenance")
     assert (status, answer["error"]["code"]) == (400, 400)
@@ -155,7 +155,7 @@ async def test_perform_is_refused_when_it_is_not_the_customers_choice(api: Compu
     assert (await api.get(f"{ZONE}/operations"))[1].get("items") is None
 
 
-async def test_performed_maintenance_is_ongoing_and_then_announced_no_more(api: ComputeApi) -> None:
+async def test_performed_maintenance_is_ongoing_and_then_gone(api: ComputeApi) -> None:
     instance = api.project.instances["web-1"]
     instance.set(UPCOMING_MAINTENANCE, WINDOW)
     statuses: list[str | None] = []
@@ -176,7 +176,7 @@ async def test_performed_maintenance_is_ongoing_and_then_announced_no_more(api: 
 
 
 @pytest.mark.parametrize("method", ["simulateMaintenanceEvent", "performMaintenance"])
-async def test_request_id_makes_a_write_happen_once(api: ComputeApi, method: str) -> None:
+async def test_a_repeated_request_id_is_written_once(api: ComputeApi, method: str) -> None:
     instance = api.project.instances["web-1"]
     instance.set(UPCOMING_MAINTENANCE, WINDOW)
     told = follow(instance)
@@ -189,7 +189,7 @@ async def test_request_id_makes_a_write_happen_once(api: ComputeApi, method: str
     assert told == [(MAINTENANCE_EVENT, "MIGRATE_ON_HOST_MAINTENANCE"), (MAINTENANCE_EVENT, "NONE")]
 
 
-async def test_write_whose_answer_is_lost_is_found_again_by_its_request_id(api: ComputeApi) -> None:
+async def test_request_id_finds_a_write_whose_answer_was_lost(api: ComputeApi) -> None:
     told = follow(api.project.instances["web-1"])
     api.project.faults.inject(Fault("lost-answer", face="compute", instance="web-1", count=1))
     request_id = str(uuid.uuid4())
@@ -200,13 +200,13 @@ async def test_write_whose_answer_is_lost_is_found_again_by_its_request_id(api: 
 
 
 @pytest.mark.parametrize("request_id", ["00000000-0000-0000-0000-000000000000", "again"])
-async def test_request_id_that_is_no_uuid_is_refused(api: ComputeApi, request_id: str) -> None:
+async def test_a_request_id_must_be_a_uuid(api: ComputeApi, request_id: str) -> None:
     status, answer = await api.post(f"{ZONE}/instances/web-1/simulateMaintenanceEvent", requestId=request_id)
     assert status == 400
     assert answer["error"]["message"].startswith(f"Invalid value for field 'requestId': '{request_id}'.")
 
 
-async def test_wait_returns_near_two_minutes_though_the_operation_goes_on() -> None:
+async def test_wait_returns_after_two_minutes_while_the_operation_runs() -> None:
     async with compute_api({**FLEET, "notice": {"terminate": 3600}}) as api:
         operation = await simulate(api, "gpu-1")
         status, waited = await api.post(f"{ZONE}/operations/{operation['name']}/wait")
@@ -235,7 +235,9 @@ async def test_operations_are_listed_by_type_and_by_scope(api: ComputeApi) -> No
         ("spot-1", ["preempted"]),
     ],
 )
-async def test_what_the_platform_did_is_among_the_operations(api: ComputeApi, name: str, events: list[str]) -> None:
+async def test_actions_of_the_platform_are_in_the_list_of_operations(
+    api: ComputeApi, name: str, events: list[str]
+) -> None:
     await api.done(await simulate(api, name))
     _status, listed = await api.get(f"{ZONE}/operations", filter="user=system")
     assert [each["operationType"] for each in listed["items"]] == [f"compute.instances.{event}" for event in events]
@@ -245,7 +247,7 @@ async def test_what_the_platform_did_is_among_the_operations(api: ComputeApi, na
     assert (status, one["user"]) == (200, "system")
 
 
-async def test_a_reset_gives_up_what_was_asked_for(api: ComputeApi) -> None:
+async def test_a_reset_cancels_operations(api: ComputeApi) -> None:
     api.project.clock.speed = 0.01
     operation = await simulate(api, "web-1")
     waiting = asyncio.ensure_future(api.post(f"{ZONE}/operations/{operation['name']}/wait"))

@@ -58,7 +58,7 @@ async def test_tags_are_replaced_and_the_guest_sees_them(api: ComputeApi) -> Non
 
 
 @pytest.mark.parametrize("setter", [set_labels, set_tags])
-async def test_a_fingerprint_of_before_is_refused(api: ComputeApi, setter: Any) -> None:
+async def test_an_old_fingerprint_is_refused(api: ComputeApi, setter: Any) -> None:
     status, answer = await setter(api, None, "AAAAAAAAAAA=")
     assert (status, answer["error"]["errors"][0]["reason"]) == (412, "conditionNotMet")
 
@@ -78,7 +78,7 @@ async def test_the_slower_of_two_writes_fails_in_its_operation(
 @pytest.mark.parametrize(
     "labels", [{"Env": "x"}, {"1a": "x"}, {"a": "X"}, {"a": 1}, {"a" * 64: "x"}, {"": "x"}, ["a"], {"a": "x y"}]
 )
-async def test_labels_that_are_refused(api: ComputeApi, labels: Any) -> None:
+async def test_invalid_labels_are_refused(api: ComputeApi, labels: Any) -> None:
     status, answer = await set_labels(api, labels)
     assert (status, answer["error"]["errors"][0]["reason"]) == (400, "invalid")
 
@@ -89,6 +89,6 @@ async def test_more_than_64_are_refused(api: ComputeApi) -> None:
 
 
 @pytest.mark.parametrize("tags", ["web", ["Web"], ["1"], [1], ["a-"], ["a" * 64]])
-async def test_tags_that_are_refused(api: ComputeApi, tags: Any) -> None:
+async def test_invalid_tags_are_refused(api: ComputeApi, tags: Any) -> None:
     status, answer = await set_tags(api, tags)
     assert (status, answer["error"]["errors"][0]["reason"]) == (400, "invalid")

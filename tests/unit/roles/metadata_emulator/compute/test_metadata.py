@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Custom metadata and guest attributes through the emulated Compute API, and what the guests hear of them."""
+"""Custom metadata and guest attributes by the Compute API, and the guest's view."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ async def test_project_metadata_is_a_global_operation(api: ComputeApi) -> None:
 
 
 async def test_project_metadata_changes_the_fingerprint_of_instances(api: ComputeApi) -> None:
-    """field: project metadata changes the fingerprint of instances."""
+    """GoogleCloudPlatform/magic-modules#1614"""
     before = await metadata(api)
     await api.done((await api.post("setCommonInstanceMetadata", await metadata(api, "")))[1])
     after = await metadata(api)
@@ -102,8 +102,8 @@ async def test_stale_or_missing_fingerprint_is_a_conflict(api: ComputeApi, metho
     ]
 
 
-async def test_two_writers_at_once_conflict_in_the_slower_ones_operation() -> None:
-    """field: fingerprint conflict retried ten times without a pause, and only as HTTP 412 - here is the other form."""
+async def test_the_slower_of_two_writers_conflicts_in_its_operation() -> None:
+    """Clients that retry only HTTP 412 miss this form (CloudVE/cloudbridge#349, ray-project/ray#60429)."""
     async with compute_api({**FLEET, "speed": 1}) as api:
         fingerprint = (await metadata(api))["fingerprint"]
         started = [
@@ -131,7 +131,7 @@ async def test_conflict_can_be_injected_in_both_forms(api: ComputeApi) -> None:
 
 
 @pytest.mark.parametrize("method", [f"{WEB}/setMetadata", "setCommonInstanceMetadata"])
-async def test_request_id_makes_a_write_happen_once_though_its_fingerprint_is_old(api: ComputeApi, method: str) -> None:
+async def test_request_id_is_replayed_despite_an_old_fingerprint(api: ComputeApi, method: str) -> None:
     body = {**await metadata(api, WEB if "instances" in method else ""), "items": items(b="2")}
     request_id = str(uuid.uuid4())
     _unused, first = await api.post(method, body, requestId=request_id)
@@ -185,7 +185,7 @@ async def test_request_id_makes_a_write_happen_once_though_its_fingerprint_is_ol
             {"items": [{"key": "a", "value": "\ud800"}]},
             400,
             "parseError",
-            "Invalid JSON payload received. It has half of a surrogate pair, which is no character.",
+            "Invalid JSON payload received. It has half of a surrogate pair, which is not a character.",
         ),
         ({"items": "all"}, 400, "invalid", "Invalid value for field 'metadata.items': 'all'. Must be a list."),
         (
@@ -202,7 +202,7 @@ async def test_request_id_makes_a_write_happen_once_though_its_fingerprint_is_ol
         ),
     ],
 )
-async def test_metadata_that_is_refused(
+async def test_invalid_metadata_is_refused(
     api: ComputeApi, change: dict[str, Any], code: int, reason: str, message: str
 ) -> None:
     before = await metadata(api)
@@ -212,7 +212,7 @@ async def test_metadata_that_is_refused(
     assert await metadata(api) == before
 
 
-async def test_largest_value_and_longest_key_are_taken(api: ComputeApi) -> None:
+async def test_the_largest_value_and_the_longest_key_are_accepted(api: ComputeApi) -> None:
     body = {**await metadata(api), "items": items(**{"k" * 128: "é" * 131072})}
     assert "error" not in await api.done((await api.post(f"{WEB}/setMetadata", body))[1])
     assert (await metadata(api))["items"] == body["items"]
@@ -231,13 +231,13 @@ async def test_largest_value_and_longest_key_are_taken(api: ComputeApi) -> None:
     ],
     ids=["cut", "list", "not UTF-8", "endless", "deep", "long number", "half a surrogate pair"],
 )
-async def test_body_that_is_no_json_object_is_refused(api: ComputeApi, body: bytes) -> None:
+async def test_a_body_must_be_a_json_object(api: ComputeApi, body: bytes) -> None:
     async with api.client.post(f"/compute/v1/projects/{PROJECT}/{WEB}/setMetadata", data=body) as response:
         assert response.status == 400
         assert (await response.json())["error"]["message"].startswith("Invalid JSON payload received. ")
 
 
-async def test_body_that_is_too_large_is_refused(api: ComputeApi) -> None:
+async def test_a_body_that_is_too_large_is_refused(api: ComputeApi) -> None:
     body = io.BytesIO(b" " * 5_000_000)
     async with api.client.post(f"/compute/v1/projects/{PROJECT}/{WEB}/setMetadata", data=body) as response:
         assert response.status == 413
@@ -291,7 +291,7 @@ async def emulator() -> AsyncIterator[Emulator]:
 
 
 async def hang(session: aiohttp.ClientSession, emulator: Emulator, path: str, name: str = "web-1") -> asyncio.Task[str]:
-    """A GET that hangs on a metadata server, once it is known to hang there."""
+    """A GET that hangs on a metadata server."""
     held = emulator.metadata[name].held
 
     async def wait() -> str:
@@ -315,7 +315,7 @@ async def write(session: aiohttp.ClientSession, emulator: Emulator, path: str, m
         assert answer.status == 200
 
 
-async def test_set_metadata_wakes_who_waits_in_the_guest(emulator: Emulator) -> None:
+async def test_set_metadata_answers_hanging_gets(emulator: Emulator) -> None:
     async with aiohttp.ClientSession() as session:
         new = await hang(session, emulator, "instance/attributes/?recursive=true")
         other = await hang(session, emulator, "instance/attributes/?recursive=true", "web-2")
@@ -328,14 +328,14 @@ async def test_set_metadata_wakes_who_waits_in_the_guest(emulator: Emulator) -> 
         other.cancel()
 
 
-async def test_common_metadata_wakes_who_waits_in_each_guest(emulator: Emulator) -> None:
+async def test_common_metadata_answers_hanging_gets_of_all_guests(emulator: Emulator) -> None:
     async with aiohttp.ClientSession() as session:
         waiting = [await hang(session, emulator, "project/attributes/tier", name) for name in ("web-1", "web-2")]
         await write(session, emulator, "", "setCommonInstanceMetadata", {"tier": "prod"})
         assert [await each for each in waiting] == ["prod", "prod"]
 
 
-async def test_simulated_maintenance_wakes_who_waits_in_the_guest(emulator: Emulator) -> None:
+async def test_simulated_maintenance_answers_hanging_gets(emulator: Emulator) -> None:
     async with aiohttp.ClientSession() as session:
         told = await hang(session, emulator, "instance/maintenance-event")
         url = f"{emulator.ready()['compute']}/compute/v1/projects/{PROJECT}/{WEB}/simulateMaintenanceEvent"

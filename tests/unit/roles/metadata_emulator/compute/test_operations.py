@@ -68,7 +68,7 @@ def test_done_operation_has_an_end_and_no_error() -> None:
     assert "error" not in shown
 
 
-def test_failed_operation_is_done_and_says_why() -> None:
+def test_failed_operation_is_done_and_has_the_error() -> None:
     shown = NEW.started(later(1)).finished(later(2), CONFLICT).to_api()
     assert shown["status"] == "DONE"
     assert shown["error"] == {
@@ -115,14 +115,14 @@ async def test_work_is_done_between_running_and_done(operations: Operations) -> 
     assert seen == ["RUNNING"]
 
 
-async def test_error_of_the_work_is_the_operations(operations: Operations) -> None:
+async def test_an_error_of_the_work_fails_the_operation(operations: Operations) -> None:
     async def work() -> OperationError:
         return CONFLICT
 
     assert (await operations.wait(operations.start(ZONE, "setMetadata", TARGET, 41, work))).error == CONFLICT
 
 
-async def test_work_that_breaks_ends_the_operation_all_the_same(operations: Operations) -> None:
+async def test_an_exception_in_the_work_fails_the_operation(operations: Operations) -> None:
     async def work() -> None:
         raise RuntimeError("a bug")
 
@@ -131,7 +131,7 @@ async def test_work_that_breaks_ends_the_operation_all_the_same(operations: Oper
     assert ended.error.code == "INTERNAL_ERROR"
 
 
-async def test_wait_gives_up_near_two_minutes_and_answers_as_it_is(operations: Operations) -> None:
+async def test_wait_returns_after_nearly_two_minutes(operations: Operations) -> None:
     operation = operations.start(ZONE, "setMetadata", TARGET, 41, asyncio.Event().wait)  # type: ignore[arg-type]
     assert (await operations.wait(operation)).status == "RUNNING"
 
@@ -147,7 +147,7 @@ async def test_operation_is_found_by_name_and_by_id_in_its_scope_only(operations
     assert operations.in_scope("global") == []
 
 
-async def test_replay_is_for_the_same_request_only(operations: Operations) -> None:
+async def test_only_the_same_request_is_replayed(operations: Operations) -> None:
     operation = operations.start(ZONE, "setMetadata", TARGET, 41, nothing, REQUEST)
     await operations.wait(operation)
     replayed = operations.replayed(REQUEST, "setMetadata", TARGET)
@@ -157,7 +157,9 @@ async def test_replay_is_for_the_same_request_only(operations: Operations) -> No
     assert operations.replayed(REQUEST.replace("6", "7"), "setMetadata", TARGET) is None
 
 
-async def test_done_operations_are_forgotten_at_last(operations: Operations, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_done_operations_are_forgotten(
+    operations: Operations, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("gce_emulator.compute.operations.REMEMBERED", 2)
     first = operations.start(ZONE, "setMetadata", TARGET, 41, nothing, REQUEST)
     await operations.wait(first)

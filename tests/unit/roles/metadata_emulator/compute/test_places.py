@@ -50,7 +50,7 @@ async def test_regions_are_listed_with_their_zones_and_quotas(api: ComputeApi) -
 
 
 @pytest.mark.parametrize("path", ["zones/mars-a", "regions/mars"])
-async def test_what_is_not_there_is_not_found(api: ComputeApi, path: str) -> None:
+async def test_missing_resources_are_not_found(api: ComputeApi, path: str) -> None:
     status, answer = await api.get(path)
     assert (status, f"{path}' was not found" in answer["error"]["message"]) == (404, True)
 
@@ -67,12 +67,12 @@ def test_an_address_is_in_its_regions_subnet() -> None:
         assert (nic.gateway, nic.subnetmask) == (str(subnet.network_address + 1), "255.255.240.0")
 
 
-def test_addresses_of_google_s_regions_are_google_s() -> None:
+def test_regions_have_the_documented_subnets() -> None:
     assert str(subnet_of("us-central1")) == "10.128.0.0/20"
     assert str(subnet_of("europe-west1")) == "10.132.0.0/20"
 
 
-def test_an_address_that_somebody_names_is_given_to_nobody_else() -> None:
+def test_a_named_address_is_not_assigned_to_others() -> None:
     named = {"name": "b", "network_interfaces": [{"ip": "10.128.0.2"}]}
     assert interface({"instances": [{"name": "a"}, named]}).ip == "10.128.0.3"
 
@@ -93,6 +93,6 @@ def test_a_subnet_grows_with_a_large_fleet() -> None:
 
 
 @pytest.mark.parametrize("named", [{"ip": "10.0.0"}, {"ip": "fd20::1"}, {"subnetmask": "none"}])
-def test_an_address_that_is_none_is_refused(named: dict[str, str]) -> None:
+def test_an_invalid_address_is_refused(named: dict[str, str]) -> None:
     with pytest.raises(FleetError, match=r"^instances\[0\]\.network_interfaces\[0\]\.ip: is "):
         parse({"instances": [{"name": "a", "network_interfaces": [named]}]})

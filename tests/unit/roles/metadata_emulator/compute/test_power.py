@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Stopping, starting, resetting and deleting VMs by the Compute API, and what their guests see of it."""
+"""Stop, start, reset and delete by the Compute API, and the guest's view."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ async def test_stop_and_start(api: ComputeApi) -> None:
     assert api.project.instances["web-1"].boot_count == 2
 
 
-async def test_an_ephemeral_address_goes_with_a_stop_and_another_comes_with_the_start(api: ComputeApi) -> None:
+async def test_a_stop_releases_an_ephemeral_address_and_a_start_assigns_one(api: ComputeApi) -> None:
     before, path = await nat_ip(api, WEB), "instance/network-interfaces/0/access-configs/0/external-ip"
     await do(api, WEB, "stop")
     assert await nat_ip(api, WEB) is None
@@ -77,7 +77,7 @@ async def test_a_reserved_address_stays(api: ComputeApi) -> None:
     assert await nat_ip(api, FIXED) == "198.51.100.7"
 
 
-async def test_a_preempted_vm_does_not_keep_its_address_either(api: ComputeApi) -> None:
+async def test_a_preemption_releases_the_address(api: ComputeApi) -> None:
     api.project.instances["web-1"].stop()
     assert await nat_ip(api, WEB) is None
     api.project.reset()
@@ -91,14 +91,14 @@ async def test_a_vm_without_an_external_address_gets_none(api: ComputeApi) -> No
     assert "accessConfigs" not in (await api.get(path))[1]["networkInterfaces"][0]
 
 
-async def test_stopping_what_is_stopped_and_starting_what_runs_is_no_error(api: ComputeApi) -> None:
+async def test_stopping_a_stopped_vm_and_starting_a_running_one_succeed(api: ComputeApi) -> None:
     assert "error" not in await do(api, WEB, "start")
     assert api.project.instances["web-1"].boot_count == 1
     await do(api, WEB, "stop")
     assert "error" not in await do(api, WEB, "stop")
 
 
-async def test_a_vm_that_is_about_to_boot_again_stays_off_after_a_stop(api: ComputeApi) -> None:
+async def test_a_stop_during_an_outage_prevents_the_boot(api: ComputeApi) -> None:
     instance = api.project.instances["web-1"]
     run = catalogue.start(instance, "host-termination", {"notice": 0, "down": 1e9})
     assert instance.status == "TERMINATED"
@@ -106,14 +106,14 @@ async def test_a_vm_that_is_about_to_boot_again_stays_off_after_a_stop(api: Comp
     assert (instance.status, run.done.done(), instance.runs) == ("TERMINATED", True, {})
 
 
-async def test_a_graceful_stop_is_told_by_the_api(api: ComputeApi) -> None:
+async def test_the_api_shows_a_graceful_stop(api: ComputeApi) -> None:
     scheduling = {"gracefulShutdown": {"enabled": True, "maxDuration": {"seconds": "3600"}}}
     await api.done((await api.post(f"{WEB}/setScheduling", scheduling))[1])
     assert (await api.get(WEB))[1]["scheduling"]["gracefulShutdown"] == scheduling["gracefulShutdown"]
     await api.post(f"{WEB}/stop")
     while await status_of(api) == "RUNNING":
         pass
-    # An hour, compressed, is still long enough to look at.
+    # A compressed hour takes 3.6 s.
     shown = (await api.get(WEB))[1]
     assert shown["status"] == "PENDING_STOP"
     details = shown["resourceStatus"]["shutdownDetails"]
@@ -129,7 +129,7 @@ async def test_a_graceful_stop_is_told_by_the_api(api: ComputeApi) -> None:
 
 
 @pytest.mark.parametrize("wanted", ["yes", {"enabled": "yes"}, {"enabled": True, "maxDuration": {"seconds": "3601"}}])
-async def test_a_graceful_shutdown_that_cannot_be_is_refused(api: ComputeApi, wanted: Any) -> None:
+async def test_an_invalid_graceful_shutdown_is_refused(api: ComputeApi, wanted: Any) -> None:
     status, answer = await api.post(f"{WEB}/setScheduling", {"gracefulShutdown": wanted})
     assert (status, "gracefulShutdown" in answer["error"]["message"]) == (400, True)
 
@@ -141,7 +141,7 @@ async def test_a_reset_boots_at_once(api: ComputeApi) -> None:
     assert (instance.status, instance.boot_count, await nat_ip(api, WEB)) == ("RUNNING", 2, before)
 
 
-async def test_what_is_off_is_not_reset(api: ComputeApi) -> None:
+async def test_a_stopped_vm_cannot_be_reset(api: ComputeApi) -> None:
     await do(api, WEB, "stop")
     status, answer = await api.post(f"{WEB}/reset")
     assert (status, answer["error"]["errors"][0]["reason"]) == (400, "resourceNotReady")
@@ -183,7 +183,7 @@ async def test_disks_are_listed_and_found(api: ComputeApi) -> None:
 # Serial ports
 
 
-async def test_the_serial_port_tells_of_boots_and_what_was_written(api: ComputeApi) -> None:
+async def test_the_serial_port_has_boots_and_written_text(api: ComputeApi) -> None:
     await do(api, WEB, "reset")
     _status, first = await api.get(f"{WEB}/serialPort")
     lines = first["contents"].splitlines()
@@ -204,11 +204,11 @@ async def test_only_the_last_mebibyte_of_a_serial_port_is_kept(api: ComputeApi) 
 
 
 @pytest.mark.parametrize("query", [{"port": "5"}, {"port": "x"}, {"start": "1.5"}])
-async def test_a_serial_port_that_is_not_there_is_refused(api: ComputeApi, query: dict[str, str]) -> None:
+async def test_an_invalid_serial_port_is_refused(api: ComputeApi, query: dict[str, str]) -> None:
     assert (await api.get(f"{WEB}/serialPort", **query))[0] == 400
 
 
-async def test_a_vm_that_is_off_has_no_serial_port(api: ComputeApi) -> None:
+async def test_a_stopped_vm_has_no_serial_port(api: ComputeApi) -> None:
     api.project.instances["web-1"].stop()
     status, answer = await api.get(f"{WEB}/serialPort")
     assert (status, answer["error"]["errors"][0]["reason"]) == (400, "resourceNotReady")

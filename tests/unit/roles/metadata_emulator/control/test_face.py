@@ -52,7 +52,7 @@ def test_the_overview_has_the_addresses_of_the_fleet(emulator: EmulatorProcess) 
     assert overview["clock"]["speed"] == 2
 
 
-def test_an_instance_in_short(emulator: EmulatorProcess) -> None:
+def test_the_summary_of_an_instance(emulator: EmulatorProcess) -> None:
     summary = emulator.control.instance("web-1")
     assert (summary["status"], summary["boot_count"], summary["maintenance_event"]) == ("RUNNING", 1, "NONE")
 
@@ -79,7 +79,7 @@ def test_any_value_can_be_set_and_removed(emulator: EmulatorProcess, path: str, 
     emulator.control.reset()
 
 
-def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: EmulatorProcess) -> None:
+def test_a_window_is_set_with_an_object_and_removed_with_null(emulator: EmulatorProcess) -> None:
     path = "instance/upcoming-maintenance"
     emulator.control.set("web-1", path, {"windowStartTime": "2026-12-01T10:00:00Z", "canReschedule": False})
     assert "window_start_time 2026-12-01T10:00:00+00:00" in ask(emulator.metadata["web-1"], path).text
@@ -97,8 +97,14 @@ def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: Emulato
         ("PUT", "instances/web-1/values/instance/x", {"v": 1}, 400, "the body has the unknown key v"),
         ("PUT", "instances/web-1/values/instance/x", [], 400, "the body must be a JSON object"),
         ("PUT", "instances/web-1/values/x", {"value": "y"}, 400, "x: a path starts with instance/ or project/"),
-        ("PUT", "instances/web-1/values/instance/disks", {"value": "y"}, 400, "instance/disks: is a directory; "),
-        ("PUT", "instances/web-1/values/instance/name/x", {"value": "y"}, 400, "instance/name/x: there is a value, "),
+        ("PUT", "instances/web-1/values/instance/disks", {"value": "y"}, 400, "instance/disks: is a directory"),
+        (
+            "PUT",
+            "instances/web-1/values/instance/name/x",
+            {"value": "y"},
+            400,
+            "instance/name/x: a part of the path is a value",
+        ),
         ("PUT", "instances/web-1/values/instance/x", {"value": 1.5}, 400, "instance/x: 1.5 is not a string"),
         ("PUT", "instances/web-1/values/instance/upcoming-maintenance", {"value": {}}, 400, "instance/upcoming-"),
         (
@@ -155,7 +161,7 @@ def test_a_window_is_set_as_an_object_and_taken_back_with_null(emulator: Emulato
         ("GET", "journal?status=ok", None, 400, "status is 'ok'; it must be a number"),
     ],
 )
-def test_what_cannot_be_done_is_told_in_a_sentence(
+def test_wrong_requests_are_refused(
     emulator: EmulatorProcess, method: str, path: str, body: Any, status: int, problem: str
 ) -> None:
     with pytest.raises(ControlError) as raised:
@@ -213,7 +219,7 @@ def test_the_clock_is_set_at_run_time(emulator: EmulatorProcess) -> None:
     assert emulator.control.request("GET", "clock")["speed"] == 2
 
 
-def test_the_journal_says_what_was_asked(emulator: EmulatorProcess) -> None:
+def test_the_journal_has_all_requests(emulator: EmulatorProcess) -> None:
     ask(emulator.metadata["web-1"], "instance/name?alt=json")
     ask(emulator.metadata["gpu-1"], "instance/zone", headers={})
     ask(emulator.metadata["gpu-1"], "instance/attributes/x")
@@ -233,7 +239,7 @@ def test_the_journal_says_what_was_asked(emulator: EmulatorProcess) -> None:
     assert emulator.control.journal() == []
 
 
-def test_reset_brings_everything_back(emulator: EmulatorProcess) -> None:
+def test_reset_restores_the_fleet_file(emulator: EmulatorProcess) -> None:
     emulator.control.set("web-1", "instance/attributes/foo", "bar")
     emulator.control.set("web-1", "project/attributes/foo", "bar")
     emulator.control.fault("503", instance="gpu-1")
@@ -246,7 +252,7 @@ def test_reset_brings_everything_back(emulator: EmulatorProcess) -> None:
     assert emulator.control.instance("web-1")["boot_count"] == 1
 
 
-def test_the_journal_is_waited_for(emulator: EmulatorProcess) -> None:
+def test_a_request_can_wait_for_the_journal(emulator: EmulatorProcess) -> None:
     emulator.control.fault("503", instance="web-1", path="instance/maintenance-event", count=1)
     ask(emulator.metadata["web-1"], "instance/name")
     with ThreadPoolExecutor(1) as pool:
@@ -258,7 +264,7 @@ def test_the_journal_is_waited_for(emulator: EmulatorProcess) -> None:
     assert (entry["path"], entry["status"]) == ("/computeMetadata/v1/instance/maintenance-event", 503)
 
 
-def test_the_journal_is_not_waited_for_longer_than_that(emulator: EmulatorProcess) -> None:
+def test_the_wait_for_the_journal_is_bounded(emulator: EmulatorProcess) -> None:
     assert emulator.control.journal(status=503, wait=0.05) == []
 
 

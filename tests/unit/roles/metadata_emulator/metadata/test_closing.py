@@ -17,7 +17,7 @@ from gce_emulator.web.listening import Ports
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_a_connection_is_reset_in_whichever_turn_of_the_loop_the_vm_is_deleted(turns: int) -> None:
+async def test_a_connection_is_reset_whenever_the_vm_is_deleted(turns: int) -> None:
     """Deleted within the right turn, asyncio has accepted the connection but not yet attached it to the server."""
     project = Project(parse({"instances": [{"name": "web-1"}]}), Clock())
     instance = project.instances["web-1"]

@@ -46,7 +46,7 @@ def web(emulator: EmulatorProcess) -> str:
     return emulator.metadata["web-1"]
 
 
-def test_the_headers_of_a_value_are_those_of_the_real_server_in_their_order(web: str) -> None:
+def test_headers_are_those_of_the_real_server_in_its_order(web: str) -> None:
     reply = ask(web, "instance/name")
     assert reply.text == "web-1"
     assert [name for name, _unused in reply.headers] == [
@@ -65,7 +65,7 @@ def test_the_headers_of_a_value_are_those_of_the_real_server_in_their_order(web:
     assert int(reply.etag, 16) > 0
 
 
-def test_without_its_header_a_request_is_refused_with_the_servers_page(web: str) -> None:
+def test_a_request_without_the_header_is_refused_with_an_error_page(web: str) -> None:
     reply = ask(web, "instance/name", headers={})
     assert reply.status == 403
     assert [name for name, _unused in reply.headers] == [
@@ -107,7 +107,7 @@ def test_a_forwarded_request_is_refused_before_anything_else(web: str) -> None:
 
 
 @pytest.mark.parametrize("path, body", [("/", "computeMetadata/\n"), ("/computeMetadata/", "v1/\n")])
-def test_the_way_to_the_tree_needs_no_header(web: str, path: str, body: str) -> None:
+def test_directories_above_v1_need_no_header(web: str, path: str, body: str) -> None:
     reply = ask(web, path, headers={})
     assert (reply.status, reply.text, reply.header("ETag")) == (200, body, None)
     assert reply.header("Content-Type") == "application/text"
@@ -155,14 +155,14 @@ def test_the_root_without_slash_redirects_too(web: str) -> None:
         "/v0.1/meta-data/",
     ],
 )
-def test_what_is_not_there(web: str, path: str) -> None:
+def test_missing_paths_are_not_found(web: str, path: str) -> None:
     reply = ask(web, path)
     assert reply.status == 404
     assert "was not found on this server.  <ins>" in reply.text
 
 
 @pytest.mark.parametrize("encoded", ["%21", "%24", "%27", "%28", "%29", "%2A", "%2a", "%2C", "%40"])
-def test_some_characters_are_not_taken_encoded_in_a_path(emulator: EmulatorProcess, web: str, encoded: str) -> None:
+def test_some_characters_must_not_be_encoded_in_a_path(emulator: EmulatorProcess, web: str, encoded: str) -> None:
     email = emulator.control.get("web-1", "instance/service-accounts/default/email")
     assert ask(web, f"instance/service-accounts/{email}/email").text == email
     name, _unused, domain = email.partition("@")
@@ -170,7 +170,7 @@ def test_some_characters_are_not_taken_encoded_in_a_path(emulator: EmulatorProce
     assert ask(web, f"instance/name?unknown={encoded}").status == 200
 
 
-def test_other_characters_are_taken_encoded(web: str) -> None:
+def test_other_characters_can_be_encoded(web: str) -> None:
     assert ask(web, "instance/attributes/my%2Dcolour").text == "blue"
 
 
@@ -282,7 +282,7 @@ def test_a_token_as_text_has_a_line_for_each_field(web: str) -> None:
     assert ask(web, f"{path}?alt=xml").status == 400
 
 
-def test_identity_is_a_shaped_jwt(emulator: EmulatorProcess, web: str) -> None:
+def test_identity_is_a_jwt_with_the_real_claims(emulator: EmulatorProcess, web: str) -> None:
     path = "instance/service-accounts/default/identity"
     assert ask(web, path).status == 400
     assert ask(web, path).text == "non-empty audience parameter required"
@@ -319,10 +319,10 @@ def test_without_a_service_account_there_is_no_token(emulator: EmulatorProcess) 
         ("tpu", 200, "{ }"),
     ],
 )
-def test_no_upcoming_maintenance_is_said_in_four_ways(
+def test_no_upcoming_maintenance_has_four_forms(
     emulator: EmulatorProcess, instance: str, status: int, body: str | None
 ) -> None:
-    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken."""
+    """Documented and real: 503 with "no notifications have been received yet", NONE, 404 and an empty object."""
     reply = ask(emulator.metadata[instance], "instance/upcoming-maintenance")
     assert reply.status == status
     if body is not None:

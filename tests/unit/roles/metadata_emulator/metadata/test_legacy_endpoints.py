@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""/0.1/ and /computeMetadata/v1beta1/: no header needed, unless they are switched off."""
+"""The legacy endpoints /0.1/ and /computeMetadata/v1beta1/."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def emulator(process: EmulatorProcess) -> EmulatorProcess:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_they_answer_without_the_header(emulator: EmulatorProcess, path: str) -> None:
+def test_legacy_endpoints_need_no_header(emulator: EmulatorProcess, path: str) -> None:
     reply = ask(emulator.metadata["web-1"], path, headers={})
     assert (reply.status, reply.text) == (200, "blue")
 
@@ -42,7 +42,7 @@ def test_they_answer_without_the_header(emulator: EmulatorProcess, path: str) ->
     "project, instance, status",
     [("TRUE", None, 403), (None, "true", 403), ("TRUE", "FALSE", 200), ("FALSE", "TRUE", 403), (None, "1", 403)],
 )
-def test_they_can_be_disabled(
+def test_legacy_endpoints_can_be_disabled(
     emulator: EmulatorProcess, path: str, project: str | None, instance: str | None, status: int
 ) -> None:
     for level, value in (("project", project), ("instance", instance)):
@@ -52,7 +52,7 @@ def test_they_can_be_disabled(
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_the_page_says_why(emulator: EmulatorProcess, path: str) -> None:
+def test_the_error_page_gives_the_reason(emulator: EmulatorProcess, path: str) -> None:
     emulator.control.set("web-1", f"instance/{SWITCH}", "TRUE")
     reply = ask(emulator.metadata["web-1"], path, headers={})
     assert (
@@ -63,11 +63,11 @@ def test_the_page_says_why(emulator: EmulatorProcess, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_where_they_were_shut_down_they_are_not_found(emulator: EmulatorProcess, path: str) -> None:
+def test_removed_legacy_endpoints_are_not_found(emulator: EmulatorProcess, path: str) -> None:
     assert ask(emulator.metadata["gone"], path, headers={}).status == 404
 
 
-def test_the_oldest_tree_has_its_own_names(emulator: EmulatorProcess) -> None:
+def test_0_1_has_its_own_names(emulator: EmulatorProcess) -> None:
     address = emulator.metadata["web-1"]
     assert ask(address, "/0.1/", headers={}).text == "meta-data/\n"
     assert "instance-id\n" in ask(address, "/0.1/meta-data/", headers={}).text

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is woken by a change, and how often an answer is made."""
+"""Which waiters a change wakes, and how often an answer is rendered."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from gce_emulator.state.project import Project
 
 
 class Desk:
-    """Waiting over an instance, with a count of the answers that were made."""
+    """Waiting for an instance, with a count of rendered answers."""
 
     def __init__(self, instance: Instance) -> None:
         self.instance = instance
@@ -46,7 +46,7 @@ def desk(make_project: Callable[..., Project]) -> Desk:
     return Desk(project.instances["web-1"])
 
 
-def test_an_answer_is_made_once_for_all_who_ask_for_the_same(desk: Desk) -> None:
+def test_equal_questions_share_one_answer(desk: Desk) -> None:
     for _unused in range(100):
         desk.hold("instance/attributes/colour")
     desk.instance.set("instance/attributes/colour", "red")
@@ -55,7 +55,7 @@ def test_an_answer_is_made_once_for_all_who_ask_for_the_same(desk: Desk) -> None
     assert len(desk.waiting) == 0
 
 
-def test_only_those_whom_a_change_concerns_are_looked_at(desk: Desk) -> None:
+def test_a_change_affects_only_matching_questions(desk: Desk) -> None:
     for path in ("instance/attributes/size", "instance/name", "instance/attributes/colour"):
         desk.hold(path)
     for path in ("", "instance", "instance/attributes", "instance/disks", "project"):
@@ -66,14 +66,14 @@ def test_only_those_whom_a_change_concerns_are_looked_at(desk: Desk) -> None:
     assert desk.told == concerned
 
 
-def test_each_form_of_an_answer_is_made_by_itself(desk: Desk) -> None:
+def test_each_format_is_rendered_separately(desk: Desk) -> None:
     desk.hold("instance/attributes", recursive=True)
     desk.hold("instance/attributes", recursive=True, alt="text")
     desk.instance.set("instance/attributes/colour", "red")
     assert [question.alt for question in desk.made] == [None, "text"]
 
 
-def test_who_let_go_is_not_told(desk: Desk) -> None:
+def test_a_waiter_that_let_go_gets_no_answer(desk: Desk) -> None:
     let_go = desk.hold("instance/attributes/colour")
     let_go()
     let_go()
@@ -81,7 +81,7 @@ def test_who_let_go_is_not_told(desk: Desk) -> None:
     assert (desk.told, desk.made) == ([], [])
 
 
-def test_attributes_that_stay_the_same_wake_nobody(desk: Desk) -> None:
+def test_unchanged_attributes_wake_nobody(desk: Desk) -> None:
     desk.hold("instance/attributes/size")
     desk.hold("instance/attributes", recursive=True)
     desk.instance.metadata.write({"colour": "blue", "size": "9"})
@@ -90,7 +90,7 @@ def test_attributes_that_stay_the_same_wake_nobody(desk: Desk) -> None:
     assert sorted(desk.told) == ["instance/attributes", "instance/attributes/size"]
 
 
-def test_attributes_that_are_left_out_are_gone(desk: Desk) -> None:
+def test_omitted_attributes_are_removed(desk: Desk) -> None:
     desk.hold("instance/attributes/size")
     desk.instance.metadata.write({"colour": "blue"})
     assert desk.told == ["instance/attributes/size"]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the platform does to a VM, in time that the test moves."""
+"""Host maintenance of a VM, in time that the test moves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MIGRATE, TERMINATE = "MIGRATE_ON_HOST_MAINTENANCE", "TERMINATE_ON_HOST_MAINTENAN
 GPU = {"name": "web-1", "accelerators": [{"type": "nvidia-l4"}]}
 DAY = 86400.0
 
-# Runs end with a future, which belongs to a loop.
+# Runs have a future, which needs a loop.
 pytestmark = pytest.mark.asyncio
 
 
@@ -34,7 +34,7 @@ def one(make_project: Callable[..., Project]) -> Callable[..., Instance]:
 
 
 def history(instance: Instance, time: ManualTime, seconds: float) -> list[tuple[float, str]]:
-    """The maintenance events and power states of the next seconds, with when they came."""
+    """The maintenance events and power states of the next seconds, with their times."""
     start = time.now
     seen: list[tuple[float, str]] = []
 
@@ -50,7 +50,7 @@ def history(instance: Instance, time: ManualTime, seconds: float) -> list[tuple[
     return seen
 
 
-async def test_live_migration_gives_60_s_of_notice_to_who_asked(
+async def test_live_migration_gives_60_s_of_notice_after_a_direct_query(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -66,7 +66,7 @@ async def test_live_migration_gives_60_s_of_notice_to_who_asked(
     assert instance.boot_count == 1
 
 
-async def test_live_migration_begins_at_once_for_who_did_not_ask(
+async def test_live_migration_begins_at_once_without_a_direct_query(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -75,7 +75,7 @@ async def test_live_migration_begins_at_once_for_who_did_not_ask(
     assert history(instance, manual_time, 100) == [(0, MIGRATE), (20, "NONE")]
 
 
-async def test_an_event_uses_the_query_up(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+async def test_each_event_needs_a_new_direct_query(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
     instance.asked_directly = True
     catalogue.start(instance, "live-migration")
@@ -84,7 +84,7 @@ async def test_an_event_uses_the_query_up(one: Callable[..., Instance], manual_t
     assert catalogue.start(instance, "live-migration").step == "migrate"
 
 
-async def test_missed_notice_gives_none_even_to_who_asked(
+async def test_missed_notice_gives_no_notice_after_a_direct_query(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -180,7 +180,7 @@ async def test_a_window_announces_the_event_ahead_of_its_start(
     assert (instance.upcoming_maintenance, instance.maintenance_event) == (None, "NONE")
 
 
-async def test_the_event_of_a_window_comes_with_its_start_for_who_did_not_ask(
+async def test_the_event_of_a_window_comes_at_its_start_without_a_direct_query(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -213,9 +213,7 @@ async def test_a_moved_window_takes_its_event_along(one: Callable[..., Instance]
     assert history(instance, manual_time, 3 * DAY)[1] == (2 * DAY - 101, MIGRATE)
 
 
-async def test_a_cancelled_window_is_gone_and_nothing_comes_of_it(
-    one: Callable[..., Instance], manual_time: ManualTime
-) -> None:
+async def test_a_cancelled_window_has_no_consequences(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
     catalogue.start(instance, "window-cancelled", {"starts_in": DAY, "after": 100})
     manual_time.advance(99)
@@ -226,7 +224,7 @@ async def test_a_cancelled_window_is_gone_and_nothing_comes_of_it(
 
 
 @pytest.mark.parametrize("asks_again, second_notice", [(True, 60.0), (False, 0.0)])
-async def test_back_to_back_gives_the_second_notice_to_who_asked_again(
+async def test_back_to_back_gives_the_second_notice_after_a_second_query(
     asks_again: bool, second_notice: float, one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -277,7 +275,7 @@ async def test_simulated_maintenance_follows_the_policy(
     assert instance.boot_count == boots
 
 
-async def test_performed_maintenance_begins_now_and_uses_the_window_up(
+async def test_performed_maintenance_begins_now_and_replaces_the_window(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -325,7 +323,7 @@ async def test_a_second_event_has_to_wait_for_the_first(one: Callable[..., Insta
         catalogue.start(instance, "host-termination")
 
 
-async def test_nothing_happens_to_a_vm_that_is_off(one: Callable[..., Instance]) -> None:
+async def test_scenarios_need_a_running_vm(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.stop()
     with pytest.raises(Refused, match="web-1 is TERMINATED"):
@@ -333,7 +331,7 @@ async def test_nothing_happens_to_a_vm_that_is_off(one: Callable[..., Instance])
 
 
 @pytest.mark.parametrize("name", ["live-migration", "preemption", "window-announced"])
-async def test_what_is_cancelled_is_taken_back(
+async def test_a_cancelled_scenario_is_withdrawn(
     name: str, one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -366,7 +364,7 @@ async def test_cancelling_an_outage_boots_the_vm(one: Callable[..., Instance], m
         ("preemption", {"restart": 1}, "preemption: restart is 1; it must be true or false"),
     ],
 )
-async def test_wrong_options_are_told(
+async def test_wrong_options_are_refused(
     name: str, options: dict[str, Any], problem: str, one: Callable[..., Instance]
 ) -> None:
     with pytest.raises(BadOption) as raised:
@@ -374,7 +372,7 @@ async def test_wrong_options_are_told(
     assert str(raised.value).startswith(problem)
 
 
-async def test_changes_of_a_boot_are_told_together(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+async def test_changes_of_a_boot_are_reported_together(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one()
     catalogue.start(instance, "host-termination", {"notice": 0})
     seen: list[tuple[str, bool]] = []

@@ -19,7 +19,7 @@ GPU = {"name": "web-1", "accelerators": [{"type": "nvidia-l4"}]}
 SPOT = {"name": "web-1", "scheduling": {"provisioning_model": "SPOT"}}
 DETAILS = "instance/shutdown-details"
 
-# Runs end with a future, which belongs to a loop.
+# Runs have a future, which needs a loop.
 pytestmark = pytest.mark.asyncio
 
 
@@ -56,9 +56,7 @@ async def test_a_stop_shuts_the_guest_down_and_powers_off(
     assert (instance.status, instance.boot_count, stop_state(instance)) == ("RUNNING", 2, "UNSPECIFIED")
 
 
-async def test_a_graceful_stop_leaves_the_guest_running_for_as_long(
-    one: Callable[..., Instance], manual_time: ManualTime
-) -> None:
+async def test_a_graceful_stop_lets_the_guest_run(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one(speed=10)
     instance.more_scheduling["gracefulShutdown"] = {"enabled": True, "maxDuration": {"seconds": "300"}}
     power.stop(instance)
@@ -75,7 +73,7 @@ async def test_a_graceful_stop_leaves_the_guest_running_for_as_long(
     assert instance.status == "TERMINATED"
 
 
-async def test_a_second_stop_can_end_the_waiting_for_the_guest(
+async def test_a_second_stop_can_end_the_wait_for_the_guest(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -88,20 +86,20 @@ async def test_a_second_stop_can_end_the_waiting_for_the_guest(
     assert (instance.status, first.done.done()) == ("TERMINATED", True)
 
 
-async def test_a_stop_that_is_taken_back_leaves_the_vm_running(one: Callable[..., Instance]) -> None:
+async def test_a_withdrawn_stop_leaves_the_vm_running(one: Callable[..., Instance]) -> None:
     instance = one()
     maintenance.withdraw(instance, catalogue.start(instance, "stop", {"graceful": 60}))
     assert (instance.status, stop_state(instance), instance.boot_count) == ("RUNNING", "UNSPECIFIED", 1)
 
 
-async def test_a_vm_without_shutdown_details_is_not_given_them(one: Callable[..., Instance]) -> None:
+async def test_a_stop_does_not_create_shutdown_details(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.remove("instance/shutdown-details")
     catalogue.start(instance, "stop", {"graceful": 60})
     assert stop_state(instance) is None
 
 
-async def test_a_stop_ends_what_else_is_going_on(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+async def test_a_stop_ends_other_scenarios(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     instance = one(GPU)
     catalogue.start(instance, "host-termination")
     power.stop(instance)
@@ -111,7 +109,7 @@ async def test_a_stop_ends_what_else_is_going_on(one: Callable[..., Instance], m
     assert instance.maintenance_event == "NONE"
 
 
-async def test_a_graceful_stop_needs_no_configuration_when_it_is_played(
+async def test_the_scenario_graceful_stop_needs_no_configuration(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -122,7 +120,7 @@ async def test_a_graceful_stop_needs_no_configuration_when_it_is_played(
     assert instance.status == "TERMINATED"
 
 
-async def test_a_graceful_deletion_is_told_as_such_and_ends_with_the_vm(
+async def test_a_graceful_deletion_is_announced_and_deletes_the_vm(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -148,7 +146,7 @@ async def test_a_graceful_stop_is_cut_short_by_a_second_stop(
     assert instance.status == "TERMINATED"
 
 
-async def test_a_deletion_on_top_of_a_stop_changes_what_comes_of_it(
+async def test_a_deletion_during_a_stop_changes_the_target(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one()
@@ -186,7 +184,7 @@ async def test_a_vm_that_skips_the_guests_shutdown_is_off_at_once(one: Callable[
 
 
 @pytest.mark.parametrize("idle", ["UNSPECIFIED", "UNKNOWN", "404"])
-async def test_the_idle_state_is_as_the_fleet_file_says(idle: str, one: Callable[..., Instance]) -> None:
+async def test_the_fleet_file_sets_the_idle_state(idle: str, one: Callable[..., Instance]) -> None:
     instance = one({"name": "web-1", "shutdown_details": idle})
     assert stop_state(instance) == (None if idle == "404" else idle)
     catalogue.start(instance, "graceful-stop")
@@ -198,9 +196,7 @@ async def test_the_idle_state_is_as_the_fleet_file_says(idle: str, one: Callable
 @pytest.mark.parametrize(
     "style, shown", [("seconds", "600"), ("suffix", "600s"), ("object", {"seconds": "600"})], ids=str
 )
-async def test_durations_have_the_form_that_the_fleet_file_says(
-    style: str, shown: Any, one: Callable[..., Instance]
-) -> None:
+async def test_the_fleet_file_sets_the_form_of_durations(style: str, shown: Any, one: Callable[..., Instance]) -> None:
     instance = one(
         {
             "name": "web-1",
@@ -247,7 +243,7 @@ async def test_a_preemption_gives_the_notice_that_the_vm_has(
     assert instance.status == "STOPPING"
 
 
-async def test_a_guest_that_shuts_down_in_its_notice_is_preempted_all_the_same(
+async def test_a_guest_that_shuts_down_during_its_notice_is_still_preempted(
     one: Callable[..., Instance], manual_time: ManualTime
 ) -> None:
     instance = one(SPOT)
@@ -259,9 +255,7 @@ async def test_a_guest_that_shuts_down_in_its_notice_is_preempted_all_the_same(
     assert instance.boot_count == 2
 
 
-async def test_a_preempted_vm_is_deleted_where_it_is_to_be(
-    one: Callable[..., Instance], manual_time: ManualTime
-) -> None:
+async def test_a_preempted_vm_is_deleted_if_configured(one: Callable[..., Instance], manual_time: ManualTime) -> None:
     termination = {"provisioning_model": "SPOT", "instance_termination_action": "DELETE"}
     instance = one({"name": "web-1", "scheduling": termination})
     catalogue.start(instance, "preemption")

@@ -47,13 +47,13 @@ def test_a_promised_moment_is_kept_whatever_the_speed(clock: Clock, manual_time:
     assert calls == ["promised"]
 
 
-def test_after_names_the_moment_at_which_a_timer_fires(clock: Clock, manual_time: ManualTime) -> None:
+def test_after_is_the_time_at_which_a_timer_fires(clock: Clock, manual_time: ManualTime) -> None:
     moment = clock.after(600)
     clock.call_later(600, lambda: None)
     assert moment - clock.now() == datetime.timedelta(seconds=60)
 
 
-def test_a_cancelled_timer_does_not_come_back_with_a_change_of_speed(clock: Clock, manual_time: ManualTime) -> None:
+def test_a_change_of_speed_does_not_revive_a_cancelled_timer(clock: Clock, manual_time: ManualTime) -> None:
     calls: list[str] = []
     timer = clock.call_later(60, calls.append, "never")
     timer.cancel()

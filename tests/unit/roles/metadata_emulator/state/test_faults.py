@@ -74,7 +74,7 @@ def test_reset_ends_the_connection_without_an_answer(emulator: EmulatorProcess) 
     assert name_of(emulator).status == 200
 
 
-def test_refuse_closes_the_door_until_it_is_removed(emulator: EmulatorProcess) -> None:
+def test_refuse_lasts_until_it_is_removed(emulator: EmulatorProcess) -> None:
     address = emulator.metadata["web-1"]
     with Connection(address) as held:
         held.send(f"{EVENT}?wait_for_change=true")
@@ -90,7 +90,7 @@ def test_refuse_closes_the_door_until_it_is_removed(emulator: EmulatorProcess) -
 
 
 def test_hang_never_answers(emulator: EmulatorProcess) -> None:
-    """field: a hanging GET without client deadline hangs for ever once the TCP connection is half open."""
+    """As over a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
     emulator.control.fault("hang", count=1)
     with Connection(emulator.metadata["web-1"], timeout=0.3) as connection:
         connection.send("instance/name")
@@ -101,7 +101,7 @@ def test_hang_never_answers(emulator: EmulatorProcess) -> None:
 
 
 def test_html_with_status_200(emulator: EmulatorProcess) -> None:
-    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    """GoogleCloudPlatform/guest-agent#320, #364"""
     emulator.control.fault("html", count=1)
     reply = name_of(emulator)
     assert (reply.status, reply.header("Metadata-Flavor")) == (200, None)
@@ -109,13 +109,13 @@ def test_html_with_status_200(emulator: EmulatorProcess) -> None:
 
 
 def test_truncated_json(emulator: EmulatorProcess) -> None:
-    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    """GoogleCloudPlatform/guest-agent#320, #364"""
     emulator.control.fault("truncate", count=1)
     with pytest.raises(ConnectionError, match=r"^\d+ of \d+ bytes came$"):
         ask(emulator.metadata["web-1"], "instance/?recursive=true")
 
 
-def test_garbage_is_no_http(emulator: EmulatorProcess) -> None:
+def test_garbage_is_not_http(emulator: EmulatorProcess) -> None:
     emulator.control.fault("garbage", count=1)
     with pytest.raises(ConnectionError, match="SSH"):
         name_of(emulator)
@@ -128,7 +128,7 @@ def test_dribble_and_delay_bring_the_whole_answer_late(emulator: EmulatorProcess
     assert name_of(emulator).text == "web-1"
 
 
-def test_an_etag_that_flaps_answers_waits_though_nothing_changed(emulator: EmulatorProcess) -> None:
+def test_a_flapping_etag_answers_waits_without_a_change(emulator: EmulatorProcess) -> None:
     address = emulator.metadata["web-1"]
     etag = ask(address, EVENT).etag
     emulator.control.fault("etag-flap", path=EVENT)
@@ -149,7 +149,7 @@ def test_a_truncated_answer_to_a_hanging_get(emulator: EmulatorProcess) -> None:
 
 
 def test_a_vm_that_is_off_answers_503_and_ends_its_waits(emulator: EmulatorProcess) -> None:
-    """field: 503 from the metadata server kills the handler."""
+    """aws/aws-node-termination-handler#916"""
     with Connection(emulator.metadata["web-1"]) as connection:
         connection.send(f"{EVENT}?wait_for_change=true")
         eventually(lambda: emulator.control.instance("web-1")["hanging_gets"] == 1)
@@ -171,7 +171,7 @@ def test_a_vm_that_is_off_may_refuse_connections(emulator: EmulatorProcess) -> N
 
 
 @pytest.mark.parametrize("scenario", ["host-termination", "preemption"])
-def test_after_an_outage_everything_is_back_to_none(emulator: EmulatorProcess, scenario: str) -> None:
+def test_after_an_outage_nothing_is_announced(emulator: EmulatorProcess, scenario: str) -> None:
     emulator.control.scenario("web-1", scenario, notice=20, down=20)
     summary: dict[str, Any] = eventually(
         lambda: (now := emulator.control.instance("web-1"))["boot_count"] == 2 and now, what="the VM boots"

@@ -36,7 +36,7 @@ def test_a_name_is_a_whole_fleet() -> None:
     assert (fleet.speed, fleet.notice.migrate, fleet.notice.terminate, fleet.notice.preempt) == (1, 60, 3600, 30)
 
 
-def test_ids_are_beyond_what_a_float_holds_exactly_and_stay_the_same() -> None:
+def test_ids_are_stable_and_exceed_2_53() -> None:
     first, second = parse({"instances": [WEB, {"name": "web-2"}]}).instances
     assert 2**53 < first.id < 2**63
     assert int(float(first.id)) != first.id
@@ -53,11 +53,11 @@ def test_ids_are_beyond_what_a_float_holds_exactly_and_stay_the_same() -> None:
         ({"scheduling": {"on_host_maintenance": "TERMINATE"}}, Scheduling(True, "TERMINATE", False, "STANDARD")),
     ],
 )
-def test_scheduling_follows_from_what_the_vm_is(instance: dict[str, Any], scheduling: Scheduling) -> None:
+def test_defaults_of_scheduling_depend_on_the_vm(instance: dict[str, Any], scheduling: Scheduling) -> None:
     assert of_one(**instance).instances[0].scheduling == scheduling
 
 
-def test_what_is_listed_empty_is_empty() -> None:
+def test_empty_lists_stay_empty() -> None:
     (instance,) = of_one(service_accounts=[], disks=[], network_interfaces=[]).instances
     assert (instance.service_accounts, instance.disks, instance.network_interfaces) == ((), (), ())
 
@@ -73,39 +73,39 @@ def test_a_domain_scoped_project_has_its_domain_in_host_names() -> None:
 
 
 MISTAKES = [
-    ("[]", "is a list; it has to be a mapping"),
+    ("[]", "is a list; it must be a mapping"),
     ("", "instances: has no instance; instances: [{name: web-1}] is enough"),
-    ("instances: web-1", "instances: is 'web-1'; it has to be a list"),
-    ("instances: [web-1]", "instances[0]: is 'web-1'; it has to be a mapping"),
+    ("instances: web-1", "instances: is 'web-1'; it must be a list"),
+    ("instances: [web-1]", "instances[0]: is 'web-1'; it must be a mapping"),
     ("instances: [{}]", "instances[0].name: is missing"),
-    ("instances: [{name: 7}]", "instances[0].name: is 7; it has to be a string"),
+    ("instances: [{name: 7}]", "instances[0].name: is 7; it must be a string"),
     (
         "instances: [{name: Web_1}]",
         "instances[0].name: is 'Web_1', which does not match [a-z](?:[-a-z0-9]{0,61}[a-z0-9])?",
     ),
     ("instances: [{name: a, zone: ''}]", "instances[0].zone: is empty"),
-    ("instances: [{name: a, zone: [b]}]", "instances[0].zone: is a list; it has to be a string"),
-    ("instances: [{name: a, zoen: b}]", "instances[0].zoen: is not a key that is known here; did you mean zone?"),
+    ("instances: [{name: a, zone: [b]}]", "instances[0].zone: is a list; it must be a string"),
+    ("instances: [{name: a, zoen: b}]", "instances[0].zoen: is an unknown key; did you mean zone?"),
     ("instances: [{name: a}, {name: a}]", "instances[1].name: is 'a', as in instances[0].name"),
     ("instances: [{name: a, id: 5}, {name: b, id: 5}]", "instances[1].id: is 5, as in instances[0].id"),
     ("instances: [{name: a, port: 80}, {name: b, port: 80}]", "instances[1].port: is 80, as in instances[0].port"),
     ("instances: [{name: a, port: 70000}]", "instances[0].port: is 70000; it can be 0 to 65535"),
-    ("instances: [{name: a, port: true}]", "instances[0].port: is true; it has to be a whole number"),
+    ("instances: [{name: a, port: true}]", "instances[0].port: is true; it must be a whole number"),
     ("instances: [{name: a, id: 0}]", "instances[0].id: is 0; it can be 1 to 18446744073709551615"),
     (
         "instances: [{name: a, sole_tenant: yes please}]",
-        "instances[0].sole_tenant: is 'yes please'; it has to be true or false",
+        "instances[0].sole_tenant: is 'yes please'; it must be true or false",
     ),
-    ("instances: [{name: a, tags: web}]", "instances[0].tags: is 'web'; it has to be a list of strings"),
-    ("instances: [{name: a, tags: [web, 1]}]", "instances[0].tags[1]: is 1; it has to be a string"),
-    ("instances: [{name: a, labels: [x]}]", "instances[0].labels: is a list; it has to be a mapping of strings"),
+    ("instances: [{name: a, tags: web}]", "instances[0].tags: is 'web'; it must be a list of strings"),
+    ("instances: [{name: a, tags: [web, 1]}]", "instances[0].tags[1]: is 1; it must be a string"),
+    ("instances: [{name: a, labels: [x]}]", "instances[0].labels: is a list; it must be a mapping"),
     (
         "instances: [{name: a, attributes: {on: 'x', enable-guest-attributes: true}}]",
-        "instances[0].attributes.True: is 'x'; it has to be a string, so put it in quotes",
+        "instances[0].attributes.True: is 'x'; it must be a string: put it in quotes",
     ),
     (
         "instances: [{name: a, attributes: {enable-guest-attributes: true}}]",
-        "instances[0].attributes.enable-guest-attributes: is true; it has to be a string, so put it in quotes",
+        "instances[0].attributes.enable-guest-attributes: is true; it must be a string: put it in quotes",
     ),
     (
         "instances: [{name: a, attributes: {a.b: c}}]",
@@ -144,12 +144,12 @@ MISTAKES = [
         "instances: [{name: a, upcoming_maintenance_none: nothing}]",
         "instances[0].upcoming_maintenance_none: is 'nothing'; it can be 503, NONE, 404, {}",
     ),
-    ("{instances: [{name: a}], speed: fast}", "speed: is 'fast'; it has to be a number"),
+    ("{instances: [{name: a}], speed: fast}", "speed: is 'fast'; it must be a number"),
     ("{instances: [{name: a}], speed: 0}", "speed: is 0; it can be 0.001 to 1e9"),
     ("{instances: [{name: a}], notice: {migrate: -1}}", "notice.migrate: is -1; it can be 0 to 1e9"),
     (
         "{instances: [{name: a}], notice: {move: 1}}",
-        "notice.move: is not a key that is known here; it can be migrate, terminate, preempt",
+        "notice.move: is an unknown key; it can be migrate, terminate, preempt",
     ),
     ("{instances: [{name: a}], project: P}", "project: is 'P', which does not match"),
     ("instances: [", "is not YAML: line 1, column 13: "),
@@ -157,7 +157,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize("text, problem", MISTAKES, ids=[text[:60] or "empty" for text, _unused in MISTAKES])
-def test_a_mistake_is_told_with_its_place(text: str, problem: str, tmp_path: Path) -> None:
+def test_a_mistake_is_reported_with_its_place(text: str, problem: str, tmp_path: Path) -> None:
     file = tmp_path / "fleet.yml"
     file.write_text(text, encoding="utf-8")
     with pytest.raises(FleetError) as raised:
@@ -167,7 +167,7 @@ def test_a_mistake_is_told_with_its_place(text: str, problem: str, tmp_path: Pat
 
 
 def test_a_value_of_more_than_256_kib_is_refused() -> None:
-    with pytest.raises(FleetError, match=r"^attributes\.big: has 262145 bytes; the most is 262144$"):
+    with pytest.raises(FleetError, match=r"^attributes\.big: has 262145 bytes; the limit is 262144$"):
         parse({"attributes": {"big": "x" * 262145}, "instances": [WEB]})
 
 
@@ -175,13 +175,13 @@ def test_a_mistake_ends_the_command_with_status_2(tmp_path: Path, capsys: pytest
     file = tmp_path / "fleet.yml"
     file.write_text(yaml.safe_dump({"instances": [{"name": "web-1", "zone": 3}]}), encoding="utf-8")
     assert main(["--config", str(file)]) == 2
-    assert capsys.readouterr() == ("", f"{file}: instances[0].zone: is 3; it has to be a string\n")
+    assert capsys.readouterr() == ("", f"{file}: instances[0].zone: is 3; it must be a string\n")
 
 
 @pytest.mark.parametrize(
     "content, problem", [(None, "cannot be read: No such file or directory"), (b"\xff\xfe\x00", "is not UTF-8: ")]
 )
-def test_a_file_that_cannot_be_read_ends_with_status_2(
+def test_an_unreadable_file_ends_with_status_2(
     content: bytes | None, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "fleet.yml"
@@ -191,7 +191,7 @@ def test_a_file_that_cannot_be_read_ends_with_status_2(
     assert capsys.readouterr().err.startswith(f"{file}: {problem}")
 
 
-def test_check_says_nothing_about_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_nothing_for_a_good_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "fleet.yml"
     file.write_text("instances: [{name: web-1}]", encoding="utf-8")
     assert main(["--config", str(file), "--check"]) == 0

@@ -71,8 +71,8 @@ def test_a_few_lines_are_enough() -> None:
             {"reservations": [{"name": "r", "scheduling_type": "SOMETIMES"}]},
             "reservations[0].scheduling_type: is 'SOMETIMES'; it can be GROUPED, INDEPENDENT",
         ),
-        ({"reservations": [{"name": "r", "hosts": 3}]}, "reservations[0].hosts: is not a key"),
-        ({"instances": [{"name": "web-1", "node_group": "g"}]}, "instances[0].node_group: is not a key"),
+        ({"reservations": [{"name": "r", "hosts": 3}]}, "reservations[0].hosts: is an unknown key"),
+        ({"instances": [{"name": "web-1", "node_group": "g"}]}, "instances[0].node_group: is an unknown key"),
     ],
 )
 def test_a_mistake_is_reported_with_its_place(sections: dict[str, Any], problem: str) -> None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Guest attributes on the metadata server: who may write what, and how often."""
+"""Guest attributes on the metadata server: values, limits, budget."""
 
 from __future__ import annotations
 
@@ -62,21 +62,21 @@ def test_a_value_is_written_read_and_deleted(emulator: EmulatorProcess) -> None:
     assert delete(emulator, "free", "ns/key").status == 404
 
 
-def test_bytes_that_are_not_text_come_back_as_they_were(emulator: EmulatorProcess) -> None:
+def test_bytes_that_are_not_text_are_kept(emulator: EmulatorProcess) -> None:
     value = bytes(range(256))
     assert put(emulator, "free", "ns/bytes", value).status == 200
     assert get(emulator, "free", "ns/bytes").body == value
 
 
-def test_names_of_users_stay_as_they_are_in_json(emulator: EmulatorProcess) -> None:
+def test_names_of_users_are_kept_in_json(emulator: EmulatorProcess) -> None:
     put(emulator, "free", "my-ns/my-key", b"x")
     content = ask(emulator.metadata["free"], "instance/?recursive=true").json
     assert content["guestAttributes"] == {"my-ns": {"my-key": "x"}}
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_disabled_is_403_with_its_text(emulator: EmulatorProcess, method: str) -> None:
-    """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
+def test_disabled_is_403_with_the_documented_text(emulator: EmulatorProcess, method: str) -> None:
+    """Writers have to check the status: 403 also comes right after enabling (GoogleCloudPlatform/osconfig#411)."""
     reply = ask(emulator.metadata["off"], ROOT + "ns/key", method=method, body=b"x" if method == "PUT" else b"")
     assert (reply.status, reply.text) == (403, "Guest attributes endpoint access is disabled.")
     assert reply.header("Metadata-Flavor") == "Google"
@@ -86,7 +86,7 @@ def test_disabled_is_403_with_its_text(emulator: EmulatorProcess, method: str) -
     "project, instance, status",
     [("TRUE", None, 200), ("true", None, 200), ("TRUE", "FALSE", 403), ("FALSE", "TRUE", 200), (None, "yes", 200)],
 )
-def test_the_instances_word_overrides_the_projects(
+def test_the_instance_overrides_the_project(
     emulator: EmulatorProcess, project: str | None, instance: str | None, status: int
 ) -> None:
     key = "attributes/enable-guest-attributes"
@@ -98,7 +98,7 @@ def test_the_instances_word_overrides_the_projects(
 
 
 @pytest.mark.parametrize("path", ["ns", "ns/", "ns/a/b", "n.s/key", "ns/k%20y", "ns/" + "k" * 129])
-def test_names_that_are_not_taken(emulator: EmulatorProcess, path: str) -> None:
+def test_invalid_names_are_refused(emulator: EmulatorProcess, path: str) -> None:
     assert put(emulator, "free", path, b"x").status == 400
 
 
@@ -120,7 +120,7 @@ def test_queries_over_the_budget_are_answered_429(emulator: EmulatorProcess) -> 
     assert sorted(emulator.control.instance("strict")["guest_attributes"]["ns"]) == ["key0", "key1", "key2"]
 
 
-def test_queries_over_the_budget_may_be_dropped_without_a_word(emulator: EmulatorProcess) -> None:
+def test_queries_over_the_budget_may_be_dropped_silently(emulator: EmulatorProcess) -> None:
     statuses = [put(emulator, "lossy", f"ns/key{number}", b"x").status for number in range(4)]
     assert statuses == [200, 200, 200, 200]
     assert sorted(emulator.control.instance("lossy")["guest_attributes"]["ns"]) == ["key0", "key1", "key2"]
@@ -138,7 +138,7 @@ def test_the_budget_is_3_in_a_second_and_10_in_a_minute() -> None:
     assert [budget.spend() for _unused in range(4)] == [True, True, True, False]
 
 
-def test_a_chunked_body_is_taken(emulator: EmulatorProcess) -> None:
+def test_a_chunked_body_is_accepted(emulator: EmulatorProcess) -> None:
     with Connection(emulator.metadata["free"]) as connection:
         connection.send_raw(
             b"PUT /computeMetadata/v1/instance/guest-attributes/ns/key HTTP/1.1\r\nHost: x\r\n"
@@ -148,7 +148,7 @@ def test_a_chunked_body_is_taken(emulator: EmulatorProcess) -> None:
     assert get(emulator, "free", "ns/key").text == "abcde"
 
 
-def test_who_waits_for_a_guest_attribute_hears_of_it(emulator: EmulatorProcess) -> None:
+def test_a_guest_attribute_answers_hanging_gets(emulator: EmulatorProcess) -> None:
     put(emulator, "free", "ns/key", b"a")
     etag = get(emulator, "free", "ns/key").etag
     put(emulator, "free", "ns/key", b"b")
@@ -156,7 +156,7 @@ def test_who_waits_for_a_guest_attribute_hears_of_it(emulator: EmulatorProcess) 
     assert reply.text == "b"
 
 
-def test_who_expects_to_be_told_to_continue_is_told(emulator: EmulatorProcess) -> None:
+def test_expect_100_continue(emulator: EmulatorProcess) -> None:
     with Connection(emulator.metadata["free"]) as connection:
         connection.send_raw(
             b"PUT /computeMetadata/v1/instance/guest-attributes/ns/key HTTP/1.1\r\nHost: x\r\n"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the tree is written down."""
+"""Forms of the tree: listings, text, JSON, etags."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_numbered_entries_are_listed_by_number() -> None:
     assert text(disks).splitlines() == [f"{number}/" for number in range(11)]
 
 
-def test_recursive_json_is_compact_sorted_and_in_camel_case_but_for_names_of_users() -> None:
+def test_recursive_json_is_compact_sorted_and_camel_case_except_users_names() -> None:
     disks = ",".join(f'{{"deviceName":"disk-{number}","index":{number}}}' for number in range(11))
     assert text(sample(), recursive=True) == (
         f'{{"attributes":{{"a_b":"é","my-key":"v"}},"disks":[{disks}],"id":4611686018427387905,'
@@ -130,7 +130,7 @@ def test_a_change_below_changes_the_recursive_etag_and_not_the_listing(make_proj
     assert after[1].etag != before[1].etag
 
 
-def test_what_is_not_utf_8_comes_back_as_it_was() -> None:
+def test_text_that_is_not_utf_8_is_kept() -> None:
     value = b"\xff\xfe".decode("utf-8", "surrogateescape")
     assert render(Leaf(value), "x").body == b"\xff\xfe"
 

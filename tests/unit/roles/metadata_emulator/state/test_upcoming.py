@@ -85,29 +85,29 @@ def test_the_start_is_enough() -> None:
         ({"start": "x"}, "an upcoming maintenance has no 'start'; it has type, can_reschedule, "),
         (
             {"window_start_time": "soon"},
-            "window_start_time is 'soon', which is not a time such as 2026-01-31T12:00:00Z",
+            "window_start_time is 'soon'; it must be a time such as 2026-01-31T12:00:00Z",
         ),
         (
             {"window_start_time": "2026-01-31T12:00:00"},
-            "window_start_time is '2026-01-31T12:00:00', which is not a time",
+            "window_start_time is '2026-01-31T12:00:00'; it must be a time",
         ),
-        ({"window_start_time": 5}, "window_start_time is 5, which is not a time"),
+        ({"window_start_time": 5}, "window_start_time is 5; it must be a time"),
         ({"windowStartTime": "2026-01-31T12:00:00Z", "type": "LATER"}, "type is 'LATER'; it can be UNKNOWN_TYPE, "),
         (
             {"windowStartTime": "2026-01-31T12:00:00Z", "canReschedule": "perhaps"},
-            "can_reschedule is 'perhaps'; it can be true or false",
+            "can_reschedule is 'perhaps'; it must be true or false",
         ),
         (
             {"windowStartTime": "2026-01-31T12:00:00Z", "maintenance_reasons": "disk"},
-            "maintenance_reasons is 'disk'; it is a list of strings",
+            "maintenance_reasons is 'disk'; it must be a list of strings",
         ),
     ],
 )
-def test_a_wrong_window_is_told(given: dict[str, Any], problem: str) -> None:
+def test_a_wrong_window_is_refused(given: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match="^" + re.escape(problem)):
         UpcomingMaintenance.from_mapping(given)
 
 
-def test_a_time_of_yaml_is_taken() -> None:
+def test_a_time_parsed_by_yaml_is_accepted() -> None:
     moment = datetime.datetime(2026, 1, 31, 12, tzinfo=UTC)
     assert parse_time(moment, "x") == moment

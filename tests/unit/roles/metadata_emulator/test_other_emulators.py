@@ -1,10 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What other emulators lack, each against a client that would notice.
-
-field: emulators: `last_etag` parsed but not used; waits on two keys only; no guest attributes; no faults, sequences or
-cancellation.
-"""
+"""What salrashid123/gce_metadata_server and aws/amazon-ec2-metadata-mock lack, each with a client that would notice."""
 
 from __future__ import annotations
 
@@ -37,10 +33,10 @@ def ask(emulator: EmulatorProcess) -> Iterator[Callable[[str], MetadataServer]]:
         server.close()
 
 
-def test_a_change_between_two_questions_is_not_lost(
+def test_a_change_between_two_requests_is_not_lost(
     emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]
 ) -> None:
-    """field: emulators: `last_etag` parsed but not used."""
+    """Elsewhere last_etag is parsed, but not used."""
     server = ask("vm")
     before = server.get("instance/maintenance-event")
     emulator.control.set("vm", "instance/maintenance-event", "MIGRATE_ON_HOST_MAINTENANCE")
@@ -57,10 +53,10 @@ def test_a_change_between_two_questions_is_not_lost(
         ("project/attributes/anything", "new"),
     ],
 )
-def test_any_key_and_any_tree_above_it_can_be_waited_on(
+def test_any_key_and_the_trees_above_it_can_be_waited_for(
     path: str, value: object, emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]
 ) -> None:
-    """field: emulators: waits on two keys only."""
+    """Elsewhere only two keys can be waited for."""
     server = ask("vm")
     above = path.split("/")[0] + "/"
     before = server.get(above, recursive=True)
@@ -69,15 +65,13 @@ def test_any_key_and_any_tree_above_it_can_be_waited_on(
     assert server.wait(above, before.etag, 60, recursive=True).etag != before.etag
 
 
-def test_there_are_guest_attributes(ask: Callable[[str], MetadataServer]) -> None:
-    """field: emulators: no guest attributes."""
+def test_guest_attributes(ask: Callable[[str], MetadataServer]) -> None:
     server = ask("vm")
     server.put("instance/guest-attributes/ns/key", "value")
     assert server.get("instance/guest-attributes/ns/", recursive=True).value == {"key": "value"}
 
 
-def test_there_are_faults(emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]) -> None:
-    """field: emulators: no faults."""
+def test_faults(emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]) -> None:
     emulator.control.fault("503", instance="faulty", count=1)
     server = ask("faulty")
     with pytest.raises(MetadataUnavailable):
@@ -85,10 +79,7 @@ def test_there_are_faults(emulator: EmulatorProcess, ask: Callable[[str], Metada
     assert server.get("instance/name").value == "faulty"
 
 
-def test_there_are_sequences_and_they_can_be_called_off(
-    emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]
-) -> None:
-    """field: emulators: no sequences or cancellation."""
+def test_scenarios_run_and_can_be_cancelled(emulator: EmulatorProcess, ask: Callable[[str], MetadataServer]) -> None:
     server = ask("vm")
     server.get("instance/maintenance-event")
     emulator.control.scenario("vm", "live-migration", blackout=0)
