@@ -420,12 +420,12 @@ def test_the_journal_of_another_instance(prove: Prove) -> None:
     vm.set("id", 4242)
     clone.boot("boot-of-the-clone")
     clone.start()
-    clone.until_logged("this VM starts clean")
+    clone.until_logged("setting it aside")
     assert clone.trace() == []
     vm.announce("migrate")
     clone.until_state("drained")
     vm.withdraw("migrate")
-    trial.survived("this VM starts clean", "migrate")
+    trial.survived("setting it aside", "migrate")
 
 
 def test_a_journal_that_is_cut_off(prove: Prove) -> None:
@@ -459,7 +459,7 @@ def test_a_journal_that_cannot_be_read(content: bytes | None, prove: Prove) -> N
     handler.start()
     handler.until_state("drained")
     trial.vm.withdraw("migrate")
-    trial.survived(r"the journal is kept as .*journal\.json\.unreadable", "migrate")
+    trial.survived(r"the journal was moved to .*journal\.json\.unreadable", "migrate")
 
 
 @contextmanager
@@ -533,9 +533,9 @@ def test_a_disk_that_stalls(prove: Prove) -> None:
     handler.until_state("drained")
     handler.until_logged("the disk has not answered")
     stalled.unlink()
-    handler.until_logged("the journal can be written again")
+    handler.until_logged("the journal is writable again")
     trial.vm.withdraw("migrate")
-    trial.survived("Writing the journal .*the disk has not answered for 1 s", "migrate")
+    trial.survived("Writing the journal .*no response from the disk for 1 s", "migrate")
 
 
 def test_a_log_that_nobody_reads(prove: Prove) -> None:
@@ -613,7 +613,7 @@ def test_two_handlers(prove: Prove) -> None:
             "A task ignores SIGTERM",
             "trap '' TERM; while :; do sleep 600; done",
             "timeout",
-            r"drain 'bad': timeout .*did not end in time",
+            r"drain 'bad': timeout .*timed out",
         ),
         ("A task leaves a process behind", "setsid sleep 600 & echo left", "ok", r"drain 'bad': left"),
         (

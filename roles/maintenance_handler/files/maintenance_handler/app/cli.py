@@ -103,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         help="skip the tasks' own checks, as in an image, where what they need does not run",
     )
     sub.add_argument("--probe", type=_seconds, metavar="SECONDS", help="ask the metadata server, too, for so long")
-    command("plan", "check", "Show for each event what would run when, and what that leaves of the notice.")
+    command("plan", "check", "Show for each event what would run when, and how much notice is left.")
     sub = command("rehearse", "request", "Show what an event would start; with --execute, do it and take it back.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
@@ -149,7 +149,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _count(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of incidents, such as 5")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of incidents, such as 5")
     return int(text)
 
 
@@ -163,7 +163,7 @@ def _moment(text: str) -> float:
         return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in ("Z", "z") else text).timestamp()
     except (ValueError, OverflowError, OSError):
         how = "30m, 12h, 7d, 2w, 2026-11-26 or 2026-11-26T14:00:00Z"
-        raise argparse.ArgumentTypeError(f"{text!r} is no time; write {how}") from None
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as {how}") from None
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

@@ -42,7 +42,7 @@ def check(options: argparse.Namespace) -> int:
         for problem in found.problems:
             print(f"{options.config}: {visible(problem)}", file=sys.stderr)
         if not found.problems:
-            print(f"{options.config}: {found.tasks} tasks, nothing is wrong")
+            print(f"{options.config}: {found.tasks} tasks, no problems")
             if found.notice:
                 assumed = "; ".join(f"{event}: {notice}" for event, notice in found.notice.items())
                 print(f"{options.config}: {assumed}")

@@ -61,7 +61,7 @@ def rehearse(options: argparse.Namespace) -> int:
         raise CommandError("the rehearsal was interrupted; the next handler restores what it drained")
     print_lines(incident_lines(incident))
     for one in incident.get("not_restored", ()):
-        print_lines([f"{one['task']} is NOT RESTORED: the handler goes on trying; see restore and acknowledge"])
+        print_lines([f"{one['task']} is NOT RESTORED, and retried: see the commands restore and acknowledge"])
     return EXIT_OK if all(step["outcome"] == OK for step in incident["steps"]) else EXIT_FAILED
 
 
@@ -106,7 +106,7 @@ def _show_rehearsal(settings: Config, event: str) -> int:
         except ExpressionError as exc:
             raise CommandError(f"task {task.name!r}, field 'when': {exc}") from None
     print_lines(plan_lines(event, tasks, settings.assumed_notice(), {}))
-    print("Nothing was run. With --execute, this is drained and restored.")
+    print("Nothing was run. Use --execute to drain and restore.")
     return EXIT_OK
 
 
@@ -129,7 +129,7 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
         if not now["running"]:
             raise CommandError(_ENDED)
         time.sleep(_LOOK_EVERY)
-    raise CommandError("the rehearsal takes longer than its tasks may: the handler goes on with it, see its status")
+    raise CommandError("the rehearsal exceeds the timeouts of its tasks, and continues in the handler: see its status")
 
 
 def _patience(settings: Config) -> float:
@@ -143,22 +143,22 @@ def _patience(settings: Config) -> float:
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
     """Have the running handler take a request. Raises `CommandError` when it does not."""
     if not now["running"]:
-        raise CommandError("no handler is running: start it, it restores what its journal says is drained")
+        raise CommandError("the handler is not running: start it to restore what is drained according to its journal")
     if "pid" not in now:
-        raise CommandError(f"the handler has not said anything yet: {wish.command} when it has")
+        raise CommandError("the handler has not written its status yet: try again later")
     path = request.send(settings.runtime_dir, now["pid"], wish)
     for _unused in range(_MOST_LOOKS_IN_VAIN):
         time.sleep(_LOOK_EVERY)
         now = read_status(settings)
         refusal = now.get("answers", {}).get(wish.name)
         if refusal:
-            raise CommandError(f"the handler refuses to {wish.command}: {refusal}")
+            raise CommandError(f"the handler refused to {wish.command}: {refusal}")
         if refusal is not None:
             return
         if not now["running"]:
             raise CommandError(_ENDED)
     path.unlink(missing_ok=True)
-    raise CommandError(f"the handler did not answer the request to {wish.command}: its log may say why")
+    raise CommandError(f"no response from the handler to the request to {wish.command}: see its log")
 
 
 def _user() -> str:
@@ -176,7 +176,7 @@ def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
     """The tasks that are not restored, or the one of them that was asked for."""
     names = tuple(one["task"] for one in (now["incident"] or {}).get("not_restored", ()))
     if not names:
-        raise CommandError("no task is not restored: there is nothing to do")
+        raise CommandError("all tasks are restored: there is nothing to do")
     if task is None:
         return names
     if task not in names:
@@ -201,9 +201,9 @@ def _next_step(settings: Config, incident_id: str, task: str, before: int) -> di
         is_idle = not here or now["state"] in (NOT_RESTORED, DRAINED, ANNOUNCED)
         looks_in_vain = looks_in_vain + 1 if is_idle else 0
         if looks_in_vain > _MOST_LOOKS_IN_VAIN // 5:
-            raise CommandError(f"{task!r} is not tried now: the handler is {now['state']}, see its status")
+            raise CommandError(f"the handler does not retry {task!r} now: it is {now['state']}, see its status")
         time.sleep(_LOOK_EVERY)
-    raise CommandError(f"the restore of {task!r} takes longer than it may: see the handler's status")
+    raise CommandError(f"the restore of {task!r} exceeds its timeout: see the handler's status")
 
 
 def _name(command: str) -> str:

@@ -92,11 +92,11 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")
     for key, age in now["last_good_answer_ages"].items():
         heard = "never" if age is None else f"{age:.1f} s ago"
-        lines.append(f"  {key:<29} last heard {heard}")
+        lines.append(f"  {key:<29} last answer {heard}")
     lines.append(f"  configuration {now['config_digest']}{_how_many_tasks(now.get('tasks'))}")
-    lines += [f"  a newer configuration was refused: {problem}" for problem in now["config_refused"]]
+    lines += [f"  configuration rejected: {problem}" for problem in now["config_refused"]]
     if now["restart_required"]:
-        lines.append("  a restart is required to put the whole configuration into force")
+        lines.append("  a restart is required to apply the whole configuration")
     if now["missed_migrations"]:
         lines.append(f"  migrations without a notice since the handler started: {now['missed_migrations']}")
     lines.append(f"  guest attribute: {now['guest_attribute'] or 'not written yet'}")

@@ -286,5 +286,5 @@ def _object(pairs: list[tuple[str, Any]], problems: list[str]) -> dict[str, Any]
     if len(result) != len(pairs):
         keys = [key for key, _unused in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        problems.append(f"key {twice!r} stands twice in one object")
+        problems.append(f"key {twice!r} is duplicated in an object")
     return result

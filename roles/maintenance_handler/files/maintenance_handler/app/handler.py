@@ -195,7 +195,7 @@ class Handler:
         """
         self._is_restoring_only = True
         self._reporter.config_unusable(problems)
-        self._log.warning("the configuration cannot be used: only what its journal says is drained is restored")
+        self._log.warning("the configuration is invalid: restoring only what is drained according to the journal")
         status = self.run()
         return 1 if self._is_restoring_only and not self._stop_requests else status
 
@@ -204,11 +204,11 @@ class Handler:
         try:
             entry = self._journal.read()
         except JournalError as exc:
-            self._log.error(f"{exc} Start the handler, which will put it aside, before a rehearsal.")
+            self._log.error(f"{exc} Start the handler before a rehearsal: it sets the journal aside.")
             return 1
         if entry is not None:
             if entry.incident is not None:
-                self._log.error("an incident is open: start the handler, which will end it, before a rehearsal")
+                self._log.error("an incident is open: start the handler, which closes it, before a rehearsal")
                 return 1
             self._instance_id = entry.instance_id
         self._prepare()
@@ -244,7 +244,7 @@ class Handler:
         try:
             entry = self._journal.read()
         except JournalError as exc:
-            self._log.error(f"{exc} What it held cannot be restored by this handler.")
+            self._log.error(f"{exc} The handler cannot restore what it contained.")
             self._set_journal_aside(UNREADABLE)
             # Its problem ends when the file is gone: it has to be there before it is looked for.
             self._writer.finish(self._config.journal_wait)
@@ -265,7 +265,7 @@ class Handler:
             self._take_up(entry.incident, same_boot=True)
         else:
             self._unclaimed = entry
-            self._log.info("an incident of an earlier boot is open; asking the metadata server how things are")
+            self._log.info("an incident of an earlier boot is open: waiting for the metadata server")
 
     def _look_for_lost_journal(self) -> None:
         """What a journal that could not be read held may still be drained, until somebody has seen to it."""
@@ -273,7 +273,7 @@ class Handler:
         self._reporter.journal_lost(lost if lost.exists() else None)
 
     def _take_up(self, incident: Incident, same_boot: bool) -> None:
-        self._log.warning(f"incident {incident.id} goes on where the last handler left it")
+        self._log.warning(f"resuming incident {incident.id}")
         self._runner.end_leftovers(incident)
         self._state = replace(self._state, incident=recovered(incident, self._now(), same_boot))
         self._observe(Reconfigured(self._config.tasks))
@@ -354,7 +354,7 @@ class Handler:
             self._unknown_values.pop(heard.key, None)
         elif self._unknown_values.get(heard.key) != told:
             self._unknown_values[heard.key] = told
-            self._log.warning(f"{heard.key} is {told!r}, which is not known: taken for {reading.signal.event}")
+            self._log.warning(f"{heard.key} is {told!r}, which is unknown: handled as {reading.signal.event}")
 
     def _take(self, source: str, reading: Reading) -> None:
         if self._unclaimed is not None:
@@ -376,12 +376,14 @@ class Handler:
         try:
             self._token_file.write(token)
         except OSError as exc:
-            self._log.error(f"Keeping the drift token: {exc}. A migration while no handler runs may go unseen.")
+            self._log.error(
+                f"Writing the drift token: {exc}. A migration while the handler is stopped is not detected."
+            )
 
     def _look_for_missed(self) -> None:
         self._drift, missed = found_missed(self._drift, self._clock())
         if missed:
-            self._log.warning("this VM was migrated, and nothing had announced it")
+            self._log.warning("the VM was live-migrated without notice")
             self._reporter.missed()
             self._take(DRIFT_TOKEN_KEY, announcements.missed(self._now()))
 
@@ -399,7 +401,7 @@ class Handler:
             if entry.instance_id in (None, read.instance_id):
                 self._take_up(entry.incident, same_boot=False)
             else:
-                self._log.warning(f"the journal is of instance {entry.instance_id}: this VM starts clean")
+                self._log.warning(f"the journal belongs to instance {entry.instance_id}: setting it aside")
                 self._set_journal_aside("of-another-instance")
         self._writer.do(partial(self._claim_history, read.instance_id, self._instance_id))
         self._instance_id = read.instance_id
@@ -437,10 +439,10 @@ class Handler:
         try:
             aside = self._history.claim(instance_id, written_by)
         except OSError as exc:
-            self._log.error(f"Looking for another instance's incidents in the history {self._history.path}: {exc}.")
+            self._log.error(f"Checking the history {self._history.path} for incidents of another instance: {exc}.")
             return
         if aside is not None:
-            self._log.warning(f"the history has another instance's incidents: they are kept as {aside}")
+            self._log.warning(f"the history contained incidents of another instance, which are now in {aside}")
 
     def _observe(self, observation: Observation) -> None:
         before = self._state.incident
@@ -483,7 +485,7 @@ class Handler:
         try:
             self._history.add(incident)
         except OSError as exc:
-            self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is in this log only.")
+            self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is only in this log.")
 
     def _write_journal(self) -> Callable[[float], bool]:
         """Answers what waits until it is written."""
@@ -507,7 +509,7 @@ class Handler:
         stall_at = self._stall_at()
         if stall_at is not None and self._clock() >= stall_at:
             self._stalled = True
-            why = f"the disk has not answered for {self._config.journal_wait:g} s"
+            why = f"no response from the disk for {self._config.journal_wait:g} s"
             self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {why}.")
 
     def _set_journal_aside(self, suffix: str) -> None:
@@ -516,9 +518,9 @@ class Handler:
 
     def _rename_journal(self, suffix: str) -> None:
         try:
-            self._log.warning(f"the journal is kept as {self._journal.set_aside(suffix)}")
+            self._log.warning(f"the journal was moved to {self._journal.set_aside(suffix)}")
         except OSError as exc:
-            self._log.error(f"Keeping the journal {self._journal.path} under another name: {exc}.")
+            self._log.error(f"Moving the journal {self._journal.path}: {exc}.")
 
     def _applies(self, task: Task, event: Mapping[str, Any]) -> bool:
         if task.when is None:
@@ -551,7 +553,7 @@ class Handler:
             if self._watchers and not self._is_in_flight():
                 self._look_last()
         if self._is_in_flight():
-            self._log.warning("asked to stop while steps run: finishing them; asked again, the next handler will")
+            self._log.warning("stopping after the running steps; stop again to leave them to the next handler")
 
     def _look_last(self) -> None:
         """A preemption shuts the system down, and its signal may still be on the way to us."""
@@ -573,7 +575,7 @@ class Handler:
         if self._can_be_preempted() and self._look_until > self._clock():
             seconds = min(self._config.stop_timeout, self._notice()[PREEMPT], announcements.SHUTDOWN_SECONDS)
             self._look_until += seconds - LAST_LOOK
-            self._log.info(f"the machine is shutting down: looking for a preemption for {seconds:.0f} s")
+            self._log.info(f"the machine is shutting down: checking for a preemption for {seconds:.0f} s")
 
     def _can_be_preempted(self) -> bool:
         return self._reporter.possible(PREEMPT) is not False
@@ -631,12 +633,12 @@ class Handler:
             new = configuration.load(self._config_path)
         except ConfigError as exc:
             for problem in exc.problems:
-                self._log.error(f"the new configuration is refused, the one before stays: {problem}")
+                self._log.error(f"configuration rejected; keeping the current one: {problem}")
             self._reporter.config_refused(exc.problems)
             return
         late = [name for name in _FIXED if getattr(new, name) != getattr(self._config, name)]
         if late:
-            self._log.warning(f"{', '.join(late)}: changed, but only a restart makes it so")
+            self._log.warning(f"{', '.join(late)}: the change requires a restart")
             new = replace(new, **{name: getattr(self._config, name) for name in late})
         self._config = new
         self._is_restoring_only = False
@@ -658,7 +660,7 @@ class Handler:
                 continue
             refusal = self._rehearse(wanted) if wanted.command == REHEARSE else self._end_by_hand(wanted)
             if refusal:
-                self._log.error(f"{wanted.command}, asked for by {wanted.by}, is refused: {refusal}")
+                self._log.error(f"{wanted.command}, requested by {wanted.by}, was refused: {refusal}")
             self._reporter.answered(wanted.name, refusal)
 
     def _rehearse(self, wanted: Request) -> str:
@@ -675,11 +677,11 @@ class Handler:
     def _end_by_hand(self, wanted: Request) -> str:
         """Try tasks that are not restored again, or leave them as they are. Answers why not."""
         if self._unclaimed is not None:
-            return "what an earlier boot left drained is looked into once the metadata server has answered"
+            return "an incident of an earlier boot is open, and the metadata server has not answered yet"
         incident = self._state.incident
         names = [step.task for step in not_restored(incident)] if incident is not None else []
         if not names:
-            return "no task is not restored"
+            return "all tasks are restored"
         unknown = [name for name in wanted.tasks if name not in names]
         if unknown:
             return f"{', '.join(map(repr, unknown))} is not among what is not restored: {', '.join(map(repr, names))}"

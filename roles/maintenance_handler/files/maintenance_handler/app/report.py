@@ -151,18 +151,18 @@ class Reporter:
         if result == "ok":
             self._log.debug("the guest attribute is written")
         else:
-            self._log.warning(f"the status is not published as a guest attribute: {result}")
+            self._log.warning(f"cannot publish the status as a guest attribute: {result}")
 
     def lock_failed(self, problem: str) -> None:
         """The handler runs without one, and whoever looks for a lock takes it for stopped."""
         self.metrics.count("lock_failures_total")
         self._lock_problem = problem
-        self._log.error(f"{problem} This handler runs all the same, but a second one would not notice it.")
+        self._log.error(f"{problem} The handler runs without a lock: a second one would not be detected.")
 
     def journal_failed(self, problem: str) -> None:
         self.metrics.count("journal_failures_total")
         if problem != self._journal_problem:
-            self._log.error(f"{problem} Steps run, but after a crash nobody will know that they did.")
+            self._log.error(f"{problem} Steps run, but after a crash they are not restored.")
         self._journal_problem = problem
 
     def journal_set_aside(self) -> None:
@@ -181,11 +181,11 @@ class Reporter:
     def jumped(self, seconds: float) -> None:
         """Somebody set the wall clock, or the machine stood still."""
         self.metrics.count("wall_clock_jumps_total")
-        self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines stay where they are")
+        self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines do not change")
 
     def journal_written(self) -> None:
         if self._journal_problem:
-            self._log.warning("the journal can be written again")
+            self._log.warning("the journal is writable again")
         self._journal_problem = ""
 
     def config_unusable(self, problems: list[str]) -> None:
@@ -229,7 +229,7 @@ class Reporter:
             self._log.error(f"Writing the {shown.what}: {shown.problem}.")
         else:
             del self._write_problems[shown.what]
-            self._log.warning(f"the {shown.what} can be written again")
+            self._log.warning(f"the {shown.what} is writable again")
 
     def finish(self, within: float) -> None:
         """Have on disk what was reported last, if that takes no longer."""
@@ -315,10 +315,10 @@ class Reporter:
         try:
             removed = self._textfile.use(path)
         except OSError as exc:
-            self._log.error(f"Noting where the metrics are: {exc}. Configured elsewhere, they stay there, too.")
+            self._log.error(f"Recording the path of the metrics: {exc}. The file stays if the path changes.")
             return
         if removed is not None:
-            self._log.info(f"the metrics are not written to {removed} any more: it is removed")
+            self._log.info(f"metrics are no longer written to {removed}, which was removed")
 
     def _problems(self) -> list[str]:
         problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
@@ -330,7 +330,7 @@ class Reporter:
         for what, problem in self._write_problems.items():
             if what != "metrics" or not any("metrics_textfile" in one for one in self._task_problems):
                 problems.append(f"Writing the {what}: {problem}.")
-        unusable = [f"the configuration cannot be used: {problem}" for problem in self._unusable]
+        unusable = [f"the configuration is invalid: {problem}" for problem in self._unusable]
         return unusable + problems + self._task_problems
 
     def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:

@@ -137,7 +137,7 @@ def _is_readable(status: Mapping[str, Any]) -> bool:
 def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
     """The status of another version: whether a drain is in flight, so that it can be restarted afterwards."""
     version = f"{status.get('version')!s:.40}"
-    problem = f"is of version {version}, whose status cannot be read here: restart it once nothing is drained"
+    problem = f"runs version {version}, whose status this command cannot read: restart it when nothing is drained"
     return {
         "running": True,
         "healthy": False,
@@ -151,7 +151,7 @@ def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
 
 def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -> dict[str, Any]:
     """What the journal says of a handler that says nothing itself, or of one that is gone and left it to the next."""
-    problems = [f"has not said anything yet, or cannot write {status_path(config)}" if running else "is not running"]
+    problems = [f"has not written its status {status_path(config)} yet" if running else "is not running"]
     try:
         entry = Journal(config.state_dir).read()
     except JournalError as exc:
@@ -164,7 +164,7 @@ def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -
     else:
         incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
         what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
-        problems.append(f"an incident is open: the next handler sees to the restore{what}")
+        problems.append(f"an incident is open: the next handler continues the restore{what}")
     problems += _unrestored(incident)
     return {"state": entry.incident.phase, "incident": incident, "problems": problems}
 
@@ -186,5 +186,5 @@ def _silence(last_good: Mapping[str, float | None], poll_timeout: float, now: fl
     for key in silent_keys(last_good, poll_timeout, now):
         answered_at = last_good[key]
         since = "yet" if answered_at is None else f"for {now - answered_at:.0f} s"
-        problems.append(f"has not heard of {key} {since}")
+        problems.append(f"no answer for {key} {since}")
     return problems

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what the metadata server answers to what the state machine observes. Pure."""
+"""From values of the metadata server to observations for the state machine. Pure."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ from .observations import Announced, Reading, Withdrawn
 # What is kept of a key's value; None if the key, or an announcement in it, does not exist.
 Value = Union[str, Window, Stop, None]
 
-# Maintenance may be late. Seconds after the end of a window, from which on its announcement is no longer believed.
+# Seconds after the end of a window until its announcement is ignored: maintenance may be late.
 STAYS_AFTER_END = 3600.0
 # Seconds that are left once the platform has sent the ACPI signal: what is documented for a preemption.
 SHUTDOWN_SECONDS = 30.0
-# What is kept of a value.
+# Characters that are kept of a value.
 LONGEST_VALUE = 100
 
 
 def essence(key: str, value: Any) -> Value:
-    """What is passed on of a value that the metadata server has, and kept: little, however much it is.
+    """The part of a value that the handler keeps. It is small, however long the value is.
 
     Raises `UnreadableWindow`.
     """
@@ -56,11 +56,11 @@ def essence(key: str, value: Any) -> Value:
 
 
 def read(key: str, value: Value, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:
-    """What the essence of a value of one of the signal keys says; None is that of a key that is not there."""
+    """The observation for the essence of a signal key's value; None stands for a missing key."""
     if value is None:
         return Withdrawn(key)
     if isinstance(value, Window):
-        # Some windows are announced for weeks after their end. Each poll reads one again, so that its end is noticed.
+        # Some windows are announced for weeks after their end. Each poll checks the end again.
         if value.has_ended(now.at - STAYS_AFTER_END):
             return Withdrawn(key)
         return Announced(_window_signal(key, value, now, notice))
@@ -72,14 +72,14 @@ def read(key: str, value: Value, now: Moment, notice: Mapping[str, float], unkno
 
 
 def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -> Announced:
-    """An event that nobody announced, to see what the tasks do about it."""
+    """An event that is rehearsed."""
     deadline = now.clock + notice[event]
     told = document(event, REHEARSAL, name, notice[event])
     return Announced(Signal(REHEARSAL, event, told["value"], now, deadline, told))
 
 
 def missed(now: Moment) -> Announced:
-    """A migration that nobody announced is found out."""
+    """A migration without notice was detected."""
     told = document(MISSED, DRIFT_TOKEN_KEY, TOKEN_CHANGED, None)
     return Announced(Signal(DRIFT_TOKEN_KEY, MISSED, TOKEN_CHANGED, now, None, told))
 

@@ -1,13 +1,13 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where a task of an incident stands, by its own steps. Pure."""
+"""The condition of a task in an incident, derived from its steps. Pure."""
 
 from __future__ import annotations
 
 from .incident import CANCELLED, FAILURES, INTERRUPTED, NOT_STARTED, OK, Incident, Step
 from .tasks import DRAIN, RESTORE, Task
 
-# A program that failed at once gets a moment before it is tried again.
+# Seconds before a failed program is run again.
 RETRY_PAUSE = 1.0
 
 # Conditions.
@@ -15,14 +15,14 @@ REST = "at rest"  # never started, or restored, or acknowledged
 RUNS_DRAIN = "drain runs"
 RUNS_RESTORE = "restore runs"
 HOLDS = "holds"  # drained, or failed to for good
-AGAIN = "again"  # neither: was ended or interrupted half way
+AGAIN = "again"  # neither: it was ended or interrupted
 RETRY_DRAIN = "drain retries"
 RETRY_RESTORE = "restore retries"
 UNRESTORED = "unrestored"  # restoring failed, with no retries left
 
 
 def own_steps(incident: Incident, task: Task) -> tuple[Step, ...]:
-    """A task's steps in an incident, in their order."""
+    """The steps of a task in an incident, in order."""
     return tuple(one for one in incident.steps if one.task == task.name)
 
 
@@ -45,12 +45,12 @@ def condition_of(task: Task, steps: tuple[Step, ...]) -> str:
 
 
 def retrying(phase: str) -> str:
-    """The condition of a task that failed in a phase and is to try again."""
+    """The condition of a task that failed in a phase and has retries left."""
     return RETRY_DRAIN if phase == DRAIN else RETRY_RESTORE
 
 
 def time_to_retry(task: Task, last: Step) -> float:
-    """Seconds that another attempt at the newest step would have; 0 when there is to be none."""
+    """Seconds that a retry of the newest step would have; 0 if there is no retry."""
     if last.attempt > task.retries or last.finished is None:
         return 0.0
     spent = last.finished.clock + RETRY_PAUSE - last.attempts_began

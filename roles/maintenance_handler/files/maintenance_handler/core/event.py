@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An event as tasks see it: its fields, and the form that each must have. Pure.
+"""An event as tasks see it: its fields and their form. Pure.
 
-What the metadata server says comes over the network. It is data, and of a form that no shell, template engine or
-terminal makes more of: all else is dropped before it reaches a task, a file or a log.
+Values of the metadata server come over the network. Only those in a known form reach a task, a file or a log: a form in
+which no shell, template engine or terminal interprets them. All others are dropped.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOKEN_CHANGED = "drift-token changed"
 BOOT = "boot"
 UNANNOUNCED = "no orderly stop"
 
-# Values that are known. Any other announces its event too, and is replaced by the event's name.
+# Known values. Any other value announces its event as well, and is replaced by the name of the event.
 _KNOWN_VALUES = {
     MAINTENANCE_EVENT_KEY: tuple(EVENT_OF_VALUE),
     PREEMPTED_KEY: ("TRUE",),
@@ -46,7 +46,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
 
 
 def known_value(source: str, event: str, value: str) -> str:
-    """A value by which an event was announced, in a form that is known; else the event's name."""
+    """The value that announced an event if it is known, else the name of the event."""
     if source == REHEARSAL:
         return value if _REHEARSAL_NAME.match(value) else event
     if source == DRIFT_TOKEN_KEY:
@@ -65,7 +65,7 @@ def document(
     window: Window | None = None,
     target_state: str | None = None,
 ) -> dict[str, Any]:
-    """What a task is told. All keys are always there, so that an expression over them means the same for each event."""
+    """The event as tasks get it. Every event has all keys, so that an expression works for each of them."""
     return reduced(
         {
             "name": event,
@@ -80,7 +80,7 @@ def document(
 
 
 def reduced(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A document of which each field has its form; one that has not is None, and what is no field is left out."""
+    """A document with the known fields only; a field whose value does not have its form is None."""
     event, source = _one_of(TASK_EVENTS, raw.get("name")), _one_of(_SOURCES, raw.get("source"))
     reasons = raw.get("reasons")
     return {

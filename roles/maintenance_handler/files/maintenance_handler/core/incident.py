@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an incident consists of, and how it is written down.
+"""An incident: its parts, and their forms for the journal, the history and the status.
 
-An incident opens with the first signal. It closes when no signal is left and every task that was started is restored,
-or somebody has acknowledged that it is not. What the handler decides by is in here, derived from two lists: the signals
-that are on, and the steps that were started.
- Monotonic times (`clock`) decide; wall times (`at`, epoch seconds) are for people and for other boots.
+An incident opens with the first signal. It closes when no signal is left and every task that was started is restored
+or acknowledged as not restored. All decisions of the handler derive from two lists: the signals that are on, and the
+steps that were started.
+Decisions use monotonic times (`clock`); wall times (`at`, epoch seconds) are for people and for other boots.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PHASES = (IDLE, ANNOUNCED, DRAINING, DRAINED, RESTORING, NOT_RESTORED, CLOSED)
 
 @dataclass(frozen=True)
 class Moment:
-    """One instant on both clocks."""
+    """A point in time on both clocks."""
 
     clock: float
     at: float
@@ -51,7 +51,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Signal:
-    """An event that is announced now. `source` is the metadata key that says so, or a rehearsal."""
+    """An event that is announced now. `source` is the metadata key that announces it, or a rehearsal."""
 
     source: str
     event: str
@@ -59,11 +59,11 @@ class Signal:
     noticed: Moment
     deadline: float | None
     document: Mapping[str, Any]
-    # The window had begun when it was read: its deadline is an assumption, not an announcement.
+    # The window had already begun when it was read: its deadline is assumed, not announced.
     begun: bool = False
-    # Not, after a reboot, until the metadata server has been asked again.
+    # False after a reboot, until the metadata server has answered again.
     confirmed: bool = True
-    # Grows with each change within an incident, so that a decision about one announcement is not taken for the next.
+    # Increases with each change within an incident, so that a decision applies to one announcement only.
     serial: int = 0
 
     @property
@@ -72,13 +72,13 @@ class Signal:
 
     @property
     def ends_by_itself(self) -> bool:
-        """Nobody will say that it is over: it is when everything for it has been tried."""
+        """Whether its end is not announced: it is over when all its tasks have been run."""
         return self.source in (REHEARSAL, DRIFT_TOKEN_KEY, BOOT)
 
 
 @dataclass(frozen=True)
 class PastSignal:
-    """An event that was announced and is over."""
+    """An event that is over."""
 
     event: str
     value: str
@@ -86,13 +86,13 @@ class PastSignal:
     noticed_at: float
     ended_at: float
     document: Mapping[str, Any]
-    # It was withdrawn before its time.
+    # It was withdrawn before its deadline.
     cancelled: bool = False
 
 
 @dataclass(frozen=True)
 class Step:
-    """One start of one task in one phase. Times are on the clock, but for `acknowledged_at`."""
+    """One start of one task in one phase. Times are monotonic, except `acknowledged_at`."""
 
     number: int
     task: str
@@ -100,28 +100,28 @@ class Step:
     event: str
     attempt: int
     started: Moment
-    # When the task is ended at the latest.
+    # When the task is killed at the latest.
     until: float
-    # Seconds that were left until the event, None where nobody said when it comes.
+    # Seconds until the event when it started, None if the time of the event is unknown.
     left: float | None
-    # The deadline that its time was measured by.
+    # The deadline from which its time was derived.
     deadline: float | None = None
     finished: Moment | None = None
     outcome: str = ""
     detail: str = ""
-    # Its last line, if it failed: in the journal and in the history, which are not for everybody.
+    # The last line of its output, if it failed. Only in the journal and the history, which not everybody may read.
     output: str = ""
-    # Asked to end before its time.
+    # It was told to end before its time.
     ending: bool = False
-    # When the first of these attempts began.
+    # When its first attempt began.
     began: float | None = None
-    # The rest is for restores. This one, or one before it, failed with no retries left: the task is not restored.
+    # The rest is for restores. This or an earlier restore failed with no retries left: the task is not restored.
     failing: bool = False
-    # When to try again.
+    # When the next attempt is due.
     again_at: float | None = None
-    # An attempt before this one ran, so part of the task may be restored.
+    # An earlier attempt ran, so the task may be restored in part.
     partial: bool = False
-    # Who said that the task may stay as it is, and when (epoch seconds).
+    # Who acknowledged that the task is not restored, and when (epoch seconds).
     acknowledged_by: str = ""
     acknowledged_at: float | None = None
 
@@ -131,7 +131,7 @@ class Step:
 
     @property
     def limit(self) -> float:
-        """Seconds until it is asked to end. Until `until` it has a moment for that."""
+        """Seconds until it gets SIGTERM. It has until `until` to end."""
         return without_grace(self.until - self.started.clock)
 
     @property
@@ -141,7 +141,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Skip:
-    """A decision not to start a task for one announcement."""
+    """The decision not to start a task for one announcement."""
 
     task: str
     event: str
@@ -152,7 +152,7 @@ class Skip:
 
 @dataclass(frozen=True)
 class Incident:
-    """Signals and steps from the first signal to the last restore."""
+    """The signals and steps from the first signal to the last restore."""
 
     id: str
     opened: Moment
@@ -162,13 +162,13 @@ class Incident:
     steps: tuple[Step, ...] = ()
     skips: tuple[Skip, ...] = ()
     phase: str = ANNOUNCED
-    # How many of the oldest are not kept (`trimming`).
+    # The number of older ones that were dropped (`trimming`).
     past_dropped: int = 0
     steps_dropped: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON can hold it, for the journal. Has the tasks' environments in it: not for anybody's eyes."""
-        # Not by asdict, which copies every leaf: that takes as long as starting a task does.
+        """As JSON, for the journal. It contains the environments of tasks, and with them secrets."""
+        # Copying every value would take as long as starting a task.
         return {
             **vars(self),
             "opened": vars(self.opened),
@@ -181,7 +181,7 @@ class Incident:
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
-        """What `to_dict` made. Raises KeyError, TypeError or ValueError for anything else."""
+        """The incident of `to_dict`. Raises KeyError, TypeError or ValueError for anything else."""
         incident = cls(
             id=checked(cls, raw)["id"],
             opened=_moment(raw["opened"]),
@@ -211,31 +211,31 @@ class Incident:
         return next(task for task in self.tasks if task.name == name)
 
     def deadline(self) -> float | None:
-        """On the clock: when the first of the announced events comes, None when nobody said."""
+        """The nearest deadline of the announced events on the monotonic clock, None if none is known."""
         known = (one.deadline for one in self.signals if one.deadline is not None and one.confirmed)
         return min(known, default=None)
 
     def with_step(self, changed: Step) -> Incident:
-        """This incident with the step of that number replaced."""
+        """This incident with the step of the same number replaced."""
         return replace(self, steps=tuple(changed if step.number == changed.number else step for step in self.steps))
 
 
 def held(incident: Incident) -> tuple[str, ...]:
-    """The names of the tasks that were started and not restored: what keeps the VM drained."""
+    """The names of the tasks that were started and not restored."""
     return tuple(name for name, step in last_steps(incident.steps).items() if not _is_over(step))
 
 
 def not_restored(incident: Incident) -> tuple[Step, ...]:
-    """Of each task whose restore failed with no retries left, the newest step, which may be another try."""
+    """The newest step of each task whose restore failed with no retries left. It may be another attempt."""
     return tuple(step for step in last_steps(incident.steps).values() if step.failing and not _is_over(step))
 
 
 def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
-    """For each task that was ever started, its newest step."""
+    """The newest step of each task that was started."""
     return {step.task: step for step in steps}
 
 
-# What `public` answers, as far as others rely on it (`checked.fits`).
+# The part of `public` that readers rely on (`checked.fits`).
 _PAST = {"event": "str", "value": "str", "rehearsal": "bool", "noticed_at": "float"}
 PUBLIC = {
     "id": "str",
@@ -253,7 +253,7 @@ PUBLIC = {
             "seconds": "float | None",
             "outcome": "str",
             "detail": "str",
-            # What earlier versions did not write may be missing.
+            # Not written by earlier versions.
             "number?": "int",
             "output?": "str",
         }
@@ -266,14 +266,14 @@ PUBLIC = {
 
 
 def recorded(incident: Incident, now: Moment) -> dict[str, Any]:
-    """What the history keeps of an incident: what is public, and the last line of each step that failed."""
+    """An incident for the history: the public part, and the last line of output of each failed step."""
     shown = public(incident, now)
     steps = [{**one, "output": step.output} for one, step in zip(shown["steps"], incident.steps)]
     return {**shown, "steps": steps}
 
 
 def public(incident: Incident, now: Moment) -> dict[str, Any]:
-    """What the status says of an incident, for everybody: no command, no environment, nothing that a task printed."""
+    """An incident for the status, which everybody can read: no command, no environment, no output of a task."""
     return {
         "id": incident.id,
         "phase": incident.phase,
@@ -368,5 +368,5 @@ def _step_from_dict(raw: Any) -> Step:
 
 
 def _is_over(last: Step) -> bool:
-    """Whether a task with this newest step is restored, or somebody has taken it off the handler's hands."""
+    """Whether a task with this newest step is restored or acknowledged."""
     return (last.phase == RESTORE and last.outcome == OK) or (bool(last.acknowledged_by) and not last.open)

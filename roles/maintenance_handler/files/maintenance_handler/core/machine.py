@@ -4,15 +4,15 @@
 
 The rules, each once:
 
-- A task is wanted while an event it is for is on and due. What is wanted and was not started is drained, lowest stage
-  first. What was started and is no longer wanted is restored, highest stage first, once nothing is left to drain.
-- A step that was interrupted, or ended early, is run again if the task is still wanted; else the task is restored. So
-  is a restore that was interrupted. A step that finished well is never run again.
-- A restore that failed is tried again, with growing pauses, until it succeeds or somebody acknowledges that it does
-  not. Meanwhile a task that is wanted again is drained again, unless its restore could not even be started.
-- A task that is drained again and again stays drained for a while after its event.
-- The nearest deadline of all events that are on holds for everything that drains. If what is left does not suffice for
-  all stages, each gets its part.
+- A task is wanted while one of its events is on and due. A wanted task that was not started is drained, lowest stage
+  first. A started task that is no longer wanted is restored, highest stage first, when no drain is left.
+- A step that was interrupted or ended early is run again if the task is still wanted; otherwise the task is restored.
+  An interrupted restore is run again as well. A step that succeeded is never run again.
+- A failed restore is retried with growing pauses until it succeeds or is acknowledged. If its task is wanted again in
+  the meantime, it is drained again, unless the restore could not even be started.
+- A task that is drained repeatedly stays drained for a while after its event.
+- The nearest deadline of all events that are on applies to all drains. If the time does not suffice for all stages,
+  each gets a share.
 """
 
 from __future__ import annotations
@@ -59,17 +59,17 @@ if TYPE_CHECKING:
     # Whether a task's `when` holds for an event.
     Applies = Callable[[Task, Mapping[str, Any]], bool]
 
-# Less than this is rounding, not a deadline that moved.
+# Seconds. A smaller difference is rounding, not a deadline that moved.
 _TOLERANCE = 0.05
 
 
 class Action:
-    """What is to be done."""
+    """Something to do."""
 
 
 @dataclass(frozen=True)
 class Start(Action):
-    """Run a step's command. The step is in the state already: write that down first."""
+    """Run a step's command, once the state, which has the step already, is in the journal."""
 
     step: Step
     task: Task
@@ -78,7 +78,7 @@ class Start(Action):
 
 @dataclass(frozen=True)
 class Limit(Action):
-    """A running step has less time than it was given: end it by `until`."""
+    """A running step has less time than planned: end it by `until`."""
 
     number: int
     until: float
@@ -93,25 +93,25 @@ class End(Action):
 
 @dataclass(frozen=True)
 class Close(Action):
-    """The incident is over; this is the last of it."""
+    """The incident is over, in this form."""
 
     incident: Incident
 
 
 @dataclass(frozen=True)
 class State:
-    """The configured tasks, and the incident there is, if any. `wake_at` is when (on the clock) time alone matters."""
+    """The configured tasks and the open incident, if any. At `wake_at`, on the monotonic clock, a `Tick` is due."""
 
     tasks: tuple[Task, ...]
     incident: Incident | None = None
     wake_at: float | None = None
     patience: Patience = field(default_factory=Patience)
-    # By task. Outlives an incident: events may come and go faster than that.
+    # By task. Kept across incidents, because events may come and go quickly.
     drains: Mapping[str, Drains] = field(default_factory=dict)
 
 
 def step(state: State, observation: Observation, now: Moment, applies: Applies) -> tuple[State, list[Action]]:
-    """What an observation makes of the state, and what is to be done about it."""
+    """The new state after an observation, and the actions that it requires."""
     tasks = observation.tasks if isinstance(observation, Reconfigured) else state.tasks
     state = replace(state, tasks=tasks, wake_at=None)
     incident = observed(state.incident, tasks, observation, now, state.patience)
@@ -126,7 +126,7 @@ def step(state: State, observation: Observation, now: Moment, applies: Applies) 
 
 @dataclass
 class _Survey:
-    """Where each task of an incident stands at one moment."""
+    """The condition of each task of an incident at one time."""
 
     own: dict[str, tuple[Step, ...]]
     condition: dict[str, str]
@@ -137,7 +137,7 @@ class _Survey:
 
 def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
     for action in actions:
-        # A rehearsal may be repeated as often as somebody likes.
+        # Rehearsals may be repeated without limit.
         if isinstance(action, Start) and action.step.phase == DRAIN and not action.event.get("rehearsal"):
             drains = with_drain(drains, action.task.name, now.clock) if action.step.attempt == 1 else drains
     return drains
@@ -165,7 +165,7 @@ def _advanced(
     conditions = survey.condition.values()
     at_rest = DRAINED if any(condition != REST for condition in conditions) else ANNOUNCED
     if any(not signal.confirmed for signal in incident.signals):
-        # After a reboot: whether it goes on, or is to be put back, only the metadata server can say.
+        # After a reboot, only the metadata server knows whether the event is still on.
         return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
     if is_restless:
         runs = {RUNS_DRAIN: DRAINING, RUNS_RESTORE: RESTORING}
@@ -237,7 +237,7 @@ def _is_to_drain(task: Task, survey: _Survey) -> bool:
 
 
 def _is_unwanted(task: Task, survey: _Survey) -> bool:
-    """Whether a task was drained, as far as that came, for events that are over, and nothing was restored yet."""
+    """Whether a task was drained, or is being drained, for events that are over, and its restore has not started."""
     last = survey.own[task.name][-1:]
     if not last or last[0].phase != DRAIN or task.name in survey.trigger:
         return False
@@ -245,7 +245,7 @@ def _is_unwanted(task: Task, survey: _Survey) -> bool:
 
 
 def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
-    """Whether a task that could not be restored is not to be tried again yet."""
+    """Whether the next attempt at a failed restore is not due yet."""
     again_at = survey.own[task.name][-1].again_at
     if survey.condition[task.name] != UNRESTORED or again_at is None or again_at <= now.clock:
         return False
@@ -261,7 +261,7 @@ def _is_to_restore(task: Task, survey: _Survey) -> bool:
 
 
 def _end_unwanted(incident: Incident, survey: _Survey, actions: list[Action], *, spare_drains: bool) -> Incident:
-    """End drains of events that are over, and restores of tasks that are wanted again, or not to be restored."""
+    """End drains of events that are over, and restores of tasks that are wanted again or acknowledged."""
     for task in incident.tasks:
         condition = survey.condition[task.name]
         if condition not in (RUNS_DRAIN, RUNS_RESTORE):
@@ -313,14 +313,14 @@ def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment
 
 
 def _document(incident: Incident, event: str) -> Mapping[str, Any]:
-    """The newest that was known of an event."""
+    """The newest document of an event."""
     past = [one.document for one in incident.past if one.event == event]
     present = [one.document for one in incident.signals if one.event == event]
     return (past + present)[-1]
 
 
 def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float:
-    """Seconds that a task may still take in a phase, the moment to end in included."""
+    """Seconds that a task may still take in a phase, including the time between SIGTERM and SIGKILL."""
     own = survey.own[task.name]
     condition = survey.condition[task.name]
     if condition == RUNS_DRAIN and phase == DRAIN:
@@ -332,7 +332,7 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
 
 
 def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:
-    """Whether a task may start in a phase; one that failed in it waits a moment."""
+    """Whether a task may start in a phase; after a failure it waits for RETRY_PAUSE."""
     if survey.condition[task.name] != retrying(phase):
         return True
     last = survey.own[task.name][-1]
@@ -350,7 +350,7 @@ def _reserve(incident: Incident, deadline: float | None) -> float:
 def _limited(
     incident: Incident, running: Step, deadline: float | None, scale: float, now: Moment, actions: list[Action]
 ) -> Incident:
-    """Shorten a running step if the event comes sooner than was known when it got its time."""
+    """Shorten a running step if the deadline is nearer than when the step started."""
     if deadline is None or (running.deadline is not None and deadline >= running.deadline - _TOLERANCE):
         return incident
     until = now.clock + (running.until - now.clock) * scale

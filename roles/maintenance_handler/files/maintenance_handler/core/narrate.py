@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happened between two states of an incident, in lines for the log. Pure."""
+"""Log lines for what happened between two states of an incident. Pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
         if skip not in decided:
             lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
     if before is not None and before.phase != after.phase and after.phase == RESTORING:
-        lines.append(("info", "nothing is left to drain: restoring"))
+        lines.append(("info", "no event is left: restoring"))
     for step in after.steps:
         if step.number not in earlier:
             lines.append(_start_line(step))
@@ -47,7 +47,7 @@ def _signal_line(signal: Signal, now: Moment) -> Line:
 def _start_line(step: Step) -> Line:
     again = f", attempt {step.attempt}" if step.attempt > 1 else ""
     left = "" if step.left is None else f", {step.left:.1f} s before {step.event}"
-    return "info", f"{step.phase} {step.task!r} starts{again}{left}, may take {step.limit:.1f} s"
+    return "info", f"{step.phase} {step.task!r} starts{again}{left}, timeout {step.limit:.1f} s"
 
 
 def _end_line(step: Step) -> Line:
@@ -55,6 +55,6 @@ def _end_line(step: Step) -> Line:
     detail = f" ({': '.join(filter(None, (step.detail, step.output)))})" if step.detail or step.output else ""
     again = ""
     if step.finished is not None and step.again_at is not None:
-        again = f"; not restored, tried again in {step.again_at - step.finished.clock:.0f} s"
+        again = f"; not restored, next attempt in {step.again_at - step.finished.clock:.0f} s"
     level = "info" if step.outcome == OK else "warning" if step.phase == DRAIN else "error"
     return level, f"{step.phase} {step.task!r}: {step.outcome}{seconds}{detail}{again}"

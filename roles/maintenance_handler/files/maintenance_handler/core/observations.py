@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the handler sees happen, and what that makes of an incident, before anything is decided about it. Pure."""
+"""Observations, and how each changes an incident before anything is decided. Pure."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from .incident import (
 from .patience import Patience, retry_pause
 from .tasks import DRAIN, RESTORE, Task
 
-# Earlier than this before its time, an event that is over did not come.
+# Seconds. An event that ends earlier than this before its deadline was cancelled.
 CANCELLED_BEFORE = 1.0
 
 
 class Observation:
-    """What the handler sees happen."""
+    """Something that the handler has observed."""
 
 
 class Reading(Observation):
-    """What a source of signals says."""
+    """The current value of a source of signals."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Announced(Reading):
 
 @dataclass(frozen=True)
 class Withdrawn(Reading):
-    """A source says that there is nothing (any more)."""
+    """A source announces nothing, or nothing any more."""
 
     source: str
 
@@ -60,7 +60,7 @@ class ShutdownBegan(Observation):
 
 @dataclass(frozen=True)
 class Began(Observation):
-    """A step's process was started, this much later than planned: what it waited for is no part of its time."""
+    """A step's process was started, this much later than planned. The delay does not count as its time."""
 
     number: int
     seconds: float
@@ -68,20 +68,20 @@ class Began(Observation):
 
 @dataclass(frozen=True)
 class Finished(Observation):
-    """A step's process has ended. A step that was asked to end reports what it came to all the same."""
+    """A step's process has ended, by itself or because it was told to."""
 
     number: int
     outcome: str
     detail: str = ""
-    # The last line of a step that failed. Not for everybody's eyes.
+    # The last line of output of a failed step. It may be confidential.
     output: str = ""
 
 
 @dataclass(frozen=True)
 class Reconfigured(Observation):
-    """There are new tasks. Those that were started keep the definition they were started with, but for one case.
+    """The tasks of a new configuration. Started tasks keep the definition with which they were started.
 
-    A task that is not restored takes the new definition, if that can restore: it may be what mends it.
+    A task that is not restored takes the new definition if that has a restore, because it may be the fix.
     """
 
     tasks: tuple[Task, ...]
@@ -89,14 +89,14 @@ class Reconfigured(Observation):
 
 @dataclass(frozen=True)
 class RetryWanted(Observation):
-    """Somebody wants these tasks, which are not restored, to be tried again now."""
+    """Someone requests to retry the restore of these tasks now."""
 
     tasks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Acknowledged(Observation):
-    """Somebody says that these tasks, which are not restored, may stay as they are."""
+    """Someone acknowledges that these tasks are not restored."""
 
     tasks: tuple[str, ...]
     by: str
@@ -114,7 +114,7 @@ def observed(
     now: Moment,
     patience: Patience,
 ) -> Incident | None:
-    """What an observation makes of the incident there is, if any; `tasks` are the configured ones."""
+    """The incident after an observation; `tasks` are those of the configuration."""
     if isinstance(observation, Announced):
         return _with_signal(incident or _opened(tasks, observation.signal), observation.signal, now)
     if incident is None:
@@ -141,15 +141,15 @@ def observed(
 
 
 def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
-    """An incident out of the journal, as the next handler takes it up.
+    """An incident from the journal, as the next handler resumes it.
 
-    What was running is interrupted. A rehearsal ends with the handler that held it. After a reboot the clock starts
-    anew, so all times are carried over by the wall clock, and no signal counts until it has been seen again. What is
-    not restored is tried at once: a new start may be what it takes.
+    Running steps count as interrupted. A rehearsal ends with its handler. After a reboot the monotonic clock starts
+    anew, so times are converted by the wall clock, and no signal counts until it is confirmed. Failed restores are due
+    at once, because a restart may have fixed their cause.
     """
 
     def carried(moment: Moment) -> Moment:
-        # Never into the future: the wall clock may have been set back meanwhile.
+        # Never into the future: the wall clock may have been set back.
         return moment if same_boot else Moment(now.clock - max(0.0, now.at - moment.at), moment.at)
 
     def carried_signal(signal: Signal) -> Signal:
@@ -178,7 +178,7 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
 
 
 def without_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
-    """The incident once a signal is over."""
+    """The incident after a signal is over."""
     past = PastSignal(
         signal.event,
         signal.value,
@@ -196,17 +196,17 @@ def without_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
 
 
 def _is_cancelled(signal: Signal, now: Moment) -> bool:
-    """Whether a signal that is over announced something that did not come."""
+    """Whether a signal that is over was withdrawn before its event."""
     if signal.ends_by_itself or signal.begun or signal.deadline is None:
         return False
-    # After a reboot, what was announced may be why. But not a window that is still to come.
+    # The event may have caused the reboot, except for a window that has not begun.
     if not signal.confirmed and signal.event != WINDOW:
         return False
     return now.clock < signal.deadline - CANCELLED_BEFORE
 
 
 def _tried_soon(incident: Incident, tasks: Iterable[str], now: Moment) -> Incident:
-    """The incident in which the restores of tasks that are not restored are due, as if they had failed just now."""
+    """The incident with the failed restores of these tasks due now, and their pauses reset."""
     for step in not_restored(incident):
         if step.task in tasks and not step.open:
             incident = incident.with_step(replace(step, again_at=now.clock, began=now.clock))
@@ -218,7 +218,7 @@ def _opened(tasks: tuple[Task, ...], signal: Signal) -> Incident:
 
 
 def _with_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
-    # Above that of every decision made so far: none of them is about this announcement.
+    # Larger than that of any decision, because none of them was about this announcement.
     decided = [known.serial for known in incident.signals] + [skip.serial for skip in incident.skips]
     fresh = replace(signal, serial=1 + max(decided, default=0))
     old = next((known for known in incident.signals if known.source == signal.source), None)
@@ -247,10 +247,10 @@ def _with_shutdown(incident: Incident, until: float) -> Incident:
 
 
 def _is_adjustable(incident: Incident, old: Signal, new: Signal) -> bool:
-    """Whether the same announcement, read again, may say another time.
+    """Whether the same announcement, read again, may change its deadline.
 
-    Days before a window the wall clock may still be set right. Once the window is acted upon, or has begun, its
-    deadline stays where it is on the monotonic clock.
+    Days before a window, the wall clock may still be corrected. When the window has begun or its tasks have started,
+    its deadline on the monotonic clock is fixed.
     """
     acted_upon = any(one.event == WINDOW and one.phase == DRAIN for one in last_steps(incident.steps).values())
     if old.event != WINDOW or old.begun or acted_upon:
@@ -264,7 +264,7 @@ def _with_begun(incident: Incident, begun: Began) -> Incident:
     for known in incident.steps:
         if known.number == begun.number and known.open:
             started = Moment(known.started.clock + begun.seconds, known.started.at + begun.seconds)
-            # Without a deadline that its time was measured by, it is measured anew.
+            # Without a deadline, its time is derived anew.
             return incident.with_step(replace(known, started=started, until=known.until + begun.seconds, deadline=None))
     return incident
 
@@ -279,7 +279,7 @@ def _with_finished(incident: Incident, finished: Finished, now: Moment, patience
 
 
 def _judged(incident: Incident, ended: Step, now: Moment, patience: Patience) -> Step:
-    """A step that has ended, with what follows from that for a restore that failed."""
+    """A step that has ended; for a failed restore, with the time of its next attempt."""
     if ended.phase != RESTORE or ended.outcome not in FAILURES:
         return ended
     if not ended.failing and time_to_retry(incident.task(ended.task), ended) > 0:
@@ -298,13 +298,13 @@ def _adopted(incident: Incident, tasks: tuple[Task, ...], now: Moment) -> Incide
     return replace(
         incident,
         tasks=started + tuple(task for task in tasks if task.name not in names),
-        # What was decided about the tasks as they were is decided anew.
+        # Decisions about the old definitions are void.
         skips=tuple(skip for skip in incident.skips if skip.task in names),
     )
 
 
 def _mended(incident: Incident, tasks: tuple[Task, ...]) -> dict[str, Task]:
-    """By name, the new definitions of tasks that are not restored."""
+    """The new definitions of tasks that are not restored, by name."""
     names = {step.task for step in not_restored(incident)}
     known = {task.name: task for task in incident.tasks}
     return {task.name: task for task in tasks if task.name in names and task.has(RESTORE) and task != known[task.name]}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How often the handler tries: restores that fail, and events that come and go. Pure. Times in seconds."""
+"""Pauses between attempts of failed restores, and for events that come and go. Pure. Times in seconds."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from collections.abc import Mapping
 
 from .._vm.records import dataclass
 
-# The shortest pause before a failed restore is tried again, and before a task that is drained often is restored.
+# The shortest pause before a failed restore is retried, and before a task that is drained often is restored.
 LEAST_PAUSE = 5.0
 MOST_CALM = 300.0
-# Drains of a task that are further apart than this have nothing to do with each other.
+# Drains of a task that are further apart than this are unrelated.
 FLAP_SPAN = 3600.0
 
 
 @dataclass(frozen=True)
 class Patience:
-    """The settings. A failed restore is tried again with growing pauses for `retry_for`, then every `retry_every`."""
+    """The settings. A failed restore is retried with growing pauses for `retry_for`, then every `retry_every`."""
 
     retry_for: float = 3600.0
     retry_every: float = 600.0
-    # After so many drains in a row a task is restored only once things have been calm for a while.
+    # After more drains than this in a row, a task is restored only after a pause without events.
     flap_limit: int = 5
 
 
 @dataclass(frozen=True)
 class Drains:
-    """How often in a row a task was drained, and when the last of these drains began."""
+    """The number of drains of a task in a row, and when the last of them began."""
 
     count: int
     last: float
 
 
 def retry_pause(patience: Patience, failing_for: float) -> float:
-    """How long to wait before a restore that has been failing for so long is tried again.
+    """Seconds until the next attempt of a restore that has been failing for this long.
 
-    The pause is a fixed part of that time, so that it has grown to `retry_every` after `retry_for`.
+    The pause is a fixed share of that time, so it reaches `retry_every` after `retry_for`.
     """
     if failing_for >= patience.retry_for:
         return patience.retry_every
@@ -45,16 +45,16 @@ def retry_pause(patience: Patience, failing_for: float) -> float:
 
 
 def calm_until(patience: Patience, drains: Drains | None) -> float:
-    """Until when on the clock a task stays drained although its event is over, because its events come and go."""
+    """Until when on the monotonic clock a task stays drained after its event, because its events come and go."""
     if drains is None or drains.count <= patience.flap_limit:
         return 0.0
-    # Doubled each time. The exponent is bounded: a float is not.
+    # Doubled each time. The exponent is limited, so that the result stays finite.
     doublings = min(10, drains.count - patience.flap_limit - 1)
     return float(drains.last + min(MOST_CALM, LEAST_PAUSE * 2**doublings))
 
 
 def with_drain(drains: Mapping[str, Drains], task: str, now: float) -> Mapping[str, Drains]:
-    """The counts once a drain of a task has begun."""
+    """The counts after the start of a drain."""
     before = drains.get(task)
     count = before.count + 1 if before is not None and now - before.last <= FLAP_SPAN else 1
     return {**drains, task: Drains(count, now)}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How tasks share the time before an event: when each is due, in which order, and with how many seconds. Pure."""
+"""The plan of an event: when each task is due, in which order, and how much time it has. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .._vm.maintenance import PREEMPT, WINDOW
 from .._vm.records import dataclass
 from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
 
-# What is kept free before an event, so that nothing of ours is still running when it comes.
+# The part of the notice, and the seconds, that are kept free before an event, so that no task is running then.
 RESERVE_SHARE = 0.05
 RESERVE_MOST = 1.0
 
@@ -44,7 +44,7 @@ def assumed_notice(
 
 @dataclass(frozen=True)
 class Stage:
-    """Tasks that run side by side, and the seconds that the longest of them may take."""
+    """Tasks that run in parallel, and the timeout of the longest."""
 
     number: int
     tasks: tuple[Task, ...]
@@ -53,7 +53,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Batch:
-    """The stages that become due at one time: `lead` seconds before the event, or (None) with its notice."""
+    """The stages that are due at the same time: `lead` seconds before the event, or (None) when it is announced."""
 
     lead: float | None
     stages: tuple[Stage, ...]
@@ -72,21 +72,21 @@ def stages(tasks: Iterable[Task], event: str, phase: str = DRAIN) -> tuple[Stage
 
 
 def batches(tasks: Iterable[Task], event: str) -> tuple[Batch, ...]:
-    """What drains for an event, in order of time."""
+    """The batches of an event, in order of time."""
     by_lead: dict[float | None, list[Task]] = {}
     for task in tasks:
         if event in task.on:
             by_lead.setdefault(task.lead_for(event), []).append(task)
-    # At once comes first, then the longest lead.
+    # Tasks without a lead come first, then the longest lead.
     order = sorted(by_lead, key=lambda lead: float("-inf") if lead is None else -lead)
     return tuple(Batch(lead, stages(by_lead[lead], event)) for lead in order)
 
 
 def misfits(tasks: Iterable[Task], event: str, notice: Mapping[str, float]) -> list[str]:
-    """Why tasks cannot be drained within the notice of an event: a sentence each, none when all fit.
+    """A sentence for each reason why tasks cannot be drained within the notice of an event.
 
-    Tasks that start with a lead, and all those with a shorter one, must fit into that lead; all together must fit into
-    the notice. A window is announced long before, so tasks without a lead are not bound by one.
+    Tasks with a lead, together with those with a shorter one, must fit into that lead; all tasks together must fit into
+    the notice. For a window, which is announced days ahead, the notice does not matter.
     """
     mine = [task for task in tasks if event in task.on]
     problems = []
@@ -107,10 +107,10 @@ def misfits(tasks: Iterable[Task], event: str, notice: Mapping[str, float]) -> l
 
 
 def fraction(needs: float, left: float) -> float:
-    """The part that each stage gets of the seconds it needs, when `left` are left for all of them: 1 if they fit.
+    """The share of its time that each stage gets when `left` seconds are left for all: 1 if they fit.
 
-    In equal parts, so that a late start or a long task never takes all from those that come after it. Past the notice
-    the event is late, and nobody knows for how long: then the stages get what they ask for.
+    All stages get the same share, so that a long task does not use up the time of later ones. After the deadline, the
+    event is late by an unknown time, and the stages get all of their time.
     """
     if needs <= left or left <= 0:
         return 1.0
@@ -118,12 +118,12 @@ def fraction(needs: float, left: float) -> float:
 
 
 def reserve(notice: float) -> float:
-    """Seconds that are kept free before an event with so much notice."""
+    """Seconds that are kept free before an event with this notice."""
     return min(RESERVE_MOST, RESERVE_SHARE * notice)
 
 
 def shortened(batch: Batch, event: str, notice: Mapping[str, float]) -> list[str]:
-    """That the tasks of a batch are asked to end sooner than their timeouts say, in a sentence, if they are."""
+    """A sentence if the tasks of a batch get less time than their timeouts."""
     given = notice.get(event) if event != WINDOW else batch.lead
     left = given if batch.lead is None else batch.lead
     if given is None or left is None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How a task's playbook is run, and how it is told of the event: as data, which Ansible does not template. Pure."""
+"""The command that runs a task's playbook, with the event as data that Ansible does not template. Pure."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ PROGRAM = "ansible-playbook"
 
 
 def command(playbook: str, event: Mapping[str, Any], phase: str) -> tuple[str, ...]:
-    """What runs a playbook on this machine with the variables `gce_event` and `gce_event_phase`."""
+    """The command that runs a playbook on localhost with the variables `gce_event` and `gce_event_phase`."""
     variables = f'{{"gce_event": {unsafe(event)}, "gce_event_phase": {unsafe(phase)}}}'
-    # The trailing comma makes it a list of hosts, not the path of an inventory.
+    # The trailing comma makes it a list of hosts instead of the path of an inventory.
     return (PROGRAM, "-i", "localhost,", "-c", "local", "-e", variables, playbook)
 
 
 def unsafe(value: Any) -> str:
-    """A value of JSON's kinds as YAML that Ansible takes for data, whatever is in it.
+    """A JSON value as YAML that Ansible does not template.
 
     Extra variables are templates to Ansible, unless they are tagged
     (https://docs.ansible.com/ansible-core/devel/playbook_guide/playbooks_advanced_syntax.html#unsafe-strings). The tag

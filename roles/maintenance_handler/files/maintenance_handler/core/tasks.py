@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A drain task: what runs before an event, what takes it back, and for which events."""
+"""A task: the commands for drain and restore, and its events."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ SKIP_LATER = "stop"
 # Seconds, where a task does not say.
 TIMEOUT = 20.0
 
-# Seconds between SIGTERM and SIGKILL, and what part they may be of all that a step may take.
+# Seconds between SIGTERM and SIGKILL, and their maximum share of a step's time.
 GRACE = 2.0
 GRACE_SHARE = 0.2
 
-# What a task can be for.
+# The events that a task can be for.
 TASK_EVENTS = (*EVENTS, MISSED, RESTART)
-# The other events come too soon after their signal for a lead to mean anything.
+# The events that are announced long enough ahead for a lead.
 EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
-# A `lead` that says: as soon as the event is announced.
+# A `lead` that means: when the event is announced.
 AT_ONCE = "at_once"
 
 
@@ -59,7 +59,7 @@ class Task:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Task:
-        """The task of a valid entry, or of one that `to_dict` made."""
+        """The task of a valid entry of the configuration, or of `to_dict`."""
         lists = {key: tuple(values[key]) for key in ("on", "drain", "restore", "check") if key in values}
         return cls(**{**values, **lists})
 
@@ -67,7 +67,7 @@ class Task:
         return dict(vars(self))
 
     def has(self, phase: str) -> bool:
-        """Whether there is anything to run in this phase."""
+        """Whether the task has a command for this phase."""
         return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
 
     def limit(self, phase: str, event: str) -> float:
@@ -77,7 +77,7 @@ class Task:
         return timeout if phase == DRAIN or restore_timeout is None else restore_timeout
 
     def lead_for(self, event: str) -> float | None:
-        """Seconds before the event at which the task starts; None: at once."""
+        """Seconds before the event at which the task starts; None if it starts at once."""
         lead: float | None = _for_event(self.lead, event, None)
         return lead if event in EVENTS_WITH_LEAD else None
 
@@ -86,7 +86,7 @@ class Task:
         return bool(_for_event(self.on_failure, event, CONTINUE) == SKIP_LATER)
 
     def command(self, phase: str, event: Mapping[str, Any]) -> tuple[str, ...]:
-        """What to execute in this phase of this event."""
+        """The command of this phase for this event."""
         playbook = self.playbook if phase == DRAIN else self.restore_playbook
         if playbook is None:
             return self.drain if phase == DRAIN else self.restore
@@ -98,10 +98,10 @@ def _for_event(value: Any, event: str, default: Any) -> Any:
 
 
 def with_grace(seconds: float) -> float:
-    """What a step may take in all that is asked to end after so many seconds."""
+    """The seconds until SIGKILL of a step that gets SIGTERM after `seconds`."""
     return seconds + min(GRACE, seconds * GRACE_SHARE / (1 - GRACE_SHARE))
 
 
 def without_grace(seconds: float) -> float:
-    """After how many seconds a step is asked to end that may take so many in all."""
+    """The seconds until SIGTERM of a step that gets SIGKILL after `seconds`."""
     return seconds - min(GRACE, GRACE_SHARE * max(0.0, seconds))

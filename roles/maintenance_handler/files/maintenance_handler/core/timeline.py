@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Incidents and plans as lines for a person. Pure."""
+"""Incidents and plans as text. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NO_NOTICE = {WINDOW: "announced ahead", MISSED: "detected afterwards", RESTART:
 
 
 def incident_lines(incident: Mapping[str, Any]) -> list[str]:
-    """An incident (as `incident.public` shows it) in order of time, seconds counted from the first signal."""
+    """A timeline of an incident (of `incident.public`), in seconds since the first signal."""
     began = incident["opened_at"]
     rows: list[tuple[float, str, str]] = []
     for past in incident["past"]:
@@ -44,13 +44,13 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
 
 
 def ended_at(incident: Mapping[str, Any]) -> float:
-    """The newest time (epoch seconds) that an incident tells of."""
+    """The newest time (epoch seconds) in an incident."""
     times = [past["ended_at"] for past in incident["past"]] + [step["started_at"] for step in incident["steps"]]
     return float(max([incident["opened_at"], *times, *(one["at"] for one in incident.get("acknowledged", ()))]))
 
 
 def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
-    """What has happened in an incident apart from what was told before, a line each; it is told from now on."""
+    """A line for each event in an incident that is not in `told`, to which it is added."""
     lines = []
     for step in incident["steps"]:
         what = f"{step['phase']} {step['task']!r}{_attempt(step)}"
@@ -63,7 +63,7 @@ def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
 
 
 def plan_lines(event: str, tasks: Sequence[Task], notices: Mapping[str, Notice], reach: Mapping[str, Any]) -> list[str]:
-    """What an event starts when, side by side or in turn, and how much of the notice that may take."""
+    """The plan of an event: which tasks start when, and how much of the notice they may take."""
     notice = {each: one.seconds for each, one in notices.items()}
     given = _NO_NOTICE.get(event) or str(notices[event])
     lines = [f"{event} ({given}){_reach(reach.get(event))}"]
@@ -109,7 +109,7 @@ def _attempt(step: Mapping[str, Any]) -> str:
 
 
 def step_end(step: Mapping[str, Any]) -> str:
-    """What a step (as in `incident.public`) came to."""
+    """The result of a step (of `incident.public`)."""
     if not step["outcome"]:
         return _joined("running", _left(step["seconds_left"], "left at its start"))
     took = "" if step["seconds"] is None else f"{step['outcome']} in {step['seconds']:.3f} s"

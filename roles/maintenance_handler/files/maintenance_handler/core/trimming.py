@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an incident keeps when it goes on and on: what decisions need, and the newest of the rest. Pure."""
+"""Limits for an incident that lasts: it keeps what decisions need, and the newest of the rest. Pure."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from .tasks import DRAIN
 
 MOST_PAST = 30
 MOST_SKIPS = 50
-# Or four for each task, where that is more: a drain and a restore, each with a second attempt.
+# Or four for each task, if that is more: a drain and a restore, each with a second attempt.
 MOST_STEPS = 100
 
 
 def trimmed(incident: Incident) -> Incident:
-    """The incident without its oldest signals, steps and skips, where there are too many."""
+    """The incident without its oldest signals, steps and skips, if there are too many."""
     return _trim_skips(_trim_past(_trim_steps(incident)))
 
 
@@ -38,7 +38,7 @@ def _trim_past(incident: Incident) -> Incident:
     excess = len(incident.past) - MOST_PAST
     if excess <= 0:
         return incident
-    # The newest of each event says what its tasks are told.
+    # Tasks get the newest document of their event.
     needed = {past.event: index for index, past in enumerate(incident.past)}.values()
     dropped = [index for index in range(len(incident.past)) if index not in needed][:excess]
     return replace(

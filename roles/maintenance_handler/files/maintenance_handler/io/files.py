@@ -48,7 +48,9 @@ def read_own(path: Path) -> bytes:
         if not stat.S_ISREG(found.st_mode):
             raise OSError(errno.EINVAL, "is not a regular file", str(path))
         if found.st_uid not in (0, os.geteuid()):
-            raise OSError(errno.EPERM, f"belongs to user {found.st_uid}, neither to root nor to us", str(path))
+            raise OSError(
+                errno.EPERM, f"belongs to user {found.st_uid}, neither to root nor to the handler's user", str(path)
+            )
         return file.read()
 
 

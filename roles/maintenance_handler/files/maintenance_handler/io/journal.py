@@ -69,7 +69,9 @@ class Journal:
         try:
             return _entry(raw)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise JournalError(f"Reading the journal {self.path}: not as this version writes it ({exc!r}).") from None
+            raise JournalError(
+                f"Reading the journal {self.path}: not in the format of this version ({exc!r})."
+            ) from None
 
     def write(self, entry: Entry) -> None:
         """Have it on disk when this returns. Raises OSError."""

@@ -104,7 +104,7 @@ class Launch:
             process.kill()
 
     def _process(self) -> TaskProcess | None:
-        self.stage = "ending what earlier steps left running"
+        self.stage = "killing processes left over from earlier steps"
         self._end_leftovers()
         while not self._given_up.is_set():
             try:

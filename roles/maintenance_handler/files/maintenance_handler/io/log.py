@@ -55,7 +55,7 @@ class Log:
             return
         try:
             if self._dropped:
-                lost = f"nobody read this log for a while: {self._dropped} lines are not in it"
+                lost = f"{self._dropped} lines were dropped because the log was not read"
                 self._dropped = 0 if self._stream.write(self._line("warning", lost)) else self._dropped
             if not self._stream.write(self._line(level, message)):
                 self._dropped += 1

@@ -179,7 +179,7 @@ class TaskProcess:
             self._signal_group(signal.SIGKILL)
         status = self._popen.wait()
         if self._terminated and not self._ended_early:
-            return TIMEOUT, "did not end in time"
+            return TIMEOUT, "timed out"
         if status == 0:
             return OK, ""
         if status < 0:

@@ -41,13 +41,13 @@ def _format_problem(program: str, path: str, folders: Sequence[str]) -> str | No
     if not head.startswith(b"#!"):
         if head.startswith(b"\x7fELF") or _has_other_formats():
             return None
-        return f"program {program!r} is no binary, and does not begin with a line such as #!/bin/sh"
+        return f"program {program!r} is neither a binary nor a script that begins with a line such as #!/bin/sh"
     line = head[2:].split(b"\n", 1)[0].decode("utf-8", "surrogateescape")
     if line.endswith("\r"):
-        return f"program {program!r} has the line ends of Windows (CRLF), so that its interpreter is not found"
+        return f"program {program!r} has Windows line endings (CRLF), so its interpreter cannot be found"
     words = line.split()
     if not words:
-        return f"program {program!r} does not say after #! what interprets it"
+        return f"program {program!r} has no interpreter after #!"
     if not (os.path.isfile(words[0]) and os.access(words[0], os.X_OK)):
         return f"program {program!r} is interpreted by {words[0]!r}, which does not exist or cannot be executed here"
     wanted = _by_env(words)

@@ -203,9 +203,7 @@ class Runner:
                 actions = [(os.POSIX_SPAWN_DUP2, running.process.give_away(), 0), *_TO_NOWHERE]
                 os.posix_spawnp("cat", ["cat"], os.environ, file_actions=actions, setpgroup=0)
             except OSError as exc:
-                self._log.error(
-                    f"{running.start.task.name!r} left a process behind, which nobody listens to now: {exc}"
-                )
+                self._log.error(f"{running.start.task.name!r} left a process behind whose output cannot be read: {exc}")
             self._selector.unregister(running.process)
             running.process.close()
         self._left.clear()
@@ -216,12 +214,12 @@ class Runner:
     def _end_leftovers(self, steps: list[tuple[str, int]], label: str) -> None:
         def done(count: int) -> None:
             if count:
-                self._log.warning(f"{label}: {count} processes of an earlier step were still running, and are killed")
+                self._log.warning(f"{label}: killed {count} processes left over from an earlier step")
 
         outputs = [self._outputs[step] for step in steps if step in self._outputs]
         if not end_leftovers_within(LEFTOVERS_BOUND, steps, outputs, done):
             self._log.error(
-                f"{label}: whether an earlier step left anything running is not known: /proc does not answer"
+                f"{label}: cannot check for processes left over from an earlier step: no response from /proc"
             )
 
     def _say(self, start: Start, lines: list[str]) -> None:

@@ -46,7 +46,7 @@ REFUSED: list[tuple[Any, str]] = [
     (b"[" * 100_000, "does not parse as JSON"),
     (b"[]", "must be one JSON object, not a list"),
     (b"{}", "field 'state_dir': is missing"),
-    (b'{"state_dir": "/a", "state_dir": "/b"}', "key 'state_dir' stands twice in one object"),
+    (b'{"state_dir": "/a", "state_dir": "/b"}', "key 'state_dir' is duplicated in an object"),
     # Its fields
     ({"taks": []}, "field 'taks': is not known; known are "),
     ({"state_dir": "var/lib"}, "field 'state_dir': must be an absolute path, not 'var/lib'"),
@@ -183,7 +183,7 @@ def test_takes_what_is_right(make_handler: MakeHandler) -> None:
     result = handler.command("check")
     assert (result.returncode, result.stderr) == (0, "")
     verdict, notice = result.stdout.splitlines()
-    assert verdict == f"{handler.config_path}: 2 tasks, nothing is wrong"
+    assert verdict == f"{handler.config_path}: 2 tasks, no problems"
     assert "preempt: 30 s of notice, the default" in notice
     assert not handler.state_dir.exists()
 

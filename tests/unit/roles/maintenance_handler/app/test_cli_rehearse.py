@@ -24,7 +24,7 @@ def test_shows_what_an_event_would_start_and_runs_nothing(make_handler: MakeHand
     assert "stage 10   drain    lb" in result.stdout
     assert "skipped: db, its 'when' is false for a rehearsal" in result.stdout
     assert "other" not in result.stdout
-    assert result.stdout.endswith("Nothing was run. With --execute, this is drained and restored.\n")
+    assert result.stdout.endswith("Nothing was run. Use --execute to drain and restore.\n")
     assert not handler.state_dir.exists()
 
 
@@ -147,7 +147,7 @@ def test_leaves_an_open_incident_to_the_handler(vm: Vm, make_handler: MakeHandle
         before = (handler.state_dir / "journal.json").read_bytes()
         result = handler.command("rehearse", "migrate", "--execute")
         assert result.returncode == 1
-        assert "an incident is open: start the handler, which will end it, before a rehearsal" in result.stderr
+        assert "an incident is open: start the handler, which closes it, before a rehearsal" in result.stderr
         assert (handler.state_dir / "journal.json").read_bytes() == before
         assert handler.trace() == ["drain lb"]
         vm.withdraw("terminate")

@@ -63,7 +63,10 @@ def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) 
     handler.kill()
     code, now = status(handler)
     assert (code, now["state"], now["incident"]["held"]) == (1, "drained", ["lb"])
-    assert now["problems"] == ["is not running", "an incident is open: the next handler sees to the restore of lb"]
+    assert now["problems"] == [
+        "is not running",
+        "an incident is open: the next handler continues the restore of lb",
+    ]
     lines = handler.command("status").stdout.splitlines()
     assert lines[0] == "NOT WELL, drained"
     assert any("drain    lb" in line for line in lines)

@@ -367,8 +367,8 @@ class TestWhole:
                 b'{"tasks": [{"name": "a", "name": "a", "on": []}], "tasks": [], "state_dir": "/a", "poll_timeout": 0}'
             )
         assert [line.split(": ")[0] for line in caught.value.problems] == [
-            "key 'name' stands twice in one object",
-            "key 'tasks' stands twice in one object",
+            "key 'name' is duplicated in an object",
+            "key 'tasks' is duplicated in an object",
             "field 'poll_timeout'",
             "field 'runtime_dir'",
         ]

@@ -344,12 +344,12 @@ def test_starts_and_drains_with_nothing_that_can_be_written(vm: Vm, make_handler
     handler.until_traced("drain lb")
     vm.withdraw("migrate")
     handler.until_traced("drain lb", "restore lb")
-    assert handler.log().count("This handler runs all the same, but a second one would not notice it.") == 1
+    assert handler.log().count("The handler runs without a lock: a second one would not be detected.") == 1
     assert handler.running.poll() is None
 
 
 def test_a_handler_with_the_lock_of_last_resort_is_not_overlooked(vm: Vm, make_handler: MakeHandler) -> None:
-    """Its state directory can be written again, and somebody starts another."""
+    """Its state directory is writable again, and somebody starts another."""
     handler = make_handler(task("lb"))
     handler.state_dir.mkdir()
     (handler.folder / "run").mkdir()

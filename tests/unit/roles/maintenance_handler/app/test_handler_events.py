@@ -293,7 +293,7 @@ def test_an_unknown_value_is_taken_for_the_configured_event(
     handler.until_state("drained")
     (signal,) = handler.signals()
     assert (signal["event"], signal["value"]) == (event, event)
-    line = f"instance/maintenance-event is 'TELEPORT_ON_HOST_MAINTENANCE', which is not known: taken for {event}"
+    line = f"instance/maintenance-event is 'TELEPORT_ON_HOST_MAINTENANCE', which is unknown: handled as {event}"
     assert handler.log().count(line) == 1
 
 

@@ -113,7 +113,7 @@ def test_an_outage_at_the_start_is_survived(vm: Vm, make_handler: MakeHandler) -
     handler.until_blind()
     result = handler.command("status")
     assert result.returncode == 1
-    assert "has not heard of instance/maintenance-event yet" in result.stdout
+    assert "no answer for instance/maintenance-event yet" in result.stdout
     vm.announce("terminate")
     vm.heal(fault)
     handler.until_state("drained")

@@ -133,7 +133,7 @@ def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
     assert status.read(config, edge, "boot-1")["healthy"] is True
     blind = status.read(config, edge + 1, "boot-1")
     assert (blind["healthy"], blind["running"]) == (False, True)
-    assert blind["problems"] == ["has not heard of instance/upcoming-maintenance for 76 s"]
+    assert blind["problems"] == ["no answer for instance/upcoming-maintenance for 76 s"]
     lock.release()
 
 
@@ -180,7 +180,7 @@ def test_a_key_that_was_never_heard_of_is_not_health(tmp_path: Path) -> None:
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     now = status.read(config, 2.0, "boot-1")
     assert (now["healthy"], now["last_good_answer_age"]) == (False, None)
-    assert now["problems"] == ["has not heard of instance/preempted yet"]
+    assert now["problems"] == ["no answer for instance/preempted yet"]
     lock.release()
 
 
@@ -210,7 +210,7 @@ def test_a_status_that_cannot_be_read_is_not_health(content: bytes, tmp_path: Pa
     status.status_path(config).write_bytes(content)
     now = status.read(config, 120.0, "boot-1")
     assert now["healthy"] is False
-    assert now["problems"] == [f"has not said anything yet, or cannot write {status.status_path(config)}"]
+    assert now["problems"] == [f"has not written its status {status.status_path(config)} yet"]
     lock.release()
 
 
@@ -224,7 +224,7 @@ def test_the_status_of_the_handler_before_is_not_taken_for_this_ones(vm: Vm, mak
     handler.until(lambda: handler.status().get("pid", before) != before, "its status")
     result = handler.command("status")
     assert result.returncode == 1
-    assert "has not heard of instance/preempted yet" in result.stdout
+    assert "no answer for instance/preempted yet" in result.stdout
 
 
 def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) -> None:
@@ -331,14 +331,14 @@ def test_a_guest_attribute_that_is_refused_never_delays_a_drain(vm: Vm, make_han
 def test_says_once_that_guest_attributes_are_disabled(vm: Vm, make_handler: MakeHandler) -> None:
     """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
     handler = make_handler(task("lb"), guest_attributes=True).start()
-    handler.until_logged("the status is not published as a guest attribute")
+    handler.until_logged("cannot publish the status as a guest attribute")
     # The log has it first.
     handler.until(lambda: "access is disabled" in handler.status()["guest_attribute"], "the reason in the status")
     vm.announce("migrate")
     handler.until_state("drained")
     vm.withdraw("migrate")
     handler.until_over()
-    assert handler.log().count("the status is not published as a guest attribute") == 1
+    assert handler.log().count("cannot publish the status as a guest attribute") == 1
     assert len(vm.requests("guest-attributes")) == 1
 
 

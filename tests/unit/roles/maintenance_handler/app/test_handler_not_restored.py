@@ -157,18 +157,18 @@ def test_there_is_nothing_to_end_by_hand(vm: Vm, make_handler: MakeHandler, comm
     handler = make_handler(task("lb", restore="exit 3"))
     result = handler.command(command)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "no task is not restored" in result.stderr
+    assert "all tasks are restored" in result.stderr
     handler.start()
     vm.announce("terminate")
     handler.until_state("drained")
-    assert "no task is not restored" in handler.command(command, "lb").stderr
+    assert "all tasks are restored" in handler.command(command, "lb").stderr
     vm.withdraw("terminate")
     handler.until_state("not restored")
     result = handler.command(command, "db")
     assert result.returncode == 1
     assert result.stderr == "gce-maintenance-handler: 'db' is not among what is not restored: 'lb'\n"
     handler.kill()
-    assert "no handler is running" in handler.command(command, "lb").stderr
+    assert "handler is not running" in handler.command(command, "lb").stderr
 
 
 def test_a_request_that_makes_no_sense_is_logged(vm: Vm, make_handler: MakeHandler) -> None:

@@ -184,7 +184,7 @@ class TestShutdown:
         announce(vm, 120)
         handler.until_traced("drain lb")
         handler.running.terminate()
-        handler.until_logged("asked to stop while steps run")
+        handler.until_logged("stopping after the running steps")
         assert left(handler) > 60
         handler.release()
         assert handler.wait() == 0

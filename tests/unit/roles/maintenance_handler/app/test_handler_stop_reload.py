@@ -43,7 +43,7 @@ def test_asked_to_stop_in_the_middle_of_a_drain_it_finishes_it(vm: Vm, make_hand
     vm.announce("terminate")
     handler.until_traced("drain lb")
     handler.send(signal.SIGTERM)
-    handler.until_logged("asked to stop while steps run")
+    handler.until_logged("stopping after the running steps")
     assert handler.running.poll() is None
     handler.release()
     assert handler.wait() == 0
@@ -58,7 +58,7 @@ def test_asked_twice_it_hands_over_through_the_journal(vm: Vm, make_handler: Mak
     vm.announce("terminate")
     handler.until_traced("drain lb", "drain queue")
     handler.send(signal.SIGTERM)
-    handler.until_logged("asked to stop while steps run")
+    handler.until_logged("stopping after the running steps")
     handler.send(signal.SIGTERM)
     assert handler.wait() == 0
     assert handler.descendants() == []
@@ -118,7 +118,7 @@ def test_keeps_looking_for_a_preemption_when_it_stops(vm: Vm, make_handler: Make
 def test_keeps_looking_for_as_long_as_the_notice_when_the_machine_shuts_down(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down")
     handler.send(signal.SIGTERM)
-    handler.until_logged("the machine is shutting down: looking for a preemption for 30 s")
+    handler.until_logged("the machine is shutting down: checking for a preemption for 30 s")
     # More looks than the second has in which a handler looks that is merely restarted.
     handler.until(lambda: looks(vm) > 15, "many looks")
     vm.announce("preempt")
@@ -129,7 +129,7 @@ def test_keeps_looking_for_as_long_as_the_notice_when_the_machine_shuts_down(vm:
 def test_looks_no_longer_than_it_may_take_to_stop(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb"), stop_timeout=2), module="support.shutting_down")
     assert handler.stop() == 0
-    assert "looking for a preemption for 2 s" in handler.log()
+    assert "checking for a preemption for 2 s" in handler.log()
 
 
 def test_asked_twice_it_does_not_look_any_longer(vm: Vm, make_handler: MakeHandler) -> None:
@@ -177,7 +177,7 @@ def test_a_systemctl_may_wait_when_only_the_handler_is_stopped(
     vm.announce("terminate")
     handler.until_traced("drain db")
     handler.send(signal.SIGTERM)
-    handler.until_logged("asked to stop while steps run")
+    handler.until_logged("stopping after the running steps")
     handler.release()
     assert handler.wait() == 0
     assert "waits for systemd" not in handler.log()
@@ -225,7 +225,7 @@ def test_keeps_a_good_configuration_when_the_new_one_is_bad(vm: Vm, make_handler
         until_refused(problem)
     handler.config_path.unlink()
     until_refused("cannot be read")
-    assert handler.log().count("the new configuration is refused, the one before stays: ") == len(REFUSED) + 1
+    assert handler.log().count("configuration rejected; keeping the current one: ") == len(REFUSED) + 1
     vm.announce("migrate")
     handler.until_state("drained")
     assert handler.trace() == ["drain lb"]
@@ -281,7 +281,7 @@ def test_says_what_only_a_restart_can_change(vm: Vm, make_handler: MakeHandler, 
     handler.config["poll_timeout"] = 1
     reload()
     assert handler.status()["restart_required"] is True
-    assert "poll_timeout: changed, but only a restart makes it so" in handler.log()
+    assert "poll_timeout: the change requires a restart" in handler.log()
     # Who reads the status judges by what the handler really does.
     assert handler.status()["poll_timeout"] == 60
     reload()

@@ -40,7 +40,7 @@ def test_a_task_that_does_not_end_is_ended_with_all_its_children(vm: Vm, make_ha
         task("next", stage=20),
     )
     done = drained(vm, handler)
-    assert (done["stubborn"]["outcome"], done["stubborn"]["detail"]) == ("timeout", "did not end in time")
+    assert (done["stubborn"]["outcome"], done["stubborn"]["detail"]) == ("timeout", "timed out")
     # It was ended because its time was up, however it took that.
     assert done["polite"]["outcome"] == "timeout"
     assert done["next"]["outcome"] == "ok"

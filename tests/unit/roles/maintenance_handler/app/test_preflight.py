@@ -145,12 +145,12 @@ def test_a_playbook_of_a_user_without_a_home(playbook: str, tools: str) -> None:
 @pytest.mark.parametrize(
     "content, problem",
     [
-        (b"#!/bin/sh\r\necho\r\n", "has the line ends of Windows (CRLF), so that its interpreter is not found"),
+        (b"#!/bin/sh\r\necho\r\n", "has Windows line endings (CRLF), so its interpreter cannot be found"),
         (b"#!/no/such/interpreter -x\n", "is interpreted by '/no/such/interpreter', which does not exist"),
         (b"#!/usr/bin/env -S no-such-python -u\n", "is interpreted by 'no-such-python', which is not found in "),
-        (b"#!\n", "does not say after #! what interprets it"),
-        (b"echo drained\n", "is no binary, and does not begin with a line such as #!/bin/sh"),
-        (b"", "is no binary, and does not begin with a line such as #!/bin/sh"),
+        (b"#!\n", "has no interpreter after #!"),
+        (b"echo drained\n", "is neither a binary nor a script that begins with a line such as #!/bin/sh"),
+        (b"", "is neither a binary nor a script that begins with a line such as #!/bin/sh"),
     ],
 )
 def test_a_script_that_the_kernel_would_not_run(content: bytes, problem: str, tmp_path: Path) -> None:

@@ -65,14 +65,14 @@ def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
     assert written(running, last_good_answer={"a": NOW - limit, "b": NOW})["healthy"]
     found = written(running, last_good_answer={"a": NOW - limit - 1, "b": NOW})
     assert not found["healthy"]
-    assert found["problems"] == ["has not heard of a for 76 s"]
+    assert found["problems"] == ["no answer for a for 76 s"]
     assert found["last_good_answer_age"] == limit + 1
 
 
 def test_has_never_heard_of_one_key(running: Config) -> None:
     """field: health endpoint always says OK."""
     found = written(running, last_good_answer={"a": None, "b": NOW})
-    assert (found["healthy"], found["problems"]) == (False, ["has not heard of a yet"])
+    assert (found["healthy"], found["problems"]) == (False, ["no answer for a yet"])
     assert found["last_good_answer_age"] is None
 
 
@@ -102,7 +102,10 @@ def test_a_handler_that_is_gone_has_left_what_its_journal_says(config: Config, b
     open_incident(config, boot)
     found = written(config, state="idle")
     assert (found["running"], found["healthy"], found["state"]) == (False, False, "draining")
-    assert found["problems"] == ["is not running", "an incident is open: the next handler sees to the restore of lb"]
+    assert found["problems"] == [
+        "is not running",
+        "an incident is open: the next handler continues the restore of lb",
+    ]
     assert (found["incident"]["id"], found["incident"]["held"]) == ("1-migrate", ["lb"])
     assert "hunter2" not in json.dumps(found)
     # Nothing runs, so nothing is to be waited for.
@@ -136,7 +139,7 @@ def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | Non
         status_path(running).write_bytes(text)
     found = status.read(running, NOW, BOOT)
     assert (found["running"], found["healthy"]) == (True, False)
-    assert found["problems"] == [f"has not said anything yet, or cannot write {status_path(running)}"]
+    assert found["problems"] == [f"has not written its status {status_path(running)} yet"]
 
 
 @pytest.mark.parametrize(
@@ -153,7 +156,7 @@ def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) 
     found = written(running, state="draining", **changes)
     assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
     assert found["problems"] == [
-        "is of version 0.1.0, whose status cannot be read here: restart it once nothing is drained"
+        "runs version 0.1.0, whose status this command cannot read: restart it when nothing is drained"
     ]
     assert in_flight(found)
     assert not is_reached(SETTLED, "", found)
@@ -168,7 +171,7 @@ def test_a_handler_that_says_nothing_intelligible(running: Config) -> None:
 
 def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) -> None:
     written(running)
-    assert status.read(running, NOW, "boot-2")["problems"][0].startswith("has not said anything yet")
+    assert status.read(running, NOW, "boot-2")["problems"][0].startswith("has not written its status")
 
 
 def test_looking_does_not_make_files(config: Config) -> None:

@@ -21,7 +21,7 @@ MakeHandler = Callable[..., HandlerProcess]
 WELL = {"running": True, "version": "1.0.0", "healthy": True, "state": "idle", "config_digest": "abc", "problems": []}
 # Its status has another form, so that little of it can be read.
 OF_ANOTHER_VERSION = {"running": True, "version": "0.9.0", "healthy": False, "state": "idle", "problems": ["is of"]}
-SILENT = {"running": True, "healthy": False, "state": "idle", "problems": ["has not said anything yet"]}
+SILENT = {"running": True, "healthy": False, "state": "idle", "problems": ["has not written its status yet"]}
 GONE = {"running": False, "healthy": False, "state": "idle", "problems": ["is not running"]}
 
 

@@ -49,13 +49,13 @@ def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
     drive.ends("app")
     assert drive.tell(lambda: drive.off(MIGRATE)) == [
         ("info", "migrate is cancelled (MIGRATE_ON_HOST_MAINTENANCE)"),
-        ("info", "nothing is left to drain: restoring"),
+        ("info", "no event is left: restoring"),
         ("info", "restore 'app' starts, may take 20.0 s"),
     ]
     drive.wait(1.0)
     drive.ends("app")
-    assert drive.tell(lambda: drive.ends("lb", TIMEOUT, detail="did not end in time")) == [
-        ("error", "restore 'lb': timeout after 0.0 s (did not end in time); not restored, tried again in 5 s"),
+    assert drive.tell(lambda: drive.ends("lb", TIMEOUT, detail="timed out")) == [
+        ("error", "restore 'lb': timeout after 0.0 s (timed out); not restored, next attempt in 5 s"),
     ]
 
 

@@ -106,5 +106,5 @@ class TestReadOwn:
     def test_does_not_trust_another_user_s_file(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"a trap")
         os.chown(tmp_path / "file", 12345, 12345)
-        with pytest.raises(OSError, match="belongs to user 12345, neither to root nor to us"):
+        with pytest.raises(OSError, match="belongs to user 12345, neither to root nor to the handler's user"):
             read_own(tmp_path / "file")

@@ -141,12 +141,12 @@ class TestDeadline:
         process = launch("echo ready; exec sleep 60")
         output(process)
         assert process.next_time() == UNTIL - GRACE
-        assert result(process, UNTIL - GRACE) == (TIMEOUT, "did not end in time")
+        assert result(process, UNTIL - GRACE) == (TIMEOUT, "timed out")
 
     def test_even_if_it_ends_well_then_it_was_late(self, launch: Launch) -> None:
         process = launch("trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done")
         output(process)
-        assert result(process, UNTIL - GRACE) == (TIMEOUT, "did not end in time")
+        assert result(process, UNTIL - GRACE) == (TIMEOUT, "timed out")
 
     def test_what_does_not_listen_is_killed(self, launch: Launch) -> None:
         process = launch(IGNORING)
@@ -157,7 +157,7 @@ class TestDeadline:
         assert not is_gone(process.pid)
         process.poll(UNTIL)
         assert process.next_time() == UNTIL + UNKILLABLE_AFTER
-        assert result(process, UNTIL) == (TIMEOUT, "did not end in time")
+        assert result(process, UNTIL) == (TIMEOUT, "timed out")
 
     def test_a_clock_that_jumped_past_everything_kills_it_and_waits_for_that(self, launch: Launch) -> None:
         """As after a live migration."""
@@ -166,7 +166,7 @@ class TestDeadline:
         late = UNTIL + 60.0
         process.poll(late)
         assert process.next_time() == late + UNKILLABLE_AFTER
-        assert result(process, late) == (TIMEOUT, "did not end in time")
+        assert result(process, late) == (TIMEOUT, "timed out")
 
     def test_with_its_whole_group(self, launch: Launch) -> None:
         process = launch(f"({IGNORING}) & echo $!; wait")

@@ -189,7 +189,7 @@ def test_a_step_has_until_its_limit(bench: Bench) -> None:
     assert bench.runner.next_time() == NOW + 18.0
     bench.runner.limit(1, NOW, NOW + 10.0)
     assert bench.runner.next_time() == NOW + 8.0
-    assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "did not end in time", "ready")]
+    assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "timed out", "ready")]
 
 
 def test_the_next_time_is_the_soonest_of_all(bench: Bench) -> None:
