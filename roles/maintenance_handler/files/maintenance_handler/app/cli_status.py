@@ -25,7 +25,7 @@ from .cli_common import (
     read_status,
     settings_of,
 )
-from .waiting import wait_until
+from .waiting import is_known, wait_until
 
 
 def status(options: argparse.Namespace) -> int:
@@ -62,7 +62,9 @@ def wait(options: argparse.Namespace) -> int:
         reasons = [f"configuration {now.get('config_digest')} is in force, and not {options.configuration:.12}"]
     why = f": {'; '.join(reasons)}" if reasons else ""
     within = f" within {options.timeout:g} s" if options.timeout else ""
-    raise CommandError(f"not {options.until}{within}, but {now['state']}{why}")
+    # Without a status, the state is that of the journal, which may be the goal.
+    state = f", but {now['state']}" if is_known(now) else ""
+    raise CommandError(f"not {options.until}{within}{state}{why}")
 
 
 def history(options: argparse.Namespace) -> int:

@@ -45,8 +45,7 @@ def wait_until(
 
 def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
     """Whether a status is the goal, with the configuration of this digest in force. An empty digest stands for any."""
-    if now["running"] and ("version" not in now or now["state"] == UNKNOWN):
-        # It has not written a status yet.
+    if not is_known(now):
         return False
     if digest and not is_in_force(digest, now):
         return False
@@ -59,6 +58,11 @@ def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
     if goal == IDLE:
         return now["state"] in (IDLE, ANNOUNCED)
     return bool(now["state"] == goal)
+
+
+def is_known(now: Mapping[str, Any]) -> bool:
+    """Whether a handler that runs has written its state, or none runs."""
+    return not now["running"] or ("version" in now and now["state"] != UNKNOWN)
 
 
 def is_in_force(digest: str, now: Mapping[str, Any]) -> bool:

@@ -119,6 +119,17 @@ def test_the_exit_status_says_whether_a_configuration_is_in_force(make_handler: 
     assert wait() == 1
 
 
+def test_the_state_is_unknown_without_a_status(make_handler: MakeHandler) -> None:
+    handler = make_handler(task("lb")).start()
+    (handler.folder / "run" / "status.json").unlink()
+    handler.send(signal.SIGSTOP)
+    result = handler.command("wait", "--until", "idle", "--timeout", "0")
+    handler.send(signal.SIGCONT)
+    assert result.returncode == 1
+    assert "not idle: " in result.stderr
+    assert "status.json" in result.stderr
+
+
 def test_the_reason_is_told_once(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), metadata_host="127.0.0.1:9").start(ready=False)
     handler.until(lambda: handler.status().get("last_failure"), "a try that failed")
