@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The examples in the guides and READMEs: their blocks of code."""
+"""The blocks of code in guides and READMEs."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ class Block:
 
     @property
     def title(self) -> str:
-        """What a person would call it: its file, and the first name in it."""
+        """Its file and the first name in it."""
         name = re.search(r"^ *(?:- )?name: (.*)", self.text, re.MULTILINE)
         return f"{Path(self.path).name}: {name[1] if name else self.text.strip().splitlines()[0]}"
 
 
 def blocks() -> list[Block]:
-    """All blocks of the guides and of the READMEs, in their order."""
+    """All blocks of the guides and the READMEs, in their order."""
     found = []
     for path in sorted(CHECKOUT.glob("docs/docsite/rst/*.rst")):
         found += _blocks(path, _RST)

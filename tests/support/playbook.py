@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Plays on localhost with the checkout as the collection, and the plugins' own examples to run as plays."""
+"""Run plays on localhost with the checkout as the collection, and get the examples of plugins."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 def started_play(
     tasks: list[dict[str, Any]], *arguments: str, environment: Mapping[str, str], **play: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """A play of these tasks while it runs; `play` are further keys of the play."""
+    """Start a play of these tasks. `play` has more keys of the play."""
     with tempfile.TemporaryDirectory(prefix="gce-guest-play-") as folder:
         namespace = Path(folder) / "ansible_collections" / "gce"
         namespace.mkdir(parents=True)
@@ -54,7 +54,7 @@ def started_play(
 def run_play(
     tasks: list[dict[str, Any]], *arguments: str, environment: Mapping[str, str], **play: Any
 ) -> tuple[int, str]:
-    """Run a play of these tasks; its exit status, and all that was printed."""
+    """Run a play of these tasks. Return its exit status and its output."""
     with started_play(tasks, *arguments, environment=environment, **play) as process:
         output = process.communicate(timeout=120)[0]
     return process.returncode, output
@@ -67,7 +67,7 @@ def run_playbook(
     environment: Mapping[str, str],
     hosts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> tuple[int, str]:
-    """Run the collection's playbook of this name in a folder; its exit status, and all that was printed.
+    """Run a playbook of the collection in a directory. Return its exit status and its output.
 
     `hosts` are reached by the local connection, each with its variables.
     """
@@ -101,19 +101,19 @@ def run_playbook(
 
 
 def printed_lines(output: str) -> list[str]:
-    """What tasks of ansible.builtin.debug print as a list, line by line."""
+    """The lines that ansible.builtin.debug prints for a list."""
     return [json.loads(line.strip().rstrip(",")) for line in output.splitlines() if line.startswith(" " * 8 + '"')]
 
 
 def examples(kind: str, name: str) -> list[dict[str, Any]]:
-    """The tasks in EXAMPLES of plugins/KIND/NAME.py, or of NAME.yml beside a filter."""
+    """The tasks in EXAMPLES of plugins/KIND/NAME.py, or of NAME.yml for a filter."""
     path = CHECKOUT / "plugins" / kind / f"{name}.yml"
     if path.exists():
         text = yaml.safe_load(path.read_text(encoding="utf-8"))["EXAMPLES"]
     else:
         namespace: dict[str, Any] = {}
         source = path.with_suffix(".py").read_text(encoding="utf-8")
-        # The documentation stands before everything that imports.
+        # The documentation comes before the imports.
         exec(source[: source.index('"""', source.index('EXAMPLES = r"""') + 16) + 3], namespace)
         text = namespace["EXAMPLES"]
     tasks: list[dict[str, Any]] = yaml.safe_load(text)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The archive that users install: it holds what they can use, and nothing that only works in a checkout."""
+"""The archive that users install contains everything they can use, and no development files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXPECTED = {
     "plugins",
     "roles",
 }
-# Not in every version of the collection.
+# May be missing.
 OPTIONAL = {"CHANGELOG.md", "CHANGELOG.rst", "extensions"}
 
 
@@ -43,14 +43,14 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_only_holds_what_users_can_use(archive: Path) -> None:
+def test_contains_only_files_for_users(archive: Path) -> None:
     with tarfile.open(archive) as tar:
         top = {name.split("/")[0] for name in tar.getnames()}
 
     assert EXPECTED <= top <= EXPECTED | OPTIONAL
 
 
-def test_readme_sends_make_to_a_checkout(archive: Path) -> None:
+def test_the_readme_runs_make_in_a_checkout(archive: Path) -> None:
     with tarfile.open(archive) as tar:
         text = tar.extractfile("README.md").read().decode()  # type: ignore[union-attr]
 
@@ -58,7 +58,7 @@ def test_readme_sends_make_to_a_checkout(archive: Path) -> None:
     assert "git clone" in before
 
 
-def test_installed_collection_has_every_file_that_its_links_name(archive: Path, tmp_path: Path) -> None:
+def test_links_are_files_in_an_installed_collection(archive: Path, tmp_path: Path) -> None:
     subprocess.run(
         [*GALAXY, "install", "--force", archive, "--collections-path", tmp_path], check=True, capture_output=True
     )
@@ -69,7 +69,7 @@ def test_installed_collection_has_every_file_that_its_links_name(archive: Path, 
     assert [path for path in links if not path.exists()] == []
 
 
-def test_documents_link_only_to_files_of_the_repository() -> None:
+def test_links_in_documents_exist_in_the_repository() -> None:
     missing = [link for link in _repository_links() if not (CHECKOUT / link).exists()]
 
     assert missing == []

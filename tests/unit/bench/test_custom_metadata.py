@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arithmetic of bench.custom_metadata, and that it measures what it says."""
+"""The arithmetic of bench.custom_metadata, and its requests."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def turns(*seconds: float) -> list[Turn]:
     return [Turn(each, 1.0, 50.0, 10) for each in seconds]
 
 
-def test_ratios_are_of_turns_and_not_of_medians() -> None:
+def test_the_ratio_is_the_median_of_ratios() -> None:
     assert pool_ratio({MODULE: turns(1.2, 20, 2.6), POOL: turns(1, 10, 2)}) == pytest.approx(1.3)
 
 
@@ -29,7 +29,7 @@ def test_goals(seconds: float, task: float, words: tuple[str, str]) -> None:
     assert table(measured, 1000).row_count == 2
 
 
-def test_both_send_the_same_requests() -> None:
+def test_both_processes_send_the_same_requests() -> None:
     measured = measure(instances=4, looped=1, turns=1)
     # The list, two requests for each, and the list again.
     assert measured.turns[MODULE][0].requests == measured.turns[POOL][0].requests == 2 + 4 * 2

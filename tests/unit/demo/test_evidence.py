@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the demo gathers from the platform, the handler and the tasks."""
+"""The evidence of the demo from the platform, the handler and the tasks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def answer(at: float | None, path: str = KEY, status: int | None = 200) -> dict[
     return {"path": f"/computeMetadata/v1/{path}", "answered_at": at, "status": status}
 
 
-def test_only_the_tasks_that_an_event_asks_for_are_expected():
+def test_tasks_for_an_event():
     configured = [
         {"name": "Leave", "on": ["migrate", "preempt"], "restore": ["/bin/true"]},
         {"name": "Fail over", "on": ["terminate"], "restore": ["/bin/true"]},
@@ -26,7 +26,7 @@ def test_only_the_tasks_that_an_event_asks_for_are_expected():
     assert tasks_for("migrate", configured) == (Task("Leave"), Task("Tell", restores=False))
 
 
-def test_notes_are_read_as_the_tasks_write_them():
+def test_parses_the_notes_of_tasks():
     text = "1000.25\tbegins\tdrain\tLeave the load balancer\n1001.5\tends\tdrain\tLeave the load balancer\n"
     assert parse_notes(text) == (
         Note(1000.25, "begins", "drain", "Leave the load balancer"),
@@ -35,26 +35,26 @@ def test_notes_are_read_as_the_tasks_write_them():
     assert parse_notes("") == ()
 
 
-def test_the_signal_was_raised_with_the_last_answer_before_it_was_heard():
+def test_raised_with_the_last_answer_before_it_was_noticed():
     journal = [answer(900.0), answer(1000.0), answer(1000.4), answer(999.9, "instance/preempted")]
     assert raised_at(journal, KEY, [{"opened_at": 1000.002}]) == 1000.0
 
 
-def test_an_answer_that_hangs_or_failed_raised_nothing():
+def test_failed_and_hanging_requests_are_ignored():
     journal = [answer(None, status=None), answer(1000.0, status=503)]
     assert raised_at(journal, KEY, [{"opened_at": 1000.002}]) is None
 
 
-def test_without_an_incident_nothing_was_heard():
+def test_not_raised_without_an_incident():
     assert raised_at([answer(1000.0)], KEY, []) is None
 
 
-def test_a_vm_that_reboots_is_over_the_event_when_it_boots(good):
+def test_the_event_of_a_vm_that_reboots_ends_with_the_boot(good):
     assert (good.event_at, good.over_at) == (1012.0, 1016.0)
     never = dataclasses.replace(good, stopped_at=None)
     assert (never.event_at, never.over_at) == (None, None)
 
 
-def test_a_vm_that_stays_up_is_over_the_event_when_its_signal_is_gone(good):
+def test_the_event_of_a_vm_that_is_migrated_ends_with_its_signal(good):
     stays = dataclasses.replace(good, case=dataclasses.replace(good.case, reboots=False), stopped_at=None)
     assert (stays.event_at, stays.over_at) == (pytest.approx(1012.0), 1016.1)

@@ -60,13 +60,13 @@ ELSEWHERE = {
     "guide_emulator.rst: Install an emulated VM's metadata server, and the handler that listens to it": (
         "test_the_guide_to_the_emulator"
     ),
-    "guide_emulator.rst: # fleet.yml": "test_the_emulator_takes_the_fleets_of_examples",
-    "guide_emulator.rst: db-1": "test_the_emulator_takes_the_fleets_of_examples",
-    "README.md: db-1": "test_the_emulator_takes_the_fleets_of_examples",
+    "guide_emulator.rst: # fleet.yml": "test_the_emulator_accepts_the_fleets_of_examples",
+    "guide_emulator.rst: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
+    "README.md: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
     "guide_maintenance_handler.rst: Install the maintenance handler": "test_the_role_is_applied_as_in_examples",
-    "guide_recipes.rst: Drain web servers before maintenance": "test_the_handler_takes_the_recipes_of_examples",
-    "guide_recipes.rst: Drain web servers with slow requests": "test_the_handler_takes_the_recipes_of_examples",
+    "guide_recipes.rst: Drain web servers before maintenance": "test_the_handler_accepts_the_recipes_of_examples",
+    "guide_recipes.rst: Drain web servers with slow requests": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain workers by a recipe of our own": "test_the_recipe_of_the_guide_works",
     "README.md: Install the maintenance handler with a task": "test_the_role_is_applied_as_in_examples",
     "README.md: gce.guest": "test_the_requirement_is_met_by_this_version",
@@ -295,7 +295,7 @@ def test_the_commands_of_examples_run(command: list[str], tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("block", HANDLER_TASKS, ids=lambda block: block.title)
-def test_the_handler_takes_the_tasks_of_examples(block: Block) -> None:
+def test_the_handler_accepts_the_tasks_of_examples(block: Block) -> None:
     document = {"tasks": tasks_of(block), "state_dir": "/var/lib/x", "runtime_dir": "/run/x"}
     parsed = config.parse(json.dumps(document).encode())
     assert [task.name for task in parsed.tasks] == [task["name"] for task in tasks_of(block)]
@@ -312,7 +312,7 @@ def own_recipes(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("block", HANDLER_RECIPES, ids=lambda block: block.title)
-def test_the_handler_takes_the_recipes_of_examples(block: Block, own_recipes: Path) -> None:
+def test_the_handler_accepts_the_recipes_of_examples(block: Block, own_recipes: Path) -> None:
     [play] = block.data
     variables = play["roles"][0]["vars"] if "roles" in play else play["tasks"][1]["vars"]
     recipes = [
@@ -361,7 +361,7 @@ def test_the_guide_to_recipes_is_up_to_date() -> None:
     [block for block in YAML if isinstance(block.data, dict) and "instances" in block.data],
     ids=lambda block: block.title,
 )
-def test_the_emulator_takes_the_fleets_of_examples(block: Block) -> None:
+def test_the_emulator_accepts_the_fleets_of_examples(block: Block) -> None:
     assert fleet_file.parse(block.data).instances
 
 

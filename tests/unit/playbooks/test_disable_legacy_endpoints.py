@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook disable_legacy_endpoints, run by its name on an emulated project and its VMs."""
+"""Run the playbook disable_legacy_endpoints on an emulated project and its VMs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def disable(
 
 
 def writes(emulator: EmulatorProcess) -> list[str]:
-    """What was written to, and in which order."""
+    """The writes, in their order."""
     paths = [request["path"] for request in emulator.control.journal() if request["path"].endswith("Metadata")]
     return [path.split("/")[-2] for path in paths]
 
@@ -50,7 +50,7 @@ def project_value(emulator: EmulatorProcess) -> Any:
     return emulator.control.get("web-1", f"project/attributes/{KEY}")
 
 
-def test_canaries_then_the_project_then_what_overrides_it(tmp_path: Path) -> None:
+def test_disables_canaries_then_the_project_then_overrides(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         checked, _output = disable(emulator, tmp_path, "--check")
         assert checked == 0
@@ -67,7 +67,7 @@ def test_canaries_then_the_project_then_what_overrides_it(tmp_path: Path) -> Non
         assert len(writes(emulator)) == 3
 
 
-def test_it_ends_where_metadata_calls_them(tmp_path: Path) -> None:
+def test_stops_if_metadata_calls_legacy_endpoints(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         emulator.control.set("web-1", "instance/attributes/startup-script", CALLS)
         emulator.control.set("web-1", "project/attributes/startup-script-url", "gs://bucket/start")
@@ -82,14 +82,14 @@ def test_it_ends_where_metadata_calls_them(tmp_path: Path) -> None:
         assert writes(emulator) == ["canary-1", "acme"]
 
 
-def test_a_canary_where_they_still_answer_ends_it(tmp_path: Path) -> None:
+def test_stops_if_they_answer_on_a_canary(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = disable(emulator, tmp_path, metadata_of="web-1", gce_timeout=0)
         assert status == 2, output
         assert writes(emulator) == ["canary-1"]
 
 
-def test_a_canary_that_is_no_instance_ends_it(tmp_path: Path) -> None:
+def test_stops_if_a_canary_is_not_an_instance(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = disable(emulator, tmp_path, gce_instance="lost")
         assert status == 2
@@ -98,7 +98,7 @@ def test_a_canary_that_is_no_instance_ends_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("canaries", ["", "nobody"])
-def test_there_have_to_be_canaries(tmp_path: Path, canaries: str) -> None:
+def test_requires_canaries(tmp_path: Path, canaries: str) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = disable(emulator, tmp_path, gce_canaries=canaries)
         assert status == 2
@@ -106,7 +106,7 @@ def test_there_have_to_be_canaries(tmp_path: Path, canaries: str) -> None:
         assert emulator.control.journal() == []
 
 
-def test_a_limit_does_not_leave_out_the_look_before(tmp_path: Path) -> None:
+def test_a_limit_does_not_skip_the_search(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = disable(emulator, tmp_path, "--limit", "canary.example")
         assert status != 0
@@ -114,7 +114,7 @@ def test_a_limit_does_not_leave_out_the_look_before(tmp_path: Path) -> None:
         assert writes(emulator) == []
 
 
-def test_a_zone_that_overrides_the_project_is_seen_to(tmp_path: Path) -> None:
+def test_removes_the_override_of_a_zone(tmp_path: Path) -> None:
     zone = "europe-west1-b"
     fleet = {**FLEET, "zonal_attributes": {zone: {KEY: "FALSE"}}, "instances": [*FLEET["instances"]]}
     fleet["instances"].append({"name": "web-2", "zone": zone})

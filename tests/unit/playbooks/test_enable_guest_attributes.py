@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook enable_guest_attributes, run by its name on an emulated project and its VMs."""
+"""Run the playbook enable_guest_attributes on an emulated project and its VMs."""
 
 from __future__ import annotations
 
@@ -34,39 +34,39 @@ def enable(emulator: EmulatorProcess, folder: Path, *arguments: str, **variables
     return status, output
 
 
-def test_a_project_has_them_once(tmp_path: Path) -> None:
+def test_enables_a_project_and_then_changes_nothing(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, gce_hosts="web-1")
         assert status == 0, output
         assert emulator.control.get("web-1", f"project/attributes/{KEY}") == "TRUE"
         assert "europe-west1-b/web-2 has FALSE" in output
         assert emulator.control.get("web-2", f"instance/attributes/{KEY}") == "FALSE"
-        # Looking from inside leaves nothing behind.
+        # The check on the VMs writes nothing.
         assert not [request for request in emulator.control.journal() if request["method"] == "PUT"]
         status, output = enable(emulator, tmp_path, gce_hosts="web-1")
         assert status == 0, output
         assert output.count("changed=0") == 2
 
 
-def test_a_limit_that_leaves_out_setting_them_is_no_success(tmp_path: Path) -> None:
+def test_fails_if_the_limit_skips_the_change(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, "--limit", "web-1", gce_hosts="web-1")
         assert status != 0
         assert "leaves out localhost" in output
 
 
-def test_where_they_stay_denied_it_says_why(tmp_path: Path) -> None:
+def test_reports_why_they_stay_denied(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, gce_hosts="web-2", gce_timeout=0)
         assert status == 2
         assert "constraints/compute.disableGuestAttributesAccess" in output
 
 
-def test_some_instances_have_them(tmp_path: Path) -> None:
+def test_enables_some_instances(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = enable(emulator, tmp_path, gce_filter="labels.env = prod", gce_hosts="web-1")
         assert status == 0, output
-        # In the form that the metadata server's zone has.
+        # In the form of the metadata server.
         instance = f"{emulator.control.get('web-2', 'instance/zone')}/instances/web-2"
         status, output = enable(emulator, tmp_path, gce_instances=[instance], gce_hosts="web-2")
         assert status == 0, output
@@ -75,7 +75,7 @@ def test_some_instances_have_them(tmp_path: Path) -> None:
         assert not [request for request in emulator.control.journal() if "setCommon" in request["path"]]
 
 
-def test_instances_whose_zone_says_otherwise_are_named(tmp_path: Path) -> None:
+def test_lists_instances_whose_zone_overrides_the_project(tmp_path: Path) -> None:
     zone = "europe-west1-b"
     fleet = {**FLEET, "zonal_attributes": {zone: {KEY: "no"}}}
     fleet["instances"] = [*FLEET["instances"], {"name": "web-3", "zone": zone}]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook guest_report, run by its name on an emulated fleet."""
+"""Run the playbook guest_report on an emulated fleet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ FLEET: dict[str, Any] = {
 }
 
 
-# A host that does not let Ansible make its temporary folder is unreachable.
+# A host where Ansible cannot create its temporary directory is unreachable.
 UNREACHABLE = {"ansible_remote_tmp": "/dev/null/tmp"}
 
 
@@ -71,14 +71,14 @@ def report(
 
 
 def table(output: str) -> list[list[str]]:
-    """The lines between those of the table's header and of its end, each as its columns."""
+    """The rows of the table, as lists of columns."""
     lines = [line.strip().rstrip(",").strip('"') for line in output.splitlines()]
     begin = next(number for number, line in enumerate(lines) if line.startswith("HOST "))
     end = lines.index("]", begin)
     return [[cell.strip() for cell in line.split("  ") if cell] for line in lines[begin:end]]
 
 
-def test_one_table_of_the_whole_fleet(tmp_path: Path) -> None:
+def test_table_of_a_fleet(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         control = emulator.control
         control.set("web-1", "instance/upcoming-maintenance", {"window_start_time": "2026-12-01T02:00:00+00:00"})
@@ -107,7 +107,7 @@ def test_one_table_of_the_whole_fleet(tmp_path: Path) -> None:
     assert {request["instance"] for request in armed} == {"web-1", "batch-1"}
 
 
-def test_chosen_hosts_and_no_trace(tmp_path: Path) -> None:
+def test_selected_hosts_without_effect_on_them(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "-e", "gce_hosts=web-1", "-e", "gce_arm_notice=false")
         requests = emulator.control.journal()
@@ -118,7 +118,7 @@ def test_chosen_hosts_and_no_trace(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("chosen", ["web-1", "lost"])
-def test_limited_to_some_hosts(tmp_path: Path, chosen: str) -> None:
+def test_limit_to_some_hosts(tmp_path: Path, chosen: str) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "--limit", chosen)
         requests = emulator.control.journal()
@@ -127,9 +127,9 @@ def test_limited_to_some_hosts(tmp_path: Path, chosen: str) -> None:
     assert {request["instance"] for request in requests} <= {chosen}
 
 
-# What runs once runs for the first host, and with the strategy free for each.
+# With the strategy free, a task with run_once runs for each host.
 @pytest.mark.parametrize("strategy", ["linear", "free"])
-def test_hosts_that_are_unreachable_are_in_the_one_table(tmp_path: Path, strategy: str) -> None:
+def test_unreachable_hosts_are_in_the_table(tmp_path: Path, strategy: str) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(
             emulator, tmp_path, environment={"ANSIBLE_STRATEGY": strategy}, unreachable=["gone-1", "gone-2"]
@@ -140,7 +140,7 @@ def test_hosts_that_are_unreachable_are_in_the_one_table(tmp_path: Path, strateg
     assert status == 0, output
 
 
-def test_a_fleet_that_is_unreachable_has_a_table_that_says_so(tmp_path: Path) -> None:
+def test_table_of_an_unreachable_fleet(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "--limit", "gone", unreachable=["gone"])
     assert table(output)[1:] == [["gone: It is unreachable."]]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook maintenance_report, run by its name on an emulated project."""
+"""Run the playbook maintenance_report on an emulated project."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ NOW = {
 
 
 class Page(HTMLParser):
-    """What a page shows: the cells of its table, and where the timeline's bars are."""
+    """The cells of the table of a page, and the bars of its timeline."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -73,7 +73,7 @@ class Page(HTMLParser):
             self.notices.append((" ".join(classes), ""))
         if classes[:1] == ["name"]:
             self.names.append("")
-        # It goes on until the next paragraph, or until a name's bar.
+        # It ends with the next paragraph, or with the bar of a name.
         if tag == "p" or classes[:1] in (["name"], ["track"]):
             self.place = classes[0] if classes else ""
         self.open.append(tag)
@@ -98,7 +98,7 @@ def report(emulator: EmulatorProcess, folder: Path, *arguments: str) -> tuple[in
     return run_playbook("maintenance_report", folder, *arguments, environment=environment)
 
 
-def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
+def test_page_and_table(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         emulator.control.set("later", "instance/upcoming-maintenance", LATER)
         emulator.control.set("now", "instance/upcoming-maintenance", NOW)
@@ -149,11 +149,11 @@ def test_a_page_and_a_table_of_what_is_announced(tmp_path: Path) -> None:
     assert 0 < lefts[0] < lefts[1] < 100
     assert page.links == []
     assert "WARNING" not in output
-    # One list, whatever the size of the project.
+    # A single list request, whatever the size of the project.
     assert len(requests) == 1
 
 
-def test_nothing_is_announced(tmp_path: Path) -> None:
+def test_without_announced_maintenance(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_report_file=report.html")
     assert status == 0, output
@@ -162,7 +162,7 @@ def test_nothing_is_announced(tmp_path: Path) -> None:
     assert page.notices == [("notice calm", "No maintenance is announced for any of the 3 instances.")]
 
 
-def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
+def test_reports_what_filters_leave_out(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         emulator.control.set("later", "instance/upcoming-maintenance", LATER)
         emulator.control.set("now", "instance/upcoming-maintenance", NOW)
@@ -195,7 +195,7 @@ def test_what_a_filter_leaves_out_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_filter_that_matches_nothing_is_no_all_clear(tmp_path: Path) -> None:
+def test_a_filter_that_matches_nothing_is_a_warning(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "-e", "gce_project=acme", "-e", "gce_filter=labels.env=prdo")
     assert status == 0, output
@@ -207,7 +207,7 @@ def test_a_filter_that_matches_nothing_is_no_all_clear(tmp_path: Path) -> None:
     assert page.notices[-1] == ("notice warning", "No instance matches the filter.")
 
 
-def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_path: Path) -> None:
+def test_an_incomplete_page_has_a_warning_and_escapes_text(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         emulator.control.fault("unreachable", face="compute")
         status, output = report(
@@ -218,7 +218,7 @@ def test_the_page_says_that_it_is_not_complete_and_escapes_what_it_shows(tmp_pat
     kind, words = Page(text).notices[0]
     assert kind == "notice warning"
     assert words.startswith("This report is incomplete. The API could not reach zones/")
-    # Nothing is announced as far as is known, which is no all-clear.
+    # No window is known, but the result is incomplete.
     assert "calm" not in [kind for kind, _words in Page(text).notices]
     assert "This report is incomplete. The API could not reach zones/" in output
     assert "zones/us-central1-a" in text
@@ -299,6 +299,6 @@ def test_a_long_name_keeps_its_end_and_its_zone(template: TemplateProcess) -> No
         gce_report_next=None,
         gce_report_windows=[{**window, "name": name} for name in names],
     )
-    # What may be cut off is another element than what tells them apart.
+    # The end of a name is a separate element that is not cut off.
     assert re.findall(r'<span class="tail">([^<]*)</span>', text) == [name[-12:] for name in names]
     assert Page(text).names == [f"{name}northamerica-northeast1-a" for name in names]

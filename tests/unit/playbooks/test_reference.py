@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The reference of the playbooks has each of their variables, and no other."""
+"""The reference of the playbooks matches their variables."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _DEFAULT = re.compile(r"\b(gce_[a-z_]+) \| default\(((?:[^()\[\]]|\[[^\]]*\])*?)
 
 
 def source(playbook: str) -> str:
-    """A playbook with the templates that it uses, without comments."""
+    """A playbook and its templates, without comments."""
     path = CHECKOUT / "playbooks" / f"{playbook}.yml"
     text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
     templates = [CHECKOUT / "playbooks" / "templates" / name for name in re.findall(r"src: (\S+\.j2)", text)]
@@ -32,7 +32,7 @@ def source(playbook: str) -> str:
 
 
 def defined(node: Any) -> Iterator[str]:
-    """What a playbook itself gives a value."""
+    """Variables that a playbook sets itself."""
     if isinstance(node, dict):
         for key, value in node.items():
             if key in ("vars", "ansible.builtin.set_fact"):
@@ -46,13 +46,13 @@ def defined(node: Any) -> Iterator[str]:
 
 
 def taken(playbook: str) -> set[str]:
-    """What a playbook takes from its user."""
+    """Variables that users can set."""
     document = yaml.safe_load((CHECKOUT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
     return set(_VARIABLE.findall(source(playbook))) - set(defined(document))
 
 
 def defaults(playbook: str) -> dict[str, Any]:
-    """The defaults that are values of their own, and not what a module or the environment says."""
+    """Defaults with a value in the playbook."""
     values: dict[str, Any] = {}
     for name, text in _DEFAULT.findall(source(playbook)):
         try:
@@ -65,7 +65,7 @@ def defaults(playbook: str) -> dict[str, Any]:
 
 
 def reference() -> dict[str, dict[str, list[str]]]:
-    """For each playbook the rows of its table, by the variable: type, default and meaning."""
+    """For each playbook, the rows of its table by variable: type, default, description."""
     text = (CHECKOUT / "docs" / "docsite" / "rst" / "playbooks.rst").read_text(encoding="utf-8")
     sections = re.split(r"^gce\.guest\.(\w+)\n-+$", text, flags=re.MULTILINE)[1:]
     tables: dict[str, dict[str, list[str]]] = {}
@@ -75,20 +75,20 @@ def reference() -> dict[str, dict[str, list[str]]]:
     return tables
 
 
-def test_has_each_playbook() -> None:
+def test_lists_all_playbooks() -> None:
     assert sorted(reference()) == PLAYBOOKS
     assert len(PLAYBOOKS) >= 5
 
 
 @pytest.mark.parametrize("playbook", PLAYBOOKS)
 class TestPlaybook:
-    def test_has_its_variables(self, playbook: str) -> None:
+    def test_lists_all_variables(self, playbook: str) -> None:
         assert set(reference()[playbook]) == taken(playbook)
 
-    def test_has_their_types(self, playbook: str) -> None:
+    def test_types(self, playbook: str) -> None:
         assert {row[0] for row in reference()[playbook].values()} <= TYPES
 
-    def test_has_their_defaults(self, playbook: str) -> None:
+    def test_defaults(self, playbook: str) -> None:
         literals = {
             name: yaml.safe_load(row[1].strip("`"))
             for name, row in reference()[playbook].items()
@@ -96,9 +96,9 @@ class TestPlaybook:
         }
         assert literals == defaults(playbook)
 
-    def test_says_what_they_mean(self, playbook: str) -> None:
+    def test_descriptions_are_sentences(self, playbook: str) -> None:
         assert all(row[2].endswith(".") for row in reference()[playbook].values())
 
-    def test_agrees_with_the_comment_of_the_playbook(self, playbook: str) -> None:
+    def test_matches_the_comment_of_the_playbook(self, playbook: str) -> None:
         text = (CHECKOUT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8")
         assert set(re.findall(r"^# (gce_\w+) ", text, flags=re.MULTILINE)) == taken(playbook)

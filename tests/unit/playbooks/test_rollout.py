@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The playbook gce.guest.rollout, over the local connection: each "VM" is a directory."""
+"""Run the playbook gce.guest.rollout over the local connection, with directories as VMs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NO_PYTHON = {"maintenance_handler_python": "/no/such/python"}
 
 
 class Rollout:
-    """A rollout over hosts that can be looked at afterwards."""
+    """A rollout to hosts that can be inspected afterwards."""
 
     def __init__(self, root: Path, collections: Path, hosts: dict[str, dict[str, Any]]) -> None:
         self.root = root
@@ -65,7 +65,7 @@ def rollout(tmp_path, collections_path):
     return lambda hosts: Rollout(tmp_path, collections_path, hosts)
 
 
-def test_the_canary_comes_first_and_a_batch_in_which_too_many_fail_ends_it(rollout):
+def test_starts_with_the_canary_and_stops_after_too_many_failures(rollout):
     fleet = rollout({"a": {}, "b": NO_PYTHON, "c": {}, "d": {}})
     result = fleet.run("-e", "gce_hosts=vms", "-e", json.dumps({"gce_batches": [1, 2, "100%"]}))
     assert result.returncode != 0
@@ -77,7 +77,7 @@ def test_the_canary_comes_first_and_a_batch_in_which_too_many_fail_ends_it(rollo
     assert "d" not in fleet.reached()
 
 
-def test_a_canary_that_fails_ends_it_however_many_failures_are_allowed(rollout):
+def test_stops_if_the_canary_fails_whatever_is_allowed(rollout):
     fleet = rollout({"a": NO_PYTHON, "b": {}})
     result = fleet.run("-e", "gce_hosts=vms", "-e", "gce_max_fail_percentage=100")
     assert result.returncode != 0
@@ -85,7 +85,7 @@ def test_a_canary_that_fails_ends_it_however_many_failures_are_allowed(rollout):
     assert fleet.reached() == set()
 
 
-def test_hosts_have_to_be_named(rollout):
+def test_requires_hosts(rollout):
     fleet = rollout({"a": {}})
     result = fleet.run()
     assert result.returncode != 0
@@ -93,7 +93,7 @@ def test_hosts_have_to_be_named(rollout):
     assert fleet.reached() == set()
 
 
-def test_hosts_that_are_not_there_are_no_success(rollout):
+def test_fails_if_no_host_matches(rollout):
     fleet = rollout({"a": {}})
     for arguments in (["gce_hosts=wbe"], ['{"gce_hosts": ["wbe", "web"]}'], ["gce_hosts="]):
         result = fleet.run("-e", *arguments)
@@ -102,7 +102,7 @@ def test_hosts_that_are_not_there_are_no_success(rollout):
     assert fleet.reached() == set()
 
 
-def test_a_limit_without_localhost_does_not_hide_that_no_host_matches(rollout):
+def test_fails_if_no_host_matches_within_a_limit_without_localhost(rollout):
     fleet = rollout({"a": {}, "b": {}})
     for arguments in (["-e", "gce_hosts=wbe", "--limit", "a"], ["-e", "gce_hosts=a", "--limit", "b"], ["--limit", "a"]):
         result = fleet.run(*arguments)
@@ -121,7 +121,7 @@ def test_a_limit_without_localhost_does_not_hide_that_no_host_matches(rollout):
         ({"maintenance_handler_prefix": "relative/path"}, "maintenance_handler_prefix must be an absolute path"),
     ],
 )
-def test_variables_that_cannot_be_meant_are_refused_before_anything_is_touched(rollout, variables, words):
+def test_invalid_variables_are_rejected_before_any_change(rollout, variables, words):
     fleet = rollout({"a": variables})
     result = fleet.run("-e", "gce_hosts=vms")
     assert result.returncode != 0
@@ -129,7 +129,7 @@ def test_variables_that_cannot_be_meant_are_refused_before_anything_is_touched(r
     assert fleet.reached() == set()
 
 
-def test_lines_of_ansible_managed_do_not_get_into_the_launcher(rollout):
+def test_multiline_ansible_managed_is_a_comment_in_the_launcher(rollout):
     fleet = rollout({"a": {"ansible_managed": "Managed by us\nexit 1"}})
     assert fleet.run("-e", "gce_hosts=vms").returncode == 0
     launcher = fleet.root / "a/usr/local/bin/gce-maintenance-handler"
