@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Fragments to extend: for every module, and more for those that only read."""
+    """Fragments for all modules, for modules that only read, and for each action group."""
 
     DOCUMENTATION = r"""
 options: {}
@@ -27,7 +27,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - This module only reads, so that check mode makes no difference to it.
+      - This module only reads, so check mode makes no difference.
   diff_mode:
     support: N/A
     details:

@@ -1,47 +1,47 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Options of what runs inside the guest. Private to the collection: it may change at any time."""
+"""Options of modules and lookups that use the metadata server. Private to the collection: it may change at any time."""
 
 from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Kept in step with GUEST_ARGSPEC and SECRETS_ARGSPEC in plugins/module_utils/_module/guest.py."""
+    """For GUEST_ARGSPEC and SECRETS_ARGSPEC in plugins/module_utils/_module; a test compares them."""
 
     DOCUMENTATION = r"""
 requirements:
-  - Python 3.9 or newer, and nothing but its standard library.
+  - Python 3.9 or newer, with its standard library only.
 options:
   metadata_host:
     description:
       - The metadata server as V(name), V(name:port), V([IPv6 address]:port) or V(http://name:port).
-      - By default the environment variable E(GCE_METADATA_HOST) says which, then E(GCE_METADATA_ROOT), else it is
-        V(metadata.google.internal). Where that name does not lead to it, it is asked at V(169.254.169.254), or else at
-        V(fd20:ce::254). A host that is given is used as it is.
+      - By default the environment variable E(GCE_METADATA_HOST), then E(GCE_METADATA_ROOT), then
+        V(metadata.google.internal). If that name cannot be reached, V(169.254.169.254) is used, or else
+        V(fd20:ce::254). There is no such fallback for a host that is set.
       - Proxies of the environment are never used.
     type: str
   retry_for:
     description:
-      - For how many seconds a request is tried again, counted from its first failure, when the metadata server is
-        unavailable or limits the rate. What it denies, or has no key for, is not tried again.
-      - V(0) tries once.
+      - For how many seconds to retry a request, counted from its first failure, if the metadata server is unavailable
+        or limits the rate. Denied requests and missing keys are not retried.
+      - V(0) disables retries.
     type: float
     default: 10.0
   request_timeout:
     description:
-      - After how many seconds one try is given up.
+      - Timeout of one try in seconds.
     type: float
     default: 5.0
 notes:
-  - Runs on the VM whose metadata it is about, since each VM has a metadata server of its own.
+  - Runs on the VM itself, since each VM has its own metadata server.
 """
 
-    # For what is no module, in addition to the above.
+    # For lookups, in addition.
     PLUGINS = r"""
 options:
   metadata_host:
     env:
-      # Ansible takes the last one that is set.
+      # The last one that is set takes precedence.
       - name: GCE_METADATA_ROOT
       - name: GCE_METADATA_HOST
     ini:
@@ -71,22 +71,22 @@ options:
 options:
   show_secrets:
     description:
-      - Whether to return secrets as they are, instead of V([redacted]).
+      - Whether to return secrets instead of V([redacted]).
       - Secrets are SSH keys, startup and shutdown scripts, user data, container declarations, the keys and certificates
-        that the server hands out to workloads, and whatever O(secret_patterns) finds.
-      - So is a value that is or holds a private key, the key of a service account, a well-known kind of token, a
-        password in a URL, or a variable, option or field whose name is found by O(secret_patterns), also in base64. And
-        so is a file of variables under a key such as V(env).
-      - The tokens of service accounts are redacted in any case.
+        of workloads, and the keys that O(secret_patterns) matches.
+      - A value is also secret if it has a private key, the key of a service account, a well-known kind of token, a
+        password in a URL, or a variable, option or field whose name O(secret_patterns) matches, also in base64. So is a
+        file of environment variables under a key such as V(env).
+      - Tokens of service accounts are always redacted.
     type: bool
     default: false
   secret_patterns:
     description:
-      - Regular expressions. Custom metadata and guest attributes whose key has a match anywhere in it are secret, too.
-      - The default finds passwords, passphrases, tokens, credentials, private keys, licenses and the URLs of databases,
-        such as V(DB_PASS), V(server-tls-key) and V(DATABASE_URL), and passes over what only sounds like one, such as
-        V(token-ttl). What is given here comes instead of it.
-      - An empty list leaves what is secret by its well-known name, or by what it looks like.
+      - Regular expressions. Custom metadata and guest attributes with a match anywhere in their key are secret.
+      - The default matches passwords, passphrases, tokens, credentials, private keys, licenses and URLs of databases,
+        such as V(DB_PASS), V(server-tls-key) and V(DATABASE_URL), but not similar names such as V(token-ttl). A list
+        that is set replaces the default.
+      - With an empty list, only well-known keys and secret content are redacted.
     type: list
     elements: str
     default:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 
 class ModuleDocFragment:
-    """Kept in step with TermLookup in plugins/plugin_utils/_lookup_base.py."""
+    """The options of TermLookup in plugins/plugin_utils/_lookup_base.py."""
 
     DOCUMENTATION = r"""
 requirements:
@@ -14,9 +14,9 @@ requirements:
 options:
   cache_seconds:
     description:
-      - For how many seconds a process uses an answer again, instead of asking for the same once more.
-      - Ansible evaluates the templates of each task on each host in a process of its own.
-      - V(0) asks each time, which is needed with C(until).
+      - For how many seconds a process reuses an answer.
+      - Ansible evaluates the templates of each task on each host in a separate process.
+      - V(0) disables the cache, which C(until) needs.
     type: float
     default: 1.0
     env:
@@ -28,13 +28,13 @@ options:
       - name: gce_guest_cache_seconds
   default:
     description:
-      - What to return for a term that does not exist, instead of what O(on_missing) says. It may also be V(null).
+      - The value for a term that does not exist. Takes precedence over O(on_missing). It may be V(null).
     type: raw
   on_missing:
     description:
-      - What a term that does not exist is.
+      - How to treat a term that does not exist.
       - With V(error), the lookup fails.
-      - With V(warn) and V(skip), the term is left out of the result, with and without a warning. Where nothing is left,
+      - With V(warn) and V(skip), the term is left out of the result, with or without a warning. If no term is left,
         C(lookup) and C(query) return an empty list.
     type: str
     choices: [error, warn, skip]
@@ -52,6 +52,6 @@ options:
       - Needs C(jmespath) on the controller.
     type: str
 notes:
-  - Use C(query), or C(lookup) with C(wantlist=true), for more than one term. By itself, C(lookup) joins texts with
+  - For more than one term, use C(query), or C(lookup) with C(wantlist=true). Otherwise C(lookup) joins texts with
     commas.
 """

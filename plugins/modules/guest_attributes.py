@@ -10,16 +10,16 @@ module: guest_attributes
 short_description: Write and delete a VM's guest attributes
 version_added: 0.1.0
 description:
-  - Makes guest attributes what they are to be, through the metadata server of the VM that this runs on. They can be
-    read from outside the VM with the Compute API.
-  - Reads the namespace first, writes and deletes only what differs, and then reads it once more to see that everything
-    has arrived. What was dropped is sent again.
-  - Keeps within the 10 requests a minute, and 3 a second, that the metadata server allows. Up to eight changes take no
-    more than three seconds. After that it is about one minute for every ten. If O(attributes) has so many that it can
-    take more than ten seconds, Ansible shows beforehand how long it takes at most. RV(seconds) says how long it takes,
-    in check mode before anything is written, and what would take longer than O(max_wait) is refused.
-  - As long as guest attributes are denied, requests are tried again for O(retry_for) seconds, too. After they were
-    enabled they are denied for some minutes, so give it as much as V(300) then.
+  - Writes and deletes guest attributes through the metadata server of the VM that this runs on. They can be read from
+    outside the VM with the Compute API.
+  - Reads the namespace first, writes and deletes only differences, and reads it again to verify that all changes have
+    arrived. Dropped changes are sent again.
+  - Stays within the rate that the metadata server allows, which is 10 requests a minute and 3 a second. Up to eight
+    changes take at most three seconds, and every further ten about a minute. If O(attributes) can take more than ten
+    seconds, Ansible shows the longest time in advance. RV(seconds) has the time, also in check mode. Changes that would
+    take longer than O(max_wait) are rejected.
+  - Denied requests are also retried for O(retry_for) seconds. Guest attributes are denied for some minutes after they
+    were enabled; set it to V(300) then.
   - Names, sizes and values are checked before anything is sent.
 author:
   - The gce.guest authors (@gce-guest)
@@ -30,11 +30,11 @@ extends_documentation_fragment:
   - gce.guest._guest.secrets
 attributes:
   action:
-    description: Has an action plugin of the same name, which runs on the controller before the module does.
+    description: Indicates that the module has an action plugin, which runs on the controller first.
     support: full
     details:
-      - It only shows how long the module can take. It goes by the number of O(attributes), does not know what is there
-        already, what O(purge) deletes, or who else uses up the rate, and shows no names and values.
+      - It only shows how long the module can take, by the number of O(attributes). It does not know the current
+        attributes, what O(purge) deletes, or who else uses the rate, and shows neither names nor values.
   check_mode:
     support: full
   diff_mode:
@@ -44,54 +44,53 @@ attributes:
 options:
   namespace:
     description:
-      - The namespace that the attributes are in.
-      - Letters, digits, V(_) and V(-), at most 128 of them. The same goes for the names of attributes.
+      - The namespace of the attributes.
+      - Up to 128 letters, digits, V(_) and V(-), like the names of attributes.
     type: str
     required: true
   attributes:
     description:
-      - The attributes and their values, which are at most 256 KiB each.
-      - A value is a text, or a number or a boolean, which are written as text. Booleans become V(TRUE) and V(FALSE), as
-        the metadata server writes its own. Anything else is refused, and so is a number that is not finite.
-      - With O(state=absent), the values do not matter, and can be left empty.
-      - Needed unless everything is deleted with O(state=absent) and O(purge=true). If there are to be none, this has to
-        be an empty dictionary, and not null.
+      - The attributes and their values, of at most 256 KiB each.
+      - A value is text, a number or a boolean. Booleans are written as V(TRUE) and V(FALSE). Numbers have to be finite.
+      - With O(state=absent), values are ignored and can be empty.
+      - Required unless O(state=absent) and O(purge=true) delete the whole namespace. V(null) is rejected; for no
+        attributes, use an empty dictionary.
     type: dict
   state:
-    description: Whether the attributes are to have these values, or not to be there.
+    description: Whether to set or to delete the attributes.
     type: str
     choices: [present, absent]
     default: present
   purge:
     description:
-      - Whether to also delete all other attributes of the namespace.
-      - These are the ones that are there when the namespace is read. What others add after that is left alone. Still, a
-        namespace that is purged should belong to one play only.
+      - Whether to delete all other attributes of the namespace.
+      - Attributes that others add after the module has read the namespace are not deleted. Still, only one play should
+        use a namespace that it purges.
     type: bool
     default: false
   max_wait:
     description:
-      - How many seconds may be spent on waiting because of the limited rate.
-      - If the changes take longer than that, they are refused before the first one, and in check mode. If it turns out
-        only later, since others on the VM use up the rate, the module fails, and says how many changes were made.
+      - The longest time in seconds to wait for the limited rate.
+      - Changes that take longer are rejected before the first one, also in check mode. If other processes of the VM use
+        up the rate meanwhile, the module fails and reports how many changes were made.
     type: float
     default: 300.0
 notes:
-  - Keys that are not to be changed are never written, so that plays which write different keys of one namespace at the
-    same time do not lose anything of each other. Of two plays that write the same key, the last one wins.
-  - Every process of the VM can read and write guest attributes. They are no place for secrets. What the module returns
-    does not repeat what O(attributes) it was called with, and in its diff, values whose keys look like secrets are
-    redacted. For a value that must not be logged anywhere, set C(no_log=true).
+  - Unchanged keys are never written, so that plays can write different keys of one namespace at the same time. If two
+    plays write the same key, the last one wins.
+  - Every process of the VM can read and write guest attributes. Do not use them for secrets. The module's result does
+    not repeat O(attributes), and secrets are redacted in its diff. For a value that must not be logged anywhere, set
+    C(no_log=true).
 seealso:
   - name: Setting and querying guest attributes
-    description: What Google says about guest attributes.
+    description: Limits and use of guest attributes.
     link: https://cloud.google.com/compute/docs/metadata/manage-guest-attributes
   - ref: ansible_collections.gce.guest.docsite.guide_guest_attributes
     description: How to enable, write and read guest attributes.
 """
 
 EXAMPLES = r"""
-- name: Publish what was deployed
+- name: Publish the deployed version
   gce.guest.guest_attributes:
     namespace: deployment
     attributes:
@@ -99,21 +98,21 @@ EXAMPLES = r"""
       port: 8443
       canary: true
 
-- name: Wait for guest attributes that were enabled just now
+- name: Write guest attributes that were enabled a moment ago
   gce.guest.guest_attributes:
     namespace: deployment
     attributes:
       state: ready
     retry_for: 300
 
-- name: Let the namespace have this attribute and no other
+- name: Write one attribute and delete all others
   gce.guest.guest_attributes:
     namespace: deployment
     attributes:
       version: 1.4.2
     purge: true
 
-- name: Publish something that is not a text
+- name: Publish a list as text
   gce.guest.guest_attributes:
     namespace: deployment
     attributes:
@@ -126,14 +125,14 @@ EXAMPLES = r"""
       shards:
     state: absent
 
-- name: Ask how long it takes to write many attributes
+- name: Check how long it takes to write many attributes
   gce.guest.guest_attributes:
     namespace: inventory
     attributes: "{{ dict(range(30) | map('regex_replace', '^', 'disk-') | product(['ok'])) }}"
   check_mode: true
   register: inventory
 
-- name: Say so
+- name: Show the time
   ansible.builtin.debug:
     msg: "{{ inventory.requests }} requests, {{ inventory.seconds }} seconds"
 
@@ -159,21 +158,20 @@ deleted:
   sample: [old-version]
 overtaken:
   description:
-    - Those of the keys that somebody else has given another value while the module ran. They are left like that, and
-      there is a warning.
+    - Keys that something else has changed while the module ran. The module leaves them unchanged and warns.
   returned: success
   type: list
   elements: str
   sample: []
 requests:
   description:
-    - How many requests to guest attributes this takes, if none of them has to be repeated.
-    - One to read them, one for each change, and one to see that the changes have arrived.
+    - The number of requests, if none has to be repeated.
+    - One to read the namespace, one for each change, and one to verify the changes.
   returned: success
   type: int
   sample: 4
 seconds:
-  description: How many seconds so many requests take at least, since their rate is limited.
+  description: The least number of seconds that these requests take at the limited rate.
   returned: success
   type: float
   sample: 1.0
@@ -236,11 +234,11 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
 def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[float], None]) -> dict[str, Any]:
     params = module.params
     is_present = params["state"] == "present"
-    # For Ansible, an option that is null is there. Here it would empty a namespace for a variable that is not defined.
+    # For Ansible, null is a value. Here, an undefined variable would empty the namespace.
     if params["attributes"] is None and (is_present or not params["purge"]):
         module.fail_json(
-            msg="attributes is null, which does not say which attributes are meant. Give a dictionary of them, and {} "
-            "for none. To delete everything in the namespace, set state=absent and purge=true."
+            msg="attributes is null. Set it to a dictionary, or to {} for no attributes. To delete the whole "
+            "namespace, set state=absent and purge=true."
         )
     texts = checked(params["namespace"], params["attributes"] or {}, present=is_present)
     hide = redaction(module)
@@ -275,7 +273,7 @@ def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[floa
 
 
 def checked(namespace: str, attributes: dict[str, Any], *, present: bool) -> dict[str, str]:
-    """The attributes as texts, once it is certain that their names and values can be sent."""
+    """The attributes as text. Raises GuestAttributeError for names and values that cannot be sent."""
     namespace_path(namespace)
     for key in attributes:
         attribute_path(namespace, key)
@@ -284,16 +282,16 @@ def checked(namespace: str, attributes: dict[str, Any], *, present: bool) -> dic
 
 def carried_out(module: AnsibleModule, namespace: Namespace, changes: NamespaceChange) -> list[str]:
     if changes.changes:
-        # The result comes when everything is over; the VM's journal has this at once.
+        # The result comes at the end; the VM's journal has this at once.
         module.log(f"{len(changes.changes)} changes to {namespace.path} take {changes.seconds:.0f} s at least")
     overtaken = namespace.carry_out(changes)
     if overtaken:
-        module.warn(f"In {namespace.path}, somebody else has written meanwhile: {', '.join(overtaken)}.")
+        module.warn(f"Something else has changed keys in {namespace.path} meanwhile: {', '.join(overtaken)}.")
     return overtaken
 
 
 def redaction(module: AnsibleModule) -> Callable[[Any], Any]:
-    """What makes attributes fit to be shown: Unicode, and without secrets unless the parameters say so."""
+    """The function that makes attributes printable: as Unicode, with secrets redacted as the parameters say."""
     patterns, show = secret_patterns(module), module.params["show_secrets"]
     path = f"{DIRECTORY}/{module.params['namespace']}/"
     return lambda attributes: redact_tree(as_unicode(attributes), patterns, path, show_secrets=show)

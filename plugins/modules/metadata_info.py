@@ -7,12 +7,11 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: metadata_info
-short_description: Read a VM's metadata
+short_description: Gather the metadata of a VM
 version_added: 0.1.0
 description:
-  - Reads values, or whole trees of them, from the metadata server of the VM that it runs on, with one request for each
-    path.
-  - Secrets are redacted unless they are asked for, so that a registered result can be printed, logged or kept as fact.
+  - Gathers values or whole trees from the metadata server of the VM that this runs on, with one request for each path.
+  - Secrets are redacted by default, so that a registered result can be printed, logged or cached as a fact.
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -24,80 +23,80 @@ extends_documentation_fragment:
 options:
   path:
     description:
-      - What to read, below C(/computeMetadata/v1/), such as V(instance/zone) or V(project/attributes/).
+      - The paths to read, below C(/computeMetadata/v1/), such as V(instance/zone) or V(project/attributes/).
       - By default everything.
-      - The well-known directories are told from keys by their names. Others need a slash at the end. Without it the
-        server redirects to it, which takes a second request.
+      - Well-known directories are recognized by their names. Others need a trailing slash; without it, the server
+        redirects, which takes a second request.
     type: list
     elements: str
   recursive:
     description:
-      - Whether to read all that is below a directory, instead of its listing.
-      - By default directories are read recursively.
+      - Whether to read everything below a directory instead of its listing.
+      - By default V(true) for directories.
     type: bool
   alt:
     description:
-      - The form in which the server is asked for values.
+      - The format to request from the server.
       - With V(json), trees are dictionaries, and numbers such as instance ids are exact.
-      - With V(text), everything is text, exactly as the server sends it. As text, a tree cannot be searched for secrets
-        with certainty, so that it needs O(show_secrets=true).
+      - With V(text), everything is text, exactly as the server sends it. Secrets cannot be found reliably in the text
+        of a tree, which therefore needs O(show_secrets=true).
     type: str
     choices: [json, text]
     default: json
   query:
     description:
-      - A JMESPath expression that is applied to the value of each path, once that is typed and redacted.
+      - A JMESPath expression that is applied to the value of each path after conversion and redaction.
       - The server's own keys are in camel case, such as C(instance.machineType). The keys of custom metadata and guest
-        attributes are as they are.
+        attributes are unchanged.
       - Needs C(jmespath) where the module runs.
     type: str
   typed:
     description:
-      - Whether V(TRUE) and V(FALSE) become booleans in the keys that are the server's own, such as
+      - Whether to convert V(TRUE) and V(FALSE) to booleans in the server's own keys, such as
         C(instance/scheduling/preemptible).
-      - Custom metadata and guest attributes are always as they are. So is everything with O(alt=text).
+      - Custom metadata and guest attributes are never converted, and neither is anything with O(alt=text).
     type: bool
     default: true
   on_missing:
     description:
-      - What a key that does not exist is, an error, a warning, or nothing to speak of. With the latter two,
-        RV(answers[].found) is V(false), and RV(identity_token) is V(null) if there is no such service account.
-      - V(instance/upcoming-maintenance) is also missing as long as the server has not heard of any maintenance.
+      - How to treat a key that does not exist. With V(warn) and V(skip), RV(answers[].found) is V(false), and
+        RV(identity_token) is V(null) if the service account does not exist.
+      - V(instance/upcoming-maintenance) is missing until the server receives a notification of maintenance.
     type: str
     choices: [error, warn, skip]
     default: error
   audience:
     description:
-      - Asks for an identity token for this audience, instead of reading a O(path).
-      - The token is a secret. The task has to set C(no_log=true), or else nothing is asked for.
+      - Requests an identity token for this audience instead of a O(path).
+      - The token is a secret. The module fails unless the task sets C(no_log=true).
     type: str
   audience_format:
     description:
-      - Whether the identity token says more about the VM, such as its name and its project, or not.
-      - By default V(standard). Needs an O(audience).
+      - With V(full), the identity token also has details of the VM, such as its name and project.
+      - By default V(standard). Requires O(audience).
     type: str
     choices: [standard, full]
   service_account:
     description:
-      - Whose identity the token is for, as the e-mail address of one of the VM's service accounts.
-      - By default the VM's default one. Needs an O(audience).
+      - The service account of the identity token, as the e-mail address of one of the VM's service accounts.
+      - By default the VM's default service account. Requires O(audience).
     type: str
 requirements:
   - jmespath, for O(query)
 seealso:
   - name: Predefined metadata keys
-    description: What the metadata server knows by itself.
+    description: The keys that every metadata server has.
     link: https://cloud.google.com/compute/docs/metadata/predefined-metadata-keys
   - module: gce.guest.wait_for_metadata
   - plugin: gce.guest.metadata
     plugin_type: lookup
 notes:
-  - Access tokens are never returned, whatever the options.
+  - Access tokens are never returned.
   - Values are text. Each byte of a guest attribute that is not UTF-8 becomes U+FFFD, with a warning.
 """
 
 EXAMPLES = r"""
-- name: Read where this VM runs
+- name: Gather the zone of this VM
   gce.guest.metadata_info:
     path: instance/zone
   register: zone
@@ -106,15 +105,15 @@ EXAMPLES = r"""
   ansible.builtin.debug:
     msg: "{{ zone.value | basename }}"
 
-- name: Read everything, with one request, and without secrets
+- name: Gather everything with one request, with secrets redacted
   gce.guest.metadata_info:
   register: metadata
 
-- name: Show what kind of a machine this is
+- name: Show the machine type
   ansible.builtin.debug:
     msg: "{{ metadata.value.instance.machineType }}"
 
-- name: Read two values, of which one may be missing
+- name: Gather two values, one of which may be missing
   gce.guest.metadata_info:
     path:
       - instance/attributes/role
@@ -122,11 +121,11 @@ EXAMPLES = r"""
     on_missing: skip
   register: roles
 
-- name: Let the instance's role go before the project's
+- name: Show the role of the instance, or else of the project
   ansible.builtin.debug:
     msg: "{{ roles.answers | selectattr('found') | map(attribute='value') | first | default('none') }}"
 
-- name: Read the addresses of all network interfaces
+- name: Gather the addresses of all network interfaces
   gce.guest.metadata_info:
     path: instance/network-interfaces/
     query: "[].ip"
@@ -142,38 +141,38 @@ EXAMPLES = r"""
 
 RETURN = r"""
 answers:
-  description: What was found, one entry for each path, in their order. Empty when O(audience) is given.
+  description: One entry for each path, in their order. Empty with O(audience).
   returned: success
   type: list
   elements: dict
   contains:
     path:
-      description: The path as it was given.
+      description: The path as in O(path).
       type: str
       returned: success
       sample: instance/zone
     found:
-      description: Whether there is such a key.
+      description: Whether the key exists.
       type: bool
       returned: success
       sample: true
     value:
       description:
-        - The value or tree, redacted, typed, and searched by O(query).
-        - V(null) if there is no such key.
+        - The value or tree, converted, redacted, and searched with O(query).
+        - V(null) if the key does not exist.
       type: raw
       returned: success
       sample: projects/123456789012/zones/europe-west1-b
     etag:
       description:
-        - What the server calls this content. Give it to O(gce.guest.wait_for_metadata#module:last_etag) to hear of
-          the next change.
-        - V(null) if there is no such key, or if the server gives none.
+        - The etag of the content. Use it as O(gce.guest.wait_for_metadata#module:last_etag) to wait for the next
+          change.
+        - V(null) if the key does not exist, or if the server sends none.
       type: str
       returned: success
       sample: 411261ca6c9e654e
 value:
-  description: RV(answers[].value) of the first path, which usually is the only one.
+  description: RV(answers[].value) of the first path.
   returned: success
   type: raw
   sample: projects/123456789012/zones/europe-west1-b
@@ -190,8 +189,8 @@ found:
 identity_token:
   description:
     - The identity token, a secret that is valid for an hour.
-    - V(null) if there is no such service account, and O(on_missing) lets that pass.
-  returned: when O(audience) is given
+    - V(null) if the service account does not exist and O(on_missing) is not V(error).
+  returned: with O(audience)
   type: str
   sample: eyJhbGciOi[...]
 """
@@ -235,7 +234,7 @@ def main() -> None:
             "typed": {"type": "bool", "default": True},
             "on_missing": {"type": "str", "choices": ["error", "warn", "skip"], "default": "error"},
             "audience": {"type": "str"},
-            # Without defaults, which would be given without an audience, too.
+            # No defaults, which would also be set without an audience.
             "audience_format": {"type": "str", "choices": ["standard", "full"]},
             "service_account": {"type": "str"},
         },
@@ -252,7 +251,7 @@ def main() -> None:
 
 
 def read(module: AnsibleModule) -> list[dict[str, Any]]:
-    """The answers for all paths. What is wrong in the parameters is found before anything is sent."""
+    """The answers for all paths. Invalid parameters fail before anything is sent."""
     paths = [WHOLE_TREE] if module.params["path"] is None else module.params["path"]
     for path in paths:
         encoded_path(path)
@@ -263,7 +262,7 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
         try:
             answer = server.get(canonical(path), **shape(path, module.params["recursive"], module.params["alt"]))
         except MetadataNotFound as error:
-            tell_missing(module, error)
+            report_missing(module, error)
             return {"path": path, **NOTHING}
         return {"path": path, "found": True, "value": refine(answer.value, path), "etag": answer.etag}
 
@@ -271,7 +270,7 @@ def read(module: AnsibleModule) -> list[dict[str, Any]]:
         return [read_path(server, path) for path in paths]
 
 
-def tell_missing(module: AnsibleModule, error: MetadataNotFound) -> None:
+def report_missing(module: AnsibleModule, error: MetadataNotFound) -> None:
     if module.params["on_missing"] == "error":
         module.fail_json(msg=f"{error} Set on_missing=skip if it may be missing.")
     if module.params["on_missing"] == "warn":
@@ -279,11 +278,11 @@ def tell_missing(module: AnsibleModule, error: MetadataNotFound) -> None:
 
 
 def shape(path: str, recursive: bool | None, alt: str) -> dict[str, Any]:
-    """The form in which to ask for a path, as arguments of MetadataServer.get."""
+    """The format to request for a path, as arguments of MetadataServer.get."""
     if recursive is None:
         recursive = is_directory(path)
     is_listing = not recursive and is_directory(path)
-    # A listing has one form only, and the server refuses to be told which.
+    # The server rejects a format for listings.
     return {"recursive": recursive, "alt": None if is_listing else alt}
 
 
@@ -292,13 +291,13 @@ def refuse_unsearchable_text(module: AnsibleModule, path: str) -> None:
     asked = shape(path, params["recursive"], params["alt"])
     if asked["recursive"] and asked["alt"] == "text" and not params["show_secrets"]:
         module.fail_json(
-            msg=f"Secrets cannot be told from the rest in the text of {path or 'the whole tree'}. "
-            "Use alt=json, ask for a single key, or set show_secrets=true."
+            msg=f"Secrets cannot be found reliably in the text of {path or 'the whole tree'}. "
+            "Use alt=json, request a single key, or set show_secrets=true."
         )
 
 
 def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
-    """What the parameters make of the server's value for a path."""
+    """The function that applies the parameters to the server's value for a path."""
     params = module.params
     patterns = secret_patterns(module)
     search = compiled_query(module, params["query"]) if params["query"] is not None else None
@@ -310,7 +309,7 @@ def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
             value = unicode_value
         if params["typed"] and params["alt"] == "json":
             value = typed(value, path)
-        # Before the query, which could move a secret to where nobody knows it.
+        # Before the query, which could move a secret to another key.
         value = redact_tree(value, patterns, path, show_secrets=params["show_secrets"])
         return value if search is None else search(value)
 
@@ -319,7 +318,7 @@ def refinement(module: AnsibleModule) -> Callable[[Any, str], Any]:
 
 def identity_token(module: AnsibleModule) -> str | None:
     if not module.no_log:
-        module.fail_json(msg="An identity token is a secret. Set no_log: true on this task, and ask again.")
+        module.fail_json(msg="An identity token is a secret. Set no_log: true on this task.")
     account, form = module.params["service_account"], module.params["audience_format"]
     path = f"instance/service-accounts/{'default' if account is None else account}/identity"
     params = {"audience": module.params["audience"], "format": form or "standard"}
@@ -327,7 +326,7 @@ def identity_token(module: AnsibleModule) -> str | None:
         try:
             return str(server.get(path, params=params).value)
         except MetadataNotFound as error:
-            tell_missing(module, error)
+            report_missing(module, error)
             return None
 
 

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: wait_for_metadata
-short_description: Wait until a VM's metadata is as wanted
+short_description: Wait for a change or a value in a VM's metadata
 version_added: 0.1.0
 description:
-  - Waits until a key of the metadata server changes, appears, goes away, or has a certain value.
-  - The request hangs at the server until there is something new, so that the task goes on as soon as there is, and no
-    change between two requests is missed.
-  - Answers that the server is unavailable and lost connections are survived for as long as there is time.
-  - What a secret is compared with, by O(equals) or O(matches), is a secret as well, and repeated neither in the result
-    nor in an error. If it must not be in the system log of the VM either, set C(no_log=true).
+  - Waits until a key of the metadata server changes, appears, disappears, or has a certain value.
+  - Uses the server's hanging requests, so that the task continues at once and misses no change between two requests.
+  - Outages of the server and lost connections are retried as long as there is time.
+  - The value of O(equals) or O(matches) for a secret is also a secret, and is neither in the result nor in an error. To
+    keep it out of the VM's system log as well, set C(no_log=true).
 author:
   - The gce.guest authors (@gce-guest)
 extends_documentation_fragment:
@@ -27,72 +26,71 @@ extends_documentation_fragment:
 options:
   path:
     description:
-      - What to watch, below C(/computeMetadata/v1/), such as V(instance/attributes/phase).
-      - A directory counts with all that is below it. If it is not a well-known one, it needs a slash at its end.
+      - The path to watch, below C(/computeMetadata/v1/), such as V(instance/attributes/phase).
+      - A directory is watched with everything below it. Unless it is a well-known one, it needs a trailing slash.
     type: str
     required: true
   state:
     description:
-      - V(changed) waits for another value than there was at first, or at O(last_etag). That a key appears or goes away
-        is a change, too.
-      - V(present) waits until there is such a key, and V(absent) until there is none.
-      - Exactly one of O(state), O(equals), O(matches) and O(query) says what to wait for.
+      - V(changed) waits for a value other than the first one, or other than that of O(last_etag). It is also a change
+        if a key appears or disappears.
+      - V(present) waits until the key exists, and V(absent) until it does not.
+      - Set exactly one of O(state), O(equals), O(matches) and O(query).
     type: str
     choices: [changed, present, absent]
   last_etag:
     description:
-      - The etag of the value that is known already, as from RV(gce.guest.metadata_info#module:etag), for
-        O(state=changed).
-      - If the value has changed since then, there is nothing to wait for.
+      - The etag of the last known value, such as RV(gce.guest.metadata_info#module:etag), for O(state=changed).
+      - If the value has changed since, the module returns at once.
     type: str
   equals:
     description:
-      - Waits until the value is this.
-      - Booleans stand for V(TRUE) and V(FALSE), the way the metadata server writes them, and numbers for their digits.
+      - Waits until the value equals this one.
+      - Booleans equal V(TRUE) and V(FALSE), as the metadata server writes them, and numbers equal their digits.
     type: raw
   matches:
-    description: Waits until this regular expression has a match anywhere in the value.
+    description: Waits until this regular expression matches anywhere in the value.
     type: str
   query:
     description:
-      - Waits until this JMESPath expression over the value is true, which is anything but V(false), V(null), and what
-        is empty.
-      - It sees the value as RV(value) has it, with secrets redacted.
-      - Where the value does not fit the expression, such as V(starts_with(phase, 'done'\)) as long as there is no
-        C(phase), the expression is not true yet. If that is how it ends, the failure says so.
+      - Waits until this JMESPath expression over the value is true, which is anything but V(false), V(null) and empty
+        values.
+      - It is applied to RV(value), with secrets redacted.
+      - An expression that does not fit the value, such as V(starts_with(phase, 'done'\)) without a C(phase), is not
+        true. If that is still so at the end, the error says so.
       - Needs C(jmespath) where the module runs.
     type: str
   timeout:
     description:
-      - After how many seconds the wait ends in a failure, on a clock that no correction of the time moves.
+      - The number of seconds after which the module fails. Changes of the system time do not affect it.
       - V(.inf) waits for ever.
-      - It takes up to a second longer, as the server counts whole ones, and up to 10 seconds if the server falls silent
-        in the last of them.
+      - The wait may take up to a second longer, since the server counts whole seconds, and up to 10 seconds longer if
+        the server stops answering.
     type: float
     default: 300.0
   retry_for:
     description:
-      - For how many seconds to try until the server answers for the first time, be it that there are too many requests.
-      - Once it has, outages are survived for as long as O(timeout) allows.
+      - For how many seconds to retry until the server answers for the first time. A rate limit (429) is an answer.
+      - After that, outages are retried until O(timeout).
   request_timeout:
     description:
-      - After how many seconds a request is given up that the server answers at once, such as the first one.
-      - A request that hangs is given up when its answer is 10 seconds late, whatever this is.
+      - Timeout in seconds of requests that the server answers at once, such as the first one.
+      - A hanging request times out when its answer is 10 seconds late.
 requirements:
   - jmespath, for O(query)
 notes:
-  - For a path below C(instance/guest-attributes/), the module keeps to 10 requests a minute, and leaves time for those
-    who write. When other attributes have just changed, it may hear of the one that it waits for some seconds late, and
-    when the VM has used up its rate, a minute late.
+  - For a path below C(instance/guest-attributes/), the module stays within 10 requests a minute and leaves time for
+    writers. It may notice a change some seconds late after changes of other attributes, and a minute late if the VM has
+    used up its rate.
 seealso:
   - module: gce.guest.metadata_info
   - module: gce.guest.maintenance_info
   - ref: ansible_collections.gce.guest.docsite.guide_guest_attributes
-    description: How many requests it takes to wait for a guest attribute.
+    description: Requests that a wait for a guest attribute takes.
 """
 
 EXAMPLES = r"""
-- name: Wait until someone sets the phase of the rollout
+- name: Wait until the phase of the rollout is set
   gce.guest.wait_for_metadata:
     path: project/attributes/rollout
     matches: ^(canary|everyone)$
@@ -109,7 +107,7 @@ EXAMPLES = r"""
     path: instance/attributes/app-config
   register: config
 
-- name: Wait for the next change of what was read
+- name: Wait for the next change of the configuration
   gce.guest.wait_for_metadata:
     path: instance/attributes/app-config
     state: changed
@@ -117,7 +115,7 @@ EXAMPLES = r"""
     timeout: 60
   register: changed_config
 
-- name: Wait until no maintenance is going on
+- name: Wait until no maintenance is in progress
   gce.guest.wait_for_metadata:
     path: instance/maintenance-event
     equals: NONE
@@ -126,27 +124,27 @@ EXAMPLES = r"""
 
 RETURN = r"""
 found:
-  description: Whether there was such a key in the end.
-  returned: unless nothing was heard of it
+  description: Whether the key existed at the end.
+  returned: if the server answered
   type: bool
   sample: true
 value:
   description:
-    - The value or tree in the end, typed and redacted as M(gce.guest.metadata_info) does it.
-    - V(null) if there is no such key.
-  returned: unless nothing was heard of it
+    - The value or tree at the end, converted and redacted as by M(gce.guest.metadata_info).
+    - V(null) if the key does not exist.
+  returned: if the server answered
   type: raw
   sample: canary
 etag:
   description:
-    - What the server calls this content, for O(last_etag) of the next wait.
-    - V(null) if there is no such key, and for a guest attribute if it took one request too many to ask for the etag.
-  returned: unless nothing was heard of it
+    - The etag of the content, for O(last_etag) of the next wait.
+    - V(null) if the key does not exist, or if the rate of guest attributes did not allow a request for the etag.
+  returned: if the server answered
   type: str
   sample: 411261ca6c9e654e
 elapsed:
-  description: How many seconds the wait took.
-  returned: when the wait is over, be it in vain
+  description: The number of seconds that the wait took.
+  returned: success, and on timeout
   type: float
   sample: 12.7
 """
@@ -181,7 +179,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server impo
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
 CONDITIONS = ("state", "equals", "matches", "query")
-# The conditions that name the value, or part of it.
+# The conditions that contain the value, or part of it.
 COMPARISONS = ("equals", "matches")
 MOST_CHARACTERS_SHOWN = 200
 
@@ -208,7 +206,7 @@ def main() -> None:
         check(module)
         show = presentation(module)
         is_met = condition(module, show)
-        # The waiting survives outages by itself.
+        # wait_until retries by itself.
         with closing(metadata_server(module, retry_for=0.0)) as server:
             outcome = wait_until(
                 server, params["path"], is_met, timeout=params["timeout"], retry_for=params["retry_for"]
@@ -222,24 +220,24 @@ def main() -> None:
 
 
 def check(module: AnsibleModule) -> None:
-    """Refuse parameters that contradict each other, before anything is sent."""
+    """Fail for parameters that contradict each other, before anything is sent."""
     params = module.params
     if all(params[name] is None for name in CONDITIONS):
-        # An option that is null is one that was given, as far as required_one_of goes.
+        # required_one_of accepts null.
         module.fail_json(
             msg="There is nothing to wait for: state, equals, matches and query are all null. "
-            "For a value that is empty, set equals to an empty text."
+            "To wait for an empty value, set equals to an empty text."
         )
     if params["last_etag"] is not None and params["state"] != "changed":
-        module.fail_json(msg=f"last_etag is for state=changed, not for state={params['state']}.")
+        module.fail_json(msg=f"last_etag requires state=changed, but state is {params['state']}.")
     if is_directory(params["path"]) and (params["equals"] is not None or params["matches"] is not None):
-        module.fail_json(msg=f"{params['path'] or 'The root'} is a directory. Use query to wait for something in it.")
+        module.fail_json(msg=f"{params['path'] or 'The root'} is a directory. Use query to wait for a value in it.")
     if not isinstance(params["equals"], (str, bool, int, float, type(None))):
-        module.fail_json(msg="equals takes text, a number or a boolean. Use query for more than that.")
+        module.fail_json(msg="equals has to be text, a number or a boolean. Use query for other values.")
 
 
 def condition(module: AnsibleModule, show: Callable[[Seen], Any]) -> Callable[[Seen], bool]:
-    """What to wait for."""
+    """The condition to wait for."""
     params = module.params
     if params["equals"] is not None:
         wanted = as_text(params["equals"])
@@ -255,11 +253,11 @@ def condition(module: AnsibleModule, show: Callable[[Seen], Any]) -> Callable[[S
 
 
 class Query:
-    """The condition that a query finds something true; ``misfit`` says why the last value did not fit it, if so."""
+    """The condition that a query is true; ``misfit`` is why it did not fit the last value, or empty."""
 
     def __init__(self, search: Callable[[Any], Any], show: Callable[[Seen], Any]) -> None:
         self._search = search
-        # It sees what is shown, as an error of JMESPath quotes the value.
+        # The redacted value, since JMESPath's errors quote it.
         self._show = show
         self.misfit = ""
 
@@ -281,7 +279,7 @@ def compiled_matches(module: AnsibleModule) -> re.Pattern[str]:
     try:
         return re.compile(pattern)
     except re.error:
-        module.fail_json(msg="matches is not a regular expression. It is about a secret, and hence not shown.")
+        module.fail_json(msg="matches is not a regular expression. It is not shown, since it is for a secret.")
         raise
 
 
@@ -293,12 +291,12 @@ def as_text(value: Any) -> str:
 
 
 def is_true(result: Any) -> bool:
-    """What JMESPath calls true: 0 is."""
+    """Whether a result is true to JMESPath: 0 is."""
     return not (result is None or result is False or result in ("", [], {}))
 
 
 def presentation(module: AnsibleModule, *, is_typed: bool = True) -> Callable[[Seen], Any]:
-    """The value as it may be seen."""
+    """The function that converts and redacts a value."""
     patterns = secret_patterns(module)
     path, show_secrets = module.params["path"], module.params["show_secrets"]
 
@@ -310,7 +308,7 @@ def presentation(module: AnsibleModule, *, is_typed: bool = True) -> Callable[[S
 
 
 def is_redacted(params: Mapping[str, Any]) -> bool:
-    """Whether the value of the path is not shown, nor what it is compared with. If bad options leave that open, so."""
+    """Whether to redact the value of the path and what it is compared with. True if invalid options leave it open."""
     try:
         if not params["show_secrets"] and any(
             is_secret_item("", as_text(params[name]), params["secret_patterns"])
@@ -334,17 +332,19 @@ def failure(module: AnsibleModule, outcome: Outcome, result: dict[str, Any], is_
         "query": f"make {params['query']!r} true",
     }
     goal = next(name for name in CONDITIONS if params[name] is not None)
-    sentences = [f"Waited {params['timeout']:g} s in vain for {params['path'] or 'the root'} to {goals[goal]}."]
+    sentences = [
+        f"Timed out after {params['timeout']:g} s waiting for {params['path'] or 'the root'} to {goals[goal]}."
+    ]
     if outcome.seen is None:
-        sentences.append("It was not seen at all.")
+        sentences.append("The server never answered.")
     elif not outcome.seen.found:
-        sentences.append("Last seen, there was no such key.")
+        sentences.append("The key did not exist at the end.")
     else:
-        # What was compared is what the server writes, such as FALSE, and not what it is returned as.
+        # Comparisons use the text of the server, such as FALSE, not the converted value.
         value = presentation(module, is_typed=False)(outcome.seen) if goal in COMPARISONS else result["value"]
         shown = json.dumps(value, ensure_ascii=False)
         is_long = len(shown) > MOST_CHARACTERS_SHOWN
-        sentences.append(f"Last seen, it was {shown[:MOST_CHARACTERS_SHOWN]}{'...' if is_long else ''}.")
+        sentences.append(f"Its last value was {shown[:MOST_CHARACTERS_SHOWN]}{'...' if is_long else ''}.")
     if isinstance(is_met, Query) and is_met.misfit:
         sentences.append(is_met.misfit)
     if outcome.trouble:
@@ -353,7 +353,7 @@ def failure(module: AnsibleModule, outcome: Outcome, result: dict[str, Any], is_
 
 
 class ComparingModule(RedactingModule):
-    """A module that does not repeat what it compares a secret with, not even when it refuses its options."""
+    """A module that does not return what it compares a secret with, not even if it rejects its options."""
 
     def __init__(self, **specification: Any) -> None:
         super().__init__("equals", **specification)

@@ -311,7 +311,7 @@ class TestTwoAtOnce:
         guest.before_sleeping = lambda: guest.set(a="theirs")
         result = guest.run({"a": "ours", "b": "1", "c": "2"})
         assert result["overtaken"] == ["a"]
-        assert "In instance/guest-attributes/ns/, somebody else has written meanwhile: a." in result.printed
+        assert "Something else has changed keys in instance/guest-attributes/ns/ meanwhile: a." in result.printed
         assert guest.attributes["a"] == "theirs"
 
     def test_what_somebody_else_deleted_first_is_deleted(self, guest: Guest) -> None:

@@ -193,7 +193,7 @@ class TestSecrets:
     def test_cannot_be_told_from_the_rest_in_text(self, emulator: EmulatorProcess, path: str) -> None:
         result = read(path, alt="text")
         assert result.failed
-        assert "Secrets cannot be told from the rest" in result["msg"]
+        assert "Secrets cannot be found reliably" in result["msg"]
         assert emulator.control.journal() == []
         assert "attributes/role web" in read("instance/", alt="text", show_secrets=True)["value"]
 

@@ -58,14 +58,14 @@ class TestConditions:
     ) -> None:
         result = wait(path, **parameters)
         assert result.failed is not is_met
-        assert ("in vain" in result.get("msg", "")) is not is_met
+        assert ("Timed out after" in result.get("msg", "")) is not is_met
         assert result.get("changed", False) is False
         assert "elapsed" in result
 
     def test_a_query_is_not_true_of_what_it_does_not_fit_yet(self, emulator: EmulatorProcess) -> None:
         parameters = {"path": "instance/attributes/", "query": "starts_with(phase, 'done')"}
         result = wait(**parameters)
-        assert "in vain" in result["msg"]
+        assert "Timed out after" in result["msg"]
         assert "does not fit the data" in result["msg"]
         emulator.control.set("web-1", "instance/attributes/phase", "starting")
         assert "does not fit" not in wait(**parameters)["msg"]
@@ -98,14 +98,14 @@ class TestConditions:
 class TestInVain:
     def test_says_what_was_wanted_and_what_there_was(self, emulator: EmulatorProcess) -> None:
         assert wait(ROLE, equals="db")["msg"] == (
-            f"Waited 0 s in vain for {ROLE} to equal 'db'. Last seen, it was \"web\"."
+            f"Timed out after 0 s waiting for {ROLE} to equal 'db'. Its last value was \"web\"."
         )
-        assert "there was no such key" in wait("instance/attributes/nothing", state="present")["msg"]
+        assert "The key did not exist at the end" in wait("instance/attributes/nothing", state="present")["msg"]
 
     @pytest.mark.parametrize("wanted", [{"equals": "false"}, {"matches": "false"}], ids=str)
     def test_shows_what_was_compared_as_it_was(self, emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
         result = wait("instance/preempted", **wanted)
-        assert result["msg"].endswith('Last seen, it was "FALSE".')
+        assert result["msg"].endswith('Its last value was "FALSE".')
         assert result["value"] is False
 
     def test_returns_what_there_was(self, emulator: EmulatorProcess) -> None:
@@ -164,7 +164,7 @@ class TestSecrets:
     def test_are_told_from_the_rest(self, emulator: EmulatorProcess) -> None:
         assert '"equals": "db"' in wait(ROLE, equals="db").printed
         result = wait("instance/attributes/db-password", equals="HUNTER2", show_secrets=True)
-        assert "to equal 'HUNTER2'. Last seen, it was \"hunter2\"" in result["msg"]
+        assert "to equal 'HUNTER2'. Its last value was \"hunter2\"" in result["msg"]
 
     def test_can_be_waited_for(self, emulator: EmulatorProcess) -> None:
         result = wait("instance/attributes/db-password", matches="hunter")
@@ -186,7 +186,7 @@ class TestBadInput:
             ({"query": "nothing_like_it(@)"}, "nothing_like_it"),
             ({"matches": "("}, "matches: '(' is not a regular expression"),
             ({"query": "a["}, "is not a JMESPath expression"),
-            ({"state": "present", "last_etag": "0"}, "last_etag is for state=changed"),
+            ({"state": "present", "last_etag": "0"}, "last_etag requires state=changed"),
             ({"equals": "a", "last_etag": "0"}, "last_etag"),
             ({"state": "present", "timeout": -1}, "timeout is -1"),
             ({"state": "present", "timeout": float("nan")}, "timeout is nan"),
