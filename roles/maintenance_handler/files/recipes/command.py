@@ -16,7 +16,7 @@ from typing import Any, Callable, NoReturn
 
 from maintenance_handler.core.recipe import CHECK, VERBS, Recipe
 from maintenance_handler.io import recipe_folders
-from recipes.record import Record, records_problem
+from recipes.record import Record
 from recipes.run import Refusal, Run, Unfinished
 
 EXIT_OK = 0
@@ -64,10 +64,6 @@ def _carry_out(module: ModuleType, verb: str, recipe: Recipe, values: Mapping[st
         run = Run(values, verb, os.environ, record)
         # The handler asks a task to end when its time is over: it says what is open, then.
         signal.signal(signal.SIGTERM, lambda _number, _frame: _raise(run.unfinished()))
-        if verb == CHECK:
-            problem = records_problem(os.environ)
-            if problem:
-                raise Refusal(problem)
         function: Callable[[Run], None] = getattr(module, verb)
         function(run)
 

@@ -102,18 +102,6 @@ def records(environ: Mapping[str, str]) -> Path:
     return Path(environ.get(RECORDS) or DEFAULT_RECORDS)
 
 
-def records_problem(environ: Mapping[str, str]) -> str:
-    """Why this user could keep no record. By who owns its directory: a sandbox may not show yet what will be there."""
-    folder = records(environ)
-    there = next((path for path in (folder, folder.parent) if os.path.exists(path)), None)
-    if os.geteuid() == 0 or there is None or there.stat().st_uid == os.geteuid():
-        return ""
-    return (
-        f"user {os.geteuid()} cannot keep a record of its changes in {folder}, for {there} belongs to another user: "
-        f"run the task as the handler's user, or name a directory of its own by {RECORDS} in the task's env"
-    )
-
-
 def _machine() -> str:
     try:
         machine_id = Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip()

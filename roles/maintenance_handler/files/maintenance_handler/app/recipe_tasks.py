@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.likeness import did_you_mean
+from ..core.recipe import RECORDS as RECORDS_VARIABLE
 from ..core.recipe import overrides_of
 from ..io import recipe_folders
 
@@ -52,7 +53,16 @@ def _task(
         return [str(exc)], None
     values, problems = recipe.values(entry[name])
     overrides, more = overrides_of(entry, name, task_fields)
-    problems = [f"{name}, {problem}" for problem in [*problems, *more]]
+    problems = [f"{name}, {problem}" for problem in [*problems, *more, *_record_problems(overrides)]]
     if problems:
         return problems, None
     return [], recipe.entry(values, overrides, recipe_folders.program(known[name]), records)
+
+
+def _record_problems(overrides: Mapping[str, Any]) -> list[str]:
+    """Why the task's user could not keep a record of what the recipe changes."""
+    user, env = overrides.get("user"), overrides.get("env")
+    # The handler's state is for its own user.
+    if user in (None, "root") or (isinstance(env, dict) and RECORDS_VARIABLE in env):
+        return []
+    return [f"field 'env': needs {RECORDS_VARIABLE}, a directory for the recipe's record that {user!r} can write to"]

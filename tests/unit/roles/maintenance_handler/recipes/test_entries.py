@@ -121,6 +121,9 @@ def test_the_fields_of_its_task_can_be_replaced(written: Callable[..., Path]) ->
     assert task.lead_for("window") == 60
     assert task.env["A"] == "b"
     assert "GCE_RECIPE_RECORDS" in task.env
+    records = {"GCE_RECIPE_RECORDS": "/srv/app/records"}
+    [task] = config.load(written({**MARKER, "user": "app", "env": records})).tasks
+    assert (task.user, task.env) == ("app", records)
     # A lead is only for events that have one, and not in the way of a task for others.
     [task] = config.load(written({**MARKER, "on": ["migrate"], "timeout": 7})).tasks
     assert (task.lead, task.limit("drain", "migrate")) == (None, 7)
@@ -153,6 +156,10 @@ REFUSED: list[tuple[Any, str]] = [
     ({"marker": {"file": "/x", "mode": "c"}}, "parameter 'mode': must be one of a, b, not 'c'"),
     ({"marker": {"file": "/x", "fast": "no"}}, "parameter 'fast': must be true or false"),
     ({"marker": {"file": "/x", "words": [1]}}, "parameter 'words': must be a string, or a list of strings"),
+    (
+        {**MARKER, "user": "app"},
+        "marker, field 'env': needs GCE_RECIPE_RECORDS, a directory for the recipe's record that 'app'",
+    ),
     ({**MARKER, "drain": ["true"]}, "recipe 1, marker, field 'drain': is the recipe's own"),
     ({**MARKER, "stage": "first"}, "task 'marker /srv/mark', field 'stage': must be a whole number"),
     ({**MARKER, "timeout": {"reboot": 1}}, "task 'marker /srv/mark', field 'timeout': event 'reboot' is not known"),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recipes.record import Record, records_problem
+from recipes.record import Record
 from support.recipes import RECIPES
 
 ENVIRON = "GCE_RECIPE_RECORDS"
@@ -88,15 +88,6 @@ def test_the_second_run_waits_for_the_first(environ: dict[str, str]) -> None:
         )
         record.note("one", "noted while the other waited")
     assert other.communicate(timeout=20)[0].strip() == "noted while the other waited"
-
-
-def test_a_user_who_could_keep_none_is_told(environ: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = Path(environ[ENVIRON])
-    assert records_problem(environ) == ""
-    folder.parent.mkdir()
-    assert records_problem(environ) == ""
-    monkeypatch.setattr(os, "geteuid", lambda: folder.parent.stat().st_uid + 1)
-    assert ENVIRON in records_problem(environ)
 
 
 def test_a_line_of_the_record_can_be_read(environ: dict[str, str]) -> None:
