@@ -459,6 +459,8 @@ def check_action(module: ApiModule) -> None:
         raise ComputeBadRequest(
             "Reporting a host as faulty stops its instances and has it repaired. If that is intended, set confirm=true."
         )
+    if action != REPORT_FAULTY and (params["faults"] is not None or params["disruption"] is not None):
+        raise ComputeBadRequest(f"faults and disruption are for action=report_faulty, and the action is {action}.")
     if params[group] is None:
         return
     if action == REPORT_FAULTY or (action == SIMULATE and group == "reservation"):

@@ -351,6 +351,7 @@ class TestReservations:
             ("perform", {"nodes": ["licensed-1"]}, "node_group"),
             ("perform", {"block": "../x"}, "block is '../x'"),
             ("perform", {"block": None}, "block is null"),
+            ("perform", {"disruption": "future"}, "are for action=report_faulty"),
             ("perform", {"block": "b2", "sub_block": None}, "sub_block is null"),
         ],
     )
