@@ -57,9 +57,7 @@ VARIABLES = {"version": "1.4.2", "inventory": {"disk-1": "ok"}}
 # Examples that do not run in the common play, by `Block.title`, and the test that runs them.
 ELSEWHERE = {
     "guide_compute_api.rst: Gather announced maintenance": "test_the_example_of_impersonation_runs_without_it",
-    "guide_emulator.rst: Install an emulated VM's metadata server, and the handler that listens to it": (
-        "test_the_guide_to_the_emulator"
-    ),
+    "guide_emulator.rst: Install the emulator and the handler": "test_the_guide_to_the_emulator",
     "guide_emulator.rst: # fleet.yml": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "README.md: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
