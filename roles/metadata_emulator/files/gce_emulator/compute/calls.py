@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from ..state import errors
@@ -13,7 +13,8 @@ from ..state.faults import Fault
 from ..state.geography import COMMON_ZONES, region_of
 from ..state.instance import Instance
 from ..state.project import Project
-from .list_query import Page
+from .aggregated_list import by_scope
+from .list_query import Entry, Page, parse_list_query, select
 from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_request_id
 from .request import PREFIX, Answer, ApiRequest
 from .resources import SERVICE_URL, instance_path
@@ -154,7 +155,7 @@ class Calls:
         path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
         return self.project.faults.take("compute", self.instance_name(request), path, kinds)
 
-    def unreachable_zones(self, request: ApiRequest) -> list[str]:
+    def _unreachable_zones(self, request: ApiRequest) -> list[str]:
         """Zones that an injected fault leaves out of an aggregated list."""
         fault = self.take_fault(request, ["unreachable"])
         if fault is None:
@@ -191,6 +192,17 @@ class Calls:
         if page.next_page_token is not None:
             answer["nextPageToken"] = page.next_page_token
         return {**answer, "selfLink": f"{SERVICE_URL}/{resource}"}
+
+    def aggregated_list(self, request: ApiRequest, name: str, entries: Iterable[Entry]) -> dict[str, Any]:
+        """The page of an aggregated list of zonal resources, such as `instances`, without unreachable zones."""
+        self.project_of(request)
+        query = parse_list_query(request.query)
+        unreachable = self._unreachable_zones(request)
+        page = select((entry for entry in entries if entry.scope.partition("/")[2] not in unreachable), query)
+        zones = self.zones() if query.include_all_scopes else self.project.zones()
+        answer = self.list_of(f"aggregated/{name}", f"compute#{name[:-1]}AggregatedList", page)
+        scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
+        return {**answer, **by_scope(name, page.items, scopes, lacking)}
 
 
 def failing(error: OperationError) -> Work:

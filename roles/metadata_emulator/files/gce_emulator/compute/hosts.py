@@ -15,7 +15,6 @@ from ..state import errors
 from ..state.errors import ApiError
 from ..state.hosts import Block, Host, Hosts, NodeGroup, Reservation
 from ..state.upcoming import parse_time
-from .aggregated_list import by_scope
 from .calls import PROJECT, ZONE, Calls, failing
 from .host_resources import (
     block_resource,
@@ -72,7 +71,7 @@ class HostMethods:
     # Node groups
 
     async def aggregated_node_groups(self, request: ApiRequest) -> Answer:
-        return self._aggregated(request, "nodeGroups", self._node_group_entries())
+        return self._calls.aggregated_list(request, "nodeGroups", self._node_group_entries())
 
     async def list_node_groups(self, request: ApiRequest) -> Answer:
         return self._list(request, "nodeGroups", self._node_group_entries())
@@ -110,7 +109,7 @@ class HostMethods:
     # Reservations
 
     async def aggregated_reservations(self, request: ApiRequest) -> Answer:
-        return self._aggregated(request, "reservations", self._reservation_entries())
+        return self._calls.aggregated_list(request, "reservations", self._reservation_entries())
 
     async def list_reservations(self, request: ApiRequest) -> Answer:
         return self._list(request, "reservations", self._reservation_entries())
@@ -201,17 +200,6 @@ class HostMethods:
         return self._calls.start(
             request, zone, operation_type, path, resource_id(path), failing(UNAVAILABLE) if is_failing else work
         )
-
-    def _aggregated(self, request: ApiRequest, name: str, entries: Sequence[Entry]) -> Answer:
-        self._calls.project_of(request)
-        query = parse_list_query(request.query)
-        unreachable = self._calls.unreachable_zones(request)
-        reachable = (entry for entry in entries if entry.scope.partition("/")[2] not in unreachable)
-        page = select(reachable, query)
-        zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
-        answer = self._calls.list_of(f"aggregated/{name}", f"compute#{name[:-1]}AggregatedList", page)
-        scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
-        return {**answer, **by_scope(name, page.items, scopes, lacking)}
 
     def _list(self, request: ApiRequest, name: str, entries: Sequence[Entry]) -> Answer:
         zone = self._calls.zone_of(request)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..state.errors import ApiError
 from ..state.instance import Instance
-from .aggregated_list import by_scope
 from .calls import INSTANCE, PROJECT, ZONE, Calls
 from .list_query import Entry, parse_list_query, select
 from .request import Answer, ApiRequest, Routes
@@ -39,15 +38,7 @@ class InstanceMethods:
         return self._calls.list_of(f"zones/{zone}/instances", "compute#instanceList", page)
 
     async def aggregated_list(self, request: ApiRequest) -> Answer:
-        self._calls.project_of(request)
-        query = parse_list_query(request.query)
-        unreachable = self._calls.unreachable_zones(request)
-        reachable = (each for each in self._project.instances.values() if each.zone not in unreachable)
-        page = select(map(_entry, reachable), query)
-        zones = self._calls.zones() if query.include_all_scopes else self._project.zones()
-        answer = self._calls.list_of("aggregated/instances", "compute#instanceAggregatedList", page)
-        scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
-        return {**answer, **by_scope("instances", page.items, scopes, lacking)}
+        return self._calls.aggregated_list(request, "instances", map(_entry, self._project.instances.values()))
 
     async def get_guest_attributes(self, request: ApiRequest) -> Answer:
         instance = self._calls.instance_of(request)

@@ -33,7 +33,7 @@ from .fleet import (
     ServiceAccount,
 )
 from .fleet_hosts import HostsReader, NodeGroupSpec
-from .fleet_section import NAME, FleetError, Section
+from .fleet_section import NAME, FleetError, Section, field_names
 from .geography import region_of
 from .machine_types import can_migrate
 from .upcoming import NONE_ANSWERS, STYLES
@@ -82,8 +82,8 @@ def parse(document: Any) -> Fleet:
     if not entries:
         raise FleetError("instances", "has no instance; instances: [{name: web-1}] is enough")
     addresses = _internal_addresses(entries)
-    notice = section.section("notice", tuple(_names(Notice)))
-    durations = section.section("durations", tuple(_names(Durations)))
+    notice = section.section("notice", field_names(Notice))
+    durations = section.section("durations", field_names(Durations))
     instances = tuple(_instance(entry, addresses, project=project, numeric=numeric, listen=listen) for entry in entries)
     reader = HostsReader(
         {spec.name: spec.zone for spec in instances}, {spec.name: spec.machine_type for spec in instances}
@@ -101,8 +101,10 @@ def parse(document: Any) -> Fleet:
         require_auth=section.flag("require_auth", False),
         speed=section.seconds("speed", 1.0, least=0.001),
         universe_domain=section.text("universe_domain", "googleapis.com"),
-        notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in _names(Notice)}),
-        durations=Durations(**{name: durations.seconds(name, getattr(Durations, name)) for name in _names(Durations)}),
+        notice=Notice(**{name: notice.seconds(name, getattr(Notice, name)) for name in field_names(Notice)}),
+        durations=Durations(
+            **{name: durations.seconds(name, getattr(Durations, name)) for name in field_names(Durations)}
+        ),
         instances=_on_nodes(instances, node_groups),
         node_groups=node_groups,
         reservations=reader.reservations(section),
@@ -111,13 +113,9 @@ def parse(document: Any) -> Fleet:
     return fleet
 
 
-def _names(kind: type[Any]) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)]
-
-
-_FLEET_KEYS = tuple(_names(Fleet))
-_INSTANCE_KEYS = tuple(name for name in _names(InstanceSpec) if name != "node_group")
-_INTERFACE_KEYS = tuple(_names(NetworkInterface))
+_FLEET_KEYS = field_names(Fleet)
+_INSTANCE_KEYS = tuple(name for name in field_names(InstanceSpec) if name != "node_group")
+_INTERFACE_KEYS = field_names(NetworkInterface)
 
 
 def _instance(entry: Section, addresses: InternalAddresses, *, project: str, numeric: int, listen: str) -> InstanceSpec:
@@ -126,7 +124,7 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
     machine_type = entry.text("machine_type", "e2-medium")
     accelerators = tuple(
         Accelerator(type=each.text("type", None), count=each.integer("count", 1, 1, 64))
-        for each in entry.sections("accelerators", tuple(_names(Accelerator)))
+        for each in entry.sections("accelerators", field_names(Accelerator))
     )
     return InstanceSpec(
         name=name,
@@ -136,7 +134,8 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
         hostname=entry.text("hostname", _default_hostname(project, zone, name)),
         accelerators=accelerators,
         scheduling=_scheduling(
-            entry.section("scheduling", tuple(_names(Scheduling))), _fixed_to_host(machine_type, bool(accelerators))
+            entry.section("scheduling", field_names(Scheduling)),
+            _fixed_to_host(machine_type, bool(accelerators)),
         ),
         disks=_disks(entry, name),
         network_interfaces=_network_interfaces(entry, addresses, region_of(zone)),
@@ -216,7 +215,7 @@ def _disks(entry: Section, name: str) -> tuple[Disk, ...]:
             size_gb=each.integer("size_gb", Disk.size_gb, 1, 65536),
             boot=each.flag("boot", number == 0),
         )
-        for number, each in enumerate(entry.sections("disks", tuple(_names(Disk))))
+        for number, each in enumerate(entry.sections("disks", field_names(Disk)))
     )
 
 
@@ -274,7 +273,7 @@ def _service_accounts(entry: Section, numeric: int) -> tuple[ServiceAccount, ...
         return (ServiceAccount(email),)
     return tuple(
         ServiceAccount(email=each.text("email", email), scopes=each.strings("scopes", DEFAULT_SCOPES))
-        for each in entry.sections("service_accounts", tuple(_names(ServiceAccount)))
+        for each in entry.sections("service_accounts", field_names(ServiceAccount))
     )
 
 

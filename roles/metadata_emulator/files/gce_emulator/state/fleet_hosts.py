@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .fleet_section import NAME, FleetError, Section
+from .fleet_section import NAME, FleetError, Section, field_names
 
 MAINTENANCE_POLICIES = ("DEFAULT", "RESTART_IN_PLACE", "MIGRATE_WITHIN_NODE_GROUP")
 SCHEDULING_TYPES = ("GROUPED", "INDEPENDENT")
@@ -73,18 +73,18 @@ class HostsReader:
 
     def node_groups(self, section: Section) -> tuple[NodeGroupSpec, ...]:
         """Raises FleetError."""
-        entries = section.sections("node_groups", tuple(_names(NodeGroupSpec)))
+        entries = section.sections("node_groups", field_names(NodeGroupSpec))
         return _unique("node_groups", tuple(map(self._node_group, entries)))
 
     def reservations(self, section: Section) -> tuple[ReservationSpec, ...]:
         """Raises FleetError."""
-        keys = (*_names(ReservationSpec), "count", "instances")
+        keys = (*field_names(ReservationSpec), "count", "instances")
         entries = section.sections("reservations", tuple(key for key in keys if key != "hosts"))
         return _unique("reservations", tuple(map(self._reservation, entries)))
 
     def _node_group(self, entry: Section) -> NodeGroupSpec:
         name = entry.text("name", None, NAME)
-        sections = entry.sections("nodes", tuple(_names(NodeSpec)))
+        sections = entry.sections("nodes", field_names(NodeSpec))
         if not sections:
             raise FleetError(entry.at("nodes"), "has no node; nodes: [{}] is enough")
         zone = self._zone(entry, sections)
@@ -104,7 +104,7 @@ class HostsReader:
     def _reservation(self, entry: Section) -> ReservationSpec:
         name = entry.text("name", None, NAME)
         sections = entry.sections("blocks", ("name", "count", "instances", "sub_blocks"))
-        nested = [sub for block in sections for sub in block.sections("sub_blocks", tuple(_names(HostsSpec)))]
+        nested = [sub for block in sections for sub in block.sections("sub_blocks", field_names(HostsSpec))]
         zone = self._zone(entry, [entry, *sections, *nested])
         blocks = tuple(self._block(each, f"{name}-block-{number:04}", zone) for number, each in enumerate(sections, 1))
         hosts = None if blocks else self._hosts(entry, name, zone)
@@ -124,7 +124,7 @@ class HostsReader:
 
     def _block(self, entry: Section, default_name: str, zone: str) -> BlockSpec:
         name = entry.text("name", default_name, NAME)
-        sections = entry.sections("sub_blocks", tuple(_names(HostsSpec)))
+        sections = entry.sections("sub_blocks", field_names(HostsSpec))
         if not sections:
             return BlockSpec(name, self._hosts(entry, name, zone), ())
         if entry.has("count") or entry.has("instances"):
@@ -159,10 +159,6 @@ class HostsReader:
             if first != place:
                 raise FleetError(place, f"is {name!r}, as in {first}")
         return instances
-
-
-def _names(kind: type[Any]) -> list[str]:
-    return [field.name for field in dataclasses.fields(kind)]
 
 
 def _unique(place: str, specs: tuple[Any, ...]) -> tuple[Any, ...]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import re
 from typing import Any
@@ -163,6 +164,11 @@ class Section:
 
     def _wrong(self, key: str, wanted: str) -> FleetError:
         return FleetError(self.at(key), f"is {_kind(self._given[key])}; it must be {wanted}")
+
+
+def field_names(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a dataclass: the keys of its mapping in the file."""
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def _refuse_half_characters(text: str, place: str) -> None:

@@ -55,16 +55,16 @@ def _check_names(path: str, value: Any) -> None:
     if kind not in ("attributes", "guest-attributes"):
         return
     if kind == "attributes":
-        problem = custom_metadata.key_problem("/".join(names))
+        problem, limit = custom_metadata.key_problem("/".join(names)), custom_metadata.LARGEST_VALUE
     else:
-        problem = guest_attributes.name_problem(names)
+        problem, limit = guest_attributes.name_problem(names), guest_attributes.VALUE_LIMIT
     if problem is not None:
         raise BadValue(f"{path}: {problem}")
     if not isinstance(value, (str, bool)):
         raise BadValue(f"{path}: {value!r} is not a string")
     size = len(str(value).encode("utf-8", "surrogateescape"))
-    if size > custom_metadata.LARGEST_VALUE:
-        raise BadValue(f"{path}: the value has {size} bytes; the limit is {custom_metadata.LARGEST_VALUE}")
+    if size > limit:
+        raise BadValue(f"{path}: the value has {size} bytes; the limit is {limit}")
 
 
 def _checked(path: str, value: Any) -> tree.Value:
