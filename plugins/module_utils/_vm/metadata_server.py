@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from . import bounded_json as _bounded_json
 from .addresses import ADDRESSES, Addresses
 from .backoff import backoff
-from .guest_attributes import HOW_TO_ENABLE
 from .http_exchange import (
     BODY_LIMIT,
     Connection,
@@ -56,9 +55,6 @@ _LITERAL_IN_PATH = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvw
 _LITERAL_IN_QUERY = _LITERAL_IN_PATH - frozenset(b"!$'()*,@/")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _HOST = re.compile(r"(?:http://)?(?:\[([0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?)\]|([A-Za-z0-9_.-]+))(?::([0-9]{1,5}))?/?")
-# Parts of error pages.
-_TAG = r"(<[^<>]*>)"
-_STOCK = ("title", "style", "script", "b", "ins")
 _NO_NOTIFICATIONS = b"no notifications have been received yet"
 _UPCOMING_MAINTENANCE = "instance/upcoming-maintenance"
 
@@ -91,6 +87,8 @@ class GuestAttributesDisabled(MetadataForbidden):
     """The VM has no guest attributes (403); as text, with how to enable them."""
 
     def __str__(self) -> str:
+        from .guest_attributes import HOW_TO_ENABLE  # here, to save the import in most runs of a module
+
         return f"{super().__str__()} {HOW_TO_ENABLE}"
 
 
@@ -259,7 +257,7 @@ class MetadataServer:
             response = self._exchange(request, target, Deadline(request.seconds, self._clock), is_plain=True)
         except ExchangeError as error:
             raise self._no_answer(request, error) from error
-        text = "" if response.status < 300 else _page_text(response.body)
+        text = _error_text(response)
         if response.status in (408, 429) or response.status >= 500:
             clause = f"{self.host} is unavailable ({response.status})"
             raise MetadataUnavailable(request.failure(clause), status=response.status, text=text)
@@ -299,7 +297,7 @@ class MetadataServer:
     def _judged(self, request: _Request, response: Response) -> Answer:
         """The answer in a response; raises the error that the response is instead."""
         status = response.status
-        text = "" if status < 300 else _page_text(response.body)
+        text = _error_text(response)
         server = f"the metadata server at {self.host} "
 
         def error(kind: type[MetadataError], clause: str, reason: str = "") -> MetadataError:
@@ -355,6 +353,15 @@ class MetadataServer:
             f"{f', Server: {server}' if server.isprintable() and server else ''}). Check {self._host_origin}"
         )
         return NotMetadataServer(request.failure(clause), status=response.status)
+
+
+def _error_text(response: Response) -> str:
+    """The text of an error page; empty for other responses."""
+    if response.status < 300:
+        return ""
+    from .error_page import text_of  # here, to save the import in most runs of a module
+
+    return text_of(response.body)
 
 
 def encoded_path(path: str) -> str:
@@ -422,34 +429,6 @@ def _is_missing_slash(request: _Request, response: Response) -> bool:
     _unused, separator, after_scheme = location.partition("://")
     path = "/" + after_scheme.partition("/")[2] if separator else location
     return path.partition("?")[0] == encoded_path(request.path) + "/"
-
-
-def _page_text(page: bytes) -> str:
-    """The text of an error page, up to 300 characters, without the stock phrases of Google's pages."""
-    text = page[:8192].decode("utf-8", "replace")
-    if "<" in text:
-        text = _without_markup(text)
-        for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&#39;", "'"), ("&amp;", "&")):
-            text = text.replace(entity, character)
-    words = "".join(character if character.isprintable() else " " for character in text).split()
-    return " ".join(words)[:300]
-
-
-def _without_markup(text: str) -> str:
-    """The text between the tags, without the elements of stock phrases. Takes linear time for any text."""
-    kept: list[str] = []
-    within, mark = "", 0
-    for number, piece in enumerate(re.split(_TAG, text)):
-        if number % 2 == 0:
-            kept.append(piece)
-            continue
-        name = piece[1:-1].lstrip("/").split(" ", 1)[0].lower()
-        if within and piece.startswith("</") and name == within:
-            del kept[mark:]
-            within = ""
-        elif not within and name in _STOCK and not piece.startswith("</"):
-            within, mark = name, len(kept)
-    return " ".join(kept)
 
 
 def _chosen_host(host: str | None, host_origin: str, environ: Mapping[str, str]) -> tuple[str, str] | None:

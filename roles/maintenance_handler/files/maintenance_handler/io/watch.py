@@ -9,6 +9,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Union
 
+# The client imports it when it meets an error page. Ahead of that, no hanging disk can delay a watcher.
+from .._vm import error_page as error_page
 from .._vm.backoff import backoff
 from .._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,

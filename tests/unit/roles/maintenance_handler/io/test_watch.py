@@ -20,6 +20,7 @@ from maintenance_handler._vm.maintenance import (
     Stop,
     Window,
 )
+from maintenance_handler.io import watch
 from maintenance_handler.io.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
 from support.raw_server import RawServer, Script, answering, http_answer, json_answer
 
@@ -307,3 +308,8 @@ class TestStop:
             pauses = [watch.turn() for _unused in range(4)]
             assert watch.heard() == [Stop("PENDING_STOP")] * 3 + [Stop("PENDING_STOP", "STOPPED")]
             assert pauses == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
+
+
+def test_needs_no_disk_to_read_an_error_page() -> None:
+    """The client imports error_page when it meets one, at which time a disk may hang."""
+    assert watch.error_page.text_of(b"<title>Error 503</title><p>Try later.</p>") == "Try later."
