@@ -152,6 +152,20 @@ def test_an_announced_window_answers_hanging_gets(emulator: EmulatorProcess) -> 
     assert get.answer().json["maintenance_status"] == "PENDING"
 
 
+def test_a_requested_stop_answers_hanging_gets(emulator: EmulatorProcess) -> None:
+    """As Google's guest agent waits for it."""
+    path = "instance/shutdown-details/stop-state"
+    etag = ask(emulator.metadata["web-1"], path).etag
+    get = Hanging(emulator, f"{path}?wait_for_change=true&last_etag={etag}")
+    whole = Hanging(emulator, "instance/shutdown-details/?recursive=true&wait_for_change=true")
+    emulator.control.scenario("web-1", "graceful-stop", graceful=3600)
+    assert get.answer().text == "PENDING_STOP"
+    # The keys change together.
+    details = whole.answer().json
+    assert (details["stopState"], details["targetState"], details["maxDuration"]) != ("PENDING_STOP", "", "0")
+    assert details["requestTimestamp"]
+
+
 def test_a_disconnected_client_is_forgotten(emulator: EmulatorProcess) -> None:
     """Clients that leak hanging GETs are refused in the end (googleapis/google-cloud-go#11035)."""
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
