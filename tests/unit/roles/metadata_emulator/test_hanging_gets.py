@@ -162,8 +162,9 @@ def test_a_requested_stop_answers_hanging_gets(emulator: EmulatorProcess) -> Non
     assert get.answer().text == "PENDING_STOP"
     # The keys change together.
     details = whole.answer().json
-    assert (details["stopState"], details["targetState"], details["maxDuration"]) != ("PENDING_STOP", "", "0")
-    assert details["requestTimestamp"]
+    assert (details["stopState"], details["targetState"]) == ("PENDING_STOP", "STOPPED")
+    assert int(details["maxDuration"]) > 0
+    assert details["requestTimestamp"].endswith("Z")
 
 
 def test_a_disconnected_client_is_forgotten(emulator: EmulatorProcess) -> None:
