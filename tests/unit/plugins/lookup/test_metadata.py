@@ -67,7 +67,7 @@ class TestValues:
         assert lookup(worker, "instance/attributes/note") == value
 
     @pytest.mark.parametrize("path", ["instance/guest-attributes/app/raw", "instance/guest-attributes/"])
-    def test_bytes_that_are_no_text_are_told_of(self, emulator: Emulator, worker: Worker, path: str) -> None:
+    def test_warns_of_bytes_that_are_not_text(self, emulator: Emulator, worker: Worker, path: str) -> None:
         with closing(MetadataServer(emulator.metadata["web-1"])) as server:
             server.put("instance/guest-attributes/app/raw", b"a\xff")
         assert "a\N{REPLACEMENT CHARACTER}" in json.dumps(lookup(worker, path), ensure_ascii=False)
@@ -76,7 +76,7 @@ class TestValues:
         assert worker.warnings == []
 
     def test_proxies_of_the_environment_are_not_used(self, emulator: Emulator, collections_path: Path) -> None:
-        """field: proxies of the environment used for the metadata server."""
+        """A proxy of the environment cannot reach the metadata server."""
         proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "ALL_PROXY"), "http://127.0.0.1:1")
         environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"], **proxies}
         with TemplateProcess(collections_path, environment) as proxied:
@@ -126,7 +126,7 @@ class TestQuery:
     def test_applies_to_each_term(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "instance/name", "project/project-id", query="length(@)") == [5, 4]
 
-    def test_that_is_none_is_refused_before_anything_is_sent(self, emulator: Emulator, worker: Worker) -> None:
+    def test_an_invalid_one_is_refused_before_anything_is_sent(self, emulator: Emulator, worker: Worker) -> None:
         assert "'a[' is not a JMESPath expression" in refusal(worker, "instance/name", query="a[")
         assert "calls nofunc, which is not a function" in refusal(worker, "instance/name", query="nofunc(@)")
         assert emulator.control.journal() == []
@@ -168,14 +168,14 @@ class TestMissing:
         assert lookup(worker, self.PATH, default=default) == default
         assert lookup(worker, "instance/name", default=default) == "web-1"
 
-    def test_includes_maintenance_that_nobody_has_heard_of(self, emulator: Emulator, worker: Worker) -> None:
-        """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken for an…"""
+    def test_includes_maintenance_before_the_first_notification(self, emulator: Emulator, worker: Worker) -> None:
+        """The 503 "no notifications have been received yet" on `upcoming-maintenance` is an answer, not an outage."""
         assert lookup(worker, "instance/upcoming-maintenance", default="none") == "none"
         assert len(emulator.control.journal()) == 1
 
 
 class TestSecrets:
-    """field: metadata read key by key (≈ 80 requests), user data dumped into facts, a global socket timeout set."""
+    """One request for the whole tree, without secrets, where amazon.aws.ec2_metadata_facts takes one for each key."""
 
     def test_are_redacted_in_trees(self, emulator: Emulator, worker: Worker) -> None:
         attributes = lookup(worker, "instance/attributes/")

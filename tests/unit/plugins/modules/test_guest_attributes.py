@@ -210,7 +210,7 @@ class TestCheckMode:
 
 class TestBudget:
     @pytest.mark.parametrize("guest", ["strict", "lossy"], indirect=True)
-    def test_thirty_attributes_are_written_within_it_and_take_as_long_as_was_said(
+    def test_thirty_attributes_are_written_within_it_in_the_predicted_time(
         self, guest: Guest, time: SharedTime
     ) -> None:
         asked = guest.run(MANY, check=True)
@@ -240,7 +240,7 @@ class TestBudget:
         assert guest.attributes["second"] == "x"
         assert 50 < time.now - began < 80
 
-    def test_no_patience_for_others_is_an_error_that_says_so(self, guest: Guest) -> None:
+    def test_max_wait_of_zero_fails_with_a_reason(self, guest: Guest) -> None:
         guest.run({f"first-{number}": "x" for number in range(8)})
         result = guest.run({"second": "x"}, max_wait=3)
         assert result.failed
@@ -250,7 +250,7 @@ class TestBudget:
         )
         assert "second" not in guest.attributes
 
-    def test_what_was_made_before_an_error_is_told(self, guest: Guest) -> None:
+    def test_an_error_reports_the_changes_made_before(self, guest: Guest) -> None:
         def switch_off() -> None:
             guest.instance.set("instance/attributes/enable-guest-attributes", "FALSE")
 
@@ -260,7 +260,7 @@ class TestBudget:
         assert "2 of 3 changes were made." in result["msg"]
 
     def test_dropped_writes_are_written_again(self, time: SharedTime) -> None:
-        """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
+        """GoogleCloudPlatform/osconfig#411: writes are denied (403), also for a while after enabling."""
         with EmulatorThread(VMS, time.clock) as emulator:
             guest = Guest("lossy", emulator, time)
             # Somebody else's three queries of this second.
@@ -307,7 +307,7 @@ class TestTwoAtOnce:
         assert guest.run({}, purge=True)["deleted"] == ["old1", "old2", "old3"]
         assert guest.attributes == {"late": "y"}
 
-    def test_the_last_one_to_write_a_key_wins_and_the_other_is_told(self, guest: Guest) -> None:
+    def test_the_last_writer_of_a_key_wins_and_the_other_is_warned(self, guest: Guest) -> None:
         guest.before_sleeping = lambda: guest.set(a="theirs")
         result = guest.run({"a": "ours", "b": "1", "c": "2"})
         assert result["overtaken"] == ["a"]
@@ -325,7 +325,7 @@ class TestTwoAtOnce:
 class TestDenied:
     @pytest.mark.parametrize("guest", ["off"], indirect=True)
     def test_is_tried_again_until_it_is_enabled(self, guest: Guest, time: SharedTime) -> None:
-        """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
+        """GoogleCloudPlatform/osconfig#411: writes are denied (403), also for a while after enabling."""
         began = time.now
 
         def enable_later() -> None:
@@ -423,7 +423,7 @@ class TestBadInput:
         result = run_module(guest.module(), {"attributes": {"a": "1"}, "metadata_host": guest.host})
         assert result["msg"] == "missing required arguments: namespace"
 
-    def test_a_host_that_is_none_is_told(self, guest: Guest) -> None:
+    def test_an_unknown_host_is_reported(self, guest: Guest) -> None:
         result = guest.run({"a": "1"}, metadata_host="no-such-host.invalid", retry_for=0)
         assert result.failed
         assert "no-such-host.invalid" in result["msg"]

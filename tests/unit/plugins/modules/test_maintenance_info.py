@@ -76,7 +76,7 @@ class TestEvents:
     def test_are_named(
         self, emulator: EmulatorProcess, look: Any, value: str, event: str | None, arm_notice: bool
     ) -> None:
-        """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+        """Scripts that compare with values that never occur, such as `TERMINATE`, never fire."""
         emulator.control.set("plain", "instance/maintenance-event", value)
         result = look("plain", arm_notice=arm_notice)
         assert (result["maintenance_event"], result["event"]) == (value, event)
@@ -134,7 +134,7 @@ class TestStop:
 
 class TestWindow:
     @pytest.mark.parametrize("name, reasons", [("plain", []), ("camel", []), ("strings", ["PLANNED_UPDATE"])])
-    def test_has_one_form_whatever_its_spelling(
+    def test_has_one_form_in_every_spelling(
         self, emulator: EmulatorProcess, look: Any, name: str, reasons: list[str]
     ) -> None:
         emulator.control.set(name, "instance/upcoming-maintenance", WINDOW)
@@ -151,9 +151,8 @@ class TestWindow:
         assert "2026-12-01" in str(result["upcoming_maintenance"])
 
     @pytest.mark.parametrize("name", ["none-503", "none-none", "none-404", "none-empty"])
-    def test_there_is_none_in_each_of_its_spellings(self, look: Any, name: str) -> None:
-        """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken for an
-        outage and retried hard."""
+    def test_none_in_every_spelling_of_the_server(self, look: Any, name: str) -> None:
+        """The 503 "no notifications have been received yet" on `upcoming-maintenance` is an answer, not an outage."""
         result = look(name, retry_for=0)
         assert not result.failed
         assert result["window"] is None

@@ -26,7 +26,7 @@ def read(*paths: str, check: bool = False, no_log: bool = False, **parameters: A
 
 
 class TestOneRequest:
-    """field: metadata read key by key (≈ 80 requests), user data dumped into facts, a global socket timeout set."""
+    """One request for the whole tree, without secrets, where amazon.aws.ec2_metadata_facts takes one for each key."""
 
     def test_for_the_whole_tree(self, emulator: EmulatorProcess) -> None:
         result = read()
@@ -190,14 +190,14 @@ class TestSecrets:
         assert "access_token" not in result.printed
 
     @pytest.mark.parametrize("path", ["", "instance/", "instance/attributes/"])
-    def test_cannot_be_told_from_the_rest_in_text(self, emulator: EmulatorProcess, path: str) -> None:
+    def test_cannot_be_found_in_the_text_of_a_tree(self, emulator: EmulatorProcess, path: str) -> None:
         result = read(path, alt="text")
         assert result.failed
         assert "Secrets cannot be found reliably" in result["msg"]
         assert emulator.control.journal() == []
         assert "attributes/role web" in read("instance/", alt="text", show_secrets=True)["value"]
 
-    def test_a_pattern_that_is_none_is_refused(self, emulator: EmulatorProcess) -> None:
+    def test_an_invalid_pattern_is_refused(self, emulator: EmulatorProcess) -> None:
         result = read("instance/name", secret_patterns=["("])
         assert "secret_patterns: '(' is not a regular expression" in result["msg"]
         assert emulator.control.journal() == []
@@ -235,7 +235,7 @@ class TestIdentity:
         assert "missing parameter(s) required by" in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_is_of_the_default_account_and_short_unless_told(self, emulator: EmulatorProcess) -> None:
+    def test_is_of_the_default_account_and_short_by_default(self, emulator: EmulatorProcess) -> None:
         read(audience="a", no_log=True)
         (request,) = emulator.control.journal()
         assert request["path"].endswith("/service-accounts/default/identity")
@@ -263,10 +263,8 @@ class TestMissing:
         assert (result["found"], result["value"], result["etag"]) == (False, None, None)
         assert any(path in str(warning) for warning in result.get("warnings", [])) == (on_missing == "warn")
 
-    def test_includes_maintenance_that_nobody_has_heard_of(self, emulator: EmulatorProcess) -> None:
-        """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken for an
-        outage and retried hard.
-        """
+    def test_includes_maintenance_before_the_first_notification(self, emulator: EmulatorProcess) -> None:
+        """The 503 "no notifications have been received yet" on `upcoming-maintenance` is an answer, not an outage."""
         result = read("instance/upcoming-maintenance", on_missing="skip")
         assert result["found"] is False
         assert len(emulator.control.journal()) == 1
@@ -296,7 +294,7 @@ class TestBadInput:
         assert "Check the option metadata_host" in result["msg"]
 
     @pytest.mark.parametrize("host", ["", "ftp://x", "a b", "host:99999"])
-    def test_a_host_that_is_none(self, emulator: EmulatorProcess, host: str) -> None:
+    def test_an_invalid_host(self, emulator: EmulatorProcess, host: str) -> None:
         result = read("instance/name", metadata_host=host)
         assert result.failed
         assert "is not a host" in result["msg"]
@@ -328,7 +326,7 @@ class TestOutages:
         emulator.control.fault("503", instance="web-1", count=2)
         assert read("instance/name")["value"] == "web-1"
 
-    def test_are_told_with_what_was_tried(self, emulator: EmulatorProcess) -> None:
+    def test_name_what_was_tried(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("503", instance="web-1")
         result = read("instance/name", retry_for=0)
         assert result.failed
@@ -337,7 +335,7 @@ class TestOutages:
     def test_proxies_of_the_environment_are_not_asked(
         self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """field: proxies of the environment used for the metadata server."""
+        """A proxy of the environment cannot reach the metadata server."""
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, "http://127.0.0.1:1")
         assert read("instance/name")["value"] == "web-1"

@@ -95,8 +95,8 @@ class TestConditions:
         assert wait(ROLE, equals=value)["value"] == value
 
 
-class TestInVain:
-    def test_says_what_was_wanted_and_what_there_was(self, emulator: EmulatorProcess) -> None:
+class TestTimeout:
+    def test_names_the_condition_and_the_last_value(self, emulator: EmulatorProcess) -> None:
         assert wait(ROLE, equals="db")["msg"] == (
             f"Timed out after 0 s waiting for {ROLE} to equal 'db'. Its last value was \"web\"."
         )
@@ -154,14 +154,14 @@ class TestSecrets:
         ],
         ids=str,
     )
-    def test_are_not_told_by_what_they_are_compared_with(
+    def test_are_not_shown_by_what_they_are_compared_with(
         self, emulator: EmulatorProcess, parameters: dict[str, Any], said: str
     ) -> None:
         result = wait(**{"path": "instance/attributes/db-password", **parameters})
         assert said in result.get("msg", "")
         assert "hunter2" not in result.printed.lower()
 
-    def test_are_told_from_the_rest(self, emulator: EmulatorProcess) -> None:
+    def test_are_distinguished_from_the_rest(self, emulator: EmulatorProcess) -> None:
         assert '"equals": "db"' in wait(ROLE, equals="db").printed
         result = wait("instance/attributes/db-password", equals="HUNTER2", show_secrets=True)
         assert "to equal 'HUNTER2'. Its last value was \"hunter2\"" in result["msg"]

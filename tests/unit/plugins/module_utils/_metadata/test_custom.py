@@ -158,13 +158,13 @@ class TestScripts:
             ("user-data", "#!/bin/sh\r\n"),
         ],
     )
-    def test_with_line_ends_of_windows_are_told(self, key: str, value: str) -> None:
+    def test_warns_of_windows_line_ends(self, key: str, value: str) -> None:
         [warning] = script_warnings({"role": "web", key: value})
         assert warning.startswith(f"{key} has Windows line ends (CRLF)")
         assert "dos2unix" in warning
         assert "replace('\\r\\n', '\\n')" in warning
 
-    def test_with_a_byte_order_mark_are_told(self) -> None:
+    def test_warns_of_a_byte_order_mark(self) -> None:
         [warning] = script_warnings({"startup-script": "\ufeff#!/bin/sh\n"})
         assert warning.startswith("startup-script begins with a byte order mark")
 

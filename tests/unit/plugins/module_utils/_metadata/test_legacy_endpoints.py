@@ -99,7 +99,7 @@ def test_what_only_looks_alike_is_left_out(text: str) -> None:
     assert calls({"startup-script": text}) == []
 
 
-def test_each_line_is_told_once_for_each_endpoint() -> None:
+def test_each_line_is_reported_once_for_each_endpoint() -> None:
     script = (
         "#!/bin/sh\r\n"
         "curl http://metadata/computeMetadata/v1beta1/instance/id http://metadata/computeMetadata/v1beta1/project/\r\n"

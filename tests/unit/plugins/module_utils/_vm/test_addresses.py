@@ -75,7 +75,7 @@ class TestResolve:
         assert [one[3] for one in addresses.resolve("vm.test", 80, PATIENCE)] == [("127.0.0.1", 80)]
 
     def test_a_resolver_that_hangs_is_given_up_and_asked_once(self, make_resolver: MakeResolver) -> None:
-        """field: no name resolution, but the address answers; and a resolver can hang."""
+        """Name resolution can fail or hang although the address answers."""
         resolver = make_resolver("127.0.0.1")
         addresses = Addresses(resolver.look_up)
         threads = threading.active_count()

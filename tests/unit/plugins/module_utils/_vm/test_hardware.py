@@ -45,7 +45,7 @@ def test_nothing_is_known_without_pci(tmp_path: Path) -> None:
     assert (has_gpu(tmp_path), has_tpu(tmp_path)) == (None, None)
 
 
-def test_a_device_that_says_nothing_is_none(tmp_path: Path) -> None:
+def test_a_device_without_ids_is_ignored(tmp_path: Path) -> None:
     (tmp_path / "sys/bus/pci/devices/0000:00:00.0").mkdir(parents=True)
     assert (has_gpu(tmp_path), has_tpu(tmp_path)) == (False, False)
 

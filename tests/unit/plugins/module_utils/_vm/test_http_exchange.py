@@ -329,7 +329,7 @@ class TestConnection:
         assert not caught.value.while_idle
 
     def test_a_silent_server_is_left_at_the_deadline(self, play: Play) -> None:
-        """field: a hanging GET without client deadline hangs for ever once the TCP connection is half open."""
+        """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
         server, connection = play(Peer.hang)
 
         with pytest.raises(DeadlinePassed, match=r"within 0\.2 s"):
@@ -407,7 +407,7 @@ class TestConnection:
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="options of Linux")
 def test_silence_of_the_other_side_is_noticed_long_before_the_deadline(play: Play) -> None:
-    """field: a hanging GET without client deadline hangs for ever once the TCP connection is half open."""
+    """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
     server, _unused = play(Peer.hang)
 
     with connect("127.0.0.1", server.port, soon()) as sock:

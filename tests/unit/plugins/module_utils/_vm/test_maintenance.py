@@ -81,7 +81,7 @@ class TestMaintenanceEvent:
 
     @pytest.mark.parametrize("value", ["TERMINATE", "MIGRATE", "HOST_ERROR", "true", "<html>"])
     def test_of_an_unknown_value_is_the_configured_one_and_never_nothing(self, value: str) -> None:
-        """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+        """Scripts that compare with values that never occur, such as `TERMINATE`, never fire."""
         assert event_of(value) == TERMINATE
         assert event_of(value, MIGRATE) == MIGRATE
 
@@ -134,14 +134,14 @@ class TestWindow:
         ],
     )
     def test_none_in_every_spelling(self, value: Any) -> None:
-        """field: `503 {"error":"no notifications have been received yet…"}` is the fourth, told by the client."""
+        """A fourth form is the 503 "no notifications have been received yet", which the client handles."""
         assert parse_window(value) is None
 
-    def test_that_is_pending_counts_whatever_its_type(self) -> None:
+    def test_that_is_pending_counts_with_any_type(self) -> None:
         assert parse_window({**SNAKE, "type": "NONE"}) is not None
 
     @pytest.mark.parametrize("status", ["COMPLETE", "COMPLETED", "complete", "CANCELLED", '"COMPLETE"'])
-    def test_that_is_complete_is_none(self, status: str) -> None:
+    def test_a_complete_one_is_none(self, status: str) -> None:
         assert parse_window({**SNAKE, "maintenance_status": status}) is None
 
     def test_may_have_its_start_in_an_interval(self) -> None:
@@ -190,7 +190,7 @@ class TestWindow:
 
     @pytest.mark.parametrize("status", ["IN PROGRESS", "{{ 1 }}", "x" * 1000, {"a": "b"}, ["PENDING"], 7])
     def test_of_an_odd_status_is_a_window_and_nothing_of_it_is_kept(self, status: Any) -> None:
-        """field: words from the network taken for a template; comparing with literals that never occur."""
+        """An unknown status still announces a window, but its text must not reach a template."""
         assert parse_window({"maintenance_status": status}) == Window(None)
 
     @pytest.mark.parametrize(
@@ -212,10 +212,10 @@ class TestWindow:
         ],
     )
     def test_is_small_however_long_its_value(self, value: str) -> None:
-        """field: one loop in which a long value can hang; a status has no bound, and history grew 8 MB an incident."""
+        """A long value must cost neither time nor space in status and history."""
         assert len(repr(parse_window(value))) < 3000
 
-    def test_of_more_than_64_kib_is_none(self) -> None:
+    def test_of_more_than_64_kib_is_unreadable(self) -> None:
         with pytest.raises(UnreadableWindow, match="65537 characters are no announcement"):
             parse_window((LINES + "\n" + "x" * 65537)[:65537])
 
@@ -237,7 +237,7 @@ class TestWindow:
         without = {key: value for key, value in CAMEL.items() if key != name}
         assert parse_window({**CAMEL, name: None, "maintenanceReasons": None}) == parse_window(without)
 
-    def test_that_is_all_nulls_is_none(self) -> None:
+    def test_with_all_fields_null_is_none(self) -> None:
         assert parse_window(dict.fromkeys(CAMEL)) is None
 
     def test_without_a_time_is_still_a_window(self) -> None:
@@ -322,7 +322,7 @@ class TestWindow:
             '{"maintenance_status": ' + "9" * 60_000 + "}",
         ],
     )
-    def test_that_cannot_be_read_says_so(self, value: Any) -> None:
+    def test_an_unreadable_one_is_an_error(self, value: Any) -> None:
         with pytest.raises(UnreadableWindow, match="Reading instance/upcoming-maintenance: "):
             parse_window(value)
 

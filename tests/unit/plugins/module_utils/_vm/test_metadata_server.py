@@ -155,7 +155,7 @@ class TestRequests:
         [("630ddb9980ea9e3", "630ddb9980ea9e3"), ("0", "0"), (None, "NONE"), ("", "NONE"), ("a&b", "a%26b")],
     )
     def test_wait_always_sends_the_etag_and_how_long(self, play: Play, etag: str | None, sent: str) -> None:
-        """field: `last_etag` not sent: a change between two polls is lost."""
+        """GoogleCloudPlatform/python-docs-samples#332: without `last_etag`, a change between two requests is lost."""
         server, client = play(answering(NONE))
 
         client.wait("instance/maintenance-event", etag, 60)
@@ -224,7 +224,7 @@ class TestRequests:
         assert server.connections == 5
 
     def test_proxies_are_never_used(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-        """field: proxies of the environment used for the metadata server."""
+        """A proxy of the environment cannot reach the metadata server."""
         server, client = play(answering(NONE))
         with refusing_host() as proxy:
             for variable in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
@@ -291,7 +291,7 @@ class TestAnswers:
         answer = client.get("instance/attributes/x")
         assert (answer.value, answer.etag) == (" a\udcff\n", "ab")
 
-    def test_no_etag_where_there_is_none(self, play: Play) -> None:
+    def test_no_etag_if_the_server_sends_none(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("200 OK", b"instance/\n")))
 
         assert client.get("").etag is None
@@ -305,7 +305,7 @@ class TestAnswers:
         assert value == {"id": 13338084817863113001, "mtu": 1460, "load": 0.5, "name": "é"}
         assert (type(value["id"]), type(value["load"])) == (int, float)
 
-    def test_json_that_was_asked_for_is_read_whatever_it_calls_itself(self, play: Play) -> None:
+    def test_requested_json_is_decoded_with_any_content_type(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("200 OK", b'"NONE"', content_type="application/text")))
 
         assert client.get("instance/maintenance-event", alt="json").value == "NONE"
@@ -440,7 +440,7 @@ class TestRefusals:
             (b"<script>if (1 < 2) alert()</script>no", "no"),
         ],
     )
-    def test_a_page_is_read_whatever_its_tags(self, play: Play, page: bytes, text: str) -> None:
+    def test_a_page_with_any_tags_is_read(self, play: Play, page: bytes, text: str) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", page)))
 
         with pytest.raises(MetadataForbidden) as caught:
@@ -449,7 +449,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("status", ["503 Service Unavailable", "200 OK"])
     def test_no_notifications_is_an_answer(self, play: Play, status: str) -> None:
-        """field: `503 {"error":"no notifications have been received yet…"}` taken for an outage."""
+        """The 503 "no notifications have been received yet" is an answer, not an outage."""
         _unused, client = play(answering(NO_NOTIFICATIONS.replace(b"503 Service Unavailable", status.encode())))
 
         with pytest.raises(NoNotifications) as caught:
@@ -499,7 +499,7 @@ class TestTooLarge:
         ],
     )
     @pytest.mark.parametrize("ask", ["get", "wait"])
-    def test_is_told_at_once(self, play: Play, large: Script, words: str, ask: str) -> None:
+    def test_is_raised_at_once(self, play: Play, large: Script, words: str, ask: str) -> None:
         """Asking again would make it no smaller, and read as much again."""
         server, client = play(large, answering(NONE), body_limit=65536)
         calls: dict[str, Callable[[], Answer]] = {
@@ -590,7 +590,7 @@ def failing(name: str) -> Script:
 class TestRetries:
     @pytest.mark.parametrize("name", FAILURES)
     def test_a_passing_failure_is_got_over(self, play: Play, name: str) -> None:
-        """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+        """GoogleCloudPlatform/guest-agent#320: an HTML body or truncated JSON with status 200."""
         _unused, client = play(failing(name), answering(NONE))
 
         assert client.get("instance/maintenance-event").value == "NONE"
@@ -598,7 +598,7 @@ class TestRetries:
         assert client.time.pauses == [0.1]
 
     @pytest.mark.parametrize("name", FAILURES)
-    def test_a_lasting_failure_is_told_in_a_sentence(self, play: Play, name: str) -> None:
+    def test_a_lasting_failure_is_a_sentence(self, play: Play, name: str) -> None:
         _unused, kind, words = FAILURES[name]
         server, client = play(failing(name), retry_for=0)
 
@@ -622,7 +622,7 @@ class TestRetries:
         assert len(server.requests) == 2
 
     def test_an_outage_of_an_hour_is_survived(self, play: Play) -> None:
-        """field: 503 from the metadata server kills the handler; reaction < 2 s after the outage ends."""
+        """aws/aws-node-termination-handler#916: a 503 ended it. Here, an outage's end is noticed within 2 s."""
         end = FakeTime().now + 3600
 
         def outage(peer: Peer) -> None:
@@ -661,7 +661,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("seconds, in_time", [(69, True), (71, False)])
     def test_a_wait_has_ten_seconds_more_than_its_timeout_sec(self, play: Play, seconds: int, in_time: bool) -> None:
-        """field: a hanging GET without client deadline hangs for ever once the TCP connection is half open."""
+        """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
 
         def answer_late(peer: Peer) -> None:
             peer.read_request()
@@ -676,7 +676,7 @@ class TestRetries:
             client.wait("instance/maintenance-event", "1", 60)
 
     def test_whoever_gives_up_leaves_no_hanging_get_behind(self, play: Play) -> None:
-        """field: a client that gives up without closing leaks hanging GETs until the server refuses."""
+        """googleapis/google-cloud-go#11035: hanging GETs that are not closed leak until the server refuses more."""
         server, client = play(Peer.hang, timeout=0.02, retry_for=0)
 
         for _unused in range(10):
@@ -685,7 +685,7 @@ class TestRetries:
         assert [server.ends.get(timeout=PATIENCE) for _unused in range(10)] == ["FIN"] * 10
 
     def test_many_failures_leave_no_file_descriptor_behind(self, play: Play) -> None:
-        """field: memory, fd and thread leaks over days."""
+        """A watcher runs for months: memory, descriptors and threads must not grow."""
         if not os.path.isdir("/proc/self/fd"):
             pytest.skip("no /proc")
         scripts = itertools.cycle([reset_at_once, close_at_once, cut_short, answering(b"garbage\r\n")])
@@ -847,7 +847,7 @@ class TestHost:
             "é",
         ],
     )
-    def test_refuses_what_is_none_and_says_who_wrote_it(self, written: str) -> None:
+    def test_refuses_an_invalid_host_and_names_its_origin(self, written: str) -> None:
         with pytest.raises(
             MetadataBadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
         ):

@@ -112,7 +112,7 @@ def hanging(emulator: EmulatorProcess, path: str, *, instance: str = "vm") -> Ca
 
 
 class TestAKeyThatIsThere:
-    def test_is_heard_of_as_soon_as_it_changes(
+    def test_returns_as_soon_as_it_changes(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two")
@@ -127,7 +127,7 @@ class TestAKeyThatIsThere:
     def test_is_waited_for_with_its_etag(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
-        """field: `last_etag` not sent: a change between two polls is lost."""
+        """GoogleCloudPlatform/python-docs-samples#332: without `last_etag`, a change between two requests is lost."""
         seen: list[Seen] = []
 
         def change_meanwhile(latest: Seen) -> bool:
@@ -161,7 +161,7 @@ class TestAKeyThatIsMissing:
             ("instance/upcoming-maintenance", "instance/", {"window_start_time": "2026-12-01T03:00:00Z"}),
         ],
     )
-    def test_is_heard_of_as_soon_as_it_comes(
+    def test_returns_as_soon_as_it_appears(
         self,
         emulator: EmulatorProcess,
         in_background: Callable[..., Future[Outcome]],
@@ -362,7 +362,7 @@ class TestGuestAttributes:
 
 class TestOutages:
     def test_are_survived_once_the_server_has_answered(self, emulator: EmulatorProcess) -> None:
-        """field: 503 from the metadata server kills the handler."""
+        """aws/aws-node-termination-handler#916: a 503 ends the handler."""
         clock = Clock()
 
         def break_down(seen: Seen) -> bool:
