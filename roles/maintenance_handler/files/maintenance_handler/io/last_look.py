@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 # Seconds from one look to the next, and how long one may take.
 EVERY = 0.1
 ONE_LOOK = 1.0
+# Seconds from one question to systemd to the next.
+ASK_EVERY = 1.0
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ def start_looking(host: str | None, post: Post) -> None:
 
 
 def start_asking_systemd(post: Post) -> None:
-    """Post `ShutsDown` if the machine is shutting down."""
+    """Post `ShutsDown` once the machine is shutting down."""
     threading.Thread(target=_ask_systemd, args=(post,), name="shutdown", daemon=True).start()
 
 
@@ -57,5 +59,7 @@ def _look(host: str | None, post: Post) -> None:
 
 
 def _ask_systemd(post: Post) -> None:
-    if is_shutting_down():
-        post(ShutsDown())
+    # A shutdown may also begin later, while a handler that is only restarted finishes its steps.
+    while not is_shutting_down():
+        time.sleep(ASK_EVERY)
+    post(ShutsDown())

@@ -13,7 +13,8 @@ import time
 # systemd's own socket is root's alone, and does not need the bus, which may be gone already.
 PRIVATE_SOCKET = "/run/systemd/private"
 BUS_SOCKET = "/run/dbus/system_bus_socket"
-WITHIN = 0.5
+# At a shutdown systemd is busy.
+WITHIN = 5.0
 
 _BUS = "org.freedesktop.DBus"
 _SYSTEMD = "org.freedesktop.systemd1"

@@ -72,8 +72,7 @@ def _power_off(fail: Callable[[str], None]) -> None:
 
 
 def _advise(warn: Callable[[str], None]) -> None:
-    # At a shutdown it is busy.
-    if not is_shutting_down(within=_PATIENCE):
+    if not is_shutting_down():
         return
     before: set[Waiting] = set()
     told: set[Waiting] = set()

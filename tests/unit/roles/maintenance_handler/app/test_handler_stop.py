@@ -179,6 +179,19 @@ class TestShutdown:
         assert handler.wait() == 0
         assert handler.trace() == ["drain lb"]
 
+    def test_a_busy_systemd_and_a_shutdown_after_a_restart_are_waited_for(
+        self, vm: Vm, make_handler: MakeHandler
+    ) -> None:
+        handler = make_handler(task("lb", "stop", drain=UNTIL_RELEASED, timeout=110), stop_timeout=300)
+        handler.start(module="support.shutting_down_late")
+        announce(vm, 120)
+        handler.until_traced("drain lb")
+        handler.running.terminate()
+        handler.until(lambda: left(handler) <= 30, "a nearer deadline")
+        handler.release()
+        assert handler.wait() == 0
+        assert handler.trace() == ["drain lb"]
+
     def test_a_restart_of_the_service_shortens_nothing(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "stop", drain=UNTIL_RELEASED, timeout=110), stop_timeout=300).start()
         announce(vm, 120)
