@@ -32,25 +32,25 @@ def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
     drive = Telling(LB, APP)
     assert drive.tell(lambda: drive.on(MIGRATE)) == [
         ("warning", "migrate is announced (MIGRATE_ON_HOST_MAINTENANCE), 60.0 s left"),
-        ("info", "drain 'lb' starts, 60.0 s before migrate, may take 20.0 s"),
+        ("info", "drain 'lb' starts, 60.0 s before migrate, timeout 20.0 s"),
     ]
     assert drive.tell(lambda: drive.on(MIGRATE)) == []
     drive.wait(2.0)
     assert drive.tell(lambda: drive.ends("lb")) == [
         ("info", "drain 'lb': ok after 2.0 s"),
-        ("info", "drain 'app' starts, 58.0 s before migrate, may take 20.0 s"),
+        ("info", "drain 'app' starts, 58.0 s before migrate, timeout 20.0 s"),
     ]
     assert drive.tell(lambda: drive.ends("app", FAILED, detail="exit status 3")) == [
         ("warning", "drain 'app': failed after 0.0 s (exit status 3)"),
     ]
     assert drive.tell(lambda: drive.wait(1.0)) == [
-        ("info", "drain 'app' starts, attempt 2, 57.0 s before migrate, may take 19.0 s"),
+        ("info", "drain 'app' starts, attempt 2, 57.0 s before migrate, timeout 19.0 s"),
     ]
     drive.ends("app")
     assert drive.tell(lambda: drive.off(MIGRATE)) == [
         ("info", "migrate is cancelled (MIGRATE_ON_HOST_MAINTENANCE)"),
         ("info", "no event is left: restoring"),
-        ("info", "restore 'app' starts, may take 20.0 s"),
+        ("info", "restore 'app' starts, timeout 20.0 s"),
     ]
     drive.wait(1.0)
     drive.ends("app")
@@ -99,4 +99,4 @@ def test_what_is_skipped_anew_after_a_new_configuration() -> None:
 def test_what_was_interrupted_by_a_crash_is_told_when_it_runs_again() -> None:
     drive = Telling(LB)
     drive.on(MIGRATE)
-    assert ("info", "drain 'lb' starts, 60.0 s before migrate, may take 20.0 s") in drive.tell(drive.restart)
+    assert ("info", "drain 'lb' starts, 60.0 s before migrate, timeout 20.0 s") in drive.tell(drive.restart)
