@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whom a task runs as, out of a user database that may be far away."""
+"""The user that a task runs as, from a user database that may be slow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .._vm.records import dataclass
 
 @dataclass(frozen=True)
 class Account:
-    """A user, as a process needs it. `groups` are None for the user that we are, whose groups we have."""
+    """A user. `groups` is None for the handler's own user, whose groups a process inherits."""
 
     name: str
     uid: int
@@ -24,11 +24,11 @@ class Account:
 
 
 class NoAccount(Exception):
-    """A user cannot be looked up. As text, the reason."""
+    """A user cannot be looked up. The text is the reason."""
 
 
 def look_up(user: str, within: float) -> Account:
-    """The user of that name. May take as long as the user database does, and for the groups so many seconds.
+    """The user of that name. The user database may block; the groups are looked up `within` seconds.
 
     Raises `NoAccount`, or OSError where no process can be made.
     """
@@ -41,7 +41,7 @@ def look_up(user: str, within: float) -> Account:
 
 
 def _groups(user: str, within: float) -> tuple[int, ...]:
-    # Not by os.getgrouplist, which stops all threads of Python until the user database answers.
+    # os.getgrouplist would block all threads until the user database answers.
     try:
         asked = subprocess.run(
             ["id", "-G", "--", user], stdin=subprocess.DEVNULL, capture_output=True, timeout=within, check=False

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration looked at where the handler runs, by a process of its own: what hangs does not hang the loop."""
+"""Checks of the configuration by a separate process, so that a check that hangs does not block the loop."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Callable
 
 from .._vm.records import dataclass
 
-# Seconds for `check`, which gives up what hangs before that.
+# Seconds for `check`, which stops hanging checks before that.
 PATIENCE = 30.0
 
-# The directory of the package, which `python3 -I` takes for the program.
+# The directory of the package, which `python3 -I` can run.
 PROGRAM = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Examined:
-    """What `check` says of the configuration file. `number` is that of the request."""
+    """The result of `check` for the request `number`."""
 
     number: int
     problems: tuple[str, ...]
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class Examiner:
-    """Has a configuration file looked at as often as it is asked to."""
+    """Runs `check` on a configuration file."""
 
     def __init__(self, config_path: Path, post: Post) -> None:
         self._path = config_path
@@ -44,12 +44,12 @@ class Examiner:
         self._running: subprocess.Popen[bytes] | None = None
 
     def start(self, number: int) -> None:
-        """Post `Examined` in a while. The file is read anew; a look that is under way is given up."""
+        """Check the file, and post `Examined`. A check that is still running is stopped."""
         self.close()
         threading.Thread(target=self._examine, args=(number,), name="examination", daemon=True).start()
 
     def close(self) -> None:
-        """End what is under way."""
+        """Stop a check that is running."""
         if self._running is not None:
             _end(self._running)
 
@@ -78,7 +78,7 @@ class Examiner:
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    # Its group is its own for as long as nobody has waited for it.
+    # The process group exists as long as the process has not been waited for.
     if process.returncode is None:
         with suppress(OSError):
             os.killpg(process.pid, signal.SIGKILL)

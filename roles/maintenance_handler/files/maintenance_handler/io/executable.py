@@ -29,15 +29,15 @@ def adopt_path(configured: str | None) -> None:
 
 
 def located(program: str, environment: Mapping[bytes, bytes]) -> str:
-    """The path by which to execute a program. Raises OSError, as executing it would.
+    """The path of a program. Raises OSError, as executing it would.
 
-    What there is to read of the program at its start is read here. That may take for ever, if its file system does not
-    answer, and only the thread that does it waits: one that executes a program has all of Python wait for that.
+    The beginning of the program is read here. If its file system hangs, only this thread waits; a thread that executes
+    a program would block all threads.
     """
     folders = [""] if os.path.dirname(program) else os.get_exec_path(environment)  # type: ignore[arg-type]
     refused: OSError | None = None
     for folder in folders:
-        # Tasks run in the root directory.
+        # The working directory of tasks is the root.
         path = os.path.join(os.sep, os.fsdecode(folder), program)
         try:
             _look_into(path)
@@ -68,7 +68,7 @@ def _head(path: str) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except PermissionError:
-        # It may be executed all the same.
+        # It may be executable nevertheless.
         return b""
     try:
         return os.pread(descriptor, _HEAD, 0)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are whole at any time, in directories that may be somebody else's: no link is followed."""
+"""Files that are replaced atomically. Links are not followed, because their directories may belong to another user."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-# A new file's name until it is whole: hidden, its own each time, and known to `sweep`.
+# The temporary name of a new file: hidden, random, and known to `sweep`.
 _NEW = ".new"
 _RANDOM = 8
 
 
 def write_whole(path: Path, data: bytes, mode: int = 0o600, durable: bool = False) -> None:
-    """Put a file in place at once, old or new and never half; `durable`: on disk before this returns.
+    """Replace a file atomically; `durable`: it is on disk when this returns.
 
-    Whoever else may write to the directory can neither foresee the name that the file has until it is whole, nor have
-    another file opened in its place. Raises OSError; the old file is then still there.
+    Another user of the directory can neither predict the temporary name nor make the handler open another file. Raises
+    OSError; the old file is then unchanged.
     """
     try:
         _put(path, data, mode, durable)
     except OSError as exc:
-        # By the name that stays the same, also for whoever tells each problem once.
+        # With the final name, which does not change from one attempt to the next.
         raise OSError(exc.errno, exc.strerror, str(path)) from None
 
 
 def sweep(path: Path) -> None:
-    """Delete what a crash left of a file that was not whole yet. Never fails."""
+    """Delete temporary files left over from a crash. Never fails."""
     prefix = f".{path.name}."
     with suppress(OSError):
         for entry in os.scandir(path.parent):
@@ -40,8 +40,8 @@ def sweep(path: Path) -> None:
 
 
 def read_own(path: Path) -> bytes:
-    """The bytes of a regular file that we or root own. Raises OSError, also for a link or another's file."""
-    # Not blocking: it may be a pipe that nobody writes to.
+    """The content of a regular file of root or the handler's user. Raises OSError for other files and for links."""
+    # Non-blocking, because it may be a pipe without a writer.
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         found = os.fstat(descriptor)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The incidents that are over, newest last, a line of JSON each. Bounded."""
+"""The closed incidents, newest last, one JSON object a line. Limited in number."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ class History:
         self.path = state_dir / "history.jsonl"
 
     def read(self) -> list[dict[str, Any]]:
-        """All that is kept. A line that cannot be read is left out. Raises OSError but for a missing file."""
+        """All incidents. Unreadable lines are skipped. Raises OSError, except for a missing file."""
         return [entry for entry in map(_entry, self._lines()) if entry is not None]
 
     def add(self, incident: dict[str, Any]) -> None:
-        """Keep an incident (as `incident.public` shows it), once however often it is added. Raises OSError."""
+        """Add an incident (of `incident.recorded`), or replace it if it is there already. Raises OSError."""
         earlier = [line for line in self._lines() if (_entry(line) or {}).get("id") != incident["id"]]
         self._write(self.path, [*earlier, json.dumps(incident)][-MOST:])
 
     def claim(self, instance_id: str, written_by: str | None) -> Path | None:
-        """Leave only what is this instance's: a disk or an image brings along the incidents of another.
+        """Move the incidents of other instances, which a copied disk or an image may contain, to another file.
 
-        An entry that does not say whose it is was written by the instance `written_by`, or by this one if that is None.
-        The others are kept in the file that is answered; None if there are none. Raises OSError.
+        Entries without an instance are those of the instance `written_by`, or of this one if that is None. Returns the
+        other file, or None if there was nothing to move. Raises OSError.
         """
         lines = self._lines()
         others = [

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which VM this is, and which events can reach it: asked for once, by a thread that an outage does not discourage."""
+"""The VM's id, which events can reach it, and its notice of a preemption: read once, by a thread that retries."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from .watch import Failed
 
 INSTANCE_ID_KEY = "instance/id"
 
-# An id is a number of up to 20 digits. It becomes part of file names.
+# An id is a number of up to 20 digits. It is used in file names.
 _UNLIKE_ID = re.compile(r"[^0-9A-Za-z-]")
 LONGEST_ID = 64
 
-# After a refusal, or a redirect. An outage is nothing to wait for here: the client itself tries until it is over.
+# Seconds after a refusal or a redirect. During an outage, the client itself retries.
 PAUSE = 20.0
 
 
 @dataclass(frozen=True)
 class InstanceRead:
-    """The metadata server said who this VM is, and which events can reach it."""
+    """What the metadata server says about this VM."""
 
     instance_id: str
     reach: Mapping[str, Any]
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def start_reading_instance(host: str | None, post: Post) -> None:
-    """Post `InstanceRead` as soon as the server answers. Only an incident of an earlier boot waits for that."""
+    """Post `InstanceRead` when the server answers. Only incidents of an earlier boot wait for it."""
     server = MetadataServer(host, retry_for=None, body_limit=SIGNAL_LIMIT)
     threading.Thread(target=_read_in_thread, args=(server, post), name="identity", daemon=True).start()
 

@@ -1,15 +1,15 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The write-ahead journal: what was started, on disk before it starts.
+"""The write-ahead journal: a step is on disk before it starts.
 
-It belongs to one instance, so that an image made of a drained VM starts clean, and names the boot in which it was
-written, because clocks and processes do not outlive one.
+It names its instance, so that an image of a drained VM starts clean, and its boot, because monotonic clocks and
+processes do not survive a reboot.
 
-The file has a line of JSON for each entry; the last whole one counts. Between incidents it is replaced by a new one
-with room behind its one entry, and an incident's entries go into that room, each into blocks of its own. The file
-system then has neither blocks to find nor a directory to change, so that one sync brings an entry to the disk, in the
-time of a write to it, also when the file system is busy or full: replacing the file takes three times as long on an
-idle machine, and more on a busy one (bench/notice.py). What a crash leaves of an entry is no JSON, and overwrites none.
+The file has a line of JSON for each entry; the last complete one counts. Between incidents, the file is replaced by one
+with a single entry and allocated room behind it. The entries of an incident are written into that room, each into
+blocks of its own, so that one sync writes an entry to the disk, without allocation or a change of the directory, even
+if the file system is busy or full. Replacing the file takes three times as long on an idle machine, and more on a busy
+one (bench/notice.py). An entry that is torn by a crash is not JSON, and overwrites no other.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from .files import read_own, write_whole
 
 VERSION = 1
 
-# An entry begins at a multiple of this, the size of a page and of most file systems' blocks.
+# Entries begin at multiples of this, the size of a page and of the blocks of most file systems.
 BLOCK = 4096
 ROOM = 32 * BLOCK
 
-# What is behind the name of a journal that could not be read.
+# The suffix of a journal that could not be read.
 UNREADABLE = "unreadable"
 
 
 class JournalError(Exception):
-    """The journal is there, but cannot be read."""
+    """The journal exists but cannot be read."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,11 @@ class Journal:
 
     def __init__(self, state_dir: Path) -> None:
         self.path = state_dir / "journal.json"
-        # The file that has room, by its number, and where in it the room begins.
+        # The inode of the file with room, and the offset of the room.
         self._room: tuple[int, int] | None = None
 
     def read(self) -> Entry | None:
-        """What was written last, None when nothing ever was. Raises `JournalError`."""
+        """The newest entry, None if there is none. Raises `JournalError`."""
         try:
             raw = _last_json(read_own(self.path))
         except FileNotFoundError:
@@ -74,7 +74,7 @@ class Journal:
             ) from None
 
     def write(self, entry: Entry) -> None:
-        """Have it on disk when this returns. Raises OSError."""
+        """Write an entry to the disk. Raises OSError."""
         raw = {
             "version": VERSION,
             "instance_id": entry.instance_id,
@@ -87,20 +87,20 @@ class Journal:
             try:
                 self._renew(line)
             except OSError:
-                # A full disk has no place for a new file; the room behind the last entry was made before.
+                # A full disk has no space for a new file, but the room behind the last entry is allocated.
                 if not self._append(line):
                     raise
         elif not self._append(line):
             self._renew(line)
 
     def set_aside(self, suffix: str) -> Path:
-        """Keep an entry that is not ours, or not readable, under another name. Raises OSError."""
+        """Move the journal of another instance, or an unreadable one, to another name. Raises OSError."""
         aside = self.aside(suffix)
         self.path.replace(aside)
         return aside
 
     def aside(self, suffix: str) -> Path:
-        """Where `set_aside` keeps an entry."""
+        """The path to which `set_aside` moves the journal."""
         return self.path.with_name(f"{self.path.name}.{suffix}")
 
     def _renew(self, line: bytes) -> None:
@@ -109,7 +109,7 @@ class Journal:
         self._room = (self.path.stat().st_ino, begin)
 
     def _append(self, line: bytes) -> bool:
-        """Put a line into the room, if there is enough in the file that is now at the path."""
+        """Write a line into the room, if the file at the path is still the same and has enough of it."""
         if self._room is None:
             return False
         number, begin = self._room
@@ -136,7 +136,7 @@ def _next_block(size: int) -> int:
 
 
 def _last_json(data: bytes) -> Any:
-    """What the last line that is JSON holds. Raises ValueError when there is none."""
+    """The last line that is JSON. Raises ValueError if there is none."""
     *earlier, last = data.rstrip(b"\n").split(b"\n")
     try:
         return json.loads(last)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a handler that is asked to stop still looks for: a preemption, whose signal may come after its shutdown."""
+"""A last check for a preemption by a handler that is stopping: the signal may come after the shutdown has begun."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .watch import Heard
 if TYPE_CHECKING:
     Post = Callable[[Union[Heard, "Looked", "ShutsDown"]], None]
 
-# Seconds from one look to the next, and how long one may take.
+# Seconds between two checks, and the timeout of one.
 EVERY = 0.1
 ONE_LOOK = 1.0
 # Seconds from one question to systemd to the next.
@@ -27,7 +27,7 @@ ASK_EVERY = 1.0
 
 @dataclass(frozen=True)
 class Looked:
-    """One look is over, whatever came of it."""
+    """A check has ended, whatever its result."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ def _look(host: str | None, post: Post) -> None:
             value = server.get(PREEMPTED_KEY).value
             post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
         except MetadataError:
-            # Whoever shuts down does not wait for more than the next look.
+            # The next check follows at once.
             pass
         post(Looked())
         time.sleep(EVERY)

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The start of one step, in a thread of its own: what hangs in it, hangs there.
+"""The start of one step, in a separate thread, so that only this thread can hang.
 
-The user database, the program's file system, the journal's disk and the system's memory may all be slow. A step that
-has not started when its time is over is given up, and does not start afterwards.
+The user database, the file system of the program, the disk of the journal and the system may be slow. A step that has
+not started when its time is over is cancelled.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
 
     LookUp = Callable[[str, float], Account]
 
-# Seconds until it is tried again what the system had no room for.
+# Seconds until a start that failed for lack of memory, processes or descriptors is retried.
 PAUSE = 0.2
-# A step that starts this much later than planned has its time anew.
+# A step that starts this many seconds late gets its full time from then on.
 LATE = 0.1
-# What part of a short notice a step waits for the journal.
+# The maximum share of the notice that a step waits for the journal.
 JOURNAL_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Launched:
-    """A step was started (`process`), or could not be (`problem`)."""
+    """A step was started (`process`), or could not be started (`problem`)."""
 
     number: int
     process: TaskProcess | None
     problem: str
     at: Moment
-    # Since it was to be started.
+    # Seconds since its start was requested.
     seconds: float
 
 
@@ -56,7 +56,7 @@ class Means:
 
 
 class Launch:
-    """One start: `run` in a thread, everything else from the loop."""
+    """One start. `run` is called in a thread, everything else by the loop."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class Launch:
         self.start = start
         self.until = start.step.until
         self.wanted = True
-        # What it is doing.
+        # What it is doing, for messages.
         self.stage = "waiting for a thread"
         self.incident = incident
         self._end_leftovers = end_leftovers
@@ -82,12 +82,12 @@ class Launch:
         self._given_up = threading.Event()
 
     def give_up(self) -> None:
-        """It is not to start any more. If it does at this very moment, it is killed."""
+        """Cancel the start. A process that starts at this moment is killed."""
         with self._lock:
             self._given_up.set()
 
     def run(self) -> None:
-        """Start the step, and post `Launched`, unless it was given up."""
+        """Start the step, and post `Launched` unless the start was cancelled."""
         process, problem = None, ""
         try:
             process = self._process()
@@ -144,7 +144,7 @@ class Launch:
         )
 
     def _as_it_is(self) -> tuple[Start, Moment]:
-        """The start, with the time that there is for it now."""
+        """The start, with the time that it has now."""
         now = self._now()
         seconds = self._seconds(now)
         step = self.start.step
@@ -161,7 +161,7 @@ class Launch:
 
 
 def task_document(start: Start, incident: str, at: float) -> dict[str, Any]:
-    """What a task reads on its standard input: `event` as `when` sees it, and what is true of this step alone."""
+    """The document on a task's standard input: `event` as in `when`, with additional fields for the step."""
     step = start.step
     return {
         "event": {
@@ -178,7 +178,7 @@ def task_document(start: Start, incident: str, at: float) -> dict[str, Any]:
 
 
 def variables(start: Start, incident: str) -> dict[str, str]:
-    """What a task finds in its environment, apart from its times."""
+    """The variables in a task's environment, apart from its times."""
     return {
         "GCE_EVENT": start.step.event,
         "GCE_EVENT_PHASE": start.step.phase,
@@ -189,7 +189,7 @@ def variables(start: Start, incident: str) -> dict[str, str]:
 
 
 def times(start: Start) -> dict[bytes, bytes]:
-    """The times that a task finds in its environment."""
+    """The variables in a task's environment that are times."""
     step = start.step
     times = {b"GCE_TASK_TIMEOUT_SECONDS": b"%.3f" % max(0.0, step.limit)}
     if step.phase == DRAIN and step.left is not None:

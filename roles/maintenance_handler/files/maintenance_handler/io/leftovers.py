@@ -1,11 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes of a step that go on although the step is over, one way or another.
+"""Processes left over from a step that has ended.
 
-Such a step is run again or restored, so what is left of it must not go on beside that. Its processes may have left
+Such a step is run again or restored, and must not run in parallel with that. Its processes may have left
 their session, their control group (`su` does, where PAM opens a session) and their environment (`env -i`). They are
-found by the variable that each of them inherited, and by the file that is their standard input: unlike a process
-number, both belong to one step alone and need no writing down.
+identified by a variable that they inherit, and by the file of their standard input: unlike a process
+number, both are unique to a step and need not be recorded.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Callable
 VARIABLE = "GCE_EVENT_STEP"
 
 _PROC = "/proc"
-# A process that was killed is waited for, and what it started meanwhile is found.
+# Killed processes are waited for, and their new children are found.
 _ROUNDS = 50
 _PAUSE = 0.02
-# Descriptors of a process that are looked at. What keeps thousands open is no step's.
+# Descriptors of a process that are checked. A process with thousands of them is not a step's.
 _MOST_FILES = 256
 
 
@@ -33,11 +33,11 @@ def input_name(incident: str, number: int) -> str:
 
 
 def end_leftovers(steps: Iterable[tuple[str, int]], outputs: Iterable[str] = ()) -> int:
-    """Kill all processes of the steps (incident, number) that we may, and wait for that. Answers how many.
+    """Kill all processes of the steps (incident, number), and wait until they are gone. Returns their number.
 
-    `outputs` are those of the steps, if they are known: whoever has one of them open belongs to its step, too.
+    `outputs` are the outputs of the steps, if known: a process that has one of them open belongs to its step.
 
-    That may take for ever: a process that is stuck in the kernel may not even be looked at.
+    This may block: reading /proc of a process that is stuck in the kernel can hang.
     """
     wanted, known = tuple(steps), frozenset(outputs)
     killed: set[int] = set()
@@ -45,12 +45,12 @@ def end_leftovers(steps: Iterable[tuple[str, int]], outputs: Iterable[str] = ())
         try:
             found = _found(wanted, known)
         except OSError:
-            # No descriptor is left to look with; in a moment there may be.
+            # No file descriptor is free. Try again.
             time.sleep(_PAUSE)
             continue
         if not found:
             break
-        # None of them is to notice that another has ended.
+        # Stop all of them first, so that none reacts to the end of another.
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in found:
                 _send(pid, number)
@@ -62,7 +62,7 @@ def end_leftovers(steps: Iterable[tuple[str, int]], outputs: Iterable[str] = ())
 def end_leftovers_within(
     seconds: float, steps: Iterable[tuple[str, int]], outputs: Iterable[str], done: Callable[[int], None]
 ) -> bool:
-    """The same, and wait no longer than that. `done` is told how many, when it is over. Answers whether it is."""
+    """The same, with a limit. `done` is called with the number at the end. Returns whether it ended in time."""
     thread = threading.Thread(target=lambda: done(end_leftovers(steps, outputs)), name="leftovers", daemon=True)
     thread.start()
     thread.join(seconds)
@@ -71,11 +71,11 @@ def end_leftovers_within(
 
 def _found(steps: tuple[tuple[str, int], ...], outputs: frozenset[str]) -> set[int]:
     variables = {f"{VARIABLE}={incident}/{number}".encode() for incident, number in steps}
-    # As the link of such a descriptor reads (memfd_create(2)).
+    # The target of such a descriptor's link (memfd_create(2)).
     files = {f"/memfd:{input_name(incident, number)} (deleted)" for incident, number in steps} | outputs
     own = os.getpid()
     pids = [int(name) for name in os.listdir(_PROC) if name.isdigit() and int(name) != own]
-    # Descriptors first: an environment cannot be read of a process whose memory is locked.
+    # Descriptors first: reading the environment of a process blocks while its memory is locked.
     found = {pid for pid in pids if _has_open(pid, files)}
     return found | {pid for pid in pids if pid not in found and _has_variable(pid, variables)}
 
@@ -85,7 +85,7 @@ def _has_open(pid: int, files: frozenset[str] | set[str]) -> bool:
     try:
         return any(_link(f"{folder}/{name}") in files for name in os.listdir(folder)[:_MOST_FILES])
     except OSError:
-        # Gone meanwhile, or another user's.
+        # The process has ended or belongs to another user.
         return False
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The lock of the one handler that works on a state directory; it goes away with its holder."""
+"""The lock that ensures one handler for each state directory. It is released when its holder ends."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ import os
 import time
 from pathlib import Path
 
-# Whoever only looks at a lock holds it for an instant, and must not be taken for its holder.
+# `is_locked` holds the lock for a moment, which must not count as another handler.
 _TRIES = 25
 _PAUSE = 0.01
 
 
 class CannotLock(Exception):
-    """No lock can be had: a disk may be full, or mounted read-only. As text, a sentence for each place tried."""
+    """No lock can be taken, for example on a full or read-only disk. The text has the reason for each path."""
 
 
 class Locked(Exception):
-    """Somebody else holds the lock."""
+    """Another process holds the lock."""
 
 
 class Lock:
     """An exclusive lock on a file, held until it is released or the process ends, however it ends."""
 
     def __init__(self, path: Path) -> None:
-        """Take it. Raises `Locked`, or OSError."""
+        """Take the lock. Raises `Locked` or OSError."""
         self._descriptor = _open_lock(path)
         for _unused in range(_TRIES):
             if _flock(self._descriptor, fcntl.LOCK_EX):
@@ -47,14 +47,14 @@ def is_locked(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     try:
-        # Shared: two who look at once do not take each other for the holder.
+        # Shared, so that two callers at once do not see each other as the holder.
         return not _flock(descriptor, fcntl.LOCK_SH)
     finally:
         os.close(descriptor)
 
 
 def lock_paths(state_dir: Path, runtime_dir: Path) -> tuple[Path, Path]:
-    """One of these is locked while a handler runs: the first that it could lock."""
+    """A running handler has locked one of these: the first that it could."""
     return state_dir / "lock", runtime_dir / "lock"
 
 
@@ -80,7 +80,7 @@ def _is_taken(path: Path) -> bool:
     try:
         return is_locked(path)
     except OSError:
-        # Whoever has it was allowed to look into it.
+        # Its holder would have been able to open it.
         return False
 
 
@@ -90,7 +90,7 @@ def _open_lock(path: Path) -> int:
     except OSError as exc:
         if exc.errno != errno.EROFS:
             raise
-    # One that was made while it could be can still be locked.
+    # On a file system that became read-only, an existing file can still be locked.
     return os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line an occurrence, on standard error. The logging package costs 2 MB of a VM's memory; this needs none of it."""
+"""A log of single lines on standard error. The package logging would use 2 MB of memory."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
 
     class Stream(Protocol):
-        """Where lines go. `write` answers 0 if it could not take the text."""
+        """A destination for lines. `write` returns 0 if the text was dropped."""
 
         def write(self, text: str, /) -> int: ...
 
         def flush(self) -> object: ...
 
 
-# The priorities that journald reads off the front of a line (sd-daemon(3)).
+# The priorities that journald reads at the beginning of a line (sd-daemon(3)).
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 
-# Characters that wait for whoever reads the log. What comes on top of them is dropped, and counted.
+# Characters that may wait for a slow reader. Further lines are dropped and counted.
 MOST_WAITING = 1_000_000
 
 
 class Log:
-    """Writes lines at or above a level; with priorities under systemd, with the time elsewhere."""
+    """Writes lines of a minimum level: with priorities under systemd, otherwise with the time."""
 
     def __init__(self, level: str = "info", stream: Stream | None = None) -> None:
         self.level = level
@@ -61,7 +61,7 @@ class Log:
                 self._dropped += 1
             self._stream.flush()
         except (OSError, ValueError):
-            # Nobody reads any more. That is no reason to stop watching.
+            # The reader is gone. The handler goes on.
             pass
 
     def _line(self, level: str, message: str) -> str:
@@ -72,7 +72,7 @@ class Log:
 
 
 class PatientStream:
-    """A descriptor that lines are written to by a thread: whoever does not read them keeps nobody else waiting."""
+    """Writes lines to a descriptor in a thread, so that a slow reader does not block the handler."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -82,7 +82,7 @@ class PatientStream:
         threading.Thread(target=self._run, name="log", daemon=True).start()
 
     def write(self, text: str) -> int:
-        """Take a text, or answer 0 if too much is waiting. Never blocks."""
+        """Queue a text, or return 0 if too much is waiting. Never blocks."""
         with self._lock:
             if self._waiting + len(text) > MOST_WAITING:
                 return 0
@@ -91,10 +91,10 @@ class PatientStream:
         return len(text)
 
     def flush(self) -> None:
-        """That is what the thread does."""
+        """Does nothing: the thread writes."""
 
     def finish(self, within: float) -> bool:
-        """Wait until all is written, at most so many seconds. Answers whether it is."""
+        """Wait until everything is written, at most `within` seconds. Returns whether it is."""
         done = threading.Event()
         self._lines.put(done)
         return done.wait(within)
@@ -105,7 +105,7 @@ class PatientStream:
             if isinstance(line, threading.Event):
                 line.set()
                 continue
-            # A line is written whatever the locale says; half a surrogate pair has no form in any.
+            # UTF-8, whatever the locale is. A lone surrogate cannot be encoded.
             data = line.encode("utf-8", "backslashreplace")
             while data:
                 data = data[self._write_some(data) :]
@@ -116,16 +116,16 @@ class PatientStream:
         try:
             return os.write(self._descriptor, data)
         except BlockingIOError:
-            # Somebody else made it so: it may be a terminal, or a pipe that is shared.
+            # Another process made the shared terminal or pipe non-blocking.
             select.select([], [self._descriptor], [])
             return 0
         except OSError:
-            # Nobody reads any more.
+            # The reader is gone.
             return len(data)
 
 
 def visible(text: str) -> str:
-    """A text that a terminal shows and does not obey: what a task printed may move the cursor, or forge lines."""
+    """A text without control characters, with which the output of a task could forge lines or control a terminal."""
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)

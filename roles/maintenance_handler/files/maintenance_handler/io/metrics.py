@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Counters, and the text file in which node_exporter's textfile collector finds them."""
+"""Metrics in the text format of Prometheus, for the textfile collector of node_exporter."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 _PREFIX = "gce_maintenance_handler_"
 
-# Of a file of metrics.
+# The beginning of a file with metrics.
 FIRST_BYTES = f"# HELP {_PREFIX}".encode()
 
 _HELP = {
@@ -59,7 +59,7 @@ class Metrics:
         values[key] = values.get(key, 0) + value
 
     def clear(self, name: str) -> None:
-        """Forget all values of a name."""
+        """Delete all values of a name."""
         self._values.pop(name, None)
 
     def counters(self) -> dict[tuple[str, Labels], float]:
@@ -72,7 +72,7 @@ class Metrics:
         }
 
     def counted(self, name: str, **labels: str) -> float:
-        """The value now; 0 where nothing was counted."""
+        """The current value; 0 if there is none."""
         return self._values.get(name, {}).get(tuple(sorted(labels.items())), 0)
 
     def text(self) -> str:

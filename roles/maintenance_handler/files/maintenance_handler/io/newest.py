@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file of which only the newest content counts, written by a thread: its disk may stall, or be full."""
+"""A file whose newest content is written by a thread, because its disk may stall or be full."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .._vm.records import dataclass
 
 @dataclass(frozen=True)
 class Shown:
-    """What is wrong with writing a file now; "" when nothing is any more."""
+    """The current problem of writing a file; "" if there is none any more."""
 
     what: str
     problem: str
 
 
 class Newest:
-    """Does the newest of the writes that were offered; what that overtook is never done. Posts what changes."""
+    """Does the newest write that was offered, and skips older ones. Posts changes of the problem."""
 
     def __init__(self, what: str, post: Callable[[Shown], None]) -> None:
         self._what = what
@@ -31,13 +31,13 @@ class Newest:
         threading.Thread(target=self._run, name=what, daemon=True).start()
 
     def offer(self, write: Callable[[], None]) -> None:
-        """Have it done soon; it may raise OSError. Never blocks."""
+        """Offer a write, which may raise OSError. Never blocks."""
         with self._changed:
             self._offered = write
             self._changed.notify_all()
 
     def finish(self, within: float) -> bool:
-        """Wait until the newest is written, at most so many seconds. Answers whether it is."""
+        """Wait until the newest is written, at most `within` seconds. Returns whether it is."""
         with self._changed:
             return self._changed.wait_for(lambda: self._offered is None and not self._is_writing, within)
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tell systemd how we are: sd_notify(3) without its library."""
+"""Notifications to systemd: sd_notify(3) without its library."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 
 class Supervisor:
-    """systemd, if it started us. Its socket is opened once: later there may be no descriptor left for one."""
+    """systemd, if it started the handler. The socket is opened once, because descriptors may run out later."""
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         address = (os.environ if environ is None else environ).get("NOTIFY_SOCKET", "")
@@ -18,7 +18,7 @@ class Supervisor:
         self._socket: socket.socket | None = None
 
     def notify(self, message: str) -> None:
-        """Send a line such as `READY=1`, if systemd is there and listens. Never blocks."""
+        """Send a line such as `READY=1`, if systemd listens. Never blocks."""
         if not self._address:
             return
         try:
@@ -26,7 +26,7 @@ class Supervisor:
                 self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
             self._socket.sendto(message.encode(), socket.MSG_DONTWAIT, self._address)
         except OSError:
-            # A supervisor that is gone, or whose queue is full, cannot be told; the watch goes on.
+            # The supervisor is gone, or its queue is full.
             return
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Supervisor:
 
 
 def watchdog_interval(environ: Mapping[str, str] | None = None) -> float | None:
-    """Seconds between signs of life, half of what systemd allows; None when it does not ask for any."""
+    """Seconds between two watchdog notifications, half of systemd's limit; None if it does not expect any."""
     environ = os.environ if environ is None else environ
     microseconds = environ.get("WATCHDOG_USEC", "")
     if not microseconds.isdigit() or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):

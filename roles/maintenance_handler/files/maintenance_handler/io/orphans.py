@@ -1,25 +1,25 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""In a container the handler may be the first process: then it inherits orphans, and has to reap them."""
+"""Reaping of orphans: in a container, the handler may be the first process."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterator
 
-# Seconds that whoever started a process has to reap it.
+# Seconds that the handler's own code has to reap a process.
 PATIENCE = 2.0
 
 
 class Orphans:
-    """Processes that have ended, whose parent we have become."""
+    """Ended processes that the handler has inherited."""
 
     def __init__(self) -> None:
-        # When each was first seen.
+        # When each was first seen, by process id.
         self._since: dict[int, float] = {}
 
     def reap(self, own: Collection[int], now: float) -> None:
-        """Reap what has ended for a while, is a child of ours, and is not one of `own`."""
+        """Reap children that ended PATIENCE seconds ago and are not in `own`."""
         ended = [pid for pid in _ended_children(os.getpid()) if pid not in own]
         self._since = {pid: self._since.get(pid, now) for pid in ended}
         for pid, since in self._since.items():

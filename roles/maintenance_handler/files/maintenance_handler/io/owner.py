@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root's command line works as the user whose handler it is.
+"""Root's commands run as the handler's user.
 
-A handler may have a user of its own, who then owns its configuration and its state: what root read or ran of these
-would be that user's, with root's power, and what root wrote the handler could not read.
+A dedicated user of the handler owns its configuration and state. Root must not run what that user configured, and files
+that root writes could not be read by the handler.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from pathlib import Path
 
 
 class NotOurs(Exception):
-    """Files on which nobody should act as root. The text says whose they are."""
+    """Root must not act on these files. The text says who owns them."""
 
 
 def become_owner(paths: Iterable[Path]) -> None:
-    """Become, for good, the one user other than root who owns any of these; a path that is not there is nobody's.
+    """Switch to the one user other than root who owns any of these paths. Missing paths are ignored.
 
-    Does nothing for whoever is not root. Raises `NotOurs`, and OSError.
+    Does nothing unless called by root. Raises `NotOurs` and OSError.
     """
     if os.geteuid() != 0:
         return
@@ -35,7 +35,7 @@ def become_owner(paths: Iterable[Path]) -> None:
 
 def _owners(path: Path) -> set[int]:
     try:
-        # A link's, and that of what it leads to.
+        # The owners of a link and of its target.
         return {os.lstat(path).st_uid, os.stat(path).st_uid}
     except OSError:
         return set()

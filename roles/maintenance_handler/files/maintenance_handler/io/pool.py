@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Threads for what may take long, or for ever: a user database, a file system, a fork."""
+"""Threads for jobs that may block: user database, file system, fork."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import queue
 import threading
 from typing import Callable
 
-# Threads that are kept for the next job.
+# Idle threads that are kept for the next job.
 KEPT = 2
 
 
 class Pool:
-    """Does each job at once, however many of the ones before hang."""
+    """Runs each job at once, however many earlier ones hang."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._jobs: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._waiting = 0
-        # The first job does not wait for a thread to be made.
+        # The first job does not have to wait for a new thread.
         self._add_thread()
 
     def do(self, job: Callable[[], None]) -> None:
-        """Have a job done, which must not raise. Never blocks."""
+        """Run a job, which must not raise. Never blocks."""
         with self._lock:
             is_awaited = self._waiting > 0
             self._waiting -= is_awaited
@@ -38,7 +38,7 @@ class Pool:
         try:
             threading.Thread(target=self._run, name=self._name, daemon=True).start()
         except RuntimeError:
-            # There may be none now. The job waits for one that is there, or for the next.
+            # The system has no thread left. The job waits for an existing one, or for the next.
             with self._lock:
                 self._waiting -= waits
 

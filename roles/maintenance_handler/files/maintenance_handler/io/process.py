@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A step's process: started in a session of its own, listened to, and ended by its group before its time is up."""
+"""A step's process: started in its own session, and ended with its process group when its time is over."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from ..core.incident import FAILED, OK, TIMEOUT
 from ..core.tasks import GRACE, without_grace
 from .account import Account
 
-# Seconds after SIGKILL until a process (asleep in the kernel, say) is given up.
+# Seconds after SIGKILL until a process that does not end, for example in uninterruptible sleep, is given up.
 UNKILLABLE_AFTER = 1.0
 
-# Of one step: what goes to the log. The rest is read, so that the task does not block, and dropped.
+# Limits of a step's output in the log. The rest is read, so that the task does not block, and dropped.
 LOGGED_LINES = 200
 LOGGED_LINE = 1000
 _READ_AT_ONCE = 65536
-# A pipe holds no more than that, unless somebody goes on writing.
+# Enough for the content of a pipe, unless a process keeps writing.
 _LAST_READS = 4
 
-# systemd's, for the handler alone: a task that notified would speak for it.
+# For the handler only: a task could notify systemd in its name.
 _NOT_FOR_TASKS = (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID", b"JOURNAL_STREAM", b"PYTHONPATH")
 
 
 class CannotStart(Exception):
-    """A command could not be started. The text says why; `passes` if it may be possible in a moment."""
+    """A command could not be started. The text is the reason; `passes` means that a retry may help."""
 
     def __init__(self, message: str, passes: bool = False) -> None:
         super().__init__(message)
         self.passes = passes
 
 
-# The system has no memory, no process or no descriptor left for us now.
+# No memory, process or descriptor is available at the moment.
 _PASSING = (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
 
 
@@ -55,7 +55,7 @@ class Command:
 
 
 class TaskProcess:
-    """A running step. All times are on the monotonic clock, which the caller reads."""
+    """A running step. All times are monotonic, and passed by the caller."""
 
     def __init__(
         self,
@@ -88,39 +88,39 @@ class TaskProcess:
 
     @property
     def output(self) -> str:
-        """How the output reads among the descriptors of whoever has it open (proc_pid_fd(5))."""
+        """The target of the link of a descriptor for the output (proc_pid_fd(5))."""
         return f"pipe:[{os.fstat(self._output).st_ino}]"
 
     def fileno(self) -> int:
-        """For a selector: readable when there is output."""
+        """For a selector: readable if there is output."""
         return self._output
 
     def limit(self, now: float, until: float) -> None:
-        """Have it ended by `until` at the latest."""
+        """End it by `until` at the latest."""
         if until < self._kill_at:
             self._kill_at = until
             self._terminate_at = min(self._terminate_at, _terminate_at(now, until))
 
     def end(self, now: float) -> None:
-        """Have it ended as soon as it can be."""
+        """End it now: SIGTERM, then SIGKILL after GRACE seconds."""
         self._ended_early = True
         self._terminate_at = min(self._terminate_at, now)
         self._kill_at = min(self._kill_at, now + GRACE)
 
     def kill(self) -> None:
-        """Kill it, and wait for that: it should not have been started."""
+        """Kill it, and wait for its end."""
         self._signal_group(signal.SIGKILL)
         self._popen.wait()
         os.close(self._output)
 
     def next_time(self) -> float:
-        """When on the clock to call `poll` although nothing happened."""
+        """When to call `poll` again, unless something happens before."""
         if not self._terminated:
             return self._terminate_at
         return self._kill_at if self._killed_at is None else self._killed_at + UNKILLABLE_AFTER
 
     def poll(self, now: float) -> tuple[str, str] | None:
-        """Do what is due. Answers outcome and detail once it is over, None before."""
+        """Do what is due. Returns outcome and detail when the process has ended, None before."""
         if self._has_exited():
             return self._over()
         if not self._terminated and now >= self._terminate_at:
@@ -134,18 +134,18 @@ class TaskProcess:
         return None
 
     def read_lines(self) -> tuple[list[str], bool]:
-        """The lines that came since the last call, for the log, and whether more may come. Never blocks."""
+        """The new lines for the log, and whether more may follow. Never blocks."""
         data = self._read()
         new = data or b""
         if self._lines_logged > LOGGED_LINES:
-            # Only the last line is of interest any more, and a flood must not keep the loop busy.
+            # Only the last line matters from now on, and a flood must not keep the loop busy.
             new = new[-2 * LOGGED_LINE :]
         *complete, self._pending = (self._pending + new).split(b"\n")
         self._pending = self._pending[:LOGGED_LINE]
         return self._loggable(complete), data != b""
 
     def last_lines(self) -> tuple[list[str], bool]:
-        """What is left of the output once it is over, and whether more may come, of what it left behind."""
+        """The rest of the output at the end, and whether more may follow from processes left behind."""
         lines: list[str] = []
         for _unused in range(_LAST_READS):
             new, more = self.read_lines()
@@ -156,21 +156,21 @@ class TaskProcess:
         return (lines + self._loggable([pending]) if pending else lines), more
 
     def give_away(self) -> int:
-        """The output, for a process that waits for it."""
+        """The descriptor of the output, for another process to read."""
         os.set_blocking(self._output, True)
         return self._output
 
     def close(self) -> None:
-        """Let go of the output."""
+        """Close the output."""
         os.close(self._output)
 
     @property
     def was_ended(self) -> bool:
-        """It did not end by itself."""
+        """Whether it was told to end."""
         return self._terminated
 
     def _has_exited(self) -> bool:
-        # Without reaping it: as long as the leader is there, its process group's number is nobody else's.
+        # Without reaping it, so that the number of its process group is not reused.
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         return os.waitid(os.P_PID, self._popen.pid, options) is not None
 
@@ -190,11 +190,11 @@ class TaskProcess:
         try:
             os.killpg(self._popen.pid, number)
         except (ProcessLookupError, PermissionError):
-            # Gone already, or (a set-uid program) not ours to signal.
+            # It has ended, or, as a set-uid program, cannot be signalled.
             return
 
     def _read(self) -> bytes | None:
-        """What is there to read; empty at the end of the output, None when nothing is there now."""
+        """The available output; empty at its end, None if there is none at the moment."""
         try:
             return os.read(self._output, _READ_AT_ONCE)
         except BlockingIOError:
@@ -217,12 +217,12 @@ def _terminate_at(now: float, until: float) -> float:
 
 
 def cannot_start(program: str, error: OSError) -> CannotStart:
-    """The exception for what the system said."""
+    """The exception for an OSError."""
     return CannotStart(f"{program} cannot be started: {error}", passes=error.errno in _PASSING)
 
 
 def environment_for(account: Account | None, variables: Mapping[str, str]) -> dict[bytes, bytes]:
-    """What we inherited, what belongs to the account, and these variables: in UTF-8, whatever the locale says."""
+    """The inherited environment with the account's variables and these, in UTF-8 whatever the locale is."""
     inherited = {name: value for name, value in os.environb.items() if name not in _NOT_FOR_TASKS}
     if account is not None:
         own = {"HOME": account.home, "USER": account.name, "LOGNAME": account.name, "SHELL": account.shell}
@@ -231,7 +231,7 @@ def environment_for(account: Account | None, variables: Mapping[str, str]) -> di
 
 
 def _started(command: Command, input_name: str, document: Mapping[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
-    """The process, and the end of a pipe to read its output from."""
+    """The process, and the descriptor to read its output from."""
     account = command.account
     changes: dict[str, Any] = {}
     if account is not None and account.groups is not None:
@@ -270,7 +270,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _as_file(name: str, data: bytes) -> int:
-    """A descriptor to read the data from: whoever does not read it blocks nobody, as a pipe would."""
+    """A descriptor of a file with the data. Unlike a pipe, it does not block the writer if nobody reads."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.write(descriptor, data)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether a program can be executed by whoever asks: found, permitted, and with what interprets it."""
+"""Whether the current user can execute a program: it is found, permitted, and has its interpreter."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ _HEAD = 256
 
 
 def program_problem(program: str, folders: Sequence[str], who: str = "") -> str | None:
-    """Why a program cannot be executed, as it is found along the folders of a PATH; None if it can.
+    """The reason why a program, searched in these folders, cannot be executed; None if it can.
 
-    `who` says for whom, as in " by user 'app'"; the answer is for the user who asks.
+    `who` names the current user in the reason, such as " by user 'app'".
     """
     if os.path.dirname(program):
-        # Tasks run in the root directory, not in that of whoever checks them.
+        # The working directory of tasks is the root.
         candidates = [os.path.join(os.sep, program)]
         where = ""
     else:
-        # As shutil.which does, whose module brings every compression of Python along: 0.6 MB of memory.
+        # Like shutil.which, which would import all compression modules: 0.6 MB of memory.
         candidates = [os.path.join(folder, program) for folder in folders]
         where = f" (PATH is {os.pathsep.join(folders)})"
     found = next((path for path in candidates if os.path.isfile(path) and os.access(path, os.X_OK)), None)
@@ -31,12 +31,12 @@ def program_problem(program: str, folders: Sequence[str], who: str = "") -> str 
 
 
 def _format_problem(program: str, path: str, folders: Sequence[str]) -> str | None:
-    """Why the kernel would not know what to do with a file, or its interpreter is missing."""
+    """The reason why the kernel cannot execute a file, such as a missing interpreter."""
     try:
         with open(path, "rb") as file:
             head = file.read(_HEAD)
     except OSError:
-        # It may be executed and not read: what it is, only the kernel can tell.
+        # It may be executable but not readable.
         return None
     if not head.startswith(b"#!"):
         if head.startswith(b"\x7fELF") or _has_other_formats():
@@ -57,7 +57,7 @@ def _format_problem(program: str, path: str, folders: Sequence[str]) -> str | No
 
 
 def _by_env(words: Sequence[str]) -> str | None:
-    """The interpreter that env(1) looks for along the PATH."""
+    """The interpreter that env(1) searches in PATH."""
     if os.path.basename(words[0]) != "env":
         return None
     rest = [word for word in words[1:] if not word.startswith("-") and "=" not in word]

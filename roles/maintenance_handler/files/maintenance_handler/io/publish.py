@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guest attribute `maintenance-handler/status`: written beside the drain, never before it, never too often."""
+"""The guest attribute `maintenance-handler/status`, written in parallel with the drain and within the query limits."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .._vm.metadata_server import MetadataError, MetadataForbidden, MetadataServ
 NAMESPACE = "maintenance-handler"
 KEY = "status"
 
-# Guest attributes may be turned on at any time, and take effect some minutes later.
+# Guest attributes may be enabled at any time, and take effect some minutes later.
 DISABLED_PAUSE = 300.0
 FAILED_PAUSE = 30.0
-# The states of a quick drain follow each other within milliseconds, and the budget is not ours alone.
+# A quick drain changes the state within milliseconds, and other programs share the query limit.
 LEAST_PAUSE = 2.0
 
 
 class Publisher:
-    """Writes the newest text that was offered in a daemon thread; what it overtook is never sent.
+    """Writes the newest offered text in a daemon thread, and skips older ones.
 
-    `on_result` hears of each write: "ok", or why it failed.
+    `on_result` is called after each write with "ok" or the reason of the failure.
     """
 
     def __init__(
@@ -53,13 +53,13 @@ class Publisher:
         threading.Thread(target=self._run, name="guest attribute", daemon=True).start()
 
     def offer(self, text: str) -> None:
-        """Have it written soon. Never blocks."""
+        """Offer a text. Never blocks."""
         with self._changed:
             self._offered = text
             self._changed.notify()
 
     def turn(self) -> float:
-        """Wait for something new, write it, and answer how many seconds to leave the server alone."""
+        """Wait for a new text, write it, and return the seconds until the next write."""
         with self._changed:
             while self._offered == self._written:
                 self._changed.wait()
@@ -81,10 +81,10 @@ class Publisher:
         return LEAST_PAUSE
 
     def finish(self, text: str, within: float) -> None:
-        """Write a last text now, if one was written before; nothing is written after it. Takes `within` s at most."""
+        """Write a last text, if one was written before, within this many seconds."""
         if self._written is None:
             return
-        # A thread, for a resolver that hangs.
+        # In a thread, because the resolver may hang.
         last = threading.Thread(target=self._finish, args=(text, within), name="last guest attribute", daemon=True)
         last.start()
         last.join(within)
@@ -94,7 +94,7 @@ class Publisher:
             return
         self._finished = True
         server = MetadataServer(self._host, retry_for=0, timeout=within, body_limit=SIGNAL_LIMIT)
-        # Not within the budget: it is the last, and if it is refused, nobody is left to try again.
+        # Outside of the query budget, because it is the last write and is not retried.
         with suppress(MetadataError):
             server.put(attribute_path(NAMESPACE, KEY), text)
         self._writing.release()

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the command line asks the running handler for: a file in its runtime directory, and a signal.
+"""Requests of the command line to the running handler: a file in its runtime directory, and a POSIX signal.
 
-The answer stands in the status, under the request's name.
+The answer is in the status, under the name of the request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SIGNAL = signal.SIGUSR1
 
 @dataclass(frozen=True)
 class Request:
-    """One wish. `tasks` are those to restore or to acknowledge; none means all that are not restored."""
+    """A request. `tasks` are those to restore or to acknowledge; if empty, all that are not restored."""
 
     command: str
     name: str
@@ -37,11 +37,11 @@ class Request:
 
 
 class UnreadableRequest(Exception):
-    """A request cannot be made out. As text, which and why."""
+    """A request cannot be read. The text says which, and why."""
 
 
 def send(runtime_dir: Path, pid: int, request: Request) -> Path:
-    """Ask the handler of that process. Answers the file, which is gone once it was taken. Raises OSError."""
+    """Send a request to the handler. Returns its file, which the handler deletes. Raises OSError."""
     path = _path(runtime_dir, request.command)
     write_whole(path, json.dumps(vars(request)).encode())
     os.kill(pid, SIGNAL)
@@ -49,7 +49,7 @@ def send(runtime_dir: Path, pid: int, request: Request) -> Path:
 
 
 def take(runtime_dir: Path) -> Iterator[Request | UnreadableRequest]:
-    """The requests that there are, each of which is not there any more afterwards."""
+    """The pending requests, which are deleted."""
     for command in COMMANDS:
         path = _path(runtime_dir, command)
         try:

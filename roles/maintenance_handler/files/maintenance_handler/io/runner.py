@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The processes of the steps that run now."""
+"""The processes of the running steps."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from .task_output import without_secret
 if TYPE_CHECKING:
     from .launch import LookUp
 
-# How long a hand-over waits for what it ended.
+# Seconds that `hand_over` waits for the processes that it ends.
 HAND_OVER = 3.0
-# What is kept of the last line of a step that failed.
+# Characters of the last line of a failed step that are kept.
 LAST_LINE = 200
-# How long a step waits until what an earlier one left running is found and killed.
+# Seconds that a step waits until processes left over from an earlier one are killed.
 LEFTOVERS_BOUND = 3.0
-# Outputs of steps that are over, which processes they left behind still write to.
+# Outputs of ended steps that are still read, for processes that they left behind.
 MOST_LEFT = 100
 
 _TO_NOWHERE = ((os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0), (os.POSIX_SPAWN_DUP2, 1, 2))
@@ -46,7 +46,7 @@ class _Running:
 
 
 class Runner:
-    """Starts steps, passes their output to the log, and says when they have ended. Nothing in it waits."""
+    """Starts steps, logs their output, and reports their end. Never blocks."""
 
     def __init__(
         self,
@@ -65,11 +65,11 @@ class Runner:
         self._launching: dict[int, Launch] = {}
         self._running: dict[int, _Running] = {}
         self._left: list[_Running] = []
-        # Of the incident's steps that were ended.
+        # The outputs of steps that were told to end.
         self._outputs: dict[tuple[str, int], str] = {}
 
     def start(self, start: Start, incident: Incident, wait_for_journal: Callable[[float], bool]) -> None:
-        """Have a step's command started. `launched` is to be told what came of it."""
+        """Start a step's command. The result must be passed to `launched`."""
         label = f"{start.step.phase} {start.task.name!r}"
         earlier = [(incident.id, one.number) for one in incident.steps if _may_go_on(one, start.task)]
 
@@ -88,11 +88,11 @@ class Runner:
         self._pool.do(launch.run)
 
     def launched(self, launched: Launched) -> Finished | None:
-        """Take over a step that was started. Answers its end if it could not be."""
+        """Take over a started step. Returns its end if it could not be started."""
         launch = self._launching.pop(launched.number, None)
         if launch is None or launched.process is None:
             if launched.process is not None:
-                # It was given up between its start and this message.
+                # It was cancelled between its start and this message.
                 self._pool.do(launched.process.kill)
             return None if launch is None else Finished(launched.number, NOT_STARTED, launched.problem)
         running = _Running(launch.incident, launch.start, launched.process)
@@ -107,7 +107,7 @@ class Runner:
             self._running[number].process.limit(now, until)
 
     def end(self, number: int, now: float) -> None:
-        """Have a step end as soon as it can. One that has not started will not."""
+        """End a step now, or cancel its start."""
         if number in self._launching:
             self._launching[number].until = now
             self._launching[number].wanted = False
@@ -115,7 +115,7 @@ class Runner:
             self._running[number].process.end(now)
 
     def read(self, running: _Running) -> None:
-        """Pass on what a step printed. One that closed its output is no longer listened to."""
+        """Log the output of a step, until it closes the output."""
         lines, more = running.process.read_lines()
         self._say(running.start, lines)
         if not more:
@@ -125,21 +125,21 @@ class Runner:
                 running.process.close()
 
     def poll(self, now: float) -> list[Finished]:
-        """Do what is due, and answer what has ended."""
+        """Do what is due. Returns the steps that have ended."""
         return [*self._given_up(now), *self._ended(now)]
 
     def pids(self) -> list[int]:
-        """Of the steps that run."""
+        """The process ids of the running steps."""
         return [running.process.pid for running in self._running.values()]
 
     def next_time(self) -> float | None:
-        """When on the clock to poll although nothing happened."""
+        """When to call `poll` again, unless something happens before."""
         times = [launch.until for launch in self._launching.values()]
         times += [running.process.next_time() for running in self._running.values()]
         return min(times, default=None)
 
     def hand_over(self) -> None:
-        """End everything, without a word to anybody: in the journal the steps stay open, for the next handler."""
+        """Kill steps; leave them open in the journal, for the next handler."""
         for launch in self._launching.values():
             launch.give_up()
         self._launching.clear()
@@ -154,7 +154,7 @@ class Runner:
         self._leave_outputs()
 
     def end_leftovers(self, incident: Incident) -> None:
-        """End what a handler that is gone has left running of an incident's open steps. Does not wait for that."""
+        """Kill processes of open steps that an earlier handler left running. Does not wait."""
         for step in incident.steps:
             if step.open:
                 self._sweep(incident.id, step.number, f"{step.phase} {step.task!r}")
@@ -185,7 +185,7 @@ class Runner:
             yield Finished(number, outcome, detail, last_line)
 
     def _let_go(self, running: _Running) -> None:
-        """Of a step that is over. What it left behind may go on printing: it would not survive a closed pipe."""
+        """Release an ended step, but read on: a closed pipe would kill processes that it left behind."""
         lines, more = running.process.last_lines()
         self._say(running.start, lines)
         is_listened_to = running.process.fileno() in self._selector.get_map()
@@ -197,7 +197,7 @@ class Runner:
         running.process.close()
 
     def _leave_outputs(self) -> None:
-        """Have somebody else read what processes of steps that are over go on printing."""
+        """Start a `cat` for each output that processes of ended steps may still use."""
         for running in self._left:
             try:
                 actions = [(os.POSIX_SPAWN_DUP2, running.process.give_away(), 0), *_TO_NOWHERE]
@@ -228,5 +228,5 @@ class Runner:
 
 
 def _may_go_on(step: Step, task: Task) -> bool:
-    """Whether something of an earlier step of the task may still run that was not to."""
+    """Whether processes of an earlier step of the task may still run."""
     return step.task == task.name and step.outcome in (INTERRUPTED, CANCELLED, TIMEOUT)

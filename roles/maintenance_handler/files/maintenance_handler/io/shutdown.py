@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether systemd is shutting the machine down, asked by a message of D-Bus: a program might hang at its start."""
+"""Whether systemd is shutting the machine down, queried by D-Bus, because the start of a program might hang."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import socket
 import struct
 import time
 
-# systemd's own socket is root's alone, and does not need the bus, which may be gone already.
+# systemd's own socket is for root only, and works without the bus, which may have been stopped.
 PRIVATE_SOCKET = "/run/systemd/private"
 BUS_SOCKET = "/run/dbus/system_bus_socket"
 # At a shutdown systemd is busy.
@@ -21,13 +21,13 @@ _SYSTEMD = "org.freedesktop.systemd1"
 # A variant with a string in it, which is what `systemctl is-system-running` shows.
 _STATE = re.compile(rb"\x01s\0\0.{4}([a-z]+)\0", re.DOTALL)
 _RETURN = 2
-# systemd also tells of all that happens, which at a shutdown is much.
+# systemd also sends its signals, which are many during a shutdown.
 _MOST_MESSAGES = 10_000
 _MOST_BYTES = 1 << 20
 
 
 def is_shutting_down(private: str = PRIVATE_SOCKET, bus: str = BUS_SOCKET, within: float = WITHIN) -> bool | None:
-    """Whether it is; None if systemd does not say in so many seconds, or there is none."""
+    """Whether it is; None if systemd does not answer in time, or does not run."""
     until = time.monotonic() + within
     for path, needs_name in ((private, False), (bus, True)):
         state = _state(path, needs_name, until)
@@ -37,7 +37,7 @@ def is_shutting_down(private: str = PRIVATE_SOCKET, bus: str = BUS_SOCKET, withi
 
 
 def _state(path: str, needs_name: bool, until: float) -> str | None:
-    """The answer on one socket; None if there is none."""
+    """The state from one socket; None if there is no answer."""
     user = str(os.geteuid()).encode().hex()
     calls = _call(
         2, f"/{_SYSTEMD.replace('.', '/')}", f"{_BUS}.Properties", "Get", f"{_SYSTEMD}.Manager", "SystemState"
@@ -50,7 +50,7 @@ def _state(path: str, needs_name: bool, until: float) -> str | None:
             connection.connect(path)
             stream = _Stream(connection, until)
             connection.sendall(f"\0AUTH EXTERNAL {user}\r\nBEGIN\r\n".encode())
-            # systemd does not look at what comes along with BEGIN.
+            # systemd ignores what is sent together with BEGIN.
             if not stream.line().startswith(b"OK"):
                 return None
             connection.sendall(calls)
@@ -65,7 +65,7 @@ def _state(path: str, needs_name: bool, until: float) -> str | None:
 
 
 class _Stream:
-    """What comes by a connection, until a time on the clock. Raises OSError or EOFError when it does not."""
+    """Reads from a connection, until a monotonic time. Raises OSError or EOFError."""
 
     def __init__(self, connection: socket.socket, until: float) -> None:
         self._connection = connection

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes to the state directory, in its order, by one thread: a disk that stalls keeps nobody waiting but that.
+"""Writes to the state directory, in order, by one thread, so that a stalled disk blocks only this thread.
 
-A step waits for its entry in the journal, and no longer than a bound: a drain without a journal is better than none.
+A step waits a limited time for its entry in the journal: a drain without a journal is better than none.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Journaled:
-    """The journal is on disk, or (`problem`) could not be written."""
+    """The journal is on disk, or could not be written (`problem`)."""
 
     problem: str
 
@@ -28,14 +28,14 @@ class Journaled:
 @dataclass
 class _Job:
     run: Callable[[], None]
-    # When on the clock it was asked for, or came to be the first.
+    # When it was requested, or became the first in the queue.
     since: float
     is_journal: bool = False
     done: threading.Event = field(default_factory=threading.Event)
 
 
 class StateWriter:
-    """Writes one thing after the other. Of entries of the journal that wait, only the newest is written."""
+    """Runs jobs in order. Of waiting entries of the journal, only the newest is written."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class StateWriter:
         journal_wait: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`journal_wait` is how many seconds anybody waits for an entry at most."""
+        """`journal_wait`: the maximum seconds that a step waits for an entry."""
         self.journal_wait = journal_wait
         self._journal = journal
         self._post = post
@@ -54,7 +54,7 @@ class StateWriter:
         threading.Thread(target=self._run, name="state", daemon=True).start()
 
     def write_journal(self, entry: Entry) -> Callable[[float], bool]:
-        """Have an entry written. Returns what waits for it: at most so many seconds, and at most `journal_wait`."""
+        """Write an entry. Returns a function that waits for it, at most its argument and `journal_wait` in seconds."""
 
         def run() -> None:
             self._journal.write(entry)
@@ -69,22 +69,22 @@ class StateWriter:
         return lambda bound: self._wait(job, min(bound, self.journal_wait))
 
     def do(self, run: Callable[[], None]) -> None:
-        """Have something else done, which tells its problems itself, after all that was asked for before."""
+        """Run another job, which reports its problems itself, after all earlier ones."""
         with self._changed:
             self._add(_Job(run, self._clock()))
 
     def waiting_since(self) -> float | None:
-        """Since when on the clock the disk has had the oldest of what is not on it yet; None when all is."""
+        """Since when the oldest job has been waiting for the disk; None if there is none."""
         with self._changed:
             return self._jobs[0].since if self._jobs else None
 
     def journal_waits(self) -> bool:
-        """Whether an entry is not on disk yet."""
+        """Whether an entry of the journal is not on disk yet."""
         with self._changed:
             return any(job.is_journal for job in self._jobs)
 
     def finish(self, within: float) -> bool:
-        """Wait until all is written, at most so many seconds. Answers whether it is."""
+        """Wait until everything is written, at most `within` seconds. Returns whether it is."""
         with self._changed:
             job = self._jobs[-1] if self._jobs else None
         return job is None or job.done.wait(within)
@@ -95,7 +95,7 @@ class StateWriter:
         return job
 
     def _wait(self, job: _Job, bound: float) -> bool:
-        # Whoever comes when the disk has stalled for that long already does not wait once more.
+        # The time that the disk has stalled already counts.
         since = self.waiting_since()
         return job.done.wait(bound if since is None else max(0.0, since + bound - self._clock()))
 
@@ -109,7 +109,7 @@ class StateWriter:
             with self._changed:
                 self._jobs.popleft()
                 if self._jobs:
-                    # That the one before took long is over.
+                    # The time of the job before does not count.
                     self._jobs[0].since = self._clock()
             job.done.set()
             if job.is_journal:
@@ -120,6 +120,6 @@ def _problem(run: Callable[[], None]) -> str:
     try:
         run()
     except Exception as exc:
-        # Whatever it is, the thread goes on: all steps wait for it.
+        # The thread must go on, because all steps wait for it.
         return str(exc) or repr(exc)
     return ""

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks in which a `systemctl` waits for a systemd that shuts the machine down, and that may be waiting for them.
+"""systemctl: powering off, and warnings about tasks in which it waits for a systemd that may be waiting for them.
 
-Without --no-block, systemctl waits for the end of its job, and at a shutdown that may come after the handler's.
+Without --no-block, systemctl waits for its job, which during a shutdown may end after the handler.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from .._vm.records import dataclass
 from .shutdown import is_shutting_down
 
 _PROC = "/proc"
-# What is there in two looks has waited for about that long.
+# Seconds between two checks. A process that is there in both has waited about this long.
 _EVERY = 1.0
 _MOST_ANCESTORS = 100
 # Seconds that systemd may take to answer.
 _PATIENCE = 5.0
-# Of these systemctl makes a job, which it waits for.
+# The verbs for which systemctl waits for a job.
 _MAKE_JOBS = (b"start", b"stop", b"restart", b"reload", b"try-restart", b"reload-or-restart", b"try-reload-or-restart")
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A systemctl that waits for a job, by its process, and the step that it belongs to."""
+    """A systemctl that waits for a job, and its step."""
 
     pid: int
     command: str
@@ -37,7 +37,7 @@ class Waiting:
 
 
 def start_advising(warn: Callable[[str], None]) -> None:
-    """If the machine shuts down, warn once of each systemctl that waits, until the process ends."""
+    """While the machine shuts down, warn once about each systemctl that waits."""
     threading.Thread(target=_advise, args=(warn,), name="systemctl", daemon=True).start()
 
 
@@ -46,12 +46,12 @@ def waits(command: Iterable[bytes]) -> bool:
     program, *arguments = command
     if os.path.basename(program) != b"systemctl" or b"--no-block" in arguments:
         return False
-    # Values of options come before it, too, and are no verbs.
+    # The verb may follow options and their values.
     return any(argument in _MAKE_JOBS for argument in arguments)
 
 
 def waiting_below(root: int) -> set[Waiting]:
-    """Every systemctl that waits in a process that this one started, or one of its own."""
+    """Every waiting systemctl among the descendants of a process."""
     return set(_waiting_below(root))
 
 
@@ -114,7 +114,7 @@ def _child_above(pid: int, root: int) -> int | None:
 def _parent(pid: int) -> int | None:
     try:
         with open(f"{_PROC}/{pid}/stat", "rb") as file:
-            # The name before it may have any character, a bracket as well (proc_pid_stat(5)).
+            # The name before it may contain any character, including a parenthesis (proc_pid_stat(5)).
             return int(file.read().rpartition(b")")[2].split()[1])
     except (OSError, ValueError, IndexError):
         return None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The file of the metrics, and the one before: figures that nobody writes any more would be shown for ever."""
+"""The path of the metrics file, remembered so that the file at an earlier path is removed instead of going stale."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .metrics import FIRST_BYTES
 
 
 class Textfile:
-    """Where the metrics of a state directory's handlers are written, which outlives each of them."""
+    """The path of the metrics file, kept in the state directory."""
 
     def __init__(self, state_dir: Path) -> None:
         self._note = state_dir / "metrics-textfile.json"
 
     def use(self, path: Path | None) -> Path | None:
-        """Write to this file from now on, or to none. Answers the file of before, if it was another and was removed.
+        """Use this file from now on, or none. Returns the previous file if it was another and was removed.
 
-        Raises OSError when this cannot be noted.
+        Raises OSError if the path cannot be saved.
         """
         wanted = None if path is None else str(path)
         before = self._before()
@@ -41,7 +41,7 @@ class Textfile:
 
 
 def _remove_metrics(path: Path) -> bool:
-    """Delete a file that a handler wrote its metrics to; whatever else is there stays."""
+    """Delete a file if it contains metrics of a handler."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread that hangs on one metadata key, for ever and through every outage, and says what it hears."""
+"""A thread that waits for changes of one metadata key, through every outage, and posts its values."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ from ..core.announcements import essence
 if TYPE_CHECKING:
     from ..core.announcements import Value
 
-# Their events leave little time. The others are asked for again after a poll's time if they cannot be waited for.
+# Keys whose events leave little time. If others cannot be waited for, they are queried once per poll timeout.
 _URGENT_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY)
-# A key that is not there is asked for again, not waited for.
+# Seconds until a missing key, which cannot be waited for, is queried again.
 ABSENT_PAUSE = 5.0
-# A value that is too large for an answer is one of another program's, and read again in vain as long as it is there.
+# Seconds after a value that is too large, which does not come from the platform and may stay for long.
 TOO_LARGE_PAUSE = 2.0
-# An answer without news before its time (an etag that changes while the value does not) must not become a busy loop.
+# Minimum seconds between answers without news, so that an etag that changes without the value makes no busy loop.
 LEAST_TURN = 1.0
-# After news the watcher is quiet for a moment, so that the loop, which has a task to start, need not share the
-# interpreter with it. What changes meanwhile is not lost: the next question is answered at once.
+# Seconds after news, so that the loop, which has a task to start, does not share the interpreter with the watcher. A
+# change in the meantime is not lost: the next request is answered at once.
 NEWS_PAUSE = 0.05
 
 
 @dataclass(frozen=True)
 class Heard:
-    """The metadata server answered; `value` is what is kept of it, None where it has no such key (yet)."""
+    """The metadata server answered. `value` is the essence of the value, None if the key is missing."""
 
     key: str
     value: Value
@@ -61,7 +61,7 @@ class Heard:
 
 @dataclass(frozen=True)
 class Failed:
-    """A try to ask did not get an answer; there will be another."""
+    """A request failed. There will be another."""
 
     key: str
     reason: str
@@ -73,7 +73,7 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Watches one key in a daemon thread. `last_turn` is when (on the clock) a try last ended, whatever it came to."""
+    """Watches one key in a daemon thread. `last_turn` is the monotonic time at which the last request ended."""
 
     def __init__(
         self,
@@ -91,10 +91,10 @@ class Watcher:
         self._poll_timeout = poll_timeout
         self._clock = clock
         self._sleep = sleep
-        # What the last answer came to, or what is wrong with it.
+        # The essence of the last value, or what is wrong with it.
         self._last: Value = None
         self._etag: str | None = None
-        # It tries again by itself, without the etag, to hear of an outage's end when it ends, not when there is news.
+        # The watcher retries by itself, without the etag, to learn of the end of an outage at once.
         self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
         self._pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random)
 
@@ -102,11 +102,11 @@ class Watcher:
         threading.Thread(target=self._run, name=self.key, daemon=True).start()
 
     def turn(self) -> float:
-        """Ask once, say what came, and answer how many seconds to wait before asking again."""
+        """Send one request, post the result, and return the seconds until the next request."""
         began = self._clock()
         try:
-            # The key itself, never its directory: a VM gets the 60 s notice of a live migration only if it has
-            # asked for instance/maintenance-event directly since its last event.
+            # Here the 60 s notice is kept armed. The request is for the key itself, never for its directory: a VM gets
+            # the notice of a live migration only if it has queried the key directly since its last event.
             answer = self._server.wait(self.key, self._etag, self._poll_timeout)
         except MetadataNotFound:
             self._etag = None
@@ -118,11 +118,11 @@ class Watcher:
             return self._pause_after(exc, self._clock() - began)
         first = self._etag is None
         if not first:
-            # A wait has worked: an answer without one does not end an outage in which only waits fail.
+            # A wait worked, so an outage in which only waits fail is over.
             self._pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random)
         self._etag = answer.etag
         before = self._last
-        # Here, not in the loop: a long value costs only this thread its time.
+        # Here instead of in the loop, so that a long value only costs this thread time.
         try:
             self._last = essence(self.key, self._completed(answer.value))
         except UnreadableWindow as exc:
@@ -147,11 +147,11 @@ class Watcher:
 
     def _pause_after(self, error: MetadataError, took: float) -> float:
         if isinstance(error, (MetadataUnavailable, MetadataTooManyRequests)):
-            # From start to start: a try that hung has been pause enough.
+            # Counted from the start of the request, which may have hung for long enough.
             return max(0.0, next(self._pauses) - took)
         if isinstance(error, MetadataTooLarge):
             return self._pause_of_absence(TOO_LARGE_PAUSE)
-        # 400 or 403: nothing that a retry changes soon, but we are here to stay.
+        # 400 or 403, which a retry does not change soon.
         return ABSENT_PAUSE
 
     def _pause_of_absence(self, urgent: float) -> float:
