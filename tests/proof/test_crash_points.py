@@ -172,7 +172,7 @@ def check_all_drained(handler: HandlerProcess) -> None:
 def test_every_step_is_run_and_taken_back_once(
     scenario: str, meanwhile: str, ways: tuple[str, ...], make_vm: Callable[[], Vm], tmp_path: Path, table: Table
 ) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     tasks, event = SCENARIOS[scenario], EVENTS.get(scenario, "terminate")
     drain, total = Try(make_vm(), tmp_path / "counted", tasks, event).counted()
     assert drain >= 2 + len(tasks)

@@ -126,7 +126,7 @@ def window(starts_in: float, **fields: Any) -> dict[str, Any]:
     ],
 )
 def test_an_outage(kind: str, name: str, prove: Prove) -> None:
-    """field: 503 from the metadata server kills the handler; field: an HTML body or truncated JSON with status 200."""
+    """503 ended the handler (aws/aws-node-termination-handler#916), HTML the agent (guest-agent#320)."""
     trial = prove(METADATA, f"It {name}", FAILED_POLLS)
     handler, vm = trial.make(task("lb")).start(), trial.vm
     fault = vm.fault(kind)
@@ -141,7 +141,7 @@ def test_an_outage(kind: str, name: str, prove: Prove) -> None:
 
 
 def test_an_hour_without_an_answer(prove: Prove) -> None:
-    """field: an outage of an hour is survived."""
+    """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916)."""
     trial = prove(METADATA, "It answers 503 for an hour (of simulated time)", FAILED_POLLS)
     handler = trial.make(task("lb"), environ={"TIME": "skip"}).start(module="support.steered")
     fault = trial.vm.fault("503")
@@ -154,7 +154,7 @@ def test_an_hour_without_an_answer(prove: Prove) -> None:
 
 
 def test_hangs_past_the_deadline(prove: Prove) -> None:
-    """field: a hanging GET without client deadline hangs for ever."""
+    """A hanging GET never ends on a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
     trial = prove(METADATA, "It takes a question and never answers it", FAILED_POLLS)
     handler, vm = trial.make(task("lb")).start(), trial.vm
     vm.fault("hang", count=len(handler.watched_keys()))
@@ -167,7 +167,7 @@ def test_hangs_past_the_deadline(prove: Prove) -> None:
 
 @needs_root
 def test_a_connection_that_is_half_open(prove: Prove) -> None:
-    """field: a hanging GET hangs for ever once the TCP connection is half open, which a live migration can cause."""
+    """A live migration can leave a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
     trial = prove(METADATA, "Its connections go dead: packets are dropped, nothing is reset", FAILED_POLLS)
     with network_namespace() as (name, outside, _inside):
         fleet = {"instances": [{"name": "far", "address": outside, "upcoming_maintenance_none": "NONE"}]}
@@ -216,7 +216,7 @@ def test_an_etag_that_flaps(prove: Prove) -> None:
 
 
 def test_a_value_that_flips_and_flips_back(prove: Prove) -> None:
-    """field: `last_etag` not sent: a value that flips and flips back has the old etag again (ABA)."""
+    """A value that changes and changes back has the old etag again."""
     name = "A value flips, and flips back to what it was"
     trial = prove(METADATA, name, 'polls_total{key="instance/preempted",result="answer"}')
     handler, vm = trial.make(task("lb")).start(), trial.vm
@@ -242,7 +242,7 @@ def test_an_event_that_was_there_before(prove: Prove) -> None:
 
 
 def test_an_event_that_is_cancelled(prove: Prove) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     name = "An event is cancelled in the middle of its drain"
     trial = prove(EVENTS, name, 'steps_total{outcome="cancelled",phase="drain"}')
     handler = trial.make(task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("db", stage=30))
@@ -255,7 +255,7 @@ def test_an_event_that_is_cancelled(prove: Prove) -> None:
 
 
 def test_a_migration_that_becomes_a_termination(prove: Prove) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A migration becomes a termination", "incidents_total")
     handler = trial.make(task("lb"), task("db", "terminate", stage=60)).start()
     trial.vm.announce("migrate")
@@ -267,7 +267,7 @@ def test_a_migration_that_becomes_a_termination(prove: Prove) -> None:
 
 
 def test_a_preemption_on_top(prove: Prove) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A preemption comes in the middle of a drain for a migration", "incidents_total")
     handler = trial.make(task("lb", drain=UNTIL_RELEASED), task("db", stage=60)).start()
     trial.vm.announce("migrate")
@@ -282,7 +282,7 @@ def test_a_preemption_on_top(prove: Prove) -> None:
 
 
 def test_an_event_during_the_restore(prove: Prove) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "An event comes in the middle of a restore", "incidents_total")
     handler = trial.make(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED)).start()
     trial.vm.announce("migrate")
@@ -307,7 +307,7 @@ def test_a_window_that_is_announced(prove: Prove) -> None:
 
 
 def test_a_window_that_moves(prove: Prove) -> None:
-    """field: the event is acted on the moment it is known though it is days away; or never."""
+    """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
     trial = prove(EVENTS, "A window is moved, after its drain", 'steps_total{outcome="ok",phase="restore"}')
     handler = trial.make(task("db", "window", lead=3600)).start()
     trial.vm.set("upcoming-maintenance", window(1800))
@@ -343,7 +343,7 @@ def test_a_window_that_begins_early(prove: Prove) -> None:
 
 
 def test_a_stop_on_top(prove: Prove) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A graceful shutdown comes in the middle of a drain for a migration", "incidents_total")
     handler = trial.make(task("lb", "migrate", "stop", drain=UNTIL_RELEASED), task("db", "stop", stage=60)).start()
     trial.vm.announce("migrate")
@@ -523,7 +523,7 @@ def test_a_disk_that_fills_up(prove: Prove) -> None:
 
 
 def test_a_disk_that_stalls(prove: Prove) -> None:
-    """field: the journal's disk stalls for 25 s, and nothing is drained in that time."""
+    """A disk that stalls for 25 s must not delay the drain."""
     trial = prove(MACHINE, "The journal's disk does not answer, during a whole drain", "journal_failures_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20)).start(module="support.stalling")
     handler.until(lambda: handler.journal().get("instance_id"), "the journal")
@@ -539,7 +539,7 @@ def test_a_disk_that_stalls(prove: Prove) -> None:
 
 
 def test_a_log_that_nobody_reads(prove: Prove) -> None:
-    """field: stderr is a pipe that nobody reads, and the next stage never starts (patroni#1331)."""
+    """A pipe on stderr that is not read blocked the main loop (patroni/patroni#1331)."""
     trial = prove(MACHINE, "Nobody reads the log, and a task fills it", 'steps_total{outcome="ok",phase="drain"}')
     prints = 'i=0; while [ $i -lt 150 ]; do i=$((i+1)); printf "line $i %0900d\\n" 0; done'
     handler = trial.make(task("lb", stage=10, drain=prints), NEXT)
@@ -637,7 +637,7 @@ def test_two_handlers(prove: Prove) -> None:
     ],
 )
 def test_a_task_that_behaves_badly(name: str, drain: str, outcome: str, line: str, prove: Prove) -> None:
-    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    """Others have no deadline, or one for all events."""
     trial = prove(TASKS, name, f'steps_total{{outcome="{outcome}",phase="drain"}}')
     limit = 0.5 if outcome == "timeout" else 20
     handler = trial.make(task("bad", drain=drain, stage=10, timeout=limit), NEXT).start()
@@ -678,7 +678,7 @@ def drain_beside(trial: Try, handler: HandlerProcess) -> None:
 
 @needs_root
 def test_a_user_database_that_does_not_answer(prove: Prove) -> None:
-    """field: an NSS module takes 45 s, and a task of root in the same stage is killed for that."""
+    """A slow user database must not delay tasks of root in the same stage."""
     trial = prove(TASKS, "The user database does not answer for a task's user", NOT_STARTED)
     bad = task("bad", stage=10, timeout=1, restore=None, user="nobody")
     handler = trial.make(bad, BESIDE, NEXT)

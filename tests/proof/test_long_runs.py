@@ -51,7 +51,7 @@ def polls(handler: HandlerProcess) -> float:
 
 
 def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Table) -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     table.tried(SECTION, ROW, METRIC)
     settings = {"environ": {"TIME": "hurry"}, "log_level": "warning", "flap_limit": INCIDENTS}
     handler = make_handler(task("a", stage=10), task("b", stage=20), **settings)

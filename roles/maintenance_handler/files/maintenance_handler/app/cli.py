@@ -30,10 +30,10 @@ DEFAULT_CONFIG = Path("/etc/gce-maintenance-handler/config.json")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command. Answers the exit status."""
+    """Run a command, and return the exit status."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
-            # What the locale has no character for is shown all the same.
+            # Characters that the locale does not have are shown escaped.
             stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     try:
@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"gce-maintenance-handler: {exc}", file=sys.stderr)
         return EXIT_FAILED
     except BrokenPipeError:
-        # Whoever reads has seen enough. Python would complain once more when it closes standard output.
+        # The reader has closed the pipe. Python would report it again when it closes standard output.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_FAILED
     except OSError as exc:
@@ -67,7 +67,7 @@ def _function(command: tuple[str, str]) -> Callable[[argparse.Namespace], int]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="gce-maintenance-handler",
-        description="Hears of host maintenance before it happens, drains the VM in time, and puts everything back.",
+        description="Drain a VM before host maintenance, and restore it afterwards.",
         formatter_class=_formatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -80,48 +80,50 @@ def _parser() -> argparse.ArgumentParser:
         return sub
 
     command("run", "run", "Watch, drain and restore until asked to stop.")
-    sub = command("check", "check", "Say whether the configuration can be used on this machine.")
+    sub = command("check", "check", "Check the configuration on this machine.")
     sub.description = (
-        "Say whether the configuration can be used on this machine: its text is right, its tasks fit the notice of "
-        "their events, and each task's user has all that the task needs. For root, where systemd runs the machine, "
-        "this is judged in the service's own environment, with its user, PATH and sandbox, by systemd-run. As FILE, - "
-        "is standard input. Exit status 0: it can be used, 2: it cannot, 1: it could not be judged."
+        "Check the configuration on this machine: its fields, whether its tasks fit the notice of their events, and "
+        "whether each task's user has everything that the task needs. If root calls it and systemd runs, it checks in "
+        "the environment of the service, with its user, PATH and sandbox, by systemd-run. FILE may be - for standard "
+        "input. Exit status 0: valid, 2: invalid, 1: the check failed."
     )
     where = sub.add_mutually_exclusive_group()
     where.add_argument(
         "--unit",
         type=Path,
         metavar="FILE",
-        help="judge in the environment of the service that this unit file describes; default: the installed one, if it "
+        help="check in the environment of the service of this unit file; default: the installed unit, if it "
         "is for this configuration",
     )
-    where.add_argument("--here", action="store_true", help="judge in the environment of the caller")
+    where.add_argument("--here", action="store_true", help="check in the environment of the caller")
     sub.add_argument("--json", action="store_true", help="as JSON: tasks, problems, notes")
     sub.add_argument(
         "--without-task-checks",
         action="store_true",
         help="skip the tasks' own checks, as in an image, where what they need does not run",
     )
-    sub.add_argument("--probe", type=_seconds, metavar="SECONDS", help="ask the metadata server, too, for so long")
+    sub.add_argument(
+        "--probe", type=_seconds, metavar="SECONDS", help="also query the metadata server, for this many seconds"
+    )
     command("plan", "check", "Show for each event what would run when, and how much notice is left.")
-    sub = command("rehearse", "request", "Show what an event would start; with --execute, do it and take it back.")
+    sub = command("rehearse", "request", "Show what an event would run; with --execute, drain and restore.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
     sub = command("run-task", "task", "Run one task by hand, as its user and with its environment.")
     sub.description = (
         "Run one task by hand, as its user and with its environment; for root, where systemd runs the machine, in the "
-        "service's own environment. Nothing is noted down: what is drained by hand is restored by hand, or with the "
+        "environment of the service. Nothing is recorded: what is drained by hand is restored by hand, or with the "
         "next event that drains it. Refused while the handler drains or restores. Exit status 0: it succeeded."
     )
     sub.add_argument("task", metavar="TASK", help="its name")
     sub.add_argument("phase", choices=(DRAIN, RESTORE), metavar="PHASE", help=f"{DRAIN}, {RESTORE}")
     sub.add_argument("--event", choices=TASK_EVENTS, metavar="EVENT", help="for this event; default: the task's first")
     sub.add_argument("--here", action="store_true", help="in the environment of the caller")
-    sub = command("status", "status", "Say how the handler is. Exit status 0: well, 1: not, 3: draining or restoring.")
+    sub = command("status", "status", "Show the status. Exit status 0: well, 1: not well, 3: draining or restoring.")
     sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = command("restore", "request", "Try now to restore what could not be restored, and say what came of it.")
+    sub = command("restore", "request", "Retry failed restores now, and show the result.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
-    sub = command("acknowledge", "request", "Leave what could not be restored as it is, and end the incident.")
+    sub = command("acknowledge", "request", "Leave tasks that are not restored as they are, and close the incident.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("wait", "status", "Wait until the handler reaches a state.")
     sub.description = (
@@ -137,12 +139,10 @@ def _parser() -> argparse.ArgumentParser:
         "--configuration", default="", metavar="SHA256", help="and the configuration file with this hash is in force"
     )
     sub.add_argument("--json", action="store_true", help="print the status as JSON")
-    command("unpublish", "run", "Delete the guest attribute that shows the status, once the handler is stopped.")
-    sub = command("history", "status", f"Show the incidents that are over. The last {MOST} are kept.")
+    command("unpublish", "run", "Delete the guest attribute with the status, after the handler was stopped.")
+    sub = command("history", "status", f"Show closed incidents. The last {MOST} are kept.")
     sub.add_argument("--last", type=_count, metavar="N", help="only the newest N")
-    sub.add_argument(
-        "--since", type=_moment, metavar="WHEN", help="only those that went on after it: 7d, 12h or a date"
-    )
+    sub.add_argument("--since", type=_moment, metavar="WHEN", help="only those that ended after it: 7d, 12h or a date")
     sub.add_argument("--json", action="store_true", help="as JSON")
     return parser
 
@@ -154,12 +154,12 @@ def _count(text: str) -> int:
 
 
 def _moment(text: str) -> float:
-    """Epoch seconds of `12h` (ago), a date, or a date and time, which is local where it does not say otherwise."""
+    """Epoch seconds of `12h` (ago), a date, or a date and time, local unless it has an offset."""
     units = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
     if text[:-1].isdecimal() and text[-1:] in units:
         return time.time() - int(text[:-1]) * units[text[-1]]
     try:
-        # Before Python 3.11 "Z" is not taken.
+        # Python before 3.11 does not accept "Z".
         return datetime.fromisoformat(f"{text[:-1]}+00:00" if text[-1:] in ("Z", "z") else text).timestamp()
     except (ValueError, OverflowError, OSError):
         how = "30m, 12h, 7d, 2w, 2026-11-26 or 2026-11-26T14:00:00Z"
@@ -167,7 +167,7 @@ def _moment(text: str) -> float:
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:
-    # Without a width argparse asks shutil for the terminal's, at every start, and that costs 0.6 MB of memory.
+    # Without a width, argparse would import shutil for the terminal's: 0.6 MB of memory.
     return argparse.HelpFormatter(prog, width=80)
 
 

@@ -70,7 +70,7 @@ def restore(options: argparse.Namespace) -> int:
     now = read_status(settings)
     tasks = _unrestored(now, options.task)
     incident = now["incident"]
-    # An attempt that runs already is as good as the one that is asked for.
+    # An attempt that is already running counts as well.
     over = {step["task"]: step.get("number", 0) for step in incident["steps"] if step["outcome"]}
     _ask(settings, now, Request(RESTORE, _name(RESTORE), _user(), tasks=tasks))
     code = EXIT_OK
@@ -91,7 +91,7 @@ def acknowledge(options: argparse.Namespace) -> int:
 
 
 def _show_rehearsal(settings: Config, event: str) -> int:
-    """What would run, with each `when` asked."""
+    """Show what would run, with each `when` evaluated."""
     now = Moment(time.monotonic(), time.time())
     document = {"event": rehearsal(event, "rehearsal", now, settings.notice).signal.document}
     tasks = []
@@ -111,7 +111,7 @@ def _show_rehearsal(settings: Config, event: str) -> int:
 
 
 def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
-    """Have the running handler do it, so that a real event in the middle is the same incident, and wait for its end."""
+    """Let the running handler rehearse, so that a real event becomes part of the incident, and wait for the end."""
     if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
         what = "a task is" if now["state"] == NOT_RESTORED else "the handler is"
         raise CommandError(f"{what} {now['state']}: rehearse when nothing is drained")
@@ -133,7 +133,7 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: st
 
 
 def _patience(settings: Config) -> float:
-    """Seconds within which every task can be drained and restored, one after the other."""
+    """Seconds in which all tasks can be drained and restored one after the other."""
     phases = (DRAIN, PHASE_RESTORE)
     return WAITING + sum(
         max(task.limit(phase, event) for event in task.on) for task in settings.tasks for phase in phases
@@ -141,7 +141,7 @@ def _patience(settings: Config) -> float:
 
 
 def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
-    """Have the running handler take a request. Raises `CommandError` when it does not."""
+    """Send a request to the running handler. Raises `CommandError` if it is not accepted."""
     if not now["running"]:
         raise CommandError("the handler is not running: start it to restore what is drained according to its journal")
     if "pid" not in now:
@@ -162,7 +162,7 @@ def _ask(settings: Config, now: dict[str, Any], wish: Request) -> None:
 
 
 def _user() -> str:
-    """Whoever asks, as a log should have it."""
+    """The name of the calling user, for the log."""
     name = os.environ.get("SUDO_USER", "")
     if name:
         return name
@@ -173,7 +173,7 @@ def _user() -> str:
 
 
 def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
-    """The tasks that are not restored, or the one of them that was asked for."""
+    """The tasks that are not restored, or the requested one of them."""
     names = tuple(one["task"] for one in (now["incident"] or {}).get("not_restored", ()))
     if not names:
         raise CommandError("all tasks are restored: there is nothing to do")
@@ -185,7 +185,7 @@ def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
 
 
 def _next_step(settings: Config, incident_id: str, task: str, before: int) -> dict[str, Any]:
-    """What a task's next step came to. Waits for its end."""
+    """The result of a task's next step. Waits for its end."""
     looks_in_vain = 0
     give_up_at = time.monotonic() + _patience(settings)
     while time.monotonic() < give_up_at:
@@ -207,14 +207,14 @@ def _next_step(settings: Config, incident_id: str, task: str, before: int) -> di
 
 
 def _name(command: str) -> str:
-    """A name that no other request has."""
+    """A unique name for a request."""
     return f"{command} {os.urandom(4).hex()}"
 
 
 def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
-    """The incident of a rehearsal that is over, with the steps since it began."""
+    """The incident of a finished rehearsal, with the steps since its start."""
     now = read_status(settings)
-    # A window that is announced days ahead keeps its incident open.
+    # An announced window keeps the incident open.
     goes_on = not status.in_flight(now) if now["running"] else now["state"] == NOT_RESTORED
     still_open = [now["incident"]] if now["incident"] and goes_on else []
     for incident in (*History(settings.state_dir).read(), *still_open):
@@ -224,7 +224,7 @@ def _rehearsed(settings: Config, name: str) -> dict[str, Any] | None:
 
 
 def _since_rehearsal(incident: dict[str, Any], name: str) -> dict[str, Any] | None:
-    """An incident with the steps since a rehearsal began, None if it is not part of it."""
+    """The incident with the steps since a rehearsal began, None if it has no such rehearsal."""
     for one in (*incident["past"], *incident["signals"]):
         if one["value"] == name:
             began = one["noticed_at"]

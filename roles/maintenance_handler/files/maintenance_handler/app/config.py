@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration file: one JSON object, read strictly.
+"""The configuration file: one JSON object, validated strictly.
 
-What can be judged from the text alone is judged here; what depends on the machine (programs, users) in `preflight`.
+Checks that depend on the machine (programs, users) are in `preflight`.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class ConfigError(Exception):
 
 @dataclass(frozen=True)
 class Config:
-    """A configuration that is valid in itself. Times in seconds."""
+    """A valid configuration. Times in seconds."""
 
     state_dir: Path
     runtime_dir: Path
@@ -54,7 +54,7 @@ class Config:
     # The events whose notice the configuration sets.
     notice_set: frozenset[str] = frozenset()
     unknown_event: str = TERMINATE
-    # One request a minute and key while nothing happens, and a half-open connection noticed 10 s after that.
+    # One request per minute and key; a half-open connection is detected 10 s later.
     poll_timeout: int = 60
     guest_attributes: bool = True
     # Power off once all tasks are drained for a graceful shutdown, instead of waiting for its end.
@@ -62,19 +62,19 @@ class Config:
     metrics_textfile: Path | None = None
     log_level: str = "info"
     stop_timeout: float = 90.0
-    # How long a failed restore is tried again with growing pauses, and how often from then on.
+    # How long a failed restore is retried with growing pauses, and the pause after that.
     restore_retry_for: float = 3600.0
     restore_retry_every: float = 600.0
-    # After so many drains in a row, each within an hour of the last, a task stays drained for a while after its event.
+    # After more drains than this in a row, each within an hour, a task stays drained for a while after its event.
     flap_limit: int = 5
-    # How long a step waits for the journal at most, in seconds.
+    # The maximum seconds that a step waits for the journal.
     journal_wait: float = 1.0
-    # Where tasks' programs are looked for; None: where the handler's are, and a login's besides.
+    # The PATH of tasks; None: the handler's, followed by the directories of a login shell.
     path: str | None = None
-    # A container has the boot id of its host: restarted, it does not see that it is a new machine.
+    # A container has the boot id of its host, so that its restart would not count as a boot.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
-    # What can be used, but is seldom meant: a line each.
+    # Notes about valid settings that are rarely intended.
     cautions: tuple[str, ...] = ()
 
     def assumed_notice(self, preemption: float | None = None) -> dict[str, Notice]:
@@ -89,7 +89,7 @@ class Config:
 def load(path: Path) -> Config:
     """The configuration in a file.
 
-    :raises ConfigError: it cannot be read, does not parse, or says something that cannot be.
+    :raises ConfigError: it cannot be read or parsed, or is invalid.
     """
     try:
         return parse(read(path))
@@ -102,7 +102,7 @@ def read(path: Path) -> bytes:
     try:
         if str(path) not in STANDARD_INPUT:
             return path.read_bytes()
-        # Not by its name, which a pipe's owner alone may open; and only once, for there is nothing to read again.
+        # Not by its name, which only the owner of a pipe may open, and only once.
         if not _said:
             _said.append(sys.stdin.buffer.read())
         return _said[0]
@@ -111,15 +111,15 @@ def read(path: Path) -> bytes:
 
 
 def without_file(path: Path, environ: Mapping[str, str]) -> Config | None:
-    """What can be known of a configuration whose file cannot be used: the directories, if it is where the role puts it.
+    """The directories of a configuration whose file is invalid, if the file is where the role puts it.
 
-    systemd tells its services of theirs. The others are where they are in relation to the file.
+    They come from the environment of a systemd service, or from the path of the file.
     """
     state, runtime = environ.get("STATE_DIRECTORY", ""), environ.get("RUNTIME_DIRECTORY", "")
     if path.parts[-3:] == ("etc", NAME, "config.json"):
         prefix = path.parents[2]
         state, runtime = state or str(prefix / "var/lib" / NAME), runtime or str(prefix / "run" / NAME)
-    # There may be several, with a colon in between.
+    # There may be several, separated by colons.
     folders = [Path(folder.partition(":")[0]) for folder in (state, runtime)]
     if not all(folder.is_absolute() for folder in folders):
         return None
@@ -166,13 +166,13 @@ class _Draft:
 
     @property
     def has_times(self) -> bool:
-        """Whether it is known when the task would run, and for how long."""
+        """Whether the fields that decide when and how long it runs are valid."""
         return not self.wrong & {"on", "stage", "timeout", "lead", "drain", "playbook"}
 
 
 def _sha256(data: bytes) -> str:
-    # Without OpenSSL, which hashlib would load: 4 MB of memory for one digest. The interpreter's own is in the first of
-    # these modules since Python 3.12, in the second before; a Python for FIPS may have neither.
+    # Without OpenSSL, which hashlib would load: 4 MB of memory. The interpreter's own implementation is in the first of
+    # these modules since Python 3.12, before in the second; a Python for FIPS may have neither.
     for module in ("_sha2", "_sha256"):
         with suppress(ImportError, AttributeError):
             return str(import_module(module).sha256(data).hexdigest())
@@ -182,7 +182,7 @@ def _sha256(data: bytes) -> str:
 def _checked(
     raw: Mapping[str, Any], fields: Mapping[str, Check], where: str, problems: list[str], wrong: set[str] | None = None
 ) -> dict[str, Any]:
-    """The values that are right. The others are told, and their names added to `wrong`."""
+    """The valid values. Invalid ones are added to `problems`, and their names to `wrong`."""
     values = {}
     for key, value in raw.items():
         if key not in fields:
@@ -206,7 +206,7 @@ def _tasks_of_recipes(values: dict[str, Any], raw: Any, problems: list[str]) -> 
     folders = values.pop("recipe_folders", ())
     if raw == []:
         return []
-    # Not in the memory of a handler without recipes.
+    # Imported only if there are recipes, to save memory.
     from .recipe_tasks import recipe_tasks
 
     tasks, found = recipe_tasks(raw, folders, str(values.get("state_dir", "")), tuple(TASK_FIELDS))
@@ -241,7 +241,7 @@ def _drafts(raw: Any, problems: list[str], further: list[dict[str, Any]]) -> lis
 
 
 def _task_conflicts(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Which fields of a task do not go together, or are missing, and why."""
+    """The fields of a task that are missing or conflict with others, and why."""
     problems = [(key, "is missing") for key in ("name", "on") if key not in entry]
     if entry.get("drain") is None and entry.get("playbook") is None:
         problems.append(("drain", "is missing (or give a 'playbook')"))

@@ -34,7 +34,7 @@ def _text(value: Any) -> str:
 
 
 def _passable(text: str) -> str:
-    """Text that can be handed to the system, as a path or an argument."""
+    """Text that can be passed to the system as a path or an argument."""
     if "\0" in text:
         raise ValueError("must not contain a NUL character")
     try:
@@ -171,7 +171,7 @@ def _environment(value: Any) -> dict[str, str]:
     if not isinstance(value, dict):
         raise ValueError(f"must be an object, not {kind_of(value)}")
     for name, text in value.items():
-        # The value may be a secret: only its kind is told.
+        # The value may be a secret, so only its kind is reported.
         if not isinstance(text, str):
             raise ValueError(f"variable {name!r} must be a string, not {kind_of(text)}")
         if not name or "=" in name:
@@ -198,7 +198,7 @@ FIELDS: dict[str, Check] = {
     "metadata_host": _optional(_text),
     "notice": _notice,
     "unknown_event": _one_of(MIGRATE, TERMINATE),
-    # The server closes a wait by itself at timeout_sec; beyond some minutes a half-open connection goes unnoticed.
+    # A half-open connection is detected only after timeout_sec.
     "poll_timeout": _whole(1, 600),
     "guest_attributes": _boolean,
     "stop_when_drained": _boolean,

@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names in a task's `when` that no event has: such an expression is never what was meant.
+"""Names in a task's `when` that no event has.
 
-The expression's syntax tree is followed with the shape of the document. Where the shape is not known, behind a
-function for one, nothing is said.
+The syntax tree of the expression is followed with the shape of the document. Where the shape is unknown, for example
+after a function, nothing is reported.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ _DOCUMENT: Mapping[str, Any] = {"event": _EVENT}
 
 
 def unknown_fields(expression: str) -> list[str]:
-    """A sentence for each name that an event does not have, in the order of the text. The expression is valid."""
+    """A sentence for each unknown name in a valid expression."""
     problems: list[str] = []
     _follow(tree(expression), _DOCUMENT, problems)
     return list(dict.fromkeys(problems))
 
 
 def _follow(node: Mapping[str, Any], shape: Any, problems: list[str]) -> Any:
-    """The shape of what a node of the tree makes of a document of that shape."""
+    """The shape of the result of a node for a document of this shape."""
     kind, children = node["type"], node.get("children", [])
     if kind == "field":
         return _field(str(node["value"]), shape, problems)
@@ -51,7 +51,7 @@ def _follow(node: Mapping[str, Any], shape: Any, problems: list[str]) -> Any:
     if kind == "multi_select_dict":
         return {child["value"]: _follow(child["children"][0], shape, problems) for child in children}
     if kind == "expref":
-        # What it is applied to, only the function knows.
+        # Only the function knows what it is applied to.
         return None
     for child in children:
         _follow(child, shape, problems)

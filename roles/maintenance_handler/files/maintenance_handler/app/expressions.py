@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JMESPath, for `when`. The one place that knows of jmespath, which a VM needs only if a task has a `when`."""
+"""JMESPath for `when`. Only this module uses jmespath, which a VM needs only if a task has a `when`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
 
 class ExpressionError(Exception):
-    """An expression that cannot be used, or jmespath is not there to use it."""
+    """The expression is invalid, or jmespath is missing."""
 
 
 def tree(expression: str) -> Mapping[str, Any]:
-    """The syntax tree of an expression that `compiled` has taken, as jmespath makes it."""
+    """The syntax tree of a valid expression."""
     import jmespath
 
     parsed: Mapping[str, Any] = jmespath.compile(expression).parsed
@@ -25,9 +25,9 @@ def tree(expression: str) -> Mapping[str, Any]:
 
 
 def compiled(expression: str) -> Predicate:
-    """A function that searches a document. Raises `ExpressionError`."""
+    """A function that evaluates the expression on a document. Raises `ExpressionError`."""
     try:
-        # Not at the top: standard library only, unless a task asks for it.
+        # Imported only if a task has a `when`.
         import jmespath
         from jmespath.exceptions import JMESPathError, JMESPathTypeError
     except ImportError:
@@ -36,7 +36,7 @@ def compiled(expression: str) -> Predicate:
         ) from None
     try:
         search = jmespath.compile(expression).search
-        # Functions are looked up only when they are called. What their arguments are, no event says yet.
+        # Unknown functions are only detected by a call. The types of the arguments are not known yet.
         with suppress(JMESPathTypeError):
             search({})
     except JMESPathError as exc:
@@ -46,7 +46,7 @@ def compiled(expression: str) -> Predicate:
         try:
             return search(document)
         except Exception as exc:
-            # Not JMESPathError alone: the library lets a slice's step of 0 through to Python, for one.
+            # Not only JMESPathError: a slice with the step 0, for example, raises ValueError.
             raise ExpressionError(f"cannot be evaluated: {str(exc).splitlines()[0]}") from None
 
     return evaluate

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handler's one loop: it passes what it hears to the state machine and does what that says.
+"""The handler's loop: it passes observations to the state machine and carries out its actions.
 
-Threads watch the metadata server and write the guest attribute; everything that decides happens here, in one thread.
+Threads watch the metadata server and write files; all decisions are made here, in one thread.
 """
 
 from __future__ import annotations
@@ -65,30 +65,30 @@ from .report import Reporter
 if TYPE_CHECKING:
     from .expressions import Predicate
 
-# A watcher that ended no try for this much longer than a poll may take is stuck.
+# Seconds after the poll timeout without the end of a request, after which a watcher counts as stuck.
 STUCK_AFTER = 20.0
-# How long the looks at `preempted` may keep a handler that is asked to stop, unless the machine is shutting down.
+# Seconds that the last checks for a preemption may delay a stop, unless the machine is shutting down.
 LAST_LOOK = 1.0
-# Seconds that a stop waits for the disk, when there is nothing else to do.
+# Seconds that a stop waits for the disk at the end.
 LAST_WRITE = 5.0
-# Tasks that have just been started get the processors before what there is to log and report of them: on two of them,
+# Seconds that started tasks get the processors before they are logged and reported: with two processors,
 # the first line of a task comes a fifth sooner (bench/notice.py).
 HEAD_START = 0.005
-# epoll refuses more than 24.8 days (in milliseconds, an int), and a window may be announced further ahead.
+# epoll accepts at most 24.8 days, and a window may be announced further ahead.
 LONGEST_SLEEP = 86400.0
-# The wall clock is slewed by less than this between two turns of the loop; more, and it was set.
+# Seconds. A larger difference between two turns of the loop means that the wall clock was set.
 JUMP = 2.0
 
-# How often a configuration is looked at of which this machine misses something.
+# Seconds between checks of a configuration with problems on this machine.
 LOOK_AGAIN_AFTER = 60.0
 
-# Settings that threads and open files were made from.
+# Settings that require a restart, because threads and open files depend on them.
 _FIXED = ("state_dir", "runtime_dir", "metadata_host", "poll_timeout", "guest_attributes", "boot_id_file")
 
 
 @dataclass(frozen=True)
 class Published:
-    """The guest attribute was written, or not."""
+    """The result of writing the guest attribute: "ok" or the reason of the failure."""
 
     result: str
 
@@ -98,7 +98,7 @@ if TYPE_CHECKING:
 
 
 class Handler:
-    """One handler on one state directory, from `run` to its return."""
+    """One handler for one state directory."""
 
     def __init__(
         self,
@@ -109,7 +109,7 @@ class Handler:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
-        """Take the state directory. Raises `Locked` when another handler has it."""
+        """Lock the state directory. Raises `Locked` if another handler has it."""
         executable.adopt_path(config.path)
         self._config = config
         self._config_path = config_path
@@ -141,7 +141,7 @@ class Handler:
             if path is not None:
                 sweep(path)
         self._instance_id: str | None = None
-        # An incident of an earlier boot, until it is known whether it is this instance's.
+        # An incident of an earlier boot, until the instance is known.
         self._unclaimed: Entry | None = None
         self._early: dict[str, Observation] = {}
         self._unknown_values: dict[str, str] = {}
@@ -151,12 +151,12 @@ class Handler:
         self._drift = Drift(self._token_file.read())
         self._watchers: list[Watcher] = []
         self._examiner = Examiner(config_path, self._inbox.post)
-        # How often the configuration was looked at, which of these looks is for a reload, and when the next is due.
+        # The number of checks of the configuration, the number of the one for a reload, and when the next is due.
         self._looks = 0
         self._reload_look = 0
         self._look_again_at: float | None = None
         self._orphans = Orphans()
-        # Whether the disk was said to stall.
+        # Whether a stall of the disk was reported.
         self._stalled = False
         # As the VM's scheduling shows it.
         self._preemption_notice: float | None = None
@@ -165,11 +165,11 @@ class Handler:
         # The announcement of a stop for which this handler powered off, so that it does so once.
         self._powered_off_for = ""
         self._is_stopped = False
-        # By how much, to see it jump.
+        # The difference of the clocks, to detect jumps.
         self._wall_ahead = wall() - clock()
 
     def run(self) -> int:
-        """Watch until asked to stop. Answers the exit status."""
+        """Watch until stopped. Returns the exit status."""
         self._prepare()
         self._recover()
         self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
@@ -188,10 +188,10 @@ class Handler:
         return self._stopped()
 
     def restore_only(self, problems: list[str]) -> int:
-        """Take up the journal's incident although the configuration cannot be used, until it is closed.
+        """Resume the journal's incident without a valid configuration, until it is closed.
 
-        Its tasks are in the journal; others are not known, so nothing new is drained. A configuration that is mended
-        meanwhile comes into force. Answers the exit status, which is not 0: the next start may find it mended.
+        Its tasks are in the journal; nothing else is drained. A corrected configuration takes effect. Returns the exit
+        status, which is not 0, so that systemd starts the handler again.
         """
         self._is_restoring_only = True
         self._reporter.config_unusable(problems)
@@ -200,7 +200,7 @@ class Handler:
         return 1 if self._is_restoring_only and not self._stop_requests else status
 
     def rehearse(self, event: str, name: str) -> int:
-        """Go through an event that nobody announced, without a metadata server, and return when it is over."""
+        """Rehearse an event without a metadata server, and return when it is over."""
         try:
             entry = self._journal.read()
         except JournalError as exc:
@@ -218,11 +218,11 @@ class Handler:
         return self._stopped()
 
     def _is_to_go_on_rehearsing(self) -> bool:
-        """What is not restored is left to the next handler, which may try for hours."""
+        """Whether the rehearsal is open. A failed restore, which may take hours, is left to the next handler."""
         return self._state.incident is not None and self._state.incident.phase != NOT_RESTORED
 
     def _take_lock(self) -> Lock | None:
-        """Raises `Locked`. Without a lock a VM is drained all the same."""
+        """Raises `Locked`. If no lock can be taken, the handler runs without."""
         try:
             return take_lock(self._config.state_dir, self._config.runtime_dir)
         except CannotLock as exc:
@@ -230,7 +230,7 @@ class Handler:
             return None
 
     def _forget_last_status(self) -> None:
-        """Of the handler before, and read as this one's now that the lock is held again."""
+        """Delete the status of the previous handler, which would be read as that of this one."""
         try:
             status.forget(self._config)
         except OSError as exc:
@@ -246,7 +246,7 @@ class Handler:
         except JournalError as exc:
             self._log.error(f"{exc} The handler cannot restore what it contained.")
             self._set_journal_aside(UNREADABLE)
-            # Its problem ends when the file is gone: it has to be there before it is looked for.
+            # The file must exist before it is looked for.
             self._writer.finish(self._config.journal_wait)
             self._look_for_lost_journal()
             return
@@ -258,7 +258,7 @@ class Handler:
             if entry.boot_id != self._boot_id and entry.stopped is False:
                 self._crashed_instance = entry.instance_id
             else:
-                # From now on a journal without an orderly stop means a crash.
+                # From now on, a journal without an orderly stop means a crash.
                 self._write_journal()
         elif entry.boot_id == self._boot_id:
             self._instance_id = entry.instance_id
@@ -268,7 +268,7 @@ class Handler:
             self._log.info("an incident of an earlier boot is open: waiting for the metadata server")
 
     def _look_for_lost_journal(self) -> None:
-        """What a journal that could not be read held may still be drained, until somebody has seen to it."""
+        """Report an unreadable journal until someone has deleted it: its tasks may still be drained."""
         lost = self._journal.aside(UNREADABLE)
         self._reporter.journal_lost(lost if lost.exists() else None)
 
@@ -304,7 +304,7 @@ class Handler:
         self._report()
 
     def _patience(self) -> float | None:
-        """Seconds until time alone matters."""
+        """Seconds until something is due."""
         times = [self._state.wake_at, self._runner.next_time(), self._reporter.next_time(), wake_at(self._drift)]
         times.append(self._look_again_at)
         times.append(self._stall_at())
@@ -348,7 +348,7 @@ class Handler:
         self._reporter.heard(heard)
 
     def _log_unknown(self, heard: Heard, reading: Reading) -> None:
-        """Tasks are told of the event only: what the platform said stands in the log, once for each announcement."""
+        """Log an unknown value once for each announcement, because tasks only get the name of the event."""
         told = str(heard.value)[:100]
         if not isinstance(reading, Announced) or reading.signal.value != reading.signal.event:
             self._unknown_values.pop(heard.key, None)
@@ -407,10 +407,10 @@ class Handler:
         self._instance_id = read.instance_id
         crashed_instance, self._crashed_instance = self._crashed_instance, None
         if crashed_instance == read.instance_id:
-            # Nothing is written before: a crash in between would find a journal of this boot, and no restart.
+            # The journal is not written before: after a crash, a journal of this boot would hide the restart.
             self._on_restart()
         else:
-            # Known already or not: this makes room for the first entry of an incident.
+            # This allocates room for the first entry of an incident.
             self._write_journal()
         while self._early:
             self._observe(self._early.pop(next(iter(self._early))))
@@ -488,20 +488,20 @@ class Handler:
             self._log.error(f"Writing the history {self._history.path}: {exc}. The incident is only in this log.")
 
     def _write_journal(self) -> Callable[[float], bool]:
-        """Answers what waits until it is written."""
+        """Returns a function that waits until it is written."""
         entry = Entry(self._instance_id, self._boot_id, self._state.incident, stopped=self._is_stopped)
         return self._writer.write_journal(entry)
 
     def _on_journaled(self, journaled: Journaled) -> None:
         self._stalled = False
         if journaled.problem:
-            # A drain without a journal is worse than one with it, and better than none.
+            # A drain without a journal is better than none.
             self._reporter.journal_failed(f"Writing the journal {self._journal.path}: {journaled.problem}.")
         else:
             self._reporter.journal_written()
 
     def _stall_at(self) -> float | None:
-        """When on the clock the disk stalls, if it does not answer until then."""
+        """When the disk counts as stalled, if it does not respond until then."""
         since = self._writer.waiting_since()
         return None if since is None or self._stalled else since + self._config.journal_wait
 
@@ -556,14 +556,14 @@ class Handler:
             self._log.warning("stopping after the running steps; stop again to leave them to the next handler")
 
     def _look_last(self) -> None:
-        """A preemption shuts the system down, and its signal may still be on the way to us."""
+        """Check for a preemption: it shuts the system down, and its signal may arrive later."""
         if not any(PREEMPT in task.on for task in self._config.tasks):
             return
         self._look_until = self._clock() + LAST_LOOK
         start_looking(self._config.metadata_host, self._inbox.post)
 
     def _on_looked(self) -> None:
-        """Once is enough for a VM that cannot be preempted, or is."""
+        """End the checks after the first on a VM that cannot be preempted, or is being preempted."""
         incident = self._state.incident
         is_preempted = incident is not None and any(one.source == PREEMPTED_KEY for one in incident.signals)
         if is_preempted or not self._can_be_preempted():
@@ -594,7 +594,7 @@ class Handler:
         self._examiner.close()
         self._runner.hand_over()
         if self._unclaimed is None and self._crashed_instance is None:
-            # What the journal of an earlier boot says is still to be seen to otherwise.
+            # Otherwise the journal of the earlier boot is still needed.
             self._is_stopped = True
             self._write_journal()
         self._writer.finish(LAST_WRITE)
@@ -610,7 +610,7 @@ class Handler:
 
     def _on_examined(self, examined: Examined) -> None:
         if examined.number != self._looks:
-            # There is a newer one under way.
+            # A newer check is running.
             return
         problems = [f"{self._config_path}: {problem}" for problem in examined.problems]
         if examined.number == self._reload_look:
@@ -619,11 +619,11 @@ class Handler:
         if self._is_restoring_only and not problems:
             self._reload(problems)
             return
-        # Not a reason to leave the VM without its other tasks.
+        # The other tasks can run nevertheless.
         for problem in self._reporter.tasks_examined(problems):
             self._log.error(problem)
         if problems:
-            # A disk may be mounted late.
+            # For example a disk that is mounted late.
             self._look_again_at = self._clock() + LOOK_AGAIN_AFTER
 
     def _reload(self, problems: list[str]) -> None:
@@ -664,7 +664,7 @@ class Handler:
             self._reporter.answered(wanted.name, refusal)
 
     def _rehearse(self, wanted: Request) -> str:
-        """Begin a rehearsal. Answers why not."""
+        """Begin a rehearsal. Returns the reason if it is refused."""
         incident = self._state.incident
         if self._unclaimed is not None or (incident is not None and incident.phase != ANNOUNCED):
             return "an event is being handled"
@@ -675,7 +675,7 @@ class Handler:
         return ""
 
     def _end_by_hand(self, wanted: Request) -> str:
-        """Try tasks that are not restored again, or leave them as they are. Answers why not."""
+        """Retry failed restores, or acknowledge them. Returns the reason if it is refused."""
         if self._unclaimed is not None:
             return "an incident of an earlier boot is open, and the metadata server has not answered yet"
         incident = self._state.incident
@@ -697,7 +697,7 @@ class Handler:
 
     def _report(self, final: bool = False) -> None:
         if self._writer.journal_waits() and not self._stalled and not final:
-            # Nobody is to hear of what a crash would take back now.
+            # A crash could undo what is not in the journal yet.
             return
         self._reporter.report(self._state.incident, self._now(), final=final)
 

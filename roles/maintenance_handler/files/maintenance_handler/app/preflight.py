@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether this machine has what a configuration speaks of: programs, playbooks, users, jmespath, directories.
+"""Checks that a configuration can be used on this machine: programs, playbooks, users, jmespath, directories.
 
-Each task is looked at as the user who will run it, in a process of its own: who looks as root sees what others do not.
-It does not wait for a user database or a file system that hangs.
+Each task is checked by a separate process as the user that runs it, because root may see more. A user database or file
+system that hangs does not block the checks.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from .config import Config, ConfigError
 from .event_names import unknown_fields
 from .expressions import ExpressionError, compiled
 
-# Seconds for all tasks together; they are looked at side by side.
+# Seconds for all tasks, which are checked in parallel.
 PATIENCE = 10.0
 # Seconds for a task's own check.
 CHECK_PATIENCE = 8.0
-# What is shown of what it says.
+# Characters of its last line that are shown.
 LAST_LINE = 500
 
 
 @dataclass(frozen=True)
 class Report:
-    """What there is to say of a configuration here, a line each."""
+    """The result of the checks of a configuration, a line for each problem or note."""
 
     digest: str
     tasks: int
@@ -52,7 +52,7 @@ class Report:
 
 
 def report(path: Path, task_checks: bool = True) -> Report:
-    """What there is to say of the configuration in a file, all of it at once, with or without the tasks' own checks."""
+    """Check the configuration in a file, with or without the tasks' own checks. All problems are reported at once."""
     try:
         config = configuration.parse(configuration.read(path))
     except ConfigError as exc:
@@ -73,7 +73,7 @@ def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:
 
 
 def load(path: Path) -> Config:
-    """The configuration in a file, if its tasks can be run on this machine. Raises `ConfigError`."""
+    """The configuration in a file, if its tasks can run on this machine. Raises `ConfigError`."""
     config = configuration.load(path)
     adopt_path(config.path)
     missing = task_problems(config.tasks)
@@ -88,7 +88,7 @@ def problems(metrics_textfile: Path | None, tasks: Iterable[Task]) -> list[str]:
 
 
 def task_problems(tasks: Iterable[Task]) -> list[str]:
-    """A line for each thing that a task would miss here."""
+    """A line for each thing that the tasks need and this machine lacks."""
     looks = [_Look.start(task) for task in tasks]
     give_up_at = time.monotonic() + PATIENCE
     return [f"task {look.task.name!r}, {problem}" for look in looks for problem in look.result(give_up_at)]
@@ -96,12 +96,12 @@ def task_problems(tasks: Iterable[Task]) -> list[str]:
 
 @dataclass
 class _Look:
-    """A process that looks at one task as its user."""
+    """A process that checks one task as its user."""
 
     task: Task
     pid: int
     channel: int
-    # What needs nobody's eyes but ours.
+    # Problems that do not depend on the user.
     known: list[str]
 
     @classmethod
@@ -115,7 +115,7 @@ class _Look:
                 os.write(writer, json.dumps(_seen_problems(task)).encode())
                 status = 0
             finally:
-                # Nothing of the parent's is to be flushed, or cleaned up, twice.
+                # Do not flush or clean up anything of the parent.
                 os._exit(status)
         os.close(writer)
         return cls(task, pid, reader, known)
@@ -129,7 +129,7 @@ class _Look:
                 break
             said += more
         else:
-            # Asleep in the kernel, it dies when what it waits for comes back, and is then not ours to wait for.
+            # In uninterruptible sleep, it ends later, and is reaped by init.
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, os.WNOHANG)
             said = json.dumps([f"could not be looked at within {PATIENCE:g} s: {_suspect(self.task)}"]).encode()
@@ -168,7 +168,7 @@ def _condition_problems(task: Task) -> list[str]:
 
 
 def _seen_problems(task: Task) -> list[str]:
-    """What the task's user does not find or may not use. Becomes that user."""
+    """The problems of a task for its user. Switches to that user."""
     environment = {**os.environ, **task.env}
     if task.user is not None:
         try:
@@ -210,7 +210,7 @@ def _file_problems(task: Task, environment: dict[str, str]) -> list[str]:
 
 
 def _check_problems(task: Task, environment: dict[str, str]) -> list[str]:
-    """What the task's own check says, as the last line of its output."""
+    """The last line of output of the task's own check, if it fails."""
     try:
         done = subprocess.run(
             task.check,
@@ -253,7 +253,7 @@ def _playbook_problems(playbook: str, folders: Sequence[str], who: str, environm
 
 
 def _can_make(path: str) -> bool:
-    """Whether a directory can be written to, or made where it is not there yet."""
+    """Whether a directory is writable, or can be created."""
     while not os.path.lexists(path):
         path = os.path.dirname(path)
     return os.path.isdir(path) and os.access(path, os.W_OK | os.X_OK)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the handler is seen from outside: systemd, status file, metrics, guest attribute, and the log of outages."""
+"""The handler's reports: to systemd, in the status file, as metrics and guest attribute, and the log of outages."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from .config import Config
 from .figures import count_steps, is_rehearsed, show_incident
 from .status import silent_from, silent_keys
 
-# During an outage: how often the log says that it goes on.
+# Seconds between log lines during an outage.
 OUTAGE_LOG_EVERY = 60.0
-# What the guest attribute says of a handler that has stopped, and the seconds that this may cost a shutdown.
+# The state in the guest attribute of a stopped handler, and the seconds that writing it may delay a shutdown.
 STOPPED = "stopped"
 GOODBYE = 1.0
-# Seconds until what could not be written is tried again.
+# Seconds until a failed write is retried.
 WRITE_AGAIN = 5.0
-# To so many requests the status has the answers.
+# The number of requests whose answers the status keeps.
 ANSWERS = 10
 
 
 class Reporter:
-    """Collects what there is to say, and says it when it has changed. Nothing here can fail the handler."""
+    """Collects what is reported, and reports it when it has changed. Never raises."""
 
     def __init__(
         self,
@@ -71,11 +71,11 @@ class Reporter:
         self._lock_problem = ""
         self._lost_journal: Path | None = None
         self._task_problems: list[str] = []
-        # What is wrong with the files that are written, by name.
+        # The problems of writing files, by name.
         self._write_problems: dict[str, str] = {}
         self._write_again_at: float | None = None
         self._textfile = Textfile(config.state_dir)
-        # The file that is noted there as the one that is written to.
+        # The path that is saved there.
         self._noted_textfile: Path | str | None = ""
         self._status_file = Newest("status", on_shown)
         self._metrics_file = Newest("metrics", on_shown)
@@ -96,20 +96,20 @@ class Reporter:
             self._publisher.start()
 
     def instance_read(self, read: InstanceRead) -> None:
-        """It is known which VM this is, and which events can reach it."""
+        """The metadata server has described this VM."""
         self._instance_id = read.instance_id
         self._reach = read.reach
         self._preemption_notice = read.preemption_notice
         self._outages.pop(INSTANCE_ID_KEY, None)
 
     def possible(self, event: str) -> bool | None:
-        """Whether an event can reach this VM, None if that is not known (yet)."""
+        """Whether an event can reach this VM, None if unknown."""
         reach = self._reach.get(event)
         possible: bool | None = None if reach is None else reach["possible"]
         return possible
 
     def heard(self, heard: Heard) -> None:
-        """A key was answered for."""
+        """A key was answered."""
         self._last_good[heard.key] = heard.clock
         self.metrics.count("polls_total", key=heard.key, result="answer")
         self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
@@ -124,7 +124,7 @@ class Reporter:
             self._supervisor.notify("READY=1")
 
     def failed(self, failed: Failed) -> None:
-        """A try to hear of a key failed."""
+        """A request for a key failed."""
         self.metrics.count("polls_total", key=failed.key, result="failure")
         began, logged = self._outages.get(failed.key, (failed.clock, None))
         if logged is None or failed.clock - logged >= OUTAGE_LOG_EVERY:
@@ -135,7 +135,7 @@ class Reporter:
         self._last_failure = failed.reason
 
     def missed(self) -> None:
-        """The VM was migrated without a notice."""
+        """The VM was migrated without notice."""
         self.metrics.count("missed_migrations_total")
 
     def restarted(self) -> None:
@@ -143,7 +143,7 @@ class Reporter:
         self.metrics.count("unannounced_restarts_total")
 
     def published(self, result: str) -> None:
-        """The guest attribute was written, or not. The log has what differs from the time before."""
+        """The guest attribute was written, or not. Changes are logged."""
         self.metrics.count("status_writes_total", result="ok" if result == "ok" else "failure")
         if result == self._published:
             return
@@ -154,7 +154,7 @@ class Reporter:
             self._log.warning(f"cannot publish the status as a guest attribute: {result}")
 
     def lock_failed(self, problem: str) -> None:
-        """The handler runs without one, and whoever looks for a lock takes it for stopped."""
+        """The handler runs without a lock, so commands see it as stopped."""
         self.metrics.count("lock_failures_total")
         self._lock_problem = problem
         self._log.error(f"{problem} The handler runs without a lock: a second one would not be detected.")
@@ -169,17 +169,17 @@ class Reporter:
         self.metrics.count("journal_set_aside_total")
 
     def journal_lost(self, kept: Path | None) -> None:
-        """A journal that could not be read is kept there; None: there is none, or somebody has seen to it."""
+        """An unreadable journal was moved to this path; None if there is none any more."""
         self._lost_journal = kept
 
     def tasks_examined(self, problems: list[str]) -> list[str]:
-        """What this machine misses of what the tasks need. Answers what was not known of that."""
+        """The problems of the tasks on this machine. Returns those that are new."""
         new = [problem for problem in problems if problem not in self._task_problems]
         self._task_problems = problems
         return new
 
     def jumped(self, seconds: float) -> None:
-        """Somebody set the wall clock, or the machine stood still."""
+        """The wall clock was set, or the machine was paused."""
         self.metrics.count("wall_clock_jumps_total")
         self._log.warning(f"the wall clock jumped by {seconds:+.0f} s; deadlines do not change")
 
@@ -189,7 +189,7 @@ class Reporter:
         self._journal_problem = ""
 
     def config_unusable(self, problems: list[str]) -> None:
-        """There is no configuration in force."""
+        """No valid configuration is active."""
         self._unusable = problems
 
     def config_refused(self, problems: list[str]) -> None:
@@ -204,11 +204,11 @@ class Reporter:
         self._describe()
 
     def answered(self, name: str, refusal: str) -> None:
-        """A request was accepted, or refused for a reason."""
+        """A request was accepted, or refused for this reason."""
         self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
 
     def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
-        """An observation has made this of the incident."""
+        """An observation has changed the incident."""
         seen = after or closed
         if seen is None:
             return
@@ -216,14 +216,14 @@ class Reporter:
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
 
     def alive(self, now: float, polls_end: bool) -> None:
-        """The loop turns; whether the watchers' polls end, systemd is to know."""
+        """Notify the watchdog while the loop turns and the requests of the watchers end."""
         if self._life_every is not None and now - self._last_life >= self._life_every / 2:
             self._last_life = now
             if polls_end:
                 self._supervisor.notify("WATCHDOG=1")
 
     def shown(self, shown: Shown) -> None:
-        """What is wrong with the status file or the metrics has changed."""
+        """Writing the status file or the metrics has failed, or works again."""
         if shown.problem:
             self._write_problems[shown.what] = shown.problem
             self._log.error(f"Writing the {shown.what}: {shown.problem}.")
@@ -232,16 +232,16 @@ class Reporter:
             self._log.warning(f"the {shown.what} is writable again")
 
     def finish(self, within: float) -> None:
-        """Have on disk what was reported last, if that takes no longer."""
+        """Wait until the last report is written, at most `within` seconds for each file."""
         self._status_file.finish(within)
         self._metrics_file.finish(within)
 
     def stopping(self) -> None:
-        """It was asked to stop, and may take its time."""
+        """The handler is stopping."""
         self._supervisor.notify("STOPPING=1")
 
     def next_time(self) -> float | None:
-        """When on the clock to turn the loop although nothing happened."""
+        """When a report or a notification of the watchdog is due."""
         life_at = None if self._life_every is None else self._last_life + self._life_every
         silent_at = silent_from(self._last_good, self._config.poll_timeout, self._reported_at)
         return min((at for at in (life_at, self._write_again_at, silent_at) if at is not None), default=None)
@@ -311,7 +311,7 @@ class Reporter:
             write_whole(path, text, mode=0o644)
 
     def _note_textfile(self, path: Path | None) -> None:
-        """Leave no figures where an earlier configuration had them."""
+        """Remove the metrics at the path of an earlier configuration."""
         try:
             removed = self._textfile.use(path)
         except OSError as exc:

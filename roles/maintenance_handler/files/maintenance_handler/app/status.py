@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the handler is: what it writes into its runtime directory, and what a reader concludes from it."""
+"""The status file in the runtime directory, and how commands read it."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ from .config import Config
 # poll is no problem: the metadata server answers 503 during maintenance.
 SILENT_AFTER = 15.0
 
-# The state of a handler whose status cannot be read, or that is not running and whose journal cannot be.
+# The state if neither the status nor, of a stopped handler, the journal can be read.
 UNKNOWN = "unknown"
 
-# What a handler writes, as far as readers rely on it; `incident` is None or as `incident.PUBLIC` (`checked.fits`).
+# The part of the status that readers rely on (`checked.fits`); `incident` is None or has the shape `incident.PUBLIC`.
 _WRITTEN = {
     "version": "str",
     "pid": "int",
@@ -54,14 +54,14 @@ def status_path(config: Config) -> Path:
 
 
 def write(config: Config, status: Mapping[str, Any]) -> None:
-    """Raises OSError. There is no status then: the one before is true no longer."""
+    """Raises OSError, and deletes the previous status, which is no longer true."""
     path = status_path(config)
     data = json.dumps(status).encode()
     try:
         try:
             write_whole(path, data, mode=0o644)
         except FileNotFoundError:
-            # Somebody has cleared the directory away.
+            # The directory was deleted.
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, data, mode=0o644)
     except OSError:
@@ -71,17 +71,17 @@ def write(config: Config, status: Mapping[str, Any]) -> None:
 
 
 def forget(config: Config) -> None:
-    """Delete what an earlier handler wrote. Raises OSError."""
+    """Delete the status of an earlier handler. Raises OSError."""
     config.runtime_dir.mkdir(parents=True, exist_ok=True)
     status_path(config).unlink(missing_ok=True)
 
 
 def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
-    """The handler's status as of now; of one that is not running, what its journal says.
+    """The current status; if the handler is not running, that of its journal.
 
     Always has `running`, `healthy`, `state`, `incident`, `problems` and `last_good_answer_age`.
 
-    Raises OSError when the state directory cannot be looked into.
+    Raises OSError if the state directory cannot be read.
     """
     running = any(is_locked(path) for path in lock_paths(config.state_dir, config.runtime_dir))
     try:
@@ -99,7 +99,7 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
     problems = list(status.pop("problems"))
     silence = _silence(answers, status["poll_timeout"], now_clock)
     if silence and isinstance(status.get("last_failure"), str):
-        # The reason, once, before what it leads to.
+        # The cause comes before its consequences.
         problems += [status["last_failure"]] if status["last_failure"] else []
     problems += silence
     problems += _unrestored(status["incident"])
@@ -125,7 +125,7 @@ def silent_from(last_good: Mapping[str, float | None], poll_timeout: float, now:
 
 
 def in_flight(status: Mapping[str, Any]) -> bool:
-    """Whether steps are being run, so that now is no time to restart the handler."""
+    """Whether steps are running, so that the handler should not be restarted."""
     return bool(status["running"]) and status["state"] in (DRAINING, RESTORING)
 
 
@@ -150,7 +150,7 @@ def _barely_readable(status: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -> dict[str, Any]:
-    """What the journal says of a handler that says nothing itself, or of one that is gone and left it to the next."""
+    """The status according to the journal, of a handler that has no status or is not running."""
     problems = [f"has not written its status {status_path(config)} yet" if running else "is not running"]
     try:
         entry = Journal(config.state_dir).read()
@@ -170,7 +170,7 @@ def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -
 
 
 def _unrestored(incident: Mapping[str, Any] | None) -> list[str]:
-    """A line for each task that could not be restored."""
+    """A line for each task that is not restored."""
     problems = []
     for one in (incident or {}).get("not_restored", ()):
         detail = f" ({one['detail']})" if one["detail"] else ""

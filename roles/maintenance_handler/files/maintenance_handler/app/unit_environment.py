@@ -1,9 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run a command as systemd would run a service: as its user, with its PATH, in its sandbox.
+"""Run a command in the environment of a service: as its user, with its PATH, in its sandbox.
 
-The service itself is neither needed nor touched: systemd-run makes a unit for the time of the command, with the
-properties that a unit file gives to the service.
+The service itself is not touched: systemd-run creates a transient unit with the properties of the
+service in a unit file.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from pathlib import Path
 
 UNIT_FILE = Path("/etc/systemd/system/gce-maintenance-handler.service")
 
-# Seconds until the command is given up.
+# Seconds until the command is stopped.
 PATIENCE = 60.0
 
-# What a service does, in which order, and with whom it speaks: not what the command sees of the machine. The
-# directories are the service's: a unit that names them would delete those of /run at its end.
+# Properties that do not affect what the command sees of the machine. A transient unit with the directories of the
+# service would delete those of /run at its end.
 _NOT_ITS_WORLD = re.compile(
     r"Type|Exec\w*|Restart\w*|RemainAfterExit|Timeout\w*|RuntimeMaxSec|Watchdog\w*|NotifyAccess|PIDFile|BusName|Sockets|"
     r"KillMode|KillSignal|SendSIG\w*|FinalKillSignal|GuessMainPID|SuccessExitStatus|FileDescriptorStore\w*|OOMPolicy|"
@@ -29,7 +29,7 @@ _NOT_ITS_WORLD = re.compile(
 )
 _UNKNOWN = re.compile(r"Unknown assignment: (.+)")
 
-# What systemd could not do before it executed the command (systemd.exec(5), "Process Exit Codes").
+# The steps that failed before the command was executed (systemd.exec(5), "Process Exit Codes").
 _SETUP_FAILED = {
     200: "CHDIR",
     203: "EXEC",
@@ -46,11 +46,11 @@ _SETUP_FAILED = {
 
 
 class CannotRun(Exception):
-    """The command could not be run in the service's environment. The text says why."""
+    """The command could not be run in the environment of the service. The text is the reason."""
 
 
 def is_possible() -> bool:
-    """Whether systemd runs this machine, and we may ask it to run something."""
+    """Whether the caller is root and systemd runs on this machine."""
     return os.geteuid() == 0 and os.path.isdir("/run/systemd/system")
 
 

@@ -15,7 +15,7 @@ MakeHandler = Callable[..., HandlerProcess]
 
 
 def test_shows_what_an_event_would_start_and_runs_nothing(make_handler: MakeHandler) -> None:
-    """field: "how do I try this out?"."""
+    """How to try it out was asked in aws/aws-node-termination-handler#110."""
     handler = make_handler(
         task("lb", stage=10), task("db", stage=20, when="event.rehearsal == `false`"), task("other", "window")
     )
@@ -65,7 +65,7 @@ def test_a_configuration_that_check_refuses_is_not_rehearsed(make_handler: MakeH
 
 
 def test_the_handler_that_runs_carries_it_out(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: "how do I try this out?"."""
+    """How to try it out was asked in aws/aws-node-termination-handler#110."""
     handler = make_handler(task("lb", stage=10), task("db", stage=20)).start()
     result = handler.command("rehearse", "preempt", "--execute")
     assert result.returncode == 0, result.stderr

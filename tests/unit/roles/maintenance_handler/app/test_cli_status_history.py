@@ -26,7 +26,7 @@ def status(handler: HandlerProcess) -> tuple[int, dict[str, Any]]:
 
 
 def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: health endpoint always says OK."""
+    """Others always report that they are healthy."""
     handler = make_handler(
         task("lb", drain=UNTIL_RELEASED, restore='until [ -e "$FOLDER/go on" ]; do sleep 0.02; done')
     )

@@ -44,7 +44,7 @@ def drained(vm: Vm, handler: HandlerProcess) -> HandlerProcess:
 def test_killed_in_the_middle_of_a_drain_it_goes_on_with_the_interrupted_step(
     vm: Vm, make_handler: MakeHandler
 ) -> None:
-    """field: drained twice: new event id each poll, forgotten events, restart."""
+    """A node was drained twice (aws/aws-node-termination-handler#146)."""
     # The second task has a child in a session of its own, as if it had been started with nohup or by another tool.
     held = f'setsid sh -c \'echo $$ >> "$FOLDER/pids"; exec sleep 600\' & echo $$ >> "$FOLDER/pids"; {UNTIL_RELEASED}'
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, drain=held), task("database", stage=30))
@@ -76,7 +76,7 @@ def test_killed_in_the_middle_of_a_drain_it_goes_on_with_the_interrupted_step(
 
 
 def test_killed_in_the_middle_of_a_restore_it_runs_that_restore_again(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED), task("db", stage=30))
     drained(vm, handler)
     vm.withdraw("terminate")
@@ -91,7 +91,7 @@ def test_killed_in_the_middle_of_a_restore_it_runs_that_restore_again(vm: Vm, ma
 
 
 def test_killed_and_started_after_the_event_it_restores(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = drained(vm, make_handler(task("lb", stage=10), task("queue", stage=20)))
     handler.kill()
     vm.withdraw("terminate")
@@ -106,7 +106,7 @@ def test_killed_and_started_after_the_event_it_restores(vm: Vm, make_handler: Ma
 
 
 def test_killed_while_drained_it_drains_nothing_again(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: drained twice: new event id each poll, forgotten events, restart."""
+    """A node was drained twice (aws/aws-node-termination-handler#146)."""
     handler = drained(vm, make_handler(task("lb")))
     for _unused in range(2):
         handler.kill()
@@ -118,7 +118,7 @@ def test_killed_while_drained_it_drains_nothing_again(vm: Vm, make_handler: Make
 
 
 def test_after_a_reboot_without_the_event_it_restores(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
     )

@@ -127,7 +127,7 @@ def test_hears_of_an_event_that_was_there_before_it(vm: Vm, make_handler: MakeHa
 
 
 def test_restores_what_was_started_when_an_event_is_cancelled_in_the_middle(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
     ).start()
@@ -141,7 +141,7 @@ def test_restores_what_was_started_when_an_event_is_cancelled_in_the_middle(vm: 
 
 
 def test_a_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb"), task("database", "terminate", stage=60)).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -156,7 +156,7 @@ def test_a_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_han
 
 
 def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb", stage=10), task("database", "terminate", stage=20, drain="sleep 60")).start()
     vm.announce("terminate")
     handler.until_traced("drain lb", "drain database")
@@ -175,7 +175,7 @@ def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHand
 def test_a_task_is_ended_by_the_shorter_deadline_and_the_next_stage_still_runs(
     vm: Vm, make_handler: MakeHandler
 ) -> None:
-    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    """Others have no deadline, or one for all events."""
     handler = make_handler(
         task("slow", "terminate", stage=10, drain="sleep 60", timeout=10),
         task("flush", "terminate", stage=20, timeout=1),
@@ -195,7 +195,7 @@ def test_a_task_is_ended_by_the_shorter_deadline_and_the_next_stage_still_runs(
 
 
 def test_an_event_during_the_restore_starts_a_new_drain(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: a second event while the first is handled crashes or is lost."""
+    """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED)).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -213,7 +213,7 @@ def test_an_event_during_the_restore_starts_a_new_drain(vm: Vm, make_handler: Ma
 
 
 def test_waits_for_the_lead_before_a_window_and_follows_it_when_it_moves(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: the event is acted on the moment it is known though it is days away; or never."""
+    """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
     handler = make_handler(task("database", "window", lead=3600)).start()
     vm.set("upcoming-maintenance", window(2 * 86400))
     handler.until_state("announced")
@@ -269,7 +269,7 @@ def test_a_window_that_has_begun_is_acted_on_at_once(vm: Vm, make_handler: MakeH
 
 
 def test_a_window_and_the_event_in_it_are_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: drained twice: new event id each poll, forgotten events, restart."""
+    """A node was drained twice (aws/aws-node-termination-handler#146)."""
     handler = make_handler(task("lb")).start()
     vm.set("upcoming-maintenance", window(1800))
     handler.until_state("drained")
@@ -287,7 +287,7 @@ def test_a_window_and_the_event_in_it_are_one_incident(vm: Vm, make_handler: Mak
 def test_an_unknown_value_is_taken_for_the_configured_event(
     settings: dict[str, Any], event: str, vm: Vm, make_handler: MakeHandler
 ) -> None:
-    """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+    """Scripts compare with values that never occur, such as `TERMINATE`."""
     handler = make_handler(task("lb", event), **settings).start()
     vm.set("maintenance-event", "TELEPORT_ON_HOST_MAINTENANCE")
     handler.until_state("drained")
@@ -346,7 +346,7 @@ def test_gets_the_notice_of_every_migration(vm: Vm, make_handler: MakeHandler) -
 
 
 def test_a_value_that_flips_and_flips_back_is_one_event_with_an_end(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: `last_etag` not sent: a change between two polls is lost."""
+    """A change between two polls was lost (GoogleCloudPlatform/python-docs-samples#270)."""
     handler = make_handler(task("lb")).start()
     for number in range(1, 4):
         handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "a hanging GET for each key")

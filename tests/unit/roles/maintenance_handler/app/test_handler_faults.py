@@ -37,7 +37,7 @@ def until_one_hanging_get_a_key(handler: HandlerProcess, vm: Vm) -> None:
 def test_nothing_announced_is_an_answer_in_each_of_its_forms(
     vms_without_window: dict[str, Vm], make_handler: MakeHandler
 ) -> None:
-    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance` taken for an outage
+    """A 503 with "no notifications have been received yet" means no window. Clients take it for an outage
     and retried hard."""
     watched = [
         (vm, make_handler(task("lb"), metadata_host=vm.host, poll_timeout=1).start())
@@ -62,11 +62,11 @@ def test_nothing_announced_is_an_answer_in_each_of_its_forms(
 def test_survives_outages_of_every_kind_and_reacts_when_they_end(
     make_vm: Callable[[], Vm], make_handler: MakeHandler
 ) -> None:
-    """field: 503 from the metadata server kills the handler (8 of 400 pods at once).
+    """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916).
 
-    field: a hanging GET without client deadline hangs for ever once the TCP connection is half open.
-    field: a client that gives up without closing leaks hanging GETs until the server refuses (about 500 a VM).
-    field: an HTML body or truncated JSON with status 200 breaks the agent.
+    A hanging GET never ends on a half-open connection (GoogleCloudPlatform/compute-image-packages#94).
+    Abandoned hanging GETs added up until the server refused (googleapis/google-cloud-go#11035).
+    An HTML body with status 200 broke the agent (GoogleCloudPlatform/guest-agent#320).
     """
     # All at once: the deadline of a GET that hangs is 11 s here, and the others have no need of their own.
     kinds = ("503", "429", "html", "truncate", "garbage", "reset", "refuse", "hang")
@@ -148,7 +148,7 @@ def test_an_etag_that_flaps_does_not_make_a_busy_loop(vm: Vm, make_handler: Make
 
 
 def test_proxies_of_the_environment_are_not_used(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: proxies of the environment used for the metadata server."""
+    """Proxies of the environment must not be used for the metadata server."""
     handler = make_handler(task("lb"), environ=dict.fromkeys(PROXIES, "http://127.0.0.1:9")).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -170,7 +170,7 @@ def make_watcher(vm: Vm) -> Iterator[Callable[..., Watcher]]:
 
 
 def test_is_flat_over_ten_thousand_polls(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     heard: list[Heard | Failed] = []
     watcher = make_watcher("maintenance-event", heard.append)
     # Every answer comes at once, as the etag is new each time.
@@ -193,7 +193,7 @@ def test_is_flat_over_ten_thousand_polls(vm: Vm, make_watcher: Callable[..., Wat
 
 
 def test_a_failure_leaves_nothing_open(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     failures: list[Heard | Failed] = []
     watcher = make_watcher("maintenance-event", failures.append)
     watcher.turn()

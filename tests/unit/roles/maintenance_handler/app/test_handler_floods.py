@@ -136,7 +136,7 @@ def peak(handler: HandlerProcess) -> int:
     ],
 )
 def test_a_flooded_window_does_not_cost_a_preemption_its_time(flood: Flood, make_handler: MakeHandler) -> None:
-    """field: one loop in which a long value can hang (patroni#1331)."""
+    """A long value must not block the loop (patroni/patroni#1331)."""
     with flooded({UPCOMING_MAINTENANCE_KEY: flood}) as (server, host):
         handler = make_handler(task("lb"), metadata_host=host, poll_timeout=5).start(ready=False)
         handler.until(lambda: handler.status().get("last_good_answer", {}).get(PREEMPTED_KEY), "an answer")
@@ -148,7 +148,7 @@ def test_a_flooded_window_does_not_cost_a_preemption_its_time(flood: Flood, make
 
 
 def test_floods_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
-    """field: four endless bodies, 328 MB resident at an OOM score of -900; memory leaks over days."""
+    """Four endless bodies led to 328 MB of resident memory."""
     floods: dict[str, Flood] = {
         MAINTENANCE_EVENT_KEY: endless,
         UPCOMING_MAINTENANCE_KEY: endless_chunks,
@@ -171,7 +171,7 @@ def test_floods_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
 
 
 def test_what_is_kept_of_a_long_window_is_small(make_handler: MakeHandler) -> None:
-    """field: a window's status has no bound, and history grew 8 MB an incident."""
+    """The status of a window has no limit, and the history grew by 8 MB an incident."""
     lines = [
         "maintenance_status " + "P" * 30_000,
         "type " + "S" * 20_000,

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whatever never answers costs nobody but who needs it: the tasks beside it run, and so do those of the next stage.
 
-field: one loop in which a log, a user look-up, a fork or a disk can hang (patroni#1331).
+A log that is not read blocked the main loop (patroni/patroni#1331).
 """
 
 from __future__ import annotations

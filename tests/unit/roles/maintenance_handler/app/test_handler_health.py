@@ -66,7 +66,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
 
 
 def test_is_ready_only_after_the_first_good_answer(vm: Vm, make_handler: MakeHandler, supervisor: Supervisor) -> None:
-    """field: health endpoint always says OK."""
+    """Others always report that they are healthy."""
     fault = vm.fault("503")
     handler = make_handler(task("lb"), environ={"NOTIFY_SOCKET": str(supervisor.path)}).start(ready=False)
     handler.until_blind()
@@ -122,7 +122,7 @@ def written_status(folder: Path, **changes: Any) -> configuration.Config:
 
 
 def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
-    """field: health endpoint always says OK. Here, health is the age of the last good answer."""
+    """Others always report that they are healthy. Here, health is the age of the last good answer."""
     config = written_status(tmp_path)
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     well = status.read(config, 120.0, "boot-1")
@@ -246,7 +246,7 @@ def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) 
 
 
 def test_an_instance_id_is_made_harmless(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: an id of `../../x` in the metadata: nothing from outside is a path."""
+    """An id such as `../../x` must not become part of a path."""
     vm.control.set(vm.name, "instance/id", "../../x{{ 1 }}" + "7" * 100)
     handler = make_handler(task("lb")).start()
     handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
@@ -316,7 +316,7 @@ def test_publishes_its_state_as_a_guest_attribute(vm: Vm, make_handler: MakeHand
 
 
 def test_a_guest_attribute_that_is_refused_never_delays_a_drain(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: notification sent after the drain, 5 s timeout, no retry: lost."""
+    """A notification was lost (aws/aws-node-termination-handler#534)."""
     vm.fault("hang", path="instance/guest-attributes")
     handler = make_handler(task("lb"), guest_attributes=True).start()
     handler.until(lambda: vm.requests("guest-attributes"), "a write that hangs")
@@ -329,7 +329,7 @@ def test_a_guest_attribute_that_is_refused_never_delays_a_drain(vm: Vm, make_han
 
 
 def test_says_once_that_guest_attributes_are_disabled(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
+    """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     handler = make_handler(task("lb"), guest_attributes=True).start()
     handler.until_logged("cannot publish the status as a guest attribute")
     # The log has it first.
@@ -368,7 +368,7 @@ def publishing(vm: Vm) -> Iterator[Publishing]:
 
 
 def test_a_disabled_guest_attribute_is_tried_again_later(vm: Vm, publishing: Publishing) -> None:
-    """field: guest attribute writes ignore the HTTP status; 403 right after enabling: retried for a while."""
+    """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     publishing.publisher.offer("first")
     publishing.turn()
     publishing.turn()

@@ -55,7 +55,7 @@ def network_with_metadata_server(name_server: str) -> Iterator[tuple[Vm, tuple[s
 
 @pytest.mark.parametrize("name_server", ["none", "silent"])
 def test_an_event_is_heard_of_without_any_names(name_server: str, make_handler: MakeHandler) -> None:
-    """field: no name resolution, but the address answers (bosh-google-cpi-release#83)."""
+    """The name cannot be resolved, but the address answers (cloudfoundry/bosh-google-cpi-release#83)."""
     with network_with_metadata_server(name_server) as (vm, launcher):
         handler = make_handler(task("lb"), metadata_host=None, launcher=launcher).start()
         vm.announce("migrate")

@@ -106,7 +106,7 @@ def on_spot(vm: Vm, handler: HandlerProcess, module: str = "maintenance_handler"
 
 
 def test_keeps_looking_for_a_preemption_when_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: `preempted` turns TRUE half a second after SIGTERM."""
+    """`preempted` can become TRUE half a second after SIGTERM."""
     handler = on_spot(vm, make_handler(task("lb")))
     handler.send(signal.SIGTERM)
     handler.until(lambda: looks(vm) > 1, "two looks")
@@ -152,7 +152,7 @@ def fake_systemctl(tmp_path: Path) -> str:
 
 
 def test_says_that_a_systemctl_waits_for_the_shutdown(fake_systemctl: str, vm: Vm, make_handler: MakeHandler) -> None:
-    """field: `systemctl stop` in a drain waits for a systemd that waits for the drain: 13 of 30 s."""
+    """`systemctl stop` in a drain waited for a systemd that waited for the drain."""
     waits = f"{fake_systemctl} systemctl stop db.service; :"
     does_not = f"{fake_systemctl} systemctl -- --no-block stop lb.service; :"
     handler = make_handler(

@@ -32,7 +32,7 @@ def drained(vm: Vm, handler: HandlerProcess) -> dict[str, dict[str, object]]:
 
 
 def test_a_task_that_does_not_end_is_ended_with_all_its_children(vm: Vm, make_handler: MakeHandler) -> None:
-    """field: no deadline, or one for all events: tasks ended by process group."""
+    """Others have no deadline, or one for all events."""
     stubborn = "trap '' TERM; sleep 600 & while true; do sleep 600; done"
     handler = make_handler(
         task("stubborn", drain=stubborn, timeout=0.5, stage=10),

@@ -35,7 +35,7 @@ def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -
 
 
 def test_what_was_drained_is_restored_by_the_journal(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
-    """field: a power cut leaves an empty file."""
+    """A power cut can leave an empty file."""
     handler = drained(vm, make_handler, tmp_path)
     vm.withdraw("terminate")
     handler.start(ready=False)

@@ -60,7 +60,7 @@ def test_well(running: Config) -> None:
 
 
 def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
-    """field: health endpoint always says OK."""
+    """Others always report that they are healthy."""
     limit = 60 + SILENT_AFTER
     assert written(running, last_good_answer={"a": NOW - limit, "b": NOW})["healthy"]
     found = written(running, last_good_answer={"a": NOW - limit - 1, "b": NOW})
@@ -70,7 +70,7 @@ def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
 
 
 def test_has_never_heard_of_one_key(running: Config) -> None:
-    """field: health endpoint always says OK."""
+    """Others always report that they are healthy."""
     found = written(running, last_good_answer={"a": None, "b": NOW})
     assert (found["healthy"], found["problems"]) == (False, ["no answer for a yet"])
     assert found["last_good_answer_age"] is None
@@ -98,7 +98,7 @@ def open_incident(config: Config, boot: str = BOOT) -> Incident:
 
 @pytest.mark.parametrize("boot", [BOOT, "boot-2"])
 def test_a_handler_that_is_gone_has_left_what_its_journal_says(config: Config, boot: str) -> None:
-    """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+    """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     open_incident(config, boot)
     found = written(config, state="idle")
     assert (found["running"], found["healthy"], found["state"]) == (False, False, "draining")
@@ -126,7 +126,7 @@ def test_the_lock_of_last_resort_counts(config: Config) -> None:
 
 
 def test_what_a_handler_that_is_gone_wrote_counts_for_nothing(config: Config) -> None:
-    """field: health endpoint always says OK."""
+    """Others always report that they are healthy."""
     found = written(config, state="draining")
     assert (found["running"], found["healthy"], found["state"]) == (False, False, "idle")
     assert found["problems"] == ["is not running"]

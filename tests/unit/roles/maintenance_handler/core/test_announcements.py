@@ -50,7 +50,7 @@ def signal(key: str, value: Any) -> Signal:
 
 @pytest.mark.parametrize("key", SIGNAL_KEYS)
 def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
-    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance`."""
+    """A 503 with "no notifications have been received yet" means no window."""
     assert reading(key, None) == Withdrawn(key)
 
 
@@ -79,7 +79,7 @@ def test_nothing_is_announced(key: str, value: Any) -> None:
     ],
 )
 def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notice: float) -> None:
-    """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+    """Scripts compare with values that never occur, such as `TERMINATE`."""
     seen = signal(key, value)
     assert (seen.source, seen.event, seen.value, seen.noticed) == (key, event, value, NOW)
     assert seen.deadline == NOW.clock + notice
@@ -121,7 +121,7 @@ def test_a_window_without_a_time_has_no_deadline() -> None:
 
 
 def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
-    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    """An HTML body with status 200 broke the agent (GoogleCloudPlatform/guest-agent#320)."""
     with pytest.raises(UnreadableWindow):
         reading(UPCOMING_MAINTENANCE_KEY, '{"window_start_time": "20')
 
@@ -138,7 +138,7 @@ def test_of_a_long_value_little_is_kept(key: str, value: Any) -> None:
     "value", ["{{ lookup('pipe', 'id') }}", "X" * 10_000, "a b", {"a": "b"}, "\x1b[2J", "<html>", "../../x"]
 )
 def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value: Any) -> None:
-    """field: words from the network taken for a template, a path, a file name."""
+    """Values from the network must not become templates, paths or file names."""
     seen = signal(MAINTENANCE_EVENT_KEY, value)
     assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, "terminate", "terminate")
     assert signal(PREEMPTED_KEY, value).value == "preempt"
@@ -155,7 +155,7 @@ def test_a_window_that_is_over_is_not_believed_for_ever(status: str, ended: floa
 
 
 def test_the_signal_of_the_longest_window_is_small() -> None:
-    """field: a window's status has no bound, and history grew 8 MB an incident."""
+    """The status of a window has no limit, and the history grew by 8 MB an incident."""
     lines = ["window_start_time " + _in(60), "maintenance_status " + "x" * 9000, "type " + "y" * 9000]
     lines += [f"maintenance_reasons/{number} REASON_{number:056}" for number in range(400)]
     window = essence(UPCOMING_MAINTENANCE_KEY, "\n".join(lines))

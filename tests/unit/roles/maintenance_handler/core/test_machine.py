@@ -104,7 +104,7 @@ class TestPair:
         assert drive.ends("lb") == ["close"]
 
     def test_an_announcement_that_is_repeated_drains_nothing_twice(self) -> None:
-        """field: drained twice: new event id each poll, forgotten events, restart."""
+        """A node was drained twice (aws/aws-node-termination-handler#146)."""
         drive = Drive(LB)
         assert drive.on(MIGRATE) == ["drain lb"]
         assert drive.on(MIGRATE) == []
@@ -149,7 +149,7 @@ class TestPair:
         assert drive.incident == before
 
     def test_a_signal_that_ends_while_another_is_on_keeps_what_both_want(self) -> None:
-        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = Drive(task("both", MIGRATE, PREEMPT), task("one", MIGRATE))
         assert drive.on(MIGRATE) == ["drain both", "drain one"]
         drive.ends("both")
@@ -164,7 +164,7 @@ class TestPair:
 
 class TestEndOfAnEventInTheMiddle:
     def test_of_a_drain_ends_it_and_restores(self) -> None:
-        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         drive.ends("lb")
@@ -213,7 +213,7 @@ class TestEndOfAnEventInTheMiddle:
 
 class TestEventDuringRestore:
     def test_ends_the_restore_and_drains_again(self) -> None:
-        """field: a second event while the first is handled crashes or is lost."""
+        """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
         drive = drained(LB, APP)
         assert drive.off(MIGRATE) == ["restore app"]
         assert drive.on(PREEMPT) == ["end restore app"]
@@ -276,7 +276,7 @@ class TestBudget:
         assert drive.running("a").left == 60.0
 
     def test_stages_that_cannot_all_have_their_time_get_equal_parts_of_what_is_left(self) -> None:
-        """field: no deadline, or one for all events (120 s; kured: infinite)."""
+        """Others have no deadline, or one for all events."""
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
         drive.on(MIGRATE)
         # With the moments that they have to end.
@@ -286,7 +286,7 @@ class TestBudget:
 
     @pytest.mark.parametrize("timeout", [0.1, 3.0, 15.0, 27.0])
     def test_the_whole_timeout_is_the_task_s_where_the_notice_allows_it(self, timeout: float) -> None:
-        """field: `timeout: 15` ended a task at 13.0 s."""
+        """A timeout of 15 s ended a task after 13.0 s."""
         drive = Drive(task("a", PREEMPT, timeout=timeout))
         drive.on(PREEMPT)
         assert drive.seconds("a") == pytest.approx(timeout)
@@ -344,7 +344,7 @@ class TestBudget:
 
 class TestSecondEvent:
     def test_with_a_shorter_deadline_shortens_what_runs_and_drains_nothing_twice(self) -> None:
-        """field: a second event while the first is handled crashes or is lost."""
+        """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
         drive = Drive(task("a", TERMINATE, PREEMPT, stage=1, timeout=600), task("b", TERMINATE, stage=2, timeout=600))
         drive.on(TERMINATE)
         assert drive.seconds("a") == 600.0
@@ -422,7 +422,7 @@ class TestSecondEvent:
 
 class TestUnknownValue:
     def test_is_the_event_configured_for_it(self) -> None:
-        """field: comparing with literals that never occur (`TERMINATE`), so nothing ever fires."""
+        """Scripts compare with values that never occur, such as `TERMINATE`."""
         drive = Drive(LB)
         assert drive.hear(MAINTENANCE_EVENT_KEY, "HOST_IS_ON_FIRE") == ["drain lb"]
         assert drive.running("lb").event == TERMINATE
@@ -617,7 +617,7 @@ class TestWhen:
 
 class TestLead:
     def test_a_window_days_ahead_starts_its_tasks_that_long_before_it(self) -> None:
-        """field: the event is acted on the moment it is known though it is days away; or never."""
+        """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
         drive = Drive(task("a", WINDOW, lead=600))
         assert drive.window(3 * DAY) == []
         assert drive.phase == "announced"
@@ -655,7 +655,7 @@ class TestLead:
         assert drive.ends("b") == ["restore a"]
 
     def test_a_window_that_moves_later_restores_and_is_armed_again(self) -> None:
-        """field: the event is acted on the moment it is known though it is days away; or never."""
+        """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(300)
         drive.ends("a")
@@ -816,7 +816,7 @@ class TestCrash:
     """The handler dies in the middle, and the next one of the same boot takes up its journal."""
 
     def test_what_was_interrupted_is_run_again(self) -> None:
-        """field: drained twice: new event id each poll, forgotten events, restart."""
+        """A node was drained twice (aws/aws-node-termination-handler#146)."""
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         drive.ends("lb", after=1.0)
@@ -837,7 +837,7 @@ class TestCrash:
         assert drive.phase == "drained"
 
     def test_an_event_that_ended_meanwhile_is_restored(self) -> None:
-        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = drained(LB, APP)
         drive.restart()
         assert drive.off(MIGRATE) == ["restore app"]
@@ -877,7 +877,7 @@ class TestReboot:
         assert held(drive.incident) == ("lb",)
 
     def test_without_an_announcement_everything_is_restored(self) -> None:
-        """field: node stays drained for ever: after a reboot, a cancelled event, a crash."""
+        """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = drained(LB, APP, event=TERMINATE)
         drive.reboot()
         assert drive.off(TERMINATE) == ["restore app"]
@@ -971,7 +971,7 @@ class TestReboot:
 
 class TestRehearsal:
     def test_ends_by_itself_when_all_is_drained(self) -> None:
-        """field: "how do I try this out?"."""
+        """How to try it out was asked in aws/aws-node-termination-handler#110."""
         drive = Drive(LB, APP)
         assert drive.rehearse(MIGRATE) == ["drain lb"]
         assert drive.ends("lb") == ["drain app"]
@@ -1116,7 +1116,7 @@ def unrestored(*tasks: Task, outcome: str = FAILED) -> Drive:
 
 
 class TestNotRestored:
-    """field: a VM that is out of service, and says that all is well."""
+    """A VM that stays drained must not be reported as well."""
 
     def test_an_incident_stays_open_until_the_restore_succeeds(self) -> None:
         drive = unrestored(LB)
@@ -1274,7 +1274,7 @@ class TestNotRestored:
 
 
 class TestFlapping:
-    """field: signals that come and go made one incident of 1,126 steps."""
+    """Signals that come and go made an incident of 1,126 steps."""
 
     def flap(self, drive: Drive, times: int, *, ends: bool) -> int:
         """Events that come and go every 60 ms. Answers how many drains they have started."""

@@ -126,7 +126,7 @@ def test_what_fits(tasks: list[Task], event: str) -> None:
     ],
 )
 def test_what_does_not_fit(tasks: list[Task], event: str, expected: list[str]) -> None:
-    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    """Others have no deadline, or one for all events."""
     found = misfits(tasks, event, DEFAULT_NOTICE)
     assert len(found) == len(expected)
     assert all(map(str.startswith, found, expected))

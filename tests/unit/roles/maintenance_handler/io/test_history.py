@@ -92,7 +92,7 @@ def test_a_line_that_cannot_be_read_is_left_out(kept: History, line: bytes) -> N
 
 
 def test_it_does_not_grow_for_ever(kept: History) -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     for number in range(history.MOST + 5):
         kept.add(incident(str(number)))
     assert [one["id"] for one in kept.read()] == [str(number) for number in range(5, history.MOST + 5)]

@@ -46,7 +46,7 @@ def test_what_was_counted() -> None:
 
 
 def test_it_does_not_grow_with_the_polls() -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     metrics = Metrics()
     metrics.count("polls_total", key="a")
     size = len(metrics.text())

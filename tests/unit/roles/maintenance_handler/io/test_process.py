@@ -135,7 +135,7 @@ class TestEnd:
 
 
 class TestDeadline:
-    """field: no deadline, or one for all events (120 s; kured: infinite)."""
+    """Others have no deadline, or one for all events."""
 
     def test_it_is_asked_to_end_before_its_time_is_up(self, launch: Launch) -> None:
         process = launch("echo ready; exec sleep 60")
@@ -270,7 +270,7 @@ class TestCannotStart:
             TaskProcess(Command(["/bin/true", "x" * 5_000_000], "/bin/true", {}), **SETTINGS)
 
     def test_it_leaves_nothing_open(self) -> None:
-        """field: memory, fd and thread leaks over days."""
+        """Memory leaked over days (aws/aws-node-termination-handler#121)."""
         before = len(os.listdir("/proc/self/fd"))
         for _unused in range(3):
             with pytest.raises(CannotStart):

@@ -70,7 +70,7 @@ def test_what_was_overtaken_is_never_sent() -> None:
 
 
 def test_the_server_s_answer_is_checked() -> None:
-    """field: guest attribute writes ignore the HTTP status; 403 right after enabling."""
+    """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     with Publishing(answering(DISABLED, WRITTEN)) as publishing:
         assert publishing.publish("idle") == DISABLED_PAUSE
         assert "Guest attributes endpoint access is disabled" in publishing.results[0]
@@ -80,7 +80,7 @@ def test_the_server_s_answer_is_checked() -> None:
 
 
 def test_what_failed_is_sent_again_in_its_newest_form() -> None:
-    """field: notification sent after the drain, 5 s timeout, no retry: lost."""
+    """A notification was lost (aws/aws-node-termination-handler#534)."""
     with Publishing(answering(UNAVAILABLE, WRITTEN)) as publishing:
         assert publishing.publish("draining") == FAILED_PAUSE
         assert "503" in publishing.results[0]
@@ -119,7 +119,7 @@ def test_no_minute_sees_more_than_its_ten() -> None:
 
 
 def test_an_offer_never_waits_and_wakes_the_one_who_does() -> None:
-    """field: notification sent after the drain, 5 s timeout, no retry: lost: it never delays a drain."""
+    """A notification was lost (aws/aws-node-termination-handler#534). It must not delay a drain either."""
     with Publishing(answering(WRITTEN, WRITTEN)) as publishing:
         publishing.publish("idle")
 

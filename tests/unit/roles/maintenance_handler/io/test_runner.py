@@ -268,7 +268,7 @@ class TestWhatATaskIsTold:
 
 
 def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None:
-    """field: drained twice: new event id each poll, forgotten events, restart."""
+    """A node was drained twice (aws/aws-node-termination-handler#146)."""
     drive = Drive(start("").task)
     drive.on(MIGRATE)
     gone = Bench()
@@ -444,7 +444,7 @@ def test_commands_and_variables_are_utf_8_in_any_locale(tmp_path: Path) -> None:
 
 
 def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:
-    """field: memory, fd and thread leaks over days."""
+    """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     bench.run(start("exit 0"))
     before = open_files()
     for _unused in range(5):

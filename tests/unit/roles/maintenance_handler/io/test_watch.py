@@ -83,7 +83,7 @@ def watching(*scripts: Script, key: str = MAINTENANCE_EVENT_KEY) -> Iterator[Wat
 
 
 def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news() -> None:
-    """field: `last_etag` not sent: a change between two polls is lost."""
+    """A change between two polls was lost (GoogleCloudPlatform/python-docs-samples#270)."""
     with watching(answering(NONE, MIGRATE, NONE, MIGRATE)) as watch:
         assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE] * 4
         assert watch.heard() == ["NONE", "MIGRATE_ON_HOST_MAINTENANCE", "NONE", "MIGRATE_ON_HOST_MAINTENANCE"]
@@ -93,7 +93,7 @@ def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news()
 
 
 def test_an_answer_without_news_is_an_answer() -> None:
-    """field: health endpoint always says OK: its age is that of the last answer, news or not."""
+    """Others always report that they are healthy. An answer without news counts as well."""
     with watching(answering(NONE, NONE)) as watch:
         watch.turn()
         watch.now += 60.0
@@ -132,7 +132,7 @@ def test_a_key_that_goes_away_is_heard_of() -> None:
 
 
 def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
-    """field: `503 {"error":"no notifications have been received yet…"}` on `upcoming-maintenance`."""
+    """A 503 with "no notifications have been received yet" means no window."""
     with watching(answering(NO_NOTIFICATIONS), key=UPCOMING_MAINTENANCE_KEY) as watch:
         assert watch.turn() == 60.0
         assert watch.heard() == [None]
@@ -142,7 +142,7 @@ def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
     "bad", [UNAVAILABLE, WEB_PAGE, http_answer("200 OK", b"NONE")], ids=["503", "web page", "no etag"]
 )
 def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
-    """field: 503 from the metadata server kills the handler; an HTML body or truncated JSON with status 200."""
+    """503 ended the handler (aws/aws-node-termination-handler#916), HTML the agent (guest-agent#320)."""
     with watching(answering(bad, bad, MIGRATE), answering(bad, MIGRATE), answering(MIGRATE)) as watch:
         watch.until_heard()
         assert watch.heard() == ["failed", "failed", "MIGRATE_ON_HOST_MAINTENANCE"]
@@ -159,7 +159,7 @@ def test_what_is_not_the_metadata_server_is_told_with_the_setting_that_leads_to_
 
 
 def test_an_outage_of_an_hour_is_survived() -> None:
-    """field: 503 from the metadata server kills the handler (8 of 400 pods at once)."""
+    """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916)."""
     with watching(answering(*[UNAVAILABLE] * 5000, MIGRATE)) as watch:
         watch.until_heard()
         assert watch.now - 1000.0 > 3600.0
@@ -179,7 +179,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
 
 
 def test_the_end_of_an_outage_is_heard_of_although_nothing_has_changed() -> None:
-    """field: health endpoint always says OK: nor may it go on saying that it is blind."""
+    """Others always report that they are healthy. Nor may an outage be reported after its end."""
     with watching(answering(NONE, UNAVAILABLE, NONE, NONE)) as watch:
         watch.turn()
         watch.turn()
@@ -224,7 +224,7 @@ def test_a_refusal_is_told_and_asked_again_later() -> None:
     ],
 )
 def test_what_is_too_large_is_no_answer_and_asked_again_at_a_calm_pace(key: str, pause: float, large: bytes) -> None:
-    """field: one loop in which a long value can hang; four endless bodies, and 328 MB resident."""
+    """Four endless bodies led to 328 MB of resident memory."""
     with watching(answering(large, large), answering(large), key=key) as watch:
         assert watch.turn() == pause
         watch.sleep(pause)
@@ -241,7 +241,7 @@ def test_what_is_passed_on_of_a_window_is_read_here() -> None:
 
 
 def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
-    """field: an HTML body or truncated JSON with status 200 breaks the agent."""
+    """An HTML body with status 200 broke the agent (GoogleCloudPlatform/guest-agent#320)."""
     odd = [http_answer("200 OK", b"odd", etag=f"etag-{number}") for number in range(3)]
     with watching(answering(*odd, NONE), key=UPCOMING_MAINTENANCE_KEY) as watch:
         assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
@@ -250,7 +250,7 @@ def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
 
 
 def test_one_connection_for_all_its_questions() -> None:
-    """field: a client that gives up without closing leaks hanging GETs; memory, fd and thread leaks over days."""
+    """Abandoned hanging GETs added up until the server refused (googleapis/google-cloud-go#11035)."""
     with watching(answering(*[NONE] * 500)) as watch:
         watch.turn()
         before = len(os.listdir("/proc/self/fd"))
