@@ -442,7 +442,7 @@ def test_a_journal_that_is_cut_off(prove: Prove) -> None:
     handler.start()
     handler.until_state("drained")
     trial.vm.withdraw("terminate")
-    trial.survived("goes on where the last handler left it", "terminate", interrupted=(("drain", "db"),))
+    trial.survived("resuming incident", "terminate", interrupted=(("drain", "db"),))
 
 
 @pytest.mark.parametrize("content", [b"", b'{"version": 1, "incid', b"\xff\xfe\x00", None])
@@ -531,7 +531,7 @@ def test_a_disk_that_stalls(prove: Prove) -> None:
     stalled.touch()
     trial.vm.announce("migrate")
     handler.until_state("drained")
-    handler.until_logged("the disk has not answered")
+    handler.until_logged("no response from the disk")
     stalled.unlink()
     handler.until_logged("the journal is writable again")
     trial.vm.withdraw("migrate")

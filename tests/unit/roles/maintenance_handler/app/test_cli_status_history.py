@@ -81,7 +81,7 @@ def test_a_person_reads_the_same(vm: Vm, make_handler: MakeHandler) -> None:
     assert result.returncode == 0
     lines = result.stdout.splitlines()
     assert lines[0] == "well, drained"
-    assert any(line.startswith("  instance/maintenance-event") and "last heard" in line for line in lines)
+    assert any(line.startswith("  instance/maintenance-event") and "last answer" in line for line in lines)
     assert f"  configuration {handler.status()['config_digest']}, with 1 task" in lines
     assert "  can preempt reach this VM: no, preemptible is FALSE" in lines
     assert any("drain    lb" in line and "ok in" in line and "s left at its start" in line for line in lines)

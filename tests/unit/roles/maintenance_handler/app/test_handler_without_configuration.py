@@ -57,7 +57,7 @@ def test_it_stays_drained_for_as_long_as_its_event_lasts_and_is_not_well(
     result = handler.command("status", "--json")
     now = json.loads(result.stdout)
     assert (result.returncode, now["healthy"], now["state"]) == (1, False, "drained")
-    assert any("the configuration cannot be used: " in problem for problem in now["problems"])
+    assert any("the configuration is invalid: " in problem for problem in now["problems"])
     # Nothing new is drained.
     vm.announce("preempt")
     handler.until(lambda: len(handler.signals()) == 2, "both signals")

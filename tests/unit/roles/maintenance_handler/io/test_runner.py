@@ -281,7 +281,7 @@ def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None
     finally:
         gone.runner.hand_over()
         gone.selector.close()
-    bench.wait_for("drain 'lb': 2 processes of an earlier step were still running, and are killed")
+    bench.wait_for("drain 'lb': killed 2 processes left over")
 
 
 class TestWhatHangs:
@@ -406,7 +406,7 @@ class TestWhatAStepLeavesBehind:
         bench.wait_for("ready")
         pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
         assert bench.finish(1, NOW + 18.0)[0].outcome == TIMEOUT
-        bench.wait_for("1 processes of an earlier step were still running")
+        bench.wait_for("killed 1 processes left over")
         stat = Path(f"/proc/{pid}/stat")
         # Whoever adopted it may not have reaped it yet.
         assert not stat.exists() or ") Z " in stat.read_text()
