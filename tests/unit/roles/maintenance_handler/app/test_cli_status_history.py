@@ -157,7 +157,7 @@ def test_history_refuses_what_it_cannot_read(arguments: list[str], capsys: pytes
     with pytest.raises(SystemExit):
         main(["history", *arguments])
     err = capsys.readouterr().err
-    assert "is no number" in err or "is no time" in err or "expected one argument" in err
+    assert "is not a number" in err or "is not a time" in err or "expected one argument" in err
 
 
 def test_the_status_leads_with_the_incident(vm: Vm, make_handler: MakeHandler) -> None:

@@ -117,7 +117,8 @@ def test_restore_tries_now_and_says_what_came_of_it(vm: Vm, make_handler: MakeHa
     assert (result.returncode, result.stderr) == (1, "")
     assert result.stdout.startswith("restore 'lb': failed in ")
     assert "exit status 4" in result.stdout
-    assert handler.trace().count("restore lb") == tries + 1
+    # The handler may have retried by itself as well.
+    assert handler.trace().count("restore lb") > tries
     (handler.folder / "api").touch()
     result = handler.command("restore")
     assert (result.returncode, result.stderr) == (0, "")
