@@ -82,6 +82,11 @@ class Run:
         return Unfinished(self._open)
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def _seconds(text: str) -> float:
     try:
         return float(text)

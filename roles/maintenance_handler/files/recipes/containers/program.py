@@ -31,7 +31,7 @@ def check(run: Run) -> None:
                 f"the container {name} belongs to {unit}, which may start it again: use the recipe systemd_unit"
             )
         if found.get("HostConfig", {}).get("AutoRemove"):
-            raise Refusal(f"the container {name} is run with --rm: stopped, it would be gone")
+            raise Refusal(f"the container {name} was started with --rm: it would be deleted when stopped")
         run.say(f"{name} is {found['State']['Status']}")
 
 
@@ -89,7 +89,7 @@ def _inspected(name: str, run: Run) -> dict[str, Any]:
         command = [run["engine"], "container", "inspect", name]
         [found] = json.loads(output(command, timeout=run.bounded(_TIMEOUT)))
     except Failed as exc:
-        raise Refusal(f"{run['engine']} cannot tell of the container {name}: {exc}") from None
+        raise Refusal(f"{run['engine']} cannot inspect the container {name}: {exc}") from None
     except ValueError:
         raise Refusal(f"{run['engine']} has no single container {name}") from None
     return dict(found)
@@ -117,7 +117,7 @@ def _still_runs(name: str, run: Run) -> str:
 
 def _ended(name: str, run: Run) -> str:
     killed = _inspected(name, run)["State"].get("ExitCode") == 137
-    return f"{name} (killed, for it did not stop by itself)" if killed else name
+    return f"{name} (killed after the grace period)" if killed else name
 
 
 def _still_starts(name: str, run: Run) -> str:

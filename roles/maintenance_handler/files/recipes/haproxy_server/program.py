@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from recipes import health
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, counted
 from recipes.sockets import Unreachable, connected
 
 _TIMEOUT = 3.0
@@ -46,7 +46,11 @@ class Standing:
     queued: int
 
     def __str__(self) -> str:
-        return f"{self.status} with {self.sessions} sessions and {self.queued} queued requests"
+        return f"{self.status} with {self.open}"
+
+    @property
+    def open(self) -> str:
+        return f"{counted(self.sessions, 'session')} and {counted(self.queued, 'queued request')}"
 
     @property
     def in_maintenance(self) -> bool:
@@ -64,20 +68,20 @@ def check(run: Run) -> None:
         # HAProxy looks at the level before it looks at the state, which is none that there is.
         said = _ask(server.address, f"set server {server.backend}/{server.name} state nothing", run)
         if "ermission denied" in said:
-            raise Refusal(f"{server.address} lets nobody change a server: give its 'stats socket' line 'level admin'")
+            raise Refusal(f"{server.address} does not allow changes: add 'level admin' to its 'stats socket' line")
         run.say(f"{server} is {standing}")
 
 
 def drain(run: Run) -> None:
     servers = list(_servers(run))
     run.wait_until(lambda: _still_open(servers, run))
-    run.say(f"no session is left on {', '.join(map(str, servers))}")
+    run.say(f"no session left on {', '.join(map(str, servers))}")
 
 
 def restore(run: Run) -> None:
     servers = [server for server in _servers(run) if str(server) in run.record]
     if not servers:
-        run.say("nothing to restore: this recipe has drained no server")
+        run.say("nothing to restore: this recipe has not drained the server")
         return
     health.wait_until_healthy(run, run["health"])
     run.wait_until(lambda: _still_away(servers, run))
@@ -106,7 +110,7 @@ def _still_open(servers: list[Server], run: Run) -> str:
             found.append(f"{server}: {exc}")
             continue
         if standing.sessions or standing.queued:
-            found.append(f"{server} has {standing.sessions} sessions and {standing.queued} queued requests")
+            found.append(f"{server} has {standing.open}")
     return "; ".join(found)
 
 
@@ -140,7 +144,7 @@ def _put_back(server: Server, run: Run) -> str:
     """Put a server back as far as that goes now. Answers what is still missing."""
     standing = _standing(server, run)
     if standing.in_maintenance:
-        run.say(f"{server} was put into maintenance by somebody else meanwhile, and stays there")
+        run.say(f"{server} was put into maintenance by someone else in the meantime; left as is")
         return ""
     if standing.drains:
         _set(server, "ready", run)

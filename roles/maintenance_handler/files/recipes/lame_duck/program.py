@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from recipes.http import request
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, counted
 
 _TIMEOUT = 3.0
 # Of /proc/net/tcp.
@@ -30,13 +30,13 @@ def check(run: Run) -> None:
             raise Refusal(f"{_file(run)} is not a file")
         problem = _problem_of_health(run, healthy=True)
         if problem:
-            raise Refusal(f"nothing is drained, but {problem}")
+            raise Refusal(f"the health check should succeed now, but {problem}")
 
 
 def drain(run: Run) -> None:
     file = _file(run)
     if _fails_by_file(run) and str(file) not in run.record:
-        run.say("the health check was made to fail by somebody else already")
+        run.say("the health check already fails, not because of this recipe")
     else:
         if str(file) not in run.record:
             run.record.note(str(file), time.time())
@@ -47,7 +47,7 @@ def drain(run: Run) -> None:
         over_at = run.clock() + float(run["drain_seconds"]) - waited
         run.wait_until(lambda: _still_waits(over_at - run.clock()))
     run.wait_until(lambda: _connections(run["port"]))
-    run.say("the health check fails, and its time to drain is over")
+    run.say("the health check fails, and drain_seconds have passed")
 
 
 def restore(run: Run) -> None:
@@ -93,7 +93,7 @@ def _begin(run: Run) -> None:
 
 
 def _still_waits(seconds: float) -> str:
-    return f"the load balancer is given {seconds:.0f} s more" if seconds > 0 else ""
+    return f"waiting {seconds:.0f} s more for the load balancer" if seconds > 0 else ""
 
 
 def _problem_of_health(run: Run, healthy: bool) -> str:
@@ -106,7 +106,7 @@ def _problem_of_health(run: Run, healthy: bool) -> str:
         return str(exc) if healthy else ""
     if (status < 400) == healthy:
         return ""
-    return f"{run['url']} answers {status}" + ("" if healthy else f", though {run['file']} says that it should fail")
+    return f"{run['url']} answers {status}" + ("" if healthy else f", although it should fail because of {run['file']}")
 
 
 def _connections(port: int | None) -> str:
@@ -121,4 +121,4 @@ def _connections(port: int | None) -> str:
         for line in lines:
             _number, local, _remote, status, *_rest = line.split()
             count += status == _ESTABLISHED and int(local.rpartition(":")[2], 16) == port
-    return f"{count} connections to port {port}" if count else ""
+    return f"{counted(count, 'connection')} to port {port}" if count else ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from recipes import health, systemd
 from recipes.commands import output
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, counted
 
 # Exits with status 0 are followed by a start.
 _RESTARTS = ("always", "on-success")
@@ -20,13 +20,13 @@ _RESTARTS = ("always", "on-success")
 def check(run: Run) -> None:
     health.checked(run["health"])
     if (run["pid_file"] is None) != (run["start"] is None):
-        raise Refusal("pid_file and start go together: one says which nginx runs, the other how it is started")
+        raise Refusal("pid_file and start must be given together")
     if run["pid_file"] is None:
         unit = systemd.known(run["unit"])
         systemd.refuse_without_permission(unit)
         restarts = systemd.show(unit, "Restart")["Restart"]
         if restarts in _RESTARTS:
-            raise Refusal(f"{unit} has Restart={restarts}, which starts nginx again when it has quit: use on-failure")
+            raise Refusal(f"{unit} has Restart={restarts}, which starts nginx again after it quits: use on-failure")
     elif not Path(run["pid_file"]).parent.is_dir():
         raise Refusal(f"the directory of the pid file {run['pid_file']} does not exist")
     master = _master(run)
@@ -37,19 +37,19 @@ def check(run: Run) -> None:
 def drain(run: Run) -> None:
     master = _master(run)
     if master is None:
-        run.say("nginx does not run: nothing to quit")
+        run.say("nginx is not running: nothing to do")
         return
     if run.record.get(_key(run)) != _identity(master):
         run.record.note(_key(run), _identity(master))
         _signal(master, signal.SIGQUIT)
     run.wait_until(lambda: _still_runs(run))
-    run.say("nginx has answered what was open, and quit")
+    run.say("nginx has finished its open requests and quit")
 
 
 def restore(run: Run) -> None:
     quitting = run.record.get(_key(run))
     if quitting is None:
-        run.say("nothing to restore: this recipe has not had nginx quit")
+        run.say("nothing to restore: this recipe has not stopped nginx")
         return
     master = _master(run)
     if master is not None and _identity(master) == quitting:
@@ -114,7 +114,7 @@ def _still_runs(run: Run) -> str:
     recorded = run.record.get(_key(run))
     pid = int(recorded[0])
     if _is_alive(pid) and _identity(pid) == recorded:
-        return f"{_workers(pid)} workers of nginx still answer requests"
+        return f"{counted(_workers(pid), 'nginx worker')} still answering requests"
     if run["pid_file"] is None:
         # Until systemd has seen it, it would not start it again.
         state = systemd.show(run["unit"], "ActiveState")["ActiveState"]

@@ -30,7 +30,7 @@ _LEADER = "leader"
 
 def check(run: Run) -> None:
     if any("password" in target for target in [*(run["pgbouncers"] or []), run["primary"] or ""]):
-        raise Refusal("a password in a connection string is seen by every user of the VM: put it into ~/.pgpass")
+        raise Refusal("a password in a connection string is visible to all users of the VM: put it into ~/.pgpass")
     own = _own_name(run)
     members = _members(run)
     if own not in members:
@@ -112,7 +112,7 @@ def _own_name(run: Run) -> str:
     host = socket.gethostname()
     names += [one for one in members if one in (host, host.partition(".")[0])]
     if not names:
-        raise Refusal(f"which of {', '.join(members)} is this VM cannot be told: give the recipe its name as 'member'")
+        raise Refusal(f"cannot tell which of {', '.join(members)} is this VM: set 'member'")
     return names[0]
 
 
@@ -121,7 +121,7 @@ def _members(run: Run) -> dict[str, dict[str, Any]]:
     try:
         return {str(one["name"]): one for one in raw["members"]}
     except (KeyError, TypeError):
-        raise Refusal(f"{run['rest_api']}/cluster tells of no members") from None
+        raise Refusal(f"{run['rest_api']}/cluster lists no members") from None
 
 
 def _refuse_without_candidate(own: str, members: dict[str, dict[str, Any]], run: Run) -> None:
@@ -129,7 +129,7 @@ def _refuse_without_candidate(own: str, members: dict[str, dict[str, Any]], run:
     able = [one for one in others if one.get("state") in _RUNNING and not one.get("tags", {}).get("nofailover")]
     if not able:
         seen = ", ".join(f"{one['name']} is {one.get('state')}" for one in others) or "there is no other member"
-        raise Refusal(f"nobody could take over from {own}: {seen}")
+        raise Refusal(f"no member can take over from {own}: {seen}")
 
 
 def _switch_over(own: str, run: Run) -> None:
@@ -203,7 +203,7 @@ def _pause(pooler: str, run: Run) -> None:
         if exc.status is not None and "already suspended/paused" not in str(exc):
             raise
         if exc.status is None:
-            run.say(f"PgBouncer has transactions open after {run['pause_seconds']:g} s; they are switched over without")
+            run.say(f"PgBouncer has transactions open after {run['pause_seconds']:g} s; switching over anyway")
 
 
 def _resume_all(run: Run) -> None:

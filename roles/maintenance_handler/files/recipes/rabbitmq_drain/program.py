@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from recipes.commands import Failed, output
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, counted
 
 # The command line tools start a virtual machine of Erlang each time.
 _TIMEOUT = 20.0
@@ -21,7 +21,9 @@ _HURRY = 30.0
 def check(run: Run) -> None:
     status = _status(run)
     if len(status["running_nodes"]) < 2:
-        raise Refusal(f"{_node(run)} is the only node of its cluster that runs: nobody could take its clients over")
+        raise Refusal(
+            f"{_node(run)} is the only running node of its cluster: its clients could not move to another one"
+        )
     run.say(f"{_node(run)} is {'under' if _in_maintenance(status, run) else 'not under'} maintenance")
 
 
@@ -36,7 +38,7 @@ def drain(run: Run) -> None:
             # It may fail with status 69 although the node is drained.
             run.say(str(exc))
     run.wait_until(lambda: _still_open(run), every=_EVERY)
-    run.say(f"{node} is under maintenance, and has no client")
+    run.say(f"{node} is under maintenance and has no clients")
 
 
 def restore(run: Run) -> None:
@@ -46,7 +48,7 @@ def restore(run: Run) -> None:
         return
     run.wait_until(lambda: _still_away(run), every=_EVERY)
     run.record.forget(node)
-    run.say(f"{node} runs, and serves clients")
+    run.say(f"{node} is running and serves clients")
 
 
 def state(run: Run) -> None:
@@ -100,7 +102,7 @@ def _still_open(run: Run) -> str:
     # until the client has answered.
     lines = [line.split() for line in _ask(run, "list_connections", "--no-table-headers", "pid", "state").splitlines()]
     connections = [one for one in lines if one and one[0].startswith(f"<{_node(run)}.") and one[-1] != "closed"]
-    return f"{len(connections)} clients of {_node(run)}" if connections else ""
+    return f"{counted(len(connections), 'client')} of {_node(run)}" if connections else ""
 
 
 def _still_away(run: Run) -> str:

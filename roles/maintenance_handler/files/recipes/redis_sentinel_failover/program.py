@@ -103,7 +103,7 @@ def drain(run: Run) -> None:
             return
         _refuse_another_cluster(redis, run)
     run.wait_until(lambda: _still_master(run))
-    run.say(f"another Redis is the master of {run['master']}, and this one follows it")
+    run.say(f"another Redis is the master {run['master']}, and this one replicates it")
 
 
 def restore(run: Run) -> None:
@@ -158,7 +158,9 @@ def _refuse_another_cluster(redis: Connection, run: Run) -> None:
         known = _master(sentinel, run)
         if known["runid"] not in ("", _run_id(redis)):
             where = f"{known['ip']}:{known['port']}"
-            raise Refusal(f"this VM's Redis is a master, but {sentinel.address} has {where} for {run['master']}")
+            raise Refusal(
+                f"this VM's Redis is a master, but {sentinel.address} considers {where} the master {run['master']}"
+            )
 
 
 def _still_master(run: Run) -> str:
@@ -171,7 +173,7 @@ def _still_master(run: Run) -> str:
         for address in run["sentinels"]:
             with _sentinel(address, run) as sentinel:
                 if _master(sentinel, run)["runid"] in ("", own):
-                    return f"{address} still has this VM's Redis for the master"
+                    return f"{address} still considers this VM's Redis the master"
     run.record.forget(_FAILOVER)
     return ""
 
@@ -230,7 +232,7 @@ def _some_replica_has_all(redis: Connection) -> bool:
     ]
     if not replicas:
         redis("CLIENT", "UNPAUSE")
-        raise Refusal("this VM's Redis is the master and has no replica: nobody could take over")
+        raise Refusal("this VM's Redis is the master and has no replica to take over")
     return any(one["state"] == "online" and int(one["offset"]) >= int(info["master_repl_offset"]) for one in replicas)
 
 
@@ -244,7 +246,7 @@ def _still_out(before: str, run: Run) -> str:
             if redis("ROLE")[0] == "slave":
                 info = redis.info("replication")
                 if info["master_link_status"] != "up":
-                    return f"this VM's Redis is not in step with its master {info['master_host']}:{info['master_port']}"
+                    return f"this VM's Redis is not in sync with its master {info['master_host']}:{info['master_port']}"
             if redis("CONFIG", "GET", _PRIORITY)[1] == _NEVER:
                 redis("CONFIG", "SET", _PRIORITY, before)
                 # Sentinel rewrites the file of a Redis that it has follow another, and so did we.

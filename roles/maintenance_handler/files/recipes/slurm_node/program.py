@@ -8,7 +8,7 @@ import re
 import socket
 
 from recipes.commands import Failed, output
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, counted
 
 _TIMEOUT = 10.0
 _EVERY = 2.0
@@ -36,9 +36,9 @@ def drain(run: Run) -> None:
         run.record.note(node, text)
         _update(run, "state=drain", f"reason={text}")
     elif node not in run.record:
-        run.say(f"{node} was drained by somebody else: {reason}")
+        run.say(f"{node} was already drained: {reason}")
     run.wait_until(lambda: _jobs(run), every=_EVERY)
-    run.say(f"{node} is drained, and no job is left on it")
+    run.say(f"{node} is drained and has no jobs")
 
 
 def restore(run: Run) -> None:
@@ -81,7 +81,7 @@ def _update(run: Run, *changes: str) -> None:
 def _jobs(run: Run) -> str:
     command = ["squeue", "--noheader", f"--nodelist={_node(run)}", "--states=R,CG,S,ST,SO", "--format=%i"]
     jobs = output(command, timeout=run.bounded(_TIMEOUT)).split()
-    return f"{len(jobs)} jobs on {_node(run)}: {', '.join(jobs[:5])}" if jobs else ""
+    return f"{counted(len(jobs), 'job')} on {_node(run)}: {', '.join(jobs[:5])}" if jobs else ""
 
 
 def _still_out(run: Run) -> str:
@@ -91,7 +91,7 @@ def _still_out(run: Run) -> str:
         out = [state for state in states if state in _UNUSABLE]
         return f"{_node(run)} is {'+'.join(states)}" if out else ""
     if _MARK not in reason and not reason.startswith(_REBOOTED):
-        run.say(f"{_node(run)} is {'+'.join(states)} for another reason ({reason}), and stays so")
+        run.say(f"{_node(run)} is {'+'.join(states)} for another reason ({reason}); left as is")
         return ""
     if "NOT_RESPONDING" not in states:
         _update(run, "state=resume")

@@ -22,7 +22,7 @@ def drain(run: Run) -> None:
     if unit not in run.record:
         running = [one for one in companions if systemd.is_active(one)]
         if not running:
-            run.say(f"{unit} does not run: nothing to stop")
+            run.say(f"{unit} is not running: nothing to do")
             return
         run.record.note(unit, running)
     stopped = run.record.get(unit)

@@ -76,7 +76,7 @@ def test_drains_and_restores_twice_each(make: Callable[..., str], tmp_path: Path
 
 def test_one_that_does_not_stop_is_killed_after_its_grace(make: Callable[..., str], tmp_path: Path) -> None:
     name = make(DEAF)
-    assert "killed, for it did not stop by itself" in recipe_for(tmp_path, name, grace=1).does("drain", timeout=30)
+    assert "killed after the grace period" in recipe_for(tmp_path, name, grace=1).does("drain", timeout=30)
     assert status(name) != "running"
 
 
@@ -107,7 +107,7 @@ def test_all_of_a_compose_project(make: Callable[..., str], tmp_path: Path) -> N
 def test_check_refuses_what_cannot_work(make: Callable[..., str], tmp_path: Path) -> None:
     of_unit, passing = make(POLITE, "--label=PODMAN_SYSTEMD_UNIT=web.service"), make(POLITE, "--rm")
     assert "belongs to web.service" in recipe_for(tmp_path, of_unit).refuses()
-    assert "is run with --rm" in recipe_for(tmp_path, passing).refuses()
+    assert "was started with --rm" in recipe_for(tmp_path, passing).refuses()
     assert "no-such-container" in recipe_for(tmp_path, "no-such-container").refuses()
     assert "either 'containers' or 'compose_project'" in recipe_for(tmp_path).refuses()
     assert "no container of the Compose project nothing" in recipe_for(tmp_path, compose_project="nothing").refuses()

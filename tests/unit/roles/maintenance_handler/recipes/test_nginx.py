@@ -125,7 +125,7 @@ def test_says_what_was_open_and_is_started_again_from_there(
     recipe = make()
     thread, _statuses = slow_request(nginx, behind)
     done = recipe.run("drain", timeout=1.0)
-    assert (done.returncode, "workers of nginx still answer requests" in done.stdout) == (3, True)
+    assert (done.returncode, "still answering requests" in done.stdout) == (3, True)
     # The same nginx, not a second signal.
     assert "is quitting" in recipe.does("state")
     recipe.does("restore")
@@ -164,7 +164,7 @@ def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], nginx: N
 
 def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], tmp_path: Path) -> None:
     for wrong, words in (
-        ({"start": None}, "pid_file and start go together"),
+        ({"start": None}, "pid_file and start must be given together"),
         ({"pid_file": "/no/such/nginx.pid"}, "the directory of the pid file"),
         ({"health": "here"}, "is not an address"),
     ):

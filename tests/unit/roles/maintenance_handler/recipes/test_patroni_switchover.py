@@ -259,8 +259,8 @@ def test_refuses_where_nobody_could_take_over_and_pauses_nobody(make: Any, clust
     recipe, leader, standby = make()
     standby.stop()
     try:
-        eventually(lambda: "nobody could take over" in recipe.run("check").stdout, within=60)
-        assert "nobody could take over" in recipe.refuses("drain")
+        eventually(lambda: "no member can take over" in recipe.run("check").stdout, within=60)
+        assert "no member can take over" in recipe.refuses("drain")
         assert cluster.sql("select 1") == "1"
         assert leader.answers("/primary")
     finally:

@@ -63,12 +63,18 @@ class Node:
         return True
 
     def stop(self) -> None:
-        self.ctl("shutdown")
-        self.process.wait(60)
+        # Not by rabbitmqctl, which may wait for a node in the middle of a drain for ever.
+        os.killpg(self.process.pid, signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait(PATIENCE)
+        eventually(lambda: not self.listens(), within=60)
 
     def ctl(self, *words: str) -> str:
         return subprocess.run(
-            ["rabbitmqctl", "-q", "-n", self.name, *words], check=False, capture_output=True, text=True
+            ["rabbitmqctl", "-q", "-n", self.name, *words], check=False, capture_output=True, text=True, timeout=60
         ).stdout
 
     def upgrade(self, word: str) -> None:
@@ -175,7 +181,7 @@ def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], nodes: list
     assert "the node nobody@localhost does not answer" in make(node="nobody@localhost").refuses(timeout=60)
     nodes[1].stop()
     try:
-        assert "is the only node of its cluster that runs" in make().refuses(timeout=60)
+        assert "is the only running node of its cluster" in make().refuses(timeout=60)
     finally:
         nodes[1].start()
     assert not (tmp_path / "records").exists()

@@ -138,7 +138,7 @@ def test_waits_for_jobs_and_says_what_is_left(make: Callable[..., Recipe], slurm
     slurm.submit()
     recipe = make()
     done = recipe.run("drain", timeout=3)
-    assert (done.returncode, "1 jobs on n1" in done.stdout) == (3, True)
+    assert (done.returncode, "1 job on n1" in done.stdout) == (3, True)
     with recipe.start("drain", timeout=60) as drain:
         slurm.ask("scancel", "--user=root")
         said, _none = drain.communicate(timeout=90)
@@ -155,7 +155,7 @@ def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], slurm: S
     slurm.ask("scontrol", "update", "nodename=n1", "state=resume")
     recipe.does("drain")
     slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=broken disk")
-    assert "for another reason (broken disk), and stays so" in recipe.does("restore")
+    assert "for another reason (broken disk); left as is" in recipe.does("restore")
     assert "DRAIN" in slurm.states()
 
 
