@@ -107,6 +107,14 @@ def test_table_of_a_fleet(tmp_path: Path) -> None:
     assert {request["instance"] for request in armed} == {"web-1", "batch-1"}
 
 
+def test_a_vm_that_is_about_to_stop(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        emulator.control.set("web-1", "instance/shutdown-details/stop-state", "PENDING_STOP")
+        status, output = report(emulator, tmp_path, "-e", "gce_hosts=web-1")
+    assert status == 0, output
+    assert table(output)[1][5] == "stop"
+
+
 def test_selected_hosts_without_effect_on_them(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         status, output = report(emulator, tmp_path, "-e", "gce_hosts=web-1", "-e", "gce_arm_notice=false")
