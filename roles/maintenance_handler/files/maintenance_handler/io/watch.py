@@ -4,13 +4,12 @@
 
 from __future__ import annotations
 
+import importlib
 import random
 import threading
 import time
 from typing import TYPE_CHECKING, Any, Callable, Union
 
-# The client imports it when it meets an error page. Ahead of that, no hanging disk can delay a watcher.
-from .._vm import error_page as error_page
 from .._vm.backoff import backoff
 from .._vm.maintenance import (
     MAINTENANCE_EVENT_KEY,
@@ -36,6 +35,9 @@ from ..core.announcements import essence
 
 if TYPE_CHECKING:
     from ..core.announcements import Value
+
+# The client imports it with the first error page. Import it now, so that a hanging disk cannot delay a watcher then.
+importlib.import_module("..._vm.error_page", __name__)
 
 # Keys whose events leave little time. If others cannot be waited for, they are queried once per poll timeout.
 _URGENT_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY)
