@@ -33,6 +33,7 @@ from ..core.observations import (
     ShutdownBegan,
     Tick,
     recovered,
+    with_shutdown,
 )
 from ..core.power_off import stop_to_complete
 from ..core.tasks import Task
@@ -162,6 +163,8 @@ class Handler:
         self._preemption_notice: float | None = None
         # The instance that went down without an orderly stop, until it is known whether that is this one.
         self._crashed_instance: str | None = None
+        # By when the machine is powered off, on the clock, once it is shutting down.
+        self._off_at: float | None = None
         # The announcement of a stop for which this handler powered off, so that it does so once.
         self._powered_off_for = ""
         self._is_stopped = False
@@ -341,6 +344,8 @@ class Handler:
             return
         unknown = self._config.unknown_event
         reading = announcements.read(heard.key, heard.value, self._now(), self._notice(), unknown)
+        if isinstance(reading, Announced) and self._off_at is not None:
+            reading = Announced(with_shutdown(reading.signal, self._off_at))
         self._log_unknown(heard, reading)
         self._take(heard.key, reading)
         if heard.key == MAINTENANCE_EVENT_KEY:
@@ -571,6 +576,7 @@ class Handler:
 
     def _on_shutdown(self) -> None:
         """The ACPI signal has come. Of a preemption the key may say so later, while the machine is still up."""
+        self._off_at = self._clock() + announcements.SHUTDOWN_SECONDS
         self._observe(ShutdownBegan(announcements.SHUTDOWN_SECONDS))
         if self._can_be_preempted() and self._look_until > self._clock():
             seconds = min(self._config.stop_timeout, self._notice()[PREEMPT], announcements.SHUTDOWN_SECONDS)

@@ -132,7 +132,8 @@ def observed(
             if signal.source == observation.source:
                 incident = without_signal(incident, signal, now)
     if isinstance(observation, ShutdownBegan):
-        return _with_shutdown(incident, now.clock + observation.seconds)
+        until = now.clock + observation.seconds
+        return replace(incident, signals=tuple(with_shutdown(signal, until) for signal in incident.signals))
     if isinstance(observation, Began):
         return _with_begun(incident, observation)
     if isinstance(observation, Finished):
@@ -175,6 +176,13 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
         if signal.rehearsal or (signal.ends_by_itself and not same_boot):
             incident = without_signal(incident, signal, now)
     return _tried_soon(incident, [step.task for step in not_restored(incident)], now)
+
+
+def with_shutdown(signal: Signal, until: float) -> Signal:
+    """The signal of an event that stops the VM with its deadline not after `until`. What runs goes on, in less time."""
+    stops = signal.event in (PREEMPT, STOP) and not signal.rehearsal and signal.confirmed
+    is_late = signal.deadline is not None and signal.deadline > until
+    return replace(signal, deadline=until) if stops and is_late else signal
 
 
 def without_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
@@ -233,17 +241,6 @@ def _with_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
         if not _is_adjustable(incident, old, signal):
             merged = replace(merged, deadline=old.deadline, begun=old.begun)
     return replace(incident, signals=tuple(merged if known is old else known for known in incident.signals))
-
-
-def _with_shutdown(incident: Incident, until: float) -> Incident:
-    """Deadlines of events that stop the VM, moved to `until` if they are later. What runs goes on, in less time."""
-
-    def sooner(signal: Signal) -> Signal:
-        stops = signal.event in (PREEMPT, STOP) and not signal.rehearsal and signal.confirmed
-        late = signal.deadline is not None and signal.deadline > until
-        return replace(signal, deadline=until) if stops and late else signal
-
-    return replace(incident, signals=tuple(map(sooner, incident.signals)))
 
 
 def _is_adjustable(incident: Incident, old: Signal, new: Signal) -> bool:

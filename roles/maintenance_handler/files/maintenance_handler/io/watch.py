@@ -8,7 +8,7 @@ import importlib
 import random
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Callable, Union
+from typing import TYPE_CHECKING, Callable, Union
 
 from .._vm.backoff import backoff
 from .._vm.maintenance import (
@@ -16,9 +16,8 @@ from .._vm.maintenance import (
     PREEMPTED_KEY,
     SHUTDOWN_DETAILS,
     SIGNAL_LIMIT,
-    STOP_STATE_KEY,
+    Stop,
     UnreadableWindow,
-    parse_stop,
 )
 from .._vm.metadata_server import (
     FIRST_PAUSE,
@@ -30,7 +29,7 @@ from .._vm.metadata_server import (
     MetadataTooManyRequests,
     MetadataUnavailable,
 )
-from .._vm.records import dataclass
+from .._vm.records import dataclass, replace
 from ..core.announcements import essence
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ class Watcher:
         before = self._last
         # Here instead of in the loop, so that a long value only costs this thread time.
         try:
-            self._last = essence(self.key, self._completed(answer.value))
+            self._last = self._completed(essence(self.key, answer.value))
         except UnreadableWindow as exc:
             self._last = str(exc)
             self._failed(exc)
@@ -136,16 +135,16 @@ class Watcher:
             return NEWS_PAUSE
         return max(0.0, LEAST_TURN - (self._clock() - began))
 
-    def _completed(self, value: Any) -> Any:
-        """The whole directory of a stop that is announced: its time and its target are in keys of their own."""
-        if self.key != STOP_STATE_KEY or parse_stop(value) is None:
+    def _completed(self, value: Value) -> Value:
+        """A stop with its details: its time and its target are in keys of their own."""
+        if not isinstance(value, Stop):
             return value
         try:
-            return self._server.get(SHUTDOWN_DETAILS, recursive=True).value
+            return essence(self.key, self._server.get(SHUTDOWN_DETAILS, recursive=True).value)
         except MetadataError:
-            # The announcement counts without its details. The next turn reads both anew.
+            # The announcement counts without its details, or with those that are known. The next turn reads both anew.
             self._etag = None
-            return value
+            return replace(self._last, state=value.state) if isinstance(self._last, Stop) else value
 
     def _pause_after(self, error: MetadataError, took: float) -> float:
         if isinstance(error, (MetadataUnavailable, MetadataTooManyRequests)):

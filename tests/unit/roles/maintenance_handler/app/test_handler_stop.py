@@ -179,6 +179,23 @@ class TestShutdown:
         assert handler.wait() == 0
         assert handler.trace() == ["drain lb"]
 
+    def test_a_preemption_that_is_read_after_the_signal_has_no_more_than_that(
+        self, vm: Vm, make_handler: MakeHandler
+    ) -> None:
+        vm.set("scheduling/preemptible", "TRUE")
+        handler = make_handler(
+            task("lb", "preempt", drain=UNTIL_RELEASED, timeout=110), notice={"preempt": 120.0}, stop_timeout=300
+        ).start(module="support.shutting_down")
+        handler.running.terminate()
+        handler.until_logged("checking for a preemption")
+        vm.announce("preempt")
+        handler.until_traced("drain lb")
+        assert left(handler) <= 30
+        (step,) = handler.status()["incident"]["steps"]
+        assert step["seconds_left"] <= 30
+        handler.release()
+        assert handler.wait() == 0
+
     def test_a_busy_systemd_and_a_shutdown_after_a_restart_are_waited_for(
         self, vm: Vm, make_handler: MakeHandler
     ) -> None:

@@ -310,6 +310,18 @@ class TestStop:
             assert watch.heard() == [Stop("PENDING_STOP")] * 3 + [Stop("PENDING_STOP", "STOPPED")]
             assert pauses == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
 
+    @pytest.mark.parametrize("problem", [UNAVAILABLE, ABSENT, FORBIDDEN])
+    def test_details_that_are_known_stay_known(self, problem: bytes) -> None:
+        """Without them the stop would have another deadline, and `when` another target."""
+        details = self.details(maxDuration="90", requestTimestamp="2026-11-26T12:00:00Z", targetState="DELETED")
+        stopping = http_answer("200 OK", b"STOPPING", etag="etag-stopping")
+        answers = [self.STATE, details, self.STATE, problem, self.STATE, details, stopping, problem]
+        with watching(answering(*answers), key=STOP_STATE_KEY) as watch:
+            for _unused in range(4):
+                watch.turn()
+            known = Stop("PENDING_STOP", "DELETED", 1795694400.0, 90.0)
+            assert watch.heard() == [known, known, known, Stop("STOPPING", "DELETED", 1795694400.0, 90.0)]
+
 
 def test_needs_no_disk_to_read_an_error_page() -> None:
     """The client imports error_page when it meets one, at which time a disk may hang."""
