@@ -144,6 +144,21 @@ async def test_the_end_of_a_limited_run_stops_or_deletes_the_vm(
     assert (instance.is_up, instance.exists) == (False, exists)
 
 
+async def test_a_reset_takes_back_the_limit_of_a_run(api: ComputeApi) -> None:
+    """The VM was stopped in the next test of a suite."""
+    instance = api.project.instances["web-1"]
+    instance.stop()
+    assert (await schedule(api, "web-1", {"maxRunDuration": {"seconds": "30"}}))[0] == 200
+    instance.start()
+    stopped = asyncio.Event()
+    instance.on_change(lambda _path: stopped.set() if instance.status != "RUNNING" else None)
+    instance.on_power(lambda: None if instance.is_up else stopped.set())
+    api.project.reset()
+    with pytest.raises(asyncio.TimeoutError):
+        # Longer than the limit.
+        await asyncio.wait_for(stopped.wait(), 2 * 30 / api.project.clock.speed)
+
+
 @pytest.mark.parametrize(
     "name, body, words",
     [

@@ -9,14 +9,12 @@ import json
 import sys
 from pathlib import Path
 
-from .._vm.maintenance import PREEMPT
 from .._vm.metadata_server import MetadataServer
-from ..core.plan import SHOWN, Notice
 from ..core.tasks import TASK_EVENTS
 from ..core.timeline import plan_lines
 from ..io.examination import PROGRAM
 from ..io.log import visible
-from . import config, unit_environment
+from . import config, status, unit_environment
 from .cli_common import EXIT_OK, EXIT_USAGE, CommandError, become_owner_of, print_lines, read_status, settings_of
 from .preflight import Report, report
 from .unit_environment import UNIT_FILE, CannotRun
@@ -53,11 +51,9 @@ def check(options: argparse.Namespace) -> int:
 def plan(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     now = read_status(settings)
-    # The running handler has asked the metadata server.
-    shown = {event: Notice(**one) for event, one in now.get("notice", {}).items()}
-    preemption = shown[PREEMPT].seconds if shown.get(PREEMPT, Notice(0)).source == SHOWN else None
+    assumed = settings.assumed_notice(status.shown_preemption_notice(now))
     for event in TASK_EVENTS:
-        print_lines(plan_lines(event, settings.tasks, settings.assumed_notice(preemption), now.get("reach", {})))
+        print_lines(plan_lines(event, settings.tasks, assumed, now.get("reach", {})))
     return EXIT_OK
 
 
@@ -87,9 +83,9 @@ def report_in_unit(configuration: Path, unit: str, task_checks: bool = True) -> 
     command = [sys.executable, "-I", "-X", "utf8", str(PROGRAM), "check", "--here", "--json", "--config", where]
     command += [] if task_checks else ["--without-task-checks"]
     # The file is read by the service's user, who may own it: root does not read what another may have put there.
-    status, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
+    code, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:
         raw = json.loads(said)
         return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]), raw["notice"])
     except (ValueError, KeyError, TypeError):
-        raise CannotRun(f"the check in the service's environment ended with status {status} and said nothing") from None
+        raise CannotRun(f"the check in the service's environment ended with status {code} and said nothing") from None

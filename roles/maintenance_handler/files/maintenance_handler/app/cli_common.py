@@ -70,8 +70,7 @@ def log_to_stderr(settings: Config) -> Iterator[Log]:
 
 
 def read_status(settings: Config) -> dict[str, Any]:
-    boot_id = settings.boot_id_file.read_text(encoding="ascii").strip()
-    return status.read(settings, time.monotonic(), boot_id)
+    return status.read(settings, time.monotonic(), settings.boot_id())
 
 
 def print_lines(lines: Iterable[str]) -> None:

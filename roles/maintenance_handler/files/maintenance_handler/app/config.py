@@ -7,6 +7,7 @@ Checks that depend on the machine (programs, users) are in `preflight`.
 
 from __future__ import annotations
 
+import errno
 import json
 import sys
 from collections.abc import Mapping
@@ -80,6 +81,14 @@ class Config:
     def assumed_notice(self, preemption: float | None = None) -> dict[str, Notice]:
         """The notice of each event, if the VM's scheduling shows this one for a preemption."""
         return assumed_notice(self.notice, self.notice_set, preemption)
+
+    def boot_id(self) -> str:
+        """The current boot. Raises OSError."""
+        text = self.boot_id_file.read_text(encoding="ascii", errors="replace").strip()
+        if not text:
+            # Every boot would be the same one.
+            raise OSError(errno.ENODATA, "is empty", str(self.boot_id_file))
+        return text
 
     @property
     def patience(self) -> Patience:

@@ -117,7 +117,7 @@ class Handler:
         self._log = log
         self._clock = clock
         self._wall = wall
-        self._boot_id = config.boot_id_file.read_text(encoding="ascii").strip()
+        self._boot_id = config.boot_id()
         self._inbox = Inbox()
         self._reporter = Reporter(
             config,

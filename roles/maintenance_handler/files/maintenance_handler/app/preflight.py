@@ -16,6 +16,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .._vm.maintenance import WINDOW
@@ -27,6 +28,7 @@ from ..io.executable import adopt_path
 from ..io.programs import program_problem
 from ..io.task_output import without_secret
 from . import config as configuration
+from . import status
 from .config import Config, ConfigError
 from .event_names import unknown_fields
 from .expressions import ExpressionError, compiled
@@ -62,10 +64,16 @@ def report(path: Path, task_checks: bool = True) -> Report:
         )
     adopt_path(config.path)
     found = problems(config.metrics_textfile, _as_asked(config.tasks, task_checks))
-    assumed = config.assumed_notice()
+    assumed = config.assumed_notice(_shown_preemption_notice(config))
     events = {event for task in config.tasks for event in task.on} - {WINDOW}
     notice = {event: str(assumed[event]) for event in assumed if event in events}
     return Report(config.digest, len(config.tasks), tuple(found), config.cautions, notice)
+
+
+def _shown_preemption_notice(config: Config) -> float | None:
+    with suppress(OSError):
+        return status.shown_preemption_notice(status.read(config, time.monotonic(), config.boot_id()))
+    return None
 
 
 def _as_asked(tasks: tuple[Task, ...], task_checks: bool) -> tuple[Task, ...]:

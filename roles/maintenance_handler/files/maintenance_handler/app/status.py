@@ -11,10 +11,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._vm.maintenance import format_time
+from .._vm.maintenance import PREEMPT, format_time
 from ..core.checked import fits
 from ..core.incident import DRAINING, IDLE, PUBLIC, RESTORING, Moment, public
 from ..core.observations import recovered
+from ..core.plan import SHOWN
 from ..io.files import write_whole
 from ..io.journal import Journal, JournalError
 from ..io.lock import is_locked, lock_paths
@@ -122,6 +123,12 @@ def silent_from(last_good: Mapping[str, float | None], poll_timeout: float, now:
     """When the next key becomes silent, unless it is answered for."""
     times = [at + poll_timeout + SILENT_AFTER + 0.01 for at in last_good.values() if at is not None]
     return min((at for at in times if at > now), default=None)
+
+
+def shown_preemption_notice(status: Mapping[str, Any]) -> float | None:
+    """The seconds of notice of a preemption that the running handler has read from the VM's scheduling, if any."""
+    notice = status.get("notice", {}).get(PREEMPT, {})
+    return float(notice["seconds"]) if notice.get("source") == SHOWN else None
 
 
 def in_flight(status: Mapping[str, Any]) -> bool:

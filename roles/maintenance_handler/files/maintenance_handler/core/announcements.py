@@ -108,7 +108,9 @@ def _window_signal(key: str, window: Window, now: Moment, notice: Mapping[str, f
 
 
 def _stop_signal(key: str, stop: Stop, now: Moment, notice: Mapping[str, float]) -> Signal:
-    seconds = notice[STOP] if stop.max_duration is None else stop.max_duration
-    left = replace(stop, max_duration=seconds).seconds_left(now.at) if stop.state == PENDING_STOP else SHUTDOWN_SECONDS
+    seconds = left = SHUTDOWN_SECONDS
+    if stop.state == PENDING_STOP:
+        seconds = notice[STOP] if stop.max_duration is None else stop.max_duration
+        left = replace(stop, max_duration=seconds).seconds_left(now.at)
     told = document(STOP, key, stop.state, seconds, target_state=stop.target_state)
     return Signal(key, STOP, told["value"], now, now.clock + left, told)

@@ -38,7 +38,7 @@ _BEHAVIORS = (
 class MaintenanceMethods:
     def __init__(self, calls: Calls) -> None:
         self._calls = calls
-        self._limits = RunLimits()
+        self._limits = RunLimits(calls.project)
 
     def routes(self) -> Routes:
         return [

@@ -9,13 +9,15 @@ import datetime
 
 from ..state import scheduling
 from ..state.instance import Instance
+from ..state.project import Project
 from . import power
 
 
 class RunLimits:
     """Timers of the VMs that have a limit. `arrange` is called after each change of scheduling."""
 
-    def __init__(self) -> None:
+    def __init__(self, project: Project) -> None:
+        project.on_reset(self._cancel_all)
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._watched: set[str] = set()
 
@@ -36,6 +38,11 @@ class RunLimits:
         timer = self._timers.pop(instance.name, None)
         if timer is not None:
             timer.cancel()
+
+    def _cancel_all(self) -> None:
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
 
     def _stop(self, instance: Instance) -> None:
         if instance.status == "RUNNING":

@@ -93,6 +93,16 @@ def test_the_journal_of_an_earlier_version_says_nothing_of_a_stop(handler: Handl
     assert (handler.trace(), handler.history()) == ([], [])
 
 
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n"], ids=["empty", "not text"])
+def test_a_boot_id_that_says_nothing_is_an_error(make_handler: MakeHandler, content: bytes) -> None:
+    handler = make_handler(task("resync", "restart"))
+    (handler.folder / "boot_id").write_bytes(content)
+    done = handler.command("status")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert content or f"{handler.folder / 'boot_id'}: is empty" in done.stderr
+
+
 def test_an_open_incident_is_restored_and_that_is_all(vm: Vm, handler: HandlerProcess) -> None:
     vm.announce("migrate")
     handler.until_state("drained")

@@ -156,6 +156,16 @@ class TestPoweringOff:
         assert "stop_when_drained" in done.stdout
 
 
+def test_plan_and_check_assume_the_notice_that_the_handler_assumes(vm: Vm, make_handler: MakeHandler) -> None:
+    vm.set("scheduling/preemptible", "TRUE")
+    vm.set("scheduling/preemption-notice-duration", "120")
+    handler = make_handler(task("lb", "preempt")).start()
+    handler.until(lambda: handler.status()["notice"]["preempt"]["seconds"] == 120, "the notice")
+    for command in (["plan"], ["check", "--here"]):
+        done = handler.command(*command)
+        assert "120 s of notice, from the VM's scheduling" in done.stdout, command
+
+
 class TestShutdown:
     """The ACPI signal, by which systemd stops the handler, comes before the assumed deadline."""
 

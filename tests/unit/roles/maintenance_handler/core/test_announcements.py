@@ -232,6 +232,7 @@ class TestStop:
     def test_once_the_platform_shuts_the_vm_down_30_s_are_left(self) -> None:
         stop = signal(STOP_STATE_KEY, self.details(stopState="STOPPING"))
         assert (stop.value, stop.deadline) == ("STOPPING", NOW.clock + 30)
+        assert stop.document["notice_seconds"] == 30
 
     @pytest.mark.parametrize("state", ["UNSPECIFIED", "UNKNOWN", "", "STOPPED"])
     def test_any_other_state_is_idle(self, state: str) -> None:
