@@ -461,6 +461,8 @@ def check_action(module: ApiModule) -> None:
         )
     if action != REPORT_FAULTY and (params["faults"] is not None or params["disruption"] is not None):
         raise ComputeBadRequest(f"faults and disruption are for action=report_faulty, and the action is {action}.")
+    if params["reservation"] is None and params["scope"] != "all":
+        raise ComputeBadRequest("scope applies to reservations and blocks. Omit it for instances and node groups.")
     if params[group] is None:
         return
     if action == REPORT_FAULTY or (action == SIMULATE and group == "reservation"):

@@ -295,6 +295,7 @@ class TestNodeGroups:
             ({"nodes": None}, "nodes is null. Omit it to maintain all hosts"),
             ({"zone": None}, "zone"),
             ({"instance": "web-1"}, "mutually exclusive"),
+            ({"scope": "unused"}, "scope applies to reservations and blocks"),
         ],
     )
     def test_wrong_options_are_refused(self, emulator: EmulatorProcess, parameters: Any, words: str) -> None:
@@ -447,6 +448,7 @@ class TestErrors:
             ({"filter": None}, "filter is None"),
             ({"instance": "a b"}, "'a b' is not an instance"),
             ({"instance": "web-1", "timeout": -1}, "timeout is -1"),
+            ({"instance": "web-1", "scope": "unused"}, "scope applies to reservations and blocks"),
         ],
     )
     def test_wrong_options_are_refused_before_any_request(
