@@ -288,10 +288,11 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
     scale = 1.0 if left is None else fraction(sum(needs.values()), left - _reserve(incident, deadline))
     for task in tasks:
         condition = survey.condition[task.name]
+        # A short task is not shortened for a long one beside it.
+        until = now.clock + min(_need(task, survey, now), needs[task.stage] * scale)
         if condition == RUNS_DRAIN:
-            incident = _limited(incident, survey.own[task.name][-1], deadline, scale, now, actions)
+            incident = _limited(incident, survey.own[task.name][-1], deadline, until, actions)
         elif condition != RUNS_RESTORE and task.stage == stage and _is_ready(task, survey, now, DRAIN):
-            until = now.clock + _need(task, survey, now) * scale
             signal = survey.trigger[task.name]
             occasion = _Occasion(signal.event, signal.document, now, until, deadline)
             incident = _started(incident, task, DRAIN, occasion, survey, actions)
@@ -348,12 +349,11 @@ def _reserve(incident: Incident, deadline: float | None) -> float:
 
 
 def _limited(
-    incident: Incident, running: Step, deadline: float | None, scale: float, now: Moment, actions: list[Action]
+    incident: Incident, running: Step, deadline: float | None, until: float, actions: list[Action]
 ) -> Incident:
-    """Shorten a running step if the deadline is nearer than when the step started."""
+    """Shorten a running step to `until` if the deadline is nearer than when the step started."""
     if deadline is None or (running.deadline is not None and deadline >= running.deadline - _TOLERANCE):
         return incident
-    until = now.clock + (running.until - now.clock) * scale
     if until < running.until - _TOLERANCE:
         actions.append(Limit(running.number, until))
         running = replace(running, until=until)

@@ -302,8 +302,17 @@ class TestBudget:
         drive = Drive(task("a", stage=1, timeout=30), task("b", stage=1, timeout=60), task("c", stage=2, timeout=58))
         drive.on(MIGRATE)
         part = 59.0 / (62 + 60)
-        assert drive.seconds("a") == pytest.approx(part * 32 - GRACE)
+        assert drive.seconds("a") == pytest.approx(part * 62 - GRACE)
         assert drive.seconds("b") == pytest.approx(part * 62 - GRACE)
+
+    def test_a_short_task_is_not_shortened_for_a_long_one_beside_it(self) -> None:
+        drive = Drive(task("flush", PREEMPT, timeout=8), task("app", STOP, timeout=300))
+        drive.on(STOP)
+        assert drive.seconds("app") == 300.0
+        drive.on(PREEMPT)
+        assert drive.seconds("flush") == 8.0
+        # Both within the notice of the preemption.
+        assert drive.seconds("app") == pytest.approx(29.0 - GRACE)
 
     def test_a_moment_is_kept_free_before_the_deadline(self) -> None:
         drive = Drive(task("a", TERMINATE, timeout=2 * HOUR))
