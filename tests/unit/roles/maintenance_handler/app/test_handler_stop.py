@@ -133,6 +133,19 @@ class TestPoweringOff:
         handler.stop()
         assert handler.trace() == ["drain lb"]
 
+    def test_not_for_a_task_that_was_drained_for_another_event(
+        self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
+    ) -> None:
+        """Whoever has no task for a stop did not ask to be powered off."""
+        handler = make_handler(task("lb", "migrate"), stop_when_drained=True, path=with_systemctl(tmp_path)).start()
+        vm.announce("migrate")
+        handler.until_state("drained")
+        announce(vm)
+        handler.until(lambda: len(handler.signals()) == 2, "both events")
+        handler.stop()
+        assert handler.trace() == ["drain lb"]
+        assert "powering off" not in handler.log()
+
     def test_not_after_a_drain_that_failed(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         """What is left of the time may still serve what the drain did not finish."""
         tasks = task("lb", "stop", drain="exit 1"), task("db", "stop", stage=60)
