@@ -330,7 +330,7 @@ def main(now: Callable[[], float] = time.time) -> None:
                 if params["filter"] is not None:
                     past = [row for row in past if f"{row['zone']}/{row['name']}" in fleet.instances]
         for kind, error in fleet.denied.items():
-            module.warn(f"The list of {TITLES[kind]} is missing. {error}")
+            module.warn(f"The list of {TITLES[kind]} is incomplete. {error}")
         rows = fleet.rows(now())
         later = [row for row in rows if not is_near(row, within)]
         module.exit_json(

@@ -49,9 +49,8 @@ def plan_nodes(api: ComputeApi, path: str, names: Sequence[str] | None, action: 
     nodes = {node.name: node for node in nodes_of(api, path)}
     unknown = [name for name in names or () if name not in nodes]
     if unknown:
-        raise ComputeBadRequest(
-            f"There is no node {', '.join(unknown)} in {path}. It has {', '.join(nodes) or 'no nodes'}."
-        )
+        missing, known = ", ".join(name or "''" for name in unknown), ", ".join(nodes) or "no nodes"
+        raise ComputeBadRequest(f"There is no node {missing} in {path}. It has {known}.")
     chosen = [nodes[name] for name in dict.fromkeys(nodes if names is None else names)]
     problems: dict[str, str] = {}
     if action == PERFORM:

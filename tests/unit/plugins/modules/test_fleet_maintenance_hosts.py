@@ -164,6 +164,15 @@ class TestPermissions:
         found = {each["kind"].partition("_")[0] for each in result["windows"]}
         assert {each for name, each in others.items() if name != kind} <= found
 
+    def test_reservations_without_their_blocks_are_incomplete(self, emulator: EmulatorProcess) -> None:
+        announce(emulator, "reservations/train", 1)
+        path = "projects/acme/zones/us-central1-a/reservations/train/reservationBlocks"
+        emulator.control.fault("forbidden", face="compute", path=path)
+        result = run(kinds=["instance", "reservation"])
+        assert [each["kind"] for each in result["windows"]] == ["reservation"]
+        assert not result["complete"]
+        assert "The list of reservations is incomplete." in str(result["warnings"])
+
     def test_all_that_are_missing_are_a_failure(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute")
         result = run()

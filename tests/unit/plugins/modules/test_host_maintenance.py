@@ -289,6 +289,7 @@ class TestNodeGroups:
         "parameters, words",
         [
             ({"nodes": ["licensed-9"]}, "There is no node licensed-9"),
+            ({"nodes": [""]}, "There is no node '' in"),
             ({"node_group": "nobody"}, "404"),
             ({"node_group": "a/../b"}, "node_group is 'a/../b', which is not the name or ID of a resource"),
             ({"node_group": ""}, "node_group is empty"),
