@@ -1,10 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How long it takes from a change of `maintenance-event` to the first line of the drain task: `python -m bench.notice`.
+"""The time from a change of `maintenance-event` to the first line of the drain task: `python -m bench.notice`.
 
-In each round each rival hears of one event, one after the other, so that what else the machine does hits all of them
-alike. The time runs from just before the emulator is told to change the value. Of them only the handler writes anything
-to the disk before the task starts; how long such a write takes on this disk is measured in between.
+Each round sends one event to each rival in turn, so that other load on the machine affects all of them. The time starts
+just before the request that changes the value. Only the handler writes to the disk before it starts the task, so each
+round also measures a synced write.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from .rivals import DISK, EVENT_KEY, Curl, DidNotReact, Handler, Poller, Rival, 
 
 EVENT = "MIGRATE_ON_HOST_MAINTENANCE"
 
-# A poller's time is known beforehand, about half its period; it is here to be seen, not to be compared.
+# A poller takes part in every sixth round only: its time is about half its period, and is not compared.
 POLLER_EVERY = 6
-# Between two events: what a rival still does after the last is no part of the next.
+# Seconds before each event, so that a rival's work after the last one does not count.
 QUIET = 0.1
 
 GOAL = 1.0
@@ -42,7 +42,7 @@ Times = dict[str, list[float]]
 
 
 class Disk:
-    """A file to write to as the handler's journal is written to."""
+    """A file that is written like the handler's journal."""
 
     def __init__(self) -> None:
         self._file = tempfile.TemporaryFile(dir=DISK)  # noqa: SIM115 - open until `close`
@@ -50,7 +50,7 @@ class Disk:
         self.times: list[float] = []
 
     def measure(self) -> None:
-        """Note the milliseconds of one synced write."""
+        """Record the milliseconds of one synced write."""
         began = time.monotonic_ns()
         self._write()
         self.times.append((time.monotonic_ns() - began) / 1e6)
@@ -64,13 +64,13 @@ class Disk:
 
 
 class Trigger:
-    """Changes values through one connection that is open already."""
+    """Changes values through one kept-alive connection."""
 
     def __init__(self, control: str) -> None:
         self._connection = http.client.HTTPConnection(urlsplit(control).netloc)
 
     def fire(self, rival: Rival) -> float:
-        """Announce an event. Answers the milliseconds until the rival's task began."""
+        """Announce an event. Returns the milliseconds until the rival's task began."""
         path = f"/instances/{rival.name}/values/{EVENT_KEY}"
         body = json.dumps({"value": EVENT})
         began = time.monotonic_ns()
@@ -120,7 +120,7 @@ def measured(rounds: int) -> tuple[Times, dict[str, str], float]:
                 if isinstance(rival, Poller):
                     if number % POLLER_EVERY:
                         continue
-                    # Its questions come at even times, the event comes when it comes.
+                    # The poller asks at regular times; the event must not.
                     time.sleep(random.uniform(0, 2))
                 time.sleep(QUIET)
                 times[rival.name].append(trigger.fire(rival))
@@ -147,7 +147,7 @@ def table(times: Times, titles: dict[str, str]) -> Table:
 
 
 def verdicts(times: Times) -> list[str]:
-    """A line for each goal."""
+    """One line for each goal."""
     lines = []
     for base, title in ((Curl.name, "curl and exec"), (Sample.name, "the sample")):
         ratio = paired_ratio(times, Handler.name, base)
@@ -160,14 +160,14 @@ def verdicts(times: Times) -> list[str]:
 
 
 def paired_ratio(times: Times, name: str, base: str) -> float | None:
-    """The median of the ratios round by round; None where the two did not run in the same rounds."""
+    """The median of each round's ratio; None if the two did not run in the same rounds."""
     if base not in times or len(times[name]) != len(times[base]):
         return None
     return statistics.median(own / other for own, other in zip(times[name], times[base], strict=True))
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The least of the values that this many percent do not exceed."""
+    """The smallest value that at least this percentage of the values does not exceed."""
     ranked = sorted(values)
     return ranked[max(1, math.ceil(len(ranked) * percent / 100)) - 1]
 

@@ -57,8 +57,8 @@ class SshKey:
     def line(self) -> str:
         return f"{self.user}:{self.options}{self.type} {self.blob} {self.comment}".rstrip()
 
-    def is_said_by(self, other: SshKey) -> bool:
-        """Whether another line of this key is equivalent. Without a comment, any line of the key is."""
+    def is_covered_by(self, other: SshKey) -> bool:
+        """Whether another line of this key has the same options and comment, where this one has any."""
         return self.options in ("", other.options) and self.comment in ("", other.comment)
 
 
@@ -100,7 +100,7 @@ def wanted(present: Iterable[str], absent: Iterable[str]) -> Wanted:
             gone.append(_checked(line, where, needs_user=False))
     for key in gone:
         if any(key.identity == each.identity for each in keys):
-            raise CustomMetadataError(f"ssh_keys: {described(key.line)} is both in present and in absent.")
+            raise CustomMetadataError(f"ssh_keys: {described(key.line)} is in both present and absent.")
     return Wanted(keys, tuple(gone), frozenset(users))
 
 
@@ -135,14 +135,14 @@ def described(line: str) -> str:
     """A line's user, type, fingerprint and expiry, without its comment."""
     key = parsed(line)
     if key is None:
-        return "a line that is no key"
+        return "a line without a valid key"
     try:
         digest = hashlib.sha256(base64.b64decode(key.blob, validate=True)).digest()
         fingerprint = "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
     except (binascii.Error, ValueError):
-        fingerprint = "that is not base64"
+        fingerprint = "with invalid base64"
     until = _expiry(key.comment)
-    return f"{key.user or 'anybody'} {key.type} {fingerprint}" + (f" until {until}" if until else "")
+    return f"{key.user} {key.type} {fingerprint}" + (f" until {until}" if until else "")
 
 
 def ignored(layers: Mapping[str, Mapping[str, str]], scope: str) -> str | None:
@@ -174,7 +174,7 @@ def _add(rows: dict[str, list[str]], key: SshKey) -> None:
         for number, line in enumerate(lines)
         if (found := parsed(line)) is not None and found.identity == key.identity
     ]
-    if any(key.is_said_by(found) for _name, _number, found in same):
+    if any(key.is_covered_by(found) for _name, _number, found in same):
         return
     if same:
         name, number, _found = same[0]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arithmetic of the notice benchmark. What it measures is nobody's test."""
+"""The arithmetic of the notice benchmark; its measurements are not tested."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_there_is_no_ratio_of_different_rounds() -> None:
     assert paired_ratio({"poller": [1.0], "curl": [1.0, 2.0]}, "poller", "curl") is None
 
 
-def test_says_which_goal_is_met_and_which_is_not() -> None:
+def test_reports_which_goals_are_met() -> None:
     lines = verdicts({"handler": [1.0], "curl": [1.0], "sample": [0.5]})
     assert ["met" in line for line in lines] == [True, False]
     assert "1.00 × the time of curl" in lines[0]
@@ -35,7 +35,7 @@ def test_says_which_goal_is_met_and_which_is_not() -> None:
     assert "2.00 × the time of the sample" in lines[1]
 
 
-def test_says_so_when_curl_is_not_there() -> None:
+def test_reports_that_curl_is_not_installed() -> None:
     lines = verdicts({"handler": [1.0], "sample": [2.0]})
     assert "not measured" in lines[0]
     assert "curl is not installed" in lines[0]

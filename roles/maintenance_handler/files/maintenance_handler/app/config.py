@@ -196,7 +196,7 @@ def _checked(
     for key, value in raw.items():
         if key not in fields:
             known = ", ".join(sorted(fields))
-            problems.append(f"{where}field {key!r}: is not known; known are {known}{did_you_mean(key, fields)}")
+            problems.append(f"{where}field {key!r}: is unknown; the fields are {known}{did_you_mean(key, fields)}")
             continue
         try:
             checked = fields[key](value)

@@ -40,7 +40,7 @@ def _passable(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError("must be Unicode text, but has half a surrogate pair in it") from None
+        raise ValueError("must be Unicode text, but contains half a surrogate pair") from None
     return text
 
 
@@ -70,7 +70,7 @@ def _search_path(value: Any) -> str:
     folders = _text(value).split(":")
     for folder in folders:
         if not folder.startswith("/"):
-            raise ValueError(f"must be absolute directories with a colon between them; {shown(folder)} is none")
+            raise ValueError(f"must be absolute paths separated by colons; {shown(folder)} is not one")
     return ":".join(folders)
 
 
@@ -113,7 +113,7 @@ def _by_event(check: Check, events: tuple[str, ...] = TASK_EVENTS) -> Check:
         values = {}
         for event, one in value.items():
             if event not in events:
-                raise ValueError(f"event {shown(event)} is not known; known are {', '.join(events)}")
+                raise ValueError(f"event {shown(event)} is not one of {', '.join(events)}")
             try:
                 checked = check(one)
             except ValueError as exc:
@@ -146,12 +146,12 @@ def _whole(low: int, high: int) -> Check:
 
 def _command(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
-        raise ValueError("must be a list of words (no shell takes it apart), not a string")
+        raise ValueError("must be a list of words, not a string: no shell splits it")
     if not isinstance(value, list) or not value:
         raise ValueError("must be a list of at least one word")
     for word in value:
         if not isinstance(word, str):
-            raise ValueError(f"must be a list of strings, but has {kind_of(word)} in it")
+            raise ValueError(f"must be a list of strings, but contains {kind_of(word)}")
         _passable(word)
     return (_text(value[0]), *value[1:])
 
@@ -161,7 +161,7 @@ def _events(value: Any) -> tuple[str, ...]:
         raise ValueError(f"must be a list of at least one of {', '.join(TASK_EVENTS)}")
     for event in value:
         if event not in TASK_EVENTS:
-            raise ValueError(f"event {shown(event)} is not known; known are {', '.join(TASK_EVENTS)}")
+            raise ValueError(f"event {shown(event)} is not one of {', '.join(TASK_EVENTS)}")
     if len(set(value)) != len(value):
         raise ValueError("names an event twice")
     return tuple(value)

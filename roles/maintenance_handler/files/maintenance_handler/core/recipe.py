@@ -79,7 +79,8 @@ class Recipe:
             raise ValueError(f"is not a recipe: {exc!r}") from None
         for key, parameter in parameters.items():
             if parameter.type not in _TYPES:
-                raise ValueError(f"parameter {key!r} has the type {parameter.type!r}; known are {', '.join(_TYPES)}")
+                types = ", ".join(_TYPES)
+                raise ValueError(f"parameter {key!r} has the type {parameter.type!r}, not one of {types}")
         unknown = [key for key in recipe.named_by if key not in parameters]
         if unknown:
             raise ValueError(f"'named_by' names {unknown[0]!r}, which is not a parameter")
@@ -96,7 +97,7 @@ class Recipe:
             if key not in self.parameters:
                 known = ", ".join(sorted(self.parameters)) or "none"
                 problems.append(
-                    f"parameter {key!r}: is not known; known are {known}{did_you_mean(key, self.parameters)}"
+                    f"parameter {key!r}: is unknown; the recipe has {known}{did_you_mean(key, self.parameters)}"
                 )
         values = {}
         for key, parameter in self.parameters.items():
@@ -147,7 +148,7 @@ def overrides_of(entry: Mapping[str, Any], recipe: str, task_fields: Sequence[st
             problems.append(f"field {key!r}: is the recipe's own")
         elif key not in known:
             problems.append(
-                f"field {key!r}: is not known; known are {', '.join(sorted(known))}{did_you_mean(key, known)}"
+                f"field {key!r}: is unknown; the fields are {', '.join(sorted(known))}{did_you_mean(key, known)}"
             )
         else:
             overrides[key] = value

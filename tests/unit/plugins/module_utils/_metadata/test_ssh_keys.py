@@ -116,7 +116,7 @@ class TestAbsent:
         ([f'alice:{K1} google-ssh {{"userName":"hunter2"}}'], [], "has no valid expiry"),
         ([], ["alice:hunter2"], "entry 1 of ssh_keys.absent, for alice"),
         ([], ["no user at all"], "entry 1 of ssh_keys.absent is not an SSH key"),
-        ([f"alice:{K1} a"], [f"alice:{K1} b"], "is both in present and in absent"),
+        ([f"alice:{K1} a"], [f"alice:{K1} b"], "is in both present and absent"),
     ],
 )
 def test_what_is_no_line_is_refused_and_not_repeated(present: list[str], absent: list[str], words: str) -> None:
@@ -130,7 +130,7 @@ def test_lines_are_described_by_their_fingerprint() -> None:
     assert described(LINES[0]) == "alice ssh-ed25519 SHA256:+jmrI8gw8Vi8BXj/Hs0ilwlkbNAUfR2LsuvP86d9FNY"
     assert described(LINES[2]).endswith(" until 2026-11-27T10:00:00+0000")
     assert "laptop" not in described(LINES[0])
-    assert described("alice:hunter2") == "a line that is no key"
+    assert described("alice:hunter2") == "a line without a valid key"
     assert changes({"ssh-keys": TEXT}, {"ssh-keys": LINES[0]}) == ([], [described(line) for line in LINES[1:]])
 
 

@@ -204,7 +204,7 @@ def test_takes_a_new_configuration_when_told_to(vm: Vm, make_handler: MakeHandle
 
 REFUSED = (
     ("{", "does not parse as JSON"),
-    ('{"state_dir": "/tmp", "runtime_dir": "/tmp", "task": []}', "field 'task': is not known"),
+    ('{"state_dir": "/tmp", "runtime_dir": "/tmp", "task": []}', "field 'task': is unknown"),
     (
         '{"state_dir": "/tmp", "runtime_dir": "/tmp", "tasks": [{"name": "x", "on": ["migrate"], "drain": ["/no"]}]}',
         "field 'drain': program '/no' does not exist",
