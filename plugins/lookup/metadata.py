@@ -113,6 +113,7 @@ from ansible.utils.display import Display
 from ansible_collections.gce.guest.plugins.module_utils._metadata.secrets import REDACTED, redact_tree
 from ansible_collections.gce.guest.plugins.module_utils._metadata.tree import as_unicode, canonical, is_directory, typed
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    Limits,
     MetadataError,
     MetadataNotFound,
     MetadataServer,
@@ -175,8 +176,7 @@ class LookupModule(TermLookup):
         # Empty variables count as unset, as in google-auth.
         return _cache.server(
             str(host) if host else None,
-            None if retry_for == math.inf else retry_for,
-            timeout,
+            Limits(None if retry_for == math.inf else retry_for, timeout),
             host_origin=_named_origin(origin),
         )
 

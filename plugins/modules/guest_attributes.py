@@ -177,7 +177,6 @@ seconds:
   sample: 1.0
 """
 
-import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import partial
@@ -210,10 +209,10 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.guest_attributes imp
     attribute_path,
     namespace_path,
 )
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataError
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import REAL_TIME, MetadataError, Time
 
 
-def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
+def main(time: Time = REAL_TIME) -> None:
     spec = ArgumentSpec(
         {
             "namespace": {"type": "str", "required": True},
@@ -227,11 +226,11 @@ def main(clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], N
     spec.update(GUEST_ARGSPEC).update(SECRETS_ARGSPEC)
     module = spec.create_module(kind=partial(RedactingModule, "attributes"))
     with failing(module, MetadataError, GuestAttributeError):
-        result = run(module, clock, sleep)
+        result = run(module, time)
     module.exit_json(**result)
 
 
-def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[float], None]) -> dict[str, Any]:
+def run(module: AnsibleModule, time: Time) -> dict[str, Any]:
     params = module.params
     is_present = params["state"] == "present"
     # For Ansible, null is a value. Here, an undefined variable would empty the namespace.
@@ -242,14 +241,13 @@ def run(module: AnsibleModule, clock: Callable[[], float], sleep: Callable[[floa
         )
     texts = checked(params["namespace"], params["attributes"] or {}, present=is_present)
     hide = redaction(module)
-    with closing(metadata_server(module, clock=clock, sleep=sleep, on_retry=leave_rate_alone)) as server:
+    with closing(metadata_server(module, time=time, on_retry=leave_rate_alone)) as server:
         namespace = Namespace(
             server,
             params["namespace"],
             max_wait=params["max_wait"],
             denied_for=params["retry_for"],
-            clock=clock,
-            sleep=sleep,
+            time=time,
         )
         changes = plan(namespace.read(), texts, present=is_present, purge=params["purge"])
         namespace.refuse_to_take_long(changes)

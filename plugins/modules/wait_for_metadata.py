@@ -207,7 +207,7 @@ def main() -> None:
         show = presentation(module)
         is_met = condition(module, show)
         # wait_until retries by itself.
-        with closing(metadata_server(module, retry_for=0.0)) as server:
+        with closing(metadata_server(module, retry=False)) as server:
             outcome = wait_until(
                 server, params["path"], is_met, timeout=params["timeout"], retry_for=params["retry_for"]
             )

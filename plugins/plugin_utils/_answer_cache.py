@@ -14,7 +14,7 @@ import os
 import time
 from collections.abc import Callable
 
-from ..module_utils._vm.metadata_server import Answer, MetadataNotFound, MetadataServer
+from ..module_utils._vm.metadata_server import Answer, Limits, MetadataNotFound, MetadataServer
 
 
 class AnswerCache:
@@ -22,23 +22,18 @@ class AnswerCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._servers: dict[tuple[str | None, float | None, float, str], MetadataServer] = {}
+        self._servers: dict[tuple[str | None, Limits, str], MetadataServer] = {}
         self._answers: dict[tuple[str, str, bool], tuple[float, Answer | MetadataNotFound]] = {}
         # A forked process must not use an inherited connection: both processes would read each other's answers.
         os.register_at_fork(after_in_child=self._servers.clear)
 
     def server(
-        self,
-        host: str | None,
-        retry_for: float | None,
-        timeout: float,
-        *,
-        host_origin: str = "the option metadata_host",
+        self, host: str | None, limits: Limits, *, host_origin: str = "the option metadata_host"
     ) -> MetadataServer:
         """A client, with its connection if it is open."""
-        key = (host, retry_for, timeout, host_origin)
+        key = (host, limits, host_origin)
         if key not in self._servers:
-            self._servers[key] = MetadataServer(host, host_origin=host_origin, retry_for=retry_for, timeout=timeout)
+            self._servers[key] = MetadataServer(host, host_origin=host_origin, limits=limits)
         return self._servers[key]
 
     def get(self, server: MetadataServer, path: str, *, recursive: bool, max_age: float) -> Answer:

@@ -1,6 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The imports that docs/ARCHITECTURE.md allows, and no others; the paths and functions that it names exist."""
+"""The imports that docs/ARCHITECTURE.md allows, and no others; the paths and functions that it names exist.
+
+And no function has too many parameters.
+"""
 
 from __future__ import annotations
 
@@ -109,6 +112,21 @@ def test_imports_only_what_its_wing_may(module: str, path: Path) -> None:
             assert _is_within(module, PACKAGES[top]), f"{module} must not import {name}"
         else:
             assert top in sys.stdlib_module_names, f"{module} imports {top}, which no wing may"
+
+
+MOST_PARAMETERS = 6
+
+
+@pytest.mark.parametrize("module, path", [pytest.param(*each, id=each[0]) for each in _modules()])
+def test_functions_have_few_parameters(module: str, path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            given = [each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
+            given = [name for name in given if name not in ("self", "cls")]
+            assert len(given) <= MOST_PARAMETERS, (
+                f"{module}: {node.name} has {len(given)} parameters: split it, or give it an object like "
+                "_vm/metadata_server.py's Limits"
+            )
 
 
 # Directories that the paths in ARCHITECTURE.md are relative to.

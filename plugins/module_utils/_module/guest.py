@@ -15,7 +15,7 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 
-from .._vm.metadata_server import MetadataServer
+from .._vm.metadata_server import REAL_TIME, Limits, MetadataError, MetadataServer, Time
 
 GUEST_ARGSPEC: dict[str, Mapping[str, Any]] = {
     # No default, so that the client takes it from the environment, as google-auth does.
@@ -26,13 +26,21 @@ GUEST_ARGSPEC: dict[str, Mapping[str, Any]] = {
 }
 
 
-def metadata_server(module: AnsibleModule, **changes: Any) -> MetadataServer:
-    """The client for a module's parameters; ``changes`` replace or add arguments of MetadataServer."""
-    retry_for, timeout = module.params["retry_for"], module.params["request_timeout"]
+def metadata_server(
+    module: AnsibleModule,
+    *,
+    retry: bool = True,
+    time: Time = REAL_TIME,
+    on_retry: Callable[[MetadataError, float], None] | None = None,
+) -> MetadataServer:
+    """The client for a module's parameters, which retries unless ``retry`` is false."""
+    retry_for = module.params["retry_for"] if retry else 0.0
     return MetadataServer(
         module.params["metadata_host"],
         host_origin="the option metadata_host",
-        **{"retry_for": None if retry_for == math.inf else retry_for, "timeout": timeout, **changes},
+        limits=Limits(None if retry_for == math.inf else retry_for, module.params["request_timeout"]),
+        time=time,
+        on_retry=on_retry,
     )
 
 

@@ -12,7 +12,6 @@ written again.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,7 +28,15 @@ from .guest_attributes import (
     remedy_for_denied,
     seconds_for,
 )
-from .metadata_server import MetadataError, MetadataForbidden, MetadataNotFound, MetadataServer, MetadataTooManyRequests
+from .metadata_server import (
+    REAL_TIME,
+    MetadataError,
+    MetadataForbidden,
+    MetadataNotFound,
+    MetadataServer,
+    MetadataTooManyRequests,
+    Time,
+)
 
 # Seconds before a rejected query is retried: the budget, evenly spread.
 REFUSED_PAUSE = 60.0 / QUERIES_PER_MINUTE
@@ -121,16 +128,14 @@ class Namespace:
         *,
         max_wait: float = math.inf,
         denied_for: float = 0.0,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        time: Time = REAL_TIME,
     ) -> None:
         self.path = namespace_path(name)
         self._server = server
         self._name = name
         self._max_wait = max_wait
         self._denied_for = denied_for
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = time.clock, time.sleep
         self._budget = QueryBudget()
         self._waited = 0.0
 

@@ -32,6 +32,7 @@ from .http_exchange import (
     Oversized,
     Response,
 )
+from .records import dataclass
 
 if TYPE_CHECKING:
     _T = TypeVar("_T")
@@ -125,15 +126,39 @@ class Answer:
         self.etag = etag
 
 
+@dataclass(frozen=True)
+class Limits:
+    """A call is retried for `retry_for` seconds from its first failure: None for ever, 0 never."""
+
+    retry_for: float | None = 10.0
+    # Seconds of one try of a call that does not wait.
+    timeout: float = 5.0
+    # Bytes of an answer.
+    body_limit: int = BODY_LIMIT
+
+
+@dataclass(frozen=True)
+class Time:
+    """Where time comes from; tests have their own."""
+
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    # From 0 to 1, for pauses.
+    random: Callable[[], float] = _random.random
+
+
+DEFAULT_LIMITS = Limits()
+REAL_TIME = Time()
+
+
 class MetadataServer:
     """A client with one kept-alive connection for each thread. Its methods raise MetadataError.
 
-    ``host_origin``: where ``host`` comes from, for errors. ``retry_for``: the seconds from a call's first failure for
-    which it is retried; None for ever, 0 never. ``timeout``: the seconds of one try of a call that does not wait.
-    ``body_limit``: the bytes that an answer may have. ``on_retry`` is called with each failure that is retried, and
-    the pause before that.
+    ``host_origin``: where ``host`` comes from, for errors. ``on_retry`` is called with each failure that is retried,
+    and the pause before that.
 
-    Without a host, the default host is reached by its name, or else by its addresses.
+    If ``host`` is None, the environment names the host. If it does not, the client connects to the default host by its
+    name, or else by its addresses.
     """
 
     def __init__(
@@ -141,28 +166,19 @@ class MetadataServer:
         host: str | None = None,
         *,
         host_origin: str = "the setting metadata_host",
-        retry_for: float | None = 10.0,
-        timeout: float = 5.0,
-        body_limit: int = BODY_LIMIT,
-        environ: Mapping[str, str] | None = None,
+        limits: Limits = DEFAULT_LIMITS,
+        time: Time = REAL_TIME,
         addresses: Addresses = ADDRESSES,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-        random: Callable[[], float] = _random.random,
         on_retry: Callable[[MetadataError, float], None] | None = None,
     ) -> None:
-        chosen = _chosen_host(host, host_origin, os.environ if environ is None else environ)
+        chosen = _chosen_host(host, host_origin, os.environ)
         written, self._host_origin = chosen or (DEFAULT_HOST, DEFAULT_ORIGIN)
         self._others = () if chosen else DEFAULT_ADDRESSES
         self._name, self._port = _parse_host(written, self._host_origin)
         self.host = _joined_host(self._name, self._port)
-        self._retry_for = retry_for
-        self._timeout = timeout
-        self._body_limit = body_limit
+        self._limits = limits
+        self._clock, self._sleep, self._random = time.clock, time.sleep, time.random
         self._addresses = addresses
-        self._clock = clock
-        self._sleep = sleep
-        self._random = random
         self._on_retry = on_retry
         self._local = threading.local()
 
@@ -171,7 +187,7 @@ class MetadataServer:
     ) -> Answer:
         """The value of a key, the listing of a directory, or with ``recursive`` everything below a directory."""
         query = {**_shape(recursive, alt), **(params or {})}
-        return self._ask(_Request("GET", "read", path, self._timeout, query=query))
+        return self._ask(_Request("GET", "read", path, self._limits.timeout, query=query))
 
     def wait(
         self, path: str, last_etag: str | None, timeout_sec: int, *, recursive: bool = False, alt: str | None = None
@@ -195,11 +211,11 @@ class MetadataServer:
     def put(self, path: str, value: str | bytes) -> None:
         """Write a guest attribute, the only kind of value that can be written."""
         body = _encoded(value) if isinstance(value, str) else value
-        self._ask(_Request("PUT", "write", path, self._timeout, body=body))
+        self._ask(_Request("PUT", "write", path, self._limits.timeout, body=body))
 
     def delete(self, path: str) -> None:
         """Delete a guest attribute."""
-        self._ask(_Request("DELETE", "delete", path, self._timeout))
+        self._ask(_Request("DELETE", "delete", path, self._limits.timeout))
 
     def probe(self, target: str) -> tuple[int, str]:
         """The status of a plain GET outside /computeMetadata/v1/, and the text of its page if it is an error.
@@ -230,8 +246,8 @@ class MetadataServer:
             first_failure = now if first_failure is None else first_failure
             # From start to start: after a try that hung, no pause is needed.
             pause = max(0.0, next(pauses) - (now - began))
-            if self._retry_for is not None:
-                left = first_failure + self._retry_for - now
+            if self._limits.retry_for is not None:
+                left = first_failure + self._limits.retry_for - now
                 if left <= 0:
                     if tries > 1:
                         error.gave_up = f" Gave up after {tries} tries in {now - first_failure:.1f} s."
@@ -252,7 +268,7 @@ class MetadataServer:
         return self._judged(request, response)
 
     def _try_probe(self, target: str) -> tuple[int, str]:
-        request = _Request("GET", "probe", target, self._timeout)
+        request = _Request("GET", "probe", target, self._limits.timeout)
         try:
             response = self._exchange(request, target, Deadline(request.seconds, self._clock), is_plain=True)
         except ExchangeError as error:
@@ -283,7 +299,7 @@ class MetadataServer:
                 self._name,
                 self._port,
                 others=self._others,
-                body_limit=self._body_limit,
+                body_limit=self._limits.body_limit,
                 addresses=self._addresses,
             )
         connection: Connection = self._local.connection

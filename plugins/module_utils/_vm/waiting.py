@@ -15,8 +15,6 @@ wait with if not. That takes two requests until one hangs, and one for each chan
 from __future__ import annotations
 
 import math
-import random as _random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,11 +25,13 @@ from .guest_attributes import DIRECTORY, QUERIES_PER_MINUTE, QUERIES_PER_SECOND,
 from .metadata_server import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    REAL_TIME,
     Answer,
     MetadataNotFound,
     MetadataServer,
     MetadataTooManyRequests,
     MetadataUnavailable,
+    Time,
 )
 
 # Seconds that one GET hangs, as in Google's guest agent.
@@ -98,20 +98,19 @@ def wait_until(
     *,
     timeout: float,
     retry_for: float,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-    random: Callable[[], float] = _random.random,
+    time: Time = REAL_TIME,
 ) -> Outcome:
     """Watch a key until it meets the condition or ``timeout`` seconds are over. Raises MetadataError.
 
     ``server`` must not retry by itself. Outages are retried here: for ``retry_for`` seconds before the first answer,
     and for the whole ``timeout`` after it. A rate limit (429) counts as an answer. All other errors are raised.
     """
+    clock = time.clock
     start = clock()
-    watch = _Watch(server, path, _RequestPacer(path, start + timeout, clock, sleep))
+    watch = _Watch(server, path, _RequestPacer(path, start + timeout, time))
     seen: Seen | None = None
     has_answered = False
-    first_failure, pauses, trouble = start, backoff(FIRST_PAUSE, LONGEST_PAUSE, random), ""
+    first_failure, pauses, trouble = start, backoff(FIRST_PAUSE, LONGEST_PAUSE, time.random), ""
     while True:
         began = clock()
         try:
@@ -121,7 +120,7 @@ def wait_until(
         except (MetadataUnavailable, MetadataTooManyRequests) as error:
             now = clock()
             if not trouble:
-                first_failure, pauses = now, backoff(FIRST_PAUSE, LONGEST_PAUSE, random)
+                first_failure, pauses = now, backoff(FIRST_PAUSE, LONGEST_PAUSE, time.random)
             has_answered = has_answered or isinstance(error, MetadataTooManyRequests)
             if not has_answered and now - first_failure >= retry_for:
                 raise
@@ -139,7 +138,7 @@ def wait_until(
         if left <= 0:
             return Outcome(False, seen, now - start, trouble)
         if pause > 0:
-            sleep(min(pause, left))
+            time.sleep(min(pause, left))
 
 
 class _TimeIsOver(Exception):
@@ -149,11 +148,10 @@ class _TimeIsOver(Exception):
 class _RequestPacer:
     """When the requests for a path may be sent: guest attributes have a query budget, other keys have none."""
 
-    def __init__(self, path: str, end: float, clock: Callable[[], float], sleep: Callable[[float], None]) -> None:
+    def __init__(self, path: str, end: float, time: Time) -> None:
         self._budget = QueryBudget() if f"{canonical(path)}/".startswith(f"{DIRECTORY}/") else None
         self._end = end
-        self._clock = clock
-        self._sleep = sleep
+        self._clock, self._sleep = time.clock, time.sleep
         self._held_until = -math.inf
 
     @property

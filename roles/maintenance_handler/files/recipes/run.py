@@ -38,12 +38,10 @@ class Run:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
-        say: Callable[[str], None] = lambda line: print(line, flush=True),
     ) -> None:
         self.verb = verb
         self.event = environ.get("GCE_EVENT", "")
         self.record = record
-        self.say = say
         self.clock = clock
         self._values = values
         self._sleep = sleep
@@ -53,6 +51,9 @@ class Run:
 
     def __getitem__(self, parameter: str) -> Any:
         return self._values[parameter]
+
+    def say(self, line: str) -> None:
+        print(line, flush=True)
 
     def left(self) -> float:
         """Seconds until this run should be over. Never negative."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._vm.attribute_namespace import Namespace, leave_rate_alone, plan
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import Limits, MetadataServer, Time
 from ansible_collections.gce.guest.plugins.modules import guest_attributes
 
 from gce_emulator.state.faults import Fault
@@ -56,7 +56,7 @@ class Guest:
     def module(self) -> ModuleType:
         """The module with this guest's time instead of the machine's."""
         module = ModuleType("guest_attributes")
-        module.__dict__["main"] = lambda: guest_attributes.main(self.time.clock, self.sleep)
+        module.__dict__["main"] = lambda: guest_attributes.main(Time(self.time.clock, self.sleep))
         return module
 
     def sleep(self, seconds: float) -> None:
@@ -65,10 +65,10 @@ class Guest:
 
     def write(self, attributes: dict[str, str]) -> None:
         """What the module does, for those who run beside each other: it is one to a process."""
-        clock, sleep = self.time.clock, self.time.sleep
-        server = MetadataServer(self.host, timeout=30, clock=clock, sleep=sleep, on_retry=leave_rate_alone)
+        time = Time(self.time.clock, self.time.sleep)
+        server = MetadataServer(self.host, limits=Limits(timeout=30), time=time, on_retry=leave_rate_alone)
         with closing(server):
-            namespace = Namespace(server, "ns", clock=clock, sleep=sleep)
+            namespace = Namespace(server, "ns", time=time)
             namespace.carry_out(plan(namespace.read(), attributes))
 
     def set(self, **attributes: str) -> None:

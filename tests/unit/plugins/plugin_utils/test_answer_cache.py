@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    Limits,
     MetadataNotFound,
     MetadataServer,
     MetadataUnavailable,
@@ -19,6 +20,7 @@ from support.emulator import EmulatorProcess
 from support.manual_time import ManualTime
 
 NAME = "instance/name"
+NO_RETRIES = Limits(retry_for=0)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +43,7 @@ def cache(time: ManualTime) -> AnswerCache:
 
 @pytest.fixture
 def server(emulator: EmulatorProcess, cache: AnswerCache) -> MetadataServer:
-    return cache.server(emulator.metadata["web-1"], 0, 5)
+    return cache.server(emulator.metadata["web-1"], NO_RETRIES)
 
 
 def get(cache: AnswerCache, server: MetadataServer, path: str = NAME, max_age: float = 10) -> str:
@@ -85,15 +87,15 @@ def test_an_age_of_0_disables_the_cache(emulator: EmulatorProcess, cache: Answer
 
 
 def test_forms_and_hosts_are_separate(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
-    other = cache.server(emulator.metadata["web-2"], 0, 5)
+    other = cache.server(emulator.metadata["web-2"], NO_RETRIES)
     assert [get(cache, each) for each in (server, other)] == ["web-1", "web-2"]
     cache.get(server, "instance/disks/", recursive=True, max_age=10)
     assert isinstance(cache.get(server, "instance/disks/", recursive=True, max_age=10).value, list)
 
 
 def test_a_client_is_reused(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
-    assert cache.server(emulator.metadata["web-1"], 0, 5) is server
-    assert cache.server(emulator.metadata["web-1"], 1, 5) is not server
+    assert cache.server(emulator.metadata["web-1"], NO_RETRIES) is server
+    assert cache.server(emulator.metadata["web-1"], Limits(retry_for=1)) is not server
 
 
 def test_a_fork_has_its_own_connections(emulator: EmulatorProcess, cache: AnswerCache, server: MetadataServer) -> None:
@@ -101,6 +103,6 @@ def test_a_fork_has_its_own_connections(emulator: EmulatorProcess, cache: Answer
     pid = os.fork()
     if pid == 0:
         # pytest must not go on in the child.
-        os._exit(0 if cache.server(emulator.metadata["web-1"], 0, 5) is not server else 1)
+        os._exit(0 if cache.server(emulator.metadata["web-1"], NO_RETRIES) is not server else 1)
     assert os.waitpid(pid, 0)[1] == 0
-    assert cache.server(emulator.metadata["web-1"], 0, 5) is server
+    assert cache.server(emulator.metadata["web-1"], NO_RETRIES) is server

@@ -7,7 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import MetadataServer, MetadataUnavailable
+from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    Limits,
+    MetadataServer,
+    MetadataUnavailable,
+)
 
 from support.emulator import EmulatorProcess, eventually
 
@@ -25,7 +29,7 @@ def ask(emulator: EmulatorProcess) -> Iterator[Callable[[str], MetadataServer]]:
     servers: list[MetadataServer] = []
 
     def make(instance: str) -> MetadataServer:
-        servers.append(MetadataServer(emulator.metadata[instance], retry_for=0, timeout=5))
+        servers.append(MetadataServer(emulator.metadata[instance], limits=Limits(retry_for=0)))
         return servers[-1]
 
     yield make

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from .._vm.metadata_server import MetadataServer
+from .._vm.metadata_server import Limits, MetadataServer
 from ..core.tasks import TASK_EVENTS
 from ..core.timeline import plan_lines
 from ..io.examination import PROGRAM
@@ -33,7 +33,8 @@ def check(options: argparse.Namespace) -> int:
     except CannotRun as exc:
         raise CommandError(str(exc)) from None
     if options.probe and not found.problems:
-        MetadataServer(config.load(options.config).metadata_host, retry_for=options.probe).get("instance/id")
+        host = config.load(options.config).metadata_host
+        MetadataServer(host, limits=Limits(retry_for=options.probe)).get("instance/id")
     if options.json:
         print(json.dumps(vars(found)))
     else:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 from .._vm.guest_attributes import attribute_path
-from .._vm.metadata_server import MetadataNotFound, MetadataServer
+from .._vm.metadata_server import Limits, MetadataNotFound, MetadataServer
 from ..io.journal import Journal, JournalError
 from ..io.owner import become_owner
 from ..io.publish import KEY, NAMESPACE
@@ -34,7 +34,8 @@ def run(options: argparse.Namespace) -> int:
 def unpublish(options: argparse.Namespace) -> int:
     settings = settings_of(options)
     try:
-        MetadataServer(settings.metadata_host, retry_for=UNPUBLISH_FOR).delete(attribute_path(NAMESPACE, KEY))
+        server = MetadataServer(settings.metadata_host, limits=Limits(retry_for=UNPUBLISH_FOR))
+        server.delete(attribute_path(NAMESPACE, KEY))
     except MetadataNotFound:
         print("The guest attribute does not exist.")
     return EXIT_OK

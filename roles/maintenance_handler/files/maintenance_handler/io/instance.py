@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Callable, Union
 
 from .._vm.hardware import seen
 from .._vm.maintenance import SCHEDULING, SIGNAL_LIMIT, parse_scheduling
-from .._vm.metadata_server import MetadataError, MetadataNotFound, MetadataServer
+from .._vm.metadata_server import Limits, MetadataError, MetadataNotFound, MetadataServer
 from .._vm.reach import applicability, traits_of
 from .._vm.records import dataclass
 from .watch import Failed
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 def start_reading_instance(host: str | None, post: Post) -> None:
     """Post `InstanceRead` when the server answers. Only incidents of an earlier boot wait for it."""
-    server = MetadataServer(host, retry_for=None, body_limit=SIGNAL_LIMIT)
+    server = MetadataServer(host, limits=Limits(retry_for=None, body_limit=SIGNAL_LIMIT))
     threading.Thread(target=_read_in_thread, args=(server, post), name="identity", daemon=True).start()
 
 

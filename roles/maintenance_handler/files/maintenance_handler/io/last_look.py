@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Callable, Union
 
 from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
-from .._vm.metadata_server import MetadataError, MetadataServer
+from .._vm.metadata_server import Limits, MetadataError, MetadataServer
 from .._vm.records import dataclass
 from ..core.announcements import essence
 from .shutdown import is_shutting_down
@@ -46,7 +46,7 @@ def start_asking_systemd(post: Post) -> None:
 
 
 def _look(host: str | None, post: Post) -> None:
-    server = MetadataServer(host, retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT)
+    server = MetadataServer(host, limits=Limits(retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT))
     while True:
         try:
             value = server.get(PREEMPTED_KEY).value

@@ -11,7 +11,7 @@ from typing import Callable
 
 from .._vm.guest_attributes import QueryBudget, attribute_path
 from .._vm.maintenance import SIGNAL_LIMIT
-from .._vm.metadata_server import MetadataError, MetadataForbidden, MetadataServer
+from .._vm.metadata_server import Limits, MetadataError, MetadataForbidden, MetadataServer, Time
 
 NAMESPACE = "maintenance-handler"
 KEY = "status"
@@ -41,7 +41,8 @@ class Publisher:
         self._on_result = on_result
         self._clock = clock
         self._sleep = sleep
-        self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
+        limits = Limits(retry_for=0, body_limit=SIGNAL_LIMIT)
+        self._server = MetadataServer(host, limits=limits, time=Time(clock, sleep))
         self._budget = QueryBudget()
         self._changed = threading.Condition()
         self._offered: str | None = None
@@ -93,7 +94,8 @@ class Publisher:
         if not self._writing.acquire(timeout=within):
             return
         self._finished = True
-        server = MetadataServer(self._host, retry_for=0, timeout=within, body_limit=SIGNAL_LIMIT)
+        limits = Limits(retry_for=0, timeout=within, body_limit=SIGNAL_LIMIT)
+        server = MetadataServer(self._host, limits=limits)
         # Outside of the query budget, because it is the last write and is not retried.
         with suppress(MetadataError):
             server.put(attribute_path(NAMESPACE, KEY), text)

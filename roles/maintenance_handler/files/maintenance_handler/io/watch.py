@@ -22,12 +22,14 @@ from .._vm.maintenance import (
 from .._vm.metadata_server import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
+    Limits,
     MetadataError,
     MetadataNotFound,
     MetadataServer,
     MetadataTooLarge,
     MetadataTooManyRequests,
     MetadataUnavailable,
+    Time,
 )
 from .._vm.records import dataclass, replace
 from ..core.announcements import essence
@@ -96,7 +98,8 @@ class Watcher:
         self._last: Value = None
         self._etag: str | None = None
         # The watcher retries by itself, without the etag, to learn of the end of an outage at once.
-        self._server = MetadataServer(host, retry_for=0, body_limit=SIGNAL_LIMIT, clock=clock, sleep=sleep)
+        limits = Limits(retry_for=0, body_limit=SIGNAL_LIMIT)
+        self._server = MetadataServer(host, limits=limits, time=Time(clock, sleep))
         self._pauses = backoff(FIRST_PAUSE, LONGEST_PAUSE, random.random)
 
     def start(self) -> None:

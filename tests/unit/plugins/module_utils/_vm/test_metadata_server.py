@@ -22,6 +22,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.addresses import Add
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
     ROOT,
     Answer,
+    Limits,
     MetadataBadRequest,
     MetadataError,
     MetadataForbidden,
@@ -32,6 +33,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server impo
     MetadataUnavailable,
     NoNotifications,
     NotMetadataServer,
+    Time,
     encoded_path,
 )
 from hypothesis import example, given
@@ -62,6 +64,9 @@ def error_page(code: int, reason: str, text: str) -> bytes:
     return http_answer(f"{code} {reason}", page, content_type="text/html; charset=UTF-8")
 
 
+NO_RETRIES = Limits(retry_for=0)
+
+
 class FakeTime:
     """A clock that only sleeping moves, and tests."""
 
@@ -78,19 +83,22 @@ class FakeTime:
 
 
 class Client(MetadataServer):
-    """A client in fake time, without jitter and without an environment, that remembers what it tried again."""
+    """A client in fake time, without jitter, that remembers what it tried again."""
 
     def __init__(self, host: str | None, **options: Any) -> None:
         self.time = FakeTime()
         self.retried: list[MetadataError] = []
         defaults: dict[str, Any] = {
-            "clock": self.time.clock,
-            "sleep": self.time.sleep,
-            "random": lambda: 0.0,
-            "environ": {},
+            "time": Time(self.time.clock, self.time.sleep, lambda: 0.0),
             "on_retry": lambda error, pause: self.retried.append(error),
         }
         super().__init__(host, **{**defaults, **options})
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("GCE_METADATA_HOST", "GCE_METADATA_ROOT"):
+        monkeypatch.delenv(variable, raising=False)
 
 
 Play = Callable[..., tuple[RawServer, Client]]
@@ -194,7 +202,7 @@ class TestRequests:
         assert request_line(server.requests[1]) == f"DELETE {ROOT}instance/guest-attributes/a/b HTTP/1.1"
 
     def test_what_a_put_is_answered_with_does_not_matter(self, play: Play) -> None:
-        _unused, client = play(answering(http_answer("200 OK", content_type="application/json")), retry_for=0)
+        _unused, client = play(answering(http_answer("200 OK", content_type="application/json")), limits=NO_RETRIES)
 
         client.put("instance/guest-attributes/a/b", "c")
 
@@ -340,14 +348,16 @@ class TestRedirects:
         "location", ["", "/", "https://login.example.com/?url=x", f"http://h{ROOT}instance", f"http://h{ROOT}project/"]
     )
     def test_other_redirects_are_not_of_the_metadata_server(self, play: Play, location: str) -> None:
-        server, client = play(answering(*[http_answer("301 Moved", location=location)] * 2), retry_for=0)
+        server, client = play(answering(*[http_answer("301 Moved", location=location)] * 2), limits=NO_RETRIES)
 
         with pytest.raises(NotMetadataServer, match="status 301"):
             client.get("instance")
         assert len(server.requests) == 1
 
     def test_a_write_is_not_redirected(self, play: Play) -> None:
-        server, client = play(answering(*[http_answer("301 Moved", location=f"{ROOT}instance/x/")] * 2), retry_for=0)
+        server, client = play(
+            answering(*[http_answer("301 Moved", location=f"{ROOT}instance/x/")] * 2), limits=NO_RETRIES
+        )
 
         with pytest.raises(NotMetadataServer, match="status 301"):
             client.put("instance/x", "y")
@@ -355,7 +365,7 @@ class TestRedirects:
 
     def test_it_is_followed_once(self, play: Play) -> None:
         moved = http_answer("301 Moved", location=f"{ROOT}instance/")
-        server, client = play(answering(*[moved] * 9), retry_for=0)
+        server, client = play(answering(*[moved] * 9), limits=NO_RETRIES)
 
         with pytest.raises(NotMetadataServer, match="status 301"):
             client.get("instance")
@@ -501,7 +511,7 @@ class TestTooLarge:
     @pytest.mark.parametrize("ask", ["get", "wait"])
     def test_is_raised_at_once(self, play: Play, large: Script, words: str, ask: str) -> None:
         """Asking again would make it no smaller, and read as much again."""
-        server, client = play(large, answering(NONE), body_limit=65536)
+        server, client = play(large, answering(NONE), limits=Limits(body_limit=65536))
         calls: dict[str, Callable[[], Answer]] = {
             "get": lambda: client.get("instance/maintenance-event"),
             "wait": lambda: client.wait("instance/maintenance-event", None, 60),
@@ -514,7 +524,7 @@ class TestTooLarge:
         assert calls[ask]().value == "NONE"
 
     def test_what_just_fits_is_taken(self, play: Play) -> None:
-        _unused, client = play(answering(http_answer("200 OK", b"x" * 65536)), body_limit=65536)
+        _unused, client = play(answering(http_answer("200 OK", b"x" * 65536)), limits=Limits(body_limit=65536))
 
         assert len(client.get("instance/attributes/x").value) == 65536
 
@@ -600,7 +610,7 @@ class TestRetries:
     @pytest.mark.parametrize("name", FAILURES)
     def test_a_lasting_failure_is_a_sentence(self, play: Play, name: str) -> None:
         _unused, kind, words = FAILURES[name]
-        server, client = play(failing(name), retry_for=0)
+        server, client = play(failing(name), limits=NO_RETRIES)
 
         with pytest.raises(kind, match=words) as caught:
             client.get("instance/maintenance-event")
@@ -629,7 +639,7 @@ class TestRetries:
             while peer.read_request():
                 peer.send(UNAVAILABLE if client.time.now < end else NONE)
 
-        server, client = play(outage, retry_for=None)
+        server, client = play(outage, limits=Limits(retry_for=None))
 
         assert client.wait("instance/maintenance-event", "411261ca6c9e654e", 60).value == "NONE"
         assert end <= client.time.now < end + 2
@@ -638,7 +648,7 @@ class TestRetries:
 
     def test_gives_up_when_retry_for_is_over_and_not_later(self) -> None:
         with refusing_host() as host:
-            client = Client(host, retry_for=10)
+            client = Client(host, limits=Limits(retry_for=10))
             with pytest.raises(MetadataUnavailable, match=r"refused\)\. Gave up after 11 tries in 10\.0 s\.$"):
                 client.get("instance/name")
 
@@ -654,7 +664,7 @@ class TestRetries:
             client.time.now += 40
             peer.reset()
 
-        _unused, client = play(hang_and_reset, answering(NONE), retry_for=10)
+        _unused, client = play(hang_and_reset, answering(NONE), limits=Limits(retry_for=10))
 
         assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
         assert client.time.pauses == [0]
@@ -669,7 +679,7 @@ class TestRetries:
             peer.send(NONE if in_time else NONE[:20])
             peer.hang()
 
-        _unused, client = play(answer_late, retry_for=0)
+        _unused, client = play(answer_late, limits=NO_RETRIES)
 
         outcome = contextlib.nullcontext() if in_time else pytest.raises(MetadataUnavailable, match="within 70 s")
         with outcome:
@@ -677,7 +687,7 @@ class TestRetries:
 
     def test_whoever_gives_up_leaves_no_hanging_get_behind(self, play: Play) -> None:
         """googleapis/google-cloud-go#11035: hanging GETs that are not closed leak until the server refuses more."""
-        server, client = play(Peer.hang, timeout=0.02, retry_for=0)
+        server, client = play(Peer.hang, limits=Limits(retry_for=0, timeout=0.02))
 
         for _unused in range(10):
             with pytest.raises(MetadataUnavailable, match=r"no complete answer within 0\.02 s"):
@@ -696,7 +706,7 @@ class TestRetries:
             peer.close()
             done.release()
 
-        _server, client = play(fail_somehow, retry_for=0)
+        _server, client = play(fail_somehow, limits=NO_RETRIES)
         counts = []
         for _unused in range(100):
             with pytest.raises(MetadataUnavailable):
@@ -716,7 +726,7 @@ class TestRetries:
             peer.read_request()
             end(peer)
 
-        server, client = play(read_two_answer_one, answering(NONE), retry_for=0)
+        server, client = play(read_two_answer_one, answering(NONE), limits=NO_RETRIES)
         calls: dict[str, Callable[[], object]] = {
             "get": lambda: client.get("instance/name"),
             "wait": lambda: client.wait("instance/name", None, 60),
@@ -742,7 +752,7 @@ class TestRetries:
             peer.send(NONE[20:])
             peer.hang()
 
-        _unused, client = play(answer_one_and_close_late, answer_late, retry_for=0)
+        _unused, client = play(answer_one_and_close_late, answer_late, limits=NO_RETRIES)
 
         client.get("instance/id")
         assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
@@ -753,7 +763,7 @@ class TestRetries:
             peer.send(NONE)
             peer.read_request()
 
-        server, client = play(read_two_answer_one, close_at_once, answering(NONE), retry_for=0)
+        server, client = play(read_two_answer_one, close_at_once, answering(NONE), limits=NO_RETRIES)
 
         client.get("instance/id")
         with pytest.raises(MetadataUnavailable, match="without an answer"):
@@ -762,7 +772,7 @@ class TestRetries:
 
     def test_a_wait_needs_an_etag_to_go_on_from(self, play: Play) -> None:
         """Without one, the next wait would be answered at once, and the next: a busy loop."""
-        _unused, client = play(answering(http_answer("200 OK", b"NONE")), retry_for=0)
+        _unused, client = play(answering(http_answer("200 OK", b"NONE")), limits=NO_RETRIES)
 
         with pytest.raises(NotMetadataServer, match="without an ETag"):
             client.wait("instance/maintenance-event", None, 60)
@@ -782,7 +792,7 @@ class TestSecrets:
     def test_no_error_holds_a_value(self, play: Play) -> None:
         token = json_answer(b'{"access_token": "hunter2"')
         pages = [token, token.replace(b"Google", b"Gaggle"), token.replace(b"application/json", b"text/html")]
-        _server, client = play(answering(*pages), retry_for=0)
+        _server, client = play(answering(*pages), limits=NO_RETRIES)
 
         for _unused in pages:
             with pytest.raises(MetadataUnavailable) as caught:
@@ -823,9 +833,11 @@ class TestHost:
         ],
     )
     def test_comes_from_the_argument_or_the_environment(
-        self, argument: str | None, environ: dict[str, str], host: str
+        self, argument: str | None, environ: dict[str, str], host: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        assert Client(argument, environ=environ).host == host
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        assert Client(argument).host == host
 
     @pytest.mark.parametrize(
         "written",
@@ -847,13 +859,14 @@ class TestHost:
             "é",
         ],
     )
-    def test_refuses_an_invalid_host_and_names_its_origin(self, written: str) -> None:
+    def test_refuses_an_invalid_host_and_names_its_origin(self, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             MetadataBadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
         ):
             Client(written)
+        monkeypatch.setenv("GCE_METADATA_ROOT", written)
         with pytest.raises(MetadataBadRequest, match=r"^The environment variable GCE_METADATA_ROOT is "):
-            Client(None, environ={"GCE_METADATA_ROOT": written})
+            Client(None)
 
     def test_refuses_an_empty_argument(self) -> None:
         with pytest.raises(MetadataBadRequest, match=r"^The setting metadata_host is ''"):
@@ -865,14 +878,14 @@ class TestHost:
             MetadataUnavailable,
             match=rf"the name {name} could not be resolved \(.*\). Check the setting metadata_host\.$",
         ):
-            Client(name, retry_for=0).get("instance/name")
+            Client(name, limits=NO_RETRIES).get("instance/name")
 
     def test_comes_from_where_the_caller_says(self) -> None:
         origin = {"host_origin": "the variable that_one"}
         with pytest.raises(MetadataBadRequest, match=r"^The variable that_one is 'a b'"):
             Client("a b", **origin)
         with pytest.raises(MetadataUnavailable, match=r"Check the variable that_one\.$"):
-            Client("no-such-host.invalid", retry_for=0, **origin).get("instance/name")
+            Client("no-such-host.invalid", limits=NO_RETRIES, **origin).get("instance/name")
 
 
 class TestDefaultHost:
@@ -891,8 +904,8 @@ class TestDefaultHost:
 
         return look_up
 
-    def client(self, at: dict[bytes, RawServer | Exception], **options: Any) -> Client:
-        return Client(None, retry_for=0, addresses=Addresses(self.look_up(at)), **options)
+    def client(self, at: dict[bytes, RawServer | Exception], host: str | None = None) -> Client:
+        return Client(host, limits=NO_RETRIES, addresses=Addresses(self.look_up(at)))
 
     @pytest.mark.parametrize("answering_one", [b"169.254.169.254", b"fd20:ce::254"])
     def test_is_asked_at_its_addresses(self, answering_one: bytes) -> None:
@@ -933,17 +946,15 @@ class TestDefaultHost:
             "169.254.169.254 or fd20:ce::254. Check whether this is a Compute Engine VM, or set GCE_METADATA_HOST."
         )
 
-    @pytest.mark.parametrize(
-        "options",
-        [{"host": "metadata.google.internal"}, {"environ": {"GCE_METADATA_HOST": "metadata.google.internal"}}],
-    )
-    def test_that_somebody_has_written_is_used_as_it_is(self, options: dict[str, Any]) -> None:
+    @pytest.mark.parametrize("is_argument", [True, False])
+    def test_that_is_configured_is_used_as_it_is(self, is_argument: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = "metadata.google.internal"
+        if not is_argument:
+            monkeypatch.setenv("GCE_METADATA_HOST", name)
         no_name = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         with RawServer(answering(NONE)) as server:
             at: dict[bytes, RawServer | Exception] = {b"metadata.google.internal": no_name, b"169.254.169.254": server}
-            arguments = {"host": None, **options}
-            client = Client(arguments.pop("host"), retry_for=0, addresses=Addresses(self.look_up(at)), **arguments)
-
+            client = self.client(at, name if is_argument else None)
             with pytest.raises(MetadataUnavailable, match="could not be resolved"):
                 client.get("instance/name")
             assert server.connections == 0
@@ -964,7 +975,7 @@ class TestDefaultHost:
 )
 def test_whatever_comes_only_its_own_exceptions_are_raised(status: str, body: bytes, headers: dict[str, str]) -> None:
     answers = [http_answer(status, body, **headers)] * 4
-    with RawServer(answering(*answers)) as server, contextlib.closing(Client(server.host, retry_for=0)) as client:
+    with RawServer(answering(*answers)) as server, contextlib.closing(Client(server.host, limits=NO_RETRIES)) as client:
         for ask in (lambda: client.get("a"), lambda: client.wait("a", "1", 60)):
             with contextlib.suppress(MetadataError):
                 assert isinstance(ask(), Answer)

@@ -12,9 +12,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
+    REAL_TIME,
+    Limits,
     MetadataForbidden,
     MetadataServer,
     MetadataUnavailable,
+    Time,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
@@ -24,6 +27,7 @@ from support.raw_server import Peer, RawServer, answering, http_answer
 GUEST_ATTRIBUTES = "instance/guest-attributes/"
 APP = f"{GUEST_ATTRIBUTES}app/"
 STATE = f"{APP}state"
+NO_RETRIES = Limits(retry_for=0)
 PHASE = "instance/attributes/phase"
 LATE = "instance/attributes/late"
 FLEET = {
@@ -46,8 +50,9 @@ class Clock:
         self.now = 1000.0
         self.slept: list[float] = []
 
-    def time(self) -> float:
-        return self.now
+    @property
+    def time(self) -> Time:
+        return Time(lambda: self.now, self.sleep)
 
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
@@ -66,18 +71,17 @@ def wait(
     condition: Callable[[Seen], bool],
     *,
     instance: str = "vm",
-    timeout: float = 20,
-    retry_for: float = 0,
-    **time: Any,
+    time: Time = REAL_TIME,
+    **limits: float,
 ) -> Outcome:
-    with closing(MetadataServer(emulator.metadata[instance], retry_for=0)) as server:
-        return wait_until(server, path, condition, timeout=timeout, retry_for=retry_for, **time)
+    with closing(MetadataServer(emulator.metadata[instance], limits=NO_RETRIES)) as server:
+        return wait_until(server, path, condition, time=time, **{"timeout": 20, "retry_for": 0, **limits})
 
 
 def wait_on(server: RawServer, *, clock: Clock, timeout: float) -> Outcome:
     """For what a server does that the emulator does not; one try takes 50 ms."""
-    with closing(MetadataServer(server.host, retry_for=0, timeout=0.05)) as client:
-        return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, clock=clock.time, sleep=clock.sleep)
+    with closing(MetadataServer(server.host, limits=Limits(retry_for=0, timeout=0.05))) as client:
+        return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, time=clock.time)
 
 
 def silent(peer: Peer) -> None:
@@ -244,9 +248,7 @@ class TestGuestAttributes:
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         clock = Clock()
-        waiting = in_background(
-            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
-        )
+        waiting = in_background(wait, emulator, STATE, is_present, instance="generous", timeout=300, time=clock.time)
         eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
         emulator.control.set("generous", f"{APP}version", "1")
         # From now on, other namespaces are not heard of.
@@ -262,9 +264,7 @@ class TestGuestAttributes:
     ) -> None:
         clock = Clock()
         emulator.control.set("generous", f"{APP}old", "x")
-        waiting = in_background(
-            wait, emulator, STATE, is_present, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
-        )
+        waiting = in_background(wait, emulator, STATE, is_present, instance="generous", timeout=300, time=clock.time)
         eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
         emulator.control.set("generous", f"{APP}new", "x")
         eventually(hanging(emulator, APP, instance="generous"))
@@ -298,9 +298,7 @@ class TestGuestAttributes:
             return looks[1:] != [] and seen.found
 
         emulator.control.set("generous", STATE, "one")
-        waiting = in_background(
-            wait, emulator, STATE, has_come_back, instance="generous", timeout=300, clock=clock.time, sleep=clock.sleep
-        )
+        waiting = in_background(wait, emulator, STATE, has_come_back, instance="generous", timeout=300, time=clock.time)
         eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
         emulator.control.set("generous", STATE, "two")
         assert waiting.result(timeout=30).met
@@ -321,15 +319,14 @@ class TestGuestAttributes:
             change_meanwhile,
             instance="generous",
             timeout=300,
-            clock=clock.time,
-            sleep=clock.sleep,
+            time=clock.time,
         ).met
         assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
 
     def test_that_are_refused_are_asked_for_at_the_rate_that_is_allowed(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("429", instance="vm")
-        outcome = wait(emulator, STATE, is_present, timeout=60, clock=clock.time, sleep=clock.sleep)
+        outcome = wait(emulator, STATE, is_present, timeout=60, time=clock.time)
         assert not outcome.met
         assert outcome.seen is None
         assert "limits the rate (429)" in outcome.trouble
@@ -371,7 +368,7 @@ class TestOutages:
                 emulator.control.set("vm", PHASE, "two")
             return bool(seen.value == "two")
 
-        outcome = wait(emulator, PHASE, break_down, timeout=300, clock=clock.time, sleep=clock.sleep)
+        outcome = wait(emulator, PHASE, break_down, timeout=300, time=clock.time)
         assert outcome.met
         assert len(clock.slept) == 20
         assert max(clock.slept) <= 1.5
@@ -383,7 +380,7 @@ class TestOutages:
             emulator.control.fault("reset", instance="vm")
             return False
 
-        outcome = wait(emulator, PHASE, break_down, timeout=60, clock=clock.time, sleep=clock.sleep)
+        outcome = wait(emulator, PHASE, break_down, timeout=60, time=clock.time)
         assert not outcome.met
         assert outcome.elapsed == pytest.approx(60)
         assert outcome.seen is not None
@@ -394,11 +391,11 @@ class TestOutages:
         clock = Clock()
         emulator.control.fault("503", instance="vm")
         with pytest.raises(MetadataUnavailable, match="503"):
-            wait(emulator, PHASE, never, timeout=300, retry_for=10, clock=clock.time, sleep=clock.sleep)
+            wait(emulator, PHASE, never, timeout=300, retry_for=10, time=clock.time)
         assert 10 <= clock.now - 1000 <= 12
         clock = Clock()
         with pytest.raises(MetadataUnavailable, match="503"):
-            wait(emulator, PHASE, never, timeout=300, retry_for=0, clock=clock.time, sleep=clock.sleep)
+            wait(emulator, PHASE, never, timeout=300, retry_for=0, time=clock.time)
         assert clock.slept == []
 
     def test_in_which_a_server_says_nothing_end_as_the_tries_do(self) -> None:
@@ -419,7 +416,7 @@ class TestOutages:
     def test_that_end_are_no_trouble(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("503", instance="vm", count=2)
-        outcome = wait(emulator, PHASE, is_present, retry_for=10, clock=clock.time, sleep=clock.sleep)
+        outcome = wait(emulator, PHASE, is_present, retry_for=10, time=clock.time)
         assert outcome.met
         assert outcome.trouble == ""
 
@@ -440,7 +437,7 @@ class TestTime:
             emulator.control.set("vm", PHASE, f"{len(seen)}")
             return len(seen) == 2
 
-        wait(emulator, PHASE, take_time, timeout=300, clock=clock.time, sleep=clock.sleep)
+        wait(emulator, PHASE, take_time, timeout=300, time=clock.time)
         assert ["timeout_sec=12" in request["query"] for request in emulator.control.journal()] == [False, True]
 
     def test_that_has_no_end(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
@@ -460,7 +457,7 @@ class TestTime:
     def test_passes_between_answers_without_news(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("etag-flap", instance="vm")
-        outcome = wait(emulator, PHASE, never, timeout=10, clock=clock.time, sleep=clock.sleep)
+        outcome = wait(emulator, PHASE, never, timeout=10, time=clock.time)
         assert not outcome.met
         assert clock.slept == [1.0] * 10
         assert len(emulator.control.journal()) == 12
