@@ -15,7 +15,7 @@ def test_counters_and_gauges_by_label() -> None:
     metrics.set("healthy", 1.0)
     metrics.set("healthy", 0.0)
     assert metrics.text() == (
-        "# HELP gce_maintenance_handler_healthy 1 while every watched key was heard of lately.\n"
+        "# HELP gce_maintenance_handler_healthy 1 while the handler is healthy, as its command status says.\n"
         "# TYPE gce_maintenance_handler_healthy gauge\n"
         "gce_maintenance_handler_healthy 0\n"
         "# HELP gce_maintenance_handler_polls_total Questions to the metadata server, by key and result.\n"
