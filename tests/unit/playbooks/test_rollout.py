@@ -117,7 +117,10 @@ def test_fails_if_no_host_matches_within_a_limit_without_localhost(rollout):
     "variables, words",
     [
         ({"maintenance_handler_task": []}, "did you mean maintenance_handler_tasks?"),
-        ({"maintenance_handler_allow_no_tasks": False}, "maintenance_handler_tasks is empty"),
+        (
+            {"maintenance_handler_allow_no_tasks": False},
+            "maintenance_handler_tasks and maintenance_handler_recipes are empty",
+        ),
         ({"maintenance_handler_prefix": "relative/path"}, "maintenance_handler_prefix must be an absolute path"),
     ],
 )
