@@ -442,7 +442,7 @@ class TestTextfile:
     ) -> None:
         first, second = tmp_path / "first.prom", tmp_path / "second.prom"
         handler = make_handler(task("lb"), metrics_textfile=str(first)).start()
-        assert first.exists()
+        handler.until(first.exists, "the metrics")
         handler.configure(metrics_textfile=str(second))
         handler.send(signal.SIGHUP)
         handler.until(second.exists, "the metrics in their new place")
