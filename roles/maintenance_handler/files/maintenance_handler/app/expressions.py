@@ -9,11 +9,38 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Callable
 
 if TYPE_CHECKING:
+    from ..core.tasks import Task
+    from ..io.log import Log
+
     Predicate = Callable[[Mapping[str, Any]], Any]
 
 
 class ExpressionError(Exception):
     """The expression is invalid, or jmespath is missing."""
+
+
+class Conditions:
+    """Evaluates `when` of tasks. Each expression is compiled once."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._predicates: dict[str, Predicate] = {}
+
+    def applies(self, task: Task, event: Mapping[str, Any]) -> bool:
+        """Whether a task is run for an event. It is run if its `when` cannot be evaluated."""
+        if task.when is None:
+            return True
+        try:
+            if task.when not in self._predicates:
+                self._predicates[task.when] = compiled(task.when)
+            return bool(self._predicates[task.when]({"event": event}))
+        except ExpressionError as exc:
+            self._log.error(f"task {task.name!r}, field 'when': {exc}. The task is run.")
+            return True
+
+    def clear(self) -> None:
+        """Forget the expressions of an earlier configuration."""
+        self._predicates = {}
 
 
 def tree(expression: str) -> Mapping[str, Any]:

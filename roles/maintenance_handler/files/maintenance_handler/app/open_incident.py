@@ -1,0 +1,120 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The open incident: passes observations to the state machine, and carries out its actions."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Callable
+
+from .._vm.records import replace
+from ..core.incident import Incident, Moment, recorded
+from ..core.machine import Action, Close, End, Limit, Start, State, step
+from ..core.narrate import narrate
+from ..core.observations import Began, Observation, Reconfigured, Tick, recovered
+from ..io.launch import LATE, Launched
+from .expressions import Conditions
+
+if TYPE_CHECKING:
+    from ..io.log import Log
+    from ..io.runner import Runner
+    from .config import Config
+    from .report import Reporter
+    from .state_files import StateFiles
+
+# Seconds that started tasks get the processors before they are logged and reported: with two processors,
+# the first line of a task comes a fifth sooner (bench/notice.py).
+HEAD_START = 0.005
+
+
+class OpenIncident:
+    """The state of the handler, and its running steps."""
+
+    def __init__(
+        self,
+        config: Config,
+        runner: Runner,
+        files: StateFiles,
+        log: Log,
+        reporter: Reporter,
+        now: Callable[[], Moment],
+    ) -> None:
+        self._runner = runner
+        self._files = files
+        self._log = log
+        self._reporter = reporter
+        self._now = now
+        self._conditions = Conditions(log)
+        self._state = State(config.tasks, patience=config.patience)
+
+    @property
+    def incident(self) -> Incident | None:
+        """None if no incident is open."""
+        return self._state.incident
+
+    def observe(self, observation: Observation) -> None:
+        """Decide what an observation requires, and do it."""
+        before = self._state.incident
+        now = self._now()
+        self._state, actions = step(self._state, observation, now, self._conditions.applies)
+        after = self._state.incident
+        closed = next((action.incident for action in actions if isinstance(action, Close)), None)
+        if closed is not None:
+            self._files.keep_incident(recorded(closed, now))
+        wait_for_journal = self._files.write_journal(after) if after != before else _is_written
+        for action in actions:
+            self._act(action, after, now, wait_for_journal)
+        if any(isinstance(action, Start) for action in actions):
+            time.sleep(HEAD_START)
+        seen = after or closed
+        if seen is not None:
+            for level, text in narrate(before, seen, now):
+                getattr(self._log, level)(text)
+        self._reporter.incident(before, after, closed)
+
+    def observe_steps(self) -> None:
+        """Observe steps that have ended, and the time if something is due."""
+        for finished in self._runner.poll(self._now().clock):
+            self.observe(finished)
+        if self._state.wake_at is not None and self._state.wake_at <= self._now().clock:
+            self.observe(Tick())
+
+    def launched(self, launched: Launched) -> None:
+        """A step's process was started, or could not be."""
+        failed = self._runner.launched(launched)
+        if failed is not None:
+            self.observe(failed)
+        elif launched.seconds >= LATE:
+            self.observe(Began(launched.number, launched.seconds))
+
+    def resume(self, incident: Incident, config: Config, same_boot: bool) -> None:
+        """Go on with the incident of the last handler."""
+        self._log.warning(f"resuming incident {incident.id}")
+        self._runner.end_leftovers(incident)
+        self._state = replace(self._state, incident=recovered(incident, self._now(), same_boot))
+        self.observe(Reconfigured(config.tasks))
+
+    def configured(self, config: Config) -> None:
+        """Another configuration is in force."""
+        self._conditions.clear()
+        self._state = replace(self._state, patience=config.patience)
+        self.observe(Reconfigured(config.tasks))
+
+    def next_time(self) -> float | None:
+        """When something is due."""
+        times = (self._state.wake_at, self._runner.next_time())
+        return min((time for time in times if time is not None), default=None)
+
+    def _act(
+        self, action: Action, incident: Incident | None, now: Moment, wait_for_journal: Callable[[float], bool]
+    ) -> None:
+        if isinstance(action, Start) and incident is not None:
+            self._runner.start(action, incident, wait_for_journal)
+        elif isinstance(action, Limit):
+            self._runner.limit(action.number, now.clock, action.until)
+        elif isinstance(action, End):
+            self._runner.end(action.number, now.clock)
+
+
+def _is_written(_bound: float) -> bool:
+    return True
