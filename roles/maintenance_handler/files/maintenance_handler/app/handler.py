@@ -236,13 +236,17 @@ class Handler:
     def _stopped(self) -> int:
         self._checks.close()
         self._runner.hand_over()
-        if not self._recovery.needs_journal():
-            self._files.write_journal(self._open.incident, stopped=True)
+        self._record_stop()
         self._files.finish(LAST_WRITE)
         self._report(final=True)
         self._reporter.finish(LAST_WRITE)
         self._log.info("stopped")
         return 0
+
+    def _record_stop(self) -> None:
+        """Record an orderly stop, unless the journal of an earlier boot is still needed."""
+        if not self._recovery.needs_journal():
+            self._files.write_journal(self._open.incident, stopped=True)
 
     def _on_heard(self, heard: Heard) -> None:
         reading = self._readings.read(heard, self._now(), self._config)
@@ -297,6 +301,8 @@ class Handler:
 
     def _on_shutdown(self, _shuts_down: ShutsDown) -> None:
         """The ACPI signal has come."""
+        # The platform may cut the power before the handler has stopped.
+        self._record_stop()
         self._readings.off_at = self._clock() + announcements.SHUTDOWN_SECONDS
         self._open.observe(ShutdownBegan(announcements.SHUTDOWN_SECONDS))
         self._stop.shutdown_began(self._config.stop_timeout, self._readings.notice(self._config)[PREEMPT])

@@ -67,6 +67,22 @@ def test_an_orderly_stop_is_none(handler: HandlerProcess) -> None:
     assert (handler.trace(), handler.history()) == ([], [])
 
 
+def test_neither_is_a_shutdown_during_which_the_power_is_cut(vm: Vm, make_handler: MakeHandler) -> None:
+    """A Spot VM looks for a preemption for 30 s while it shuts down, which is all the time that it may have."""
+    vm.set("scheduling/preemptible", "TRUE")
+    tasks = task("resync", "restart"), task("lb", "preempt")
+    handler = until_settled(make_handler(*tasks, stop_timeout=300).start(module="support.shutting_down"))
+    handler.running.terminate()
+    handler.until_logged("checking for a preemption")
+    handler.until(lambda: handler.process_ended() or handler.journal()["stopped"], "the orderly stop in the journal")
+    looks = len(vm.requests("preempted"))
+    # It was recorded while it still looks.
+    handler.until(lambda: handler.process_ended() or len(vm.requests("preempted")) > looks + 2, "more looks")
+    crash(handler)
+    until_settled(handler.start())
+    assert (handler.trace(), handler.history()) == ([], [])
+
+
 def test_the_crash_of_a_handler_is_none(handler: HandlerProcess) -> None:
     handler.kill()
     until_settled(handler.start())
