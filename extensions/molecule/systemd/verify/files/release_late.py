@@ -1,7 +1,8 @@
-#!/usr/bin/python3
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
 """Wait until at most 30 s of notice are left, and then until 5 s before the failover times out. Then end its hold.
 
-usage: release-late HANDLER HOLD
+usage: release_late.py HANDLER HOLD
 """
 
 import json
