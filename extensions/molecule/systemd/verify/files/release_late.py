@@ -14,7 +14,7 @@ import time
 handler, hold = sys.argv[1:]
 give_up = time.monotonic() + 60
 while True:
-    status = json.loads(subprocess.run([handler, "status", "--json"], stdout=subprocess.PIPE).stdout)
+    status = json.loads(subprocess.run([handler, "status", "--json"], stdout=subprocess.PIPE, check=False).stdout)
     left = status["incident"]["signals"][0]["seconds_left"]
     if left <= 30:
         break
