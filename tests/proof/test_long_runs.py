@@ -73,7 +73,8 @@ def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Tab
     assert len(handler.history()) == MOST
     for after in (usages[INCIDENTS], usages[-1]):
         assert after.threads == usages[WARM].threads
-        assert after.descriptors == usages[WARM].descriptors
+        # One fewer while a watcher has no connection.
+        assert after.descriptors <= usages[WARM].descriptors
         assert after.memory_kib <= usages[WARM].memory_kib + SLACK_KIB, usages
     verdict = judged(handler, ["migrate"] * MOST)
     assert verdict == Verdict(), verdict

@@ -327,7 +327,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
             for step in not_restored(incident)
         ],
         "acknowledged": [
-            {"task": step.task, "by": step.acknowledged_by, "at": step.acknowledged_at}
+            {"task": step.task, "by": step.acknowledged_by, "at": step.acknowledged_at or step.started.at}
             for step in incident.steps
             if step.acknowledged_by
         ],

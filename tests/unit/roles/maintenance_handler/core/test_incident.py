@@ -55,6 +55,13 @@ def test_what_is_no_incident_is_refused(change: dict[str, Any]) -> None:
         Incident.from_dict({**eventful().incident.to_dict(), **change})
 
 
+def test_a_damaged_acknowledgement_without_a_time_has_that_of_its_step() -> None:
+    raw = json.loads(json.dumps(eventful().incident.to_dict()))
+    raw["steps"][0].update(acknowledged_by="ada", acknowledged_at=None)
+    incident = Incident.from_dict(raw)
+    assert public(incident, Moment(0.0, 0.0))["acknowledged"][0]["at"] == incident.steps[0].started.at
+
+
 def test_a_step_of_an_unknown_phase_is_refused() -> None:
     raw = json.loads(json.dumps(eventful().incident.to_dict()))
     raw["steps"][0]["phase"] = "dance"
