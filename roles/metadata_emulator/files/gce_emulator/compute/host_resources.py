@@ -25,6 +25,16 @@ def reservation_path(project: Project, reservation: Reservation) -> str:
     return f"projects/{project.name}/zones/{reservation.spec.zone}/reservations/{reservation.name}"
 
 
+def block_path(project: Project, reservation: Reservation, block: str) -> str:
+    """projects/P/zones/Z/reservations/R/reservationBlocks/B"""
+    return f"{reservation_path(project, reservation)}/reservationBlocks/{block}"
+
+
+def sub_block_path(project: Project, reservation: Reservation, block: str, part: str) -> str:
+    """projects/P/zones/Z/reservations/R/reservationBlocks/B/reservationSubBlocks/S"""
+    return f"{block_path(project, reservation, block)}/reservationSubBlocks/{part}"
+
+
 def node_group_resource(project: Project, group: NodeGroup) -> dict[str, Any]:
     """The NodeGroup resource."""
     zone = f"{SERVICE_URL}/projects/{project.name}/zones/{group.spec.zone}"
@@ -96,7 +106,7 @@ def reservation_resource(project: Project, reservation: Reservation) -> dict[str
 
 def block_resource(project: Project, reservation: Reservation, block: Block) -> dict[str, Any]:
     """The ReservationBlock resource."""
-    path = f"{reservation_path(project, reservation)}/reservationBlocks/{block.name}"
+    path = block_path(project, reservation, block.name)
     used = sum(_in_use(each.hosts) > 0 for each in block.sub_blocks)
     return {
         "kind": "compute#reservationBlock",
@@ -110,10 +120,10 @@ def block_resource(project: Project, reservation: Reservation, block: Block) -> 
 
 def sub_block_resource(project: Project, reservation: Reservation, block: Block, part: Hosts) -> dict[str, Any]:
     """The ReservationSubBlock resource."""
-    above = f"{reservation_path(project, reservation)}/reservationBlocks/{block.name}"
+    path = sub_block_path(project, reservation, block.name, part.name)
     return {
         "kind": "compute#reservationSubBlock",
-        **_part(project, reservation, f"{above}/reservationSubBlocks/{part.name}", part),
+        **_part(project, reservation, path, part),
         "physicalTopology": {
             "cluster": f"{reservation.name}-cluster",
             "block": block.name,

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable
 
 from ..scenarios import hosts, maintenance, runs
@@ -17,12 +17,14 @@ from ..state.hosts import Block, Host, Hosts, NodeGroup, Reservation
 from ..state.upcoming import parse_time
 from .calls import PROJECT, ZONE, Calls, failing
 from .host_resources import (
+    block_path,
     block_resource,
     node_group_path,
     node_group_resource,
     node_resource,
     reservation_path,
     reservation_resource,
+    sub_block_path,
     sub_block_resource,
 )
 from .list_query import Entry, parse_list_query, select
@@ -81,13 +83,9 @@ class HostMethods:
 
     async def list_nodes(self, request: ApiRequest) -> Answer:
         group = self._node_group(request)
-        entries = (
-            Entry("", node.name, None, functools.partial(node_resource, self._project, group, node))
-            for node in group.hosts
-        )
-        page = select(entries, parse_list_query(request.query))
-        path = f"zones/{group.spec.zone}/nodeGroups/{group.name}/listNodes"
-        return self._calls.list_of(path, "compute#nodeGroupsListNodes", page)
+        path = node_group_path(self._project, group) + "/listNodes"
+        show = functools.partial(node_resource, self._project, group)
+        return self._list_parts(request, path, "compute#nodeGroupsListNodes", group.hosts, show)
 
     async def perform_on_nodes(self, request: ApiRequest) -> Answer:
         """At `startTime`, or else now."""
@@ -119,13 +117,9 @@ class HostMethods:
 
     async def list_blocks(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
-        entries = (
-            Entry("", block.name, None, functools.partial(block_resource, self._project, reservation, block))
-            for block in reservation.blocks
-        )
-        page = select(entries, parse_list_query(request.query))
-        path = f"zones/{reservation.spec.zone}/reservations/{reservation.name}/reservationBlocks"
-        return self._calls.list_of(path, "compute#reservationBlock", page)
+        path = reservation_path(self._project, reservation) + "/reservationBlocks"
+        show = functools.partial(block_resource, self._project, reservation)
+        return self._list_parts(request, path, "compute#reservationBlock", reservation.blocks, show)
 
     async def get_block(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
@@ -134,13 +128,9 @@ class HostMethods:
     async def list_sub_blocks(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
         block = self._block(request, reservation)
-        entries = (
-            Entry("", part.name, None, functools.partial(sub_block_resource, self._project, reservation, block, part))
-            for part in block.sub_blocks
-        )
-        page = select(entries, parse_list_query(request.query))
-        path = f"zones/{reservation.spec.zone}/reservations/{reservation.name}/reservationBlocks/{block.name}"
-        return self._calls.list_of(f"{path}/reservationSubBlocks", "compute#reservationSubBlock", page)
+        path = block_path(self._project, reservation, block.name) + "/reservationSubBlocks"
+        show = functools.partial(sub_block_resource, self._project, reservation, block)
+        return self._list_parts(request, path, "compute#reservationSubBlock", block.sub_blocks, show)
 
     async def get_sub_block(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
@@ -159,15 +149,15 @@ class HostMethods:
     async def perform_on_block(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
         block = self._block(request, reservation)
-        path = f"{reservation_path(self._project, reservation)}/reservationBlocks/{block.name}"
+        path = block_path(self._project, reservation, block.name)
         return self._maintain(request, path, _in_scope(request, block), _perform)
 
     async def perform_on_sub_block(self, request: ApiRequest) -> Answer:
         reservation = self._reservation(request)
         block = self._block(request, reservation)
         part = self._sub_block(request, reservation, block)
-        above = f"{reservation_path(self._project, reservation)}/reservationBlocks/{block.name}"
-        return self._maintain(request, f"{above}/reservationSubBlocks/{part.name}", list(part.hosts), _perform)
+        path = sub_block_path(self._project, reservation, block.name, part.name)
+        return self._maintain(request, path, list(part.hosts), _perform)
 
     # What the methods share
 
@@ -205,6 +195,14 @@ class HostMethods:
         zone = self._calls.zone_of(request)
         page = select((entry for entry in entries if entry.scope == f"zones/{zone}"), parse_list_query(request.query))
         return self._calls.list_of(f"zones/{zone}/{name}", f"compute#{name[:-1]}List", page)
+
+    def _list_parts(
+        self, request: ApiRequest, path: str, kind: str, parts: Iterable[Any], show: Callable[[Any], dict[str, Any]]
+    ) -> Answer:
+        """The nodes of a group, or the parts of a reservation. `show` makes the resource of one."""
+        entries = (Entry("", part.name, None, functools.partial(show, part)) for part in parts)
+        page = select(entries, parse_list_query(request.query))
+        return self._calls.list_of(path.removeprefix(f"projects/{self._project.name}/"), kind, page)
 
     def _node_group_entries(self) -> list[Entry]:
         project = self._project
@@ -249,15 +247,14 @@ class HostMethods:
         for block in reservation.blocks:
             if block.name == name:
                 return block
-        raise errors.not_found(f"{reservation_path(self._project, reservation)}/reservationBlocks/{name}")
+        raise errors.not_found(block_path(self._project, reservation, name))
 
     def _sub_block(self, request: ApiRequest, reservation: Reservation, block: Block) -> Hosts:
         name = request.named["sub_block"]
         for part in block.sub_blocks:
             if part.name == name:
                 return part
-        above = f"{reservation_path(self._project, reservation)}/reservationBlocks/{block.name}"
-        raise errors.not_found(f"{above}/reservationSubBlocks/{name}")
+        raise errors.not_found(sub_block_path(self._project, reservation, block.name, name))
 
 
 def _perform(targets: Sequence[Host], start_time: datetime.datetime | None = None) -> list[hosts.HostRun]:
