@@ -25,6 +25,8 @@ _VITAL = (
 )
 # Units that go down with one (systemd.unit(5)).
 _STOP_WITH_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
+# A socket refuses to start once its service runs: what triggers others starts first.
+_TRIGGERS = (".socket", ".path", ".timer", ".automount")
 _TIMEOUT = 5.0
 
 
@@ -116,7 +118,7 @@ def start_and_wait(units: Sequence[str], run: Run) -> None:
         raise Refusal("the machine is shutting down: nothing can be started now")
     missing = [unit for unit in units if show(unit, "ActiveState")["ActiveState"] != "active"]
     if missing:
-        begin("start", missing)
+        begin("start", sorted(missing, key=lambda unit: not unit.endswith(_TRIGGERS)))
         run.wait_until(lambda: "; ".join(filter(None, map(_starts_still, missing))))
 
 

@@ -46,7 +46,7 @@ UNITS = {
     "vital.service": "[Service]\nExecStart=/bin/sleep infinity\n",
     "again.service": "[Service]\nExecStart=/bin/sleep infinity\nRestart=always\n",
     # As nginx does, it ends at SIGQUIT.
-    "web.service": "[Service]\nExecStart=/bin/sh -c 'trap \"exit 0\" QUIT; while :; do sleep 0.1; done'\n",
+    "web.service": "[Service]\nExecStart=/bin/sleep infinity\nSuccessExitStatus=SIGQUIT\n",
 }
 ACTIVE = ("worker", "slow", "needy", "broken", "vital", "gce-maintenance-handler", "web")
 
