@@ -128,17 +128,19 @@ def read_fleet(api: ComputeApi, kinds: Iterable[str], zone: str | None, expressi
 
     readers: dict[str, Callable[[], Iterator[Announcement]]] = {
         "instance": instances,
-        "node_group": lambda: _nodes(api, zone),
-        "reservation": lambda: _reservations(api, zone),
+        "node_group": lambda: _nodes(api, zone, fleet.denied),
+        "reservation": lambda: _reservations(api, zone, fleet.denied),
     }
     wanted = list(dict.fromkeys(kinds))
+    unread = []
     for kind in wanted:
         try:
             fleet.announcements.extend(readers[kind]())
         except PermissionDenied as error:  # noqa: PERF203 - each kind is denied by itself
             fleet.denied[kind] = error
-    if wanted and len(fleet.denied) == len(wanted):
-        raise fleet.denied[wanted[0]]
+            unread.append(error)
+    if wanted and len(unread) == len(wanted):
+        raise unread[0]
     return fleet
 
 
@@ -175,20 +177,20 @@ def of_instance(instance: Mapping[str, Any]) -> Iterator[Announcement]:
         yield Announcement("instance", str(instance["name"]), zone_of(instance), window, details)
 
 
-def _nodes(api: ComputeApi, zone: str | None) -> Iterator[Announcement]:
+def _nodes(api: ComputeApi, zone: str | None, denied: dict[str, PermissionDenied]) -> Iterator[Announcement]:
     groups = list(api.in_zones("nodeGroups", zone, "list", fields="name,zone"))
 
     def read(group: Mapping[str, Any]) -> list[Node]:
         return nodes_of(api, f"zones/{zone_of(group)}/nodeGroups/{group['name']}")
 
-    for group, nodes in zip(groups, _first_error_raised(api.each(groups, read))):
-        for node in nodes:
+    for group, nodes in zip(groups, api.each(groups, read)):
+        for node in _unless_denied(nodes, "node_group", denied):
             if node.window is not None:
                 details = {"node_group": group["name"], "instances": list(node.instances)}
                 yield Announcement("node", node.name, zone_of(group), node.window, details)
 
 
-def _reservations(api: ComputeApi, zone: str | None) -> Iterator[Announcement]:
+def _reservations(api: ComputeApi, zone: str | None, denied: dict[str, PermissionDenied]) -> Iterator[Announcement]:
     reservations = list(api.in_zones("reservations", zone, "list", fields=_RESERVATION))
     for reservation in reservations:
         status = reservation.get("resourceStatus", {})
@@ -198,8 +200,8 @@ def _reservations(api: ComputeApi, zone: str | None) -> Iterator[Announcement]:
     def read(reservation: Mapping[str, Any]) -> list[Announcement]:
         return list(_blocks(api, reservation))
 
-    for found in _first_error_raised(api.each(with_blocks, read)):
-        yield from found
+    for found in api.each(with_blocks, read):
+        yield from _unless_denied(found, "reservation", denied)
 
 
 def _may_have_maintenance(reservation: Mapping[str, Any]) -> bool:
@@ -240,9 +242,11 @@ def _group(
         yield Announcement(kind, name, zone, window, {"reservation": name, **details, **counts})
 
 
-def _first_error_raised(outcomes: Iterable[Any]) -> list[Any]:
-    found = list(outcomes)
-    for outcome in found:
-        if isinstance(outcome, ComputeError):
-            raise outcome
-    return found
+def _unless_denied(outcome: Any, kind: str, denied: dict[str, PermissionDenied]) -> Any:
+    """The outcome of one resource, or nothing, noted in `denied`. Raises every other ComputeError."""
+    if isinstance(outcome, PermissionDenied):
+        denied.setdefault(kind, outcome)
+        return []
+    if isinstance(outcome, ComputeError):
+        raise outcome
+    return outcome
