@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
 from maintenance_handler.app.cli import main
 from maintenance_handler.core.announcements import essence, read
-from maintenance_handler.core.incident import Incident, public
+from maintenance_handler.core.incident import Incident
 from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import Reading
+from maintenance_handler.core.public import public
 from maintenance_handler.io.lock import Lock
 from maintenance_handler.io.watch import Failed, Heard, Watcher
 from support import documents

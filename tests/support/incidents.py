@@ -22,8 +22,9 @@ from maintenance_handler._vm.maintenance import (
 )
 from maintenance_handler._vm.records import replace
 from maintenance_handler.core import announcements
+from maintenance_handler.core.actions import Action, Close, End, Limit, Start
 from maintenance_handler.core.incident import OK, Incident, Moment, Step
-from maintenance_handler.core.machine import Action, Close, End, Limit, Start, State, step
+from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import Finished, Observation, Reconfigured, Tick, recovered
 from maintenance_handler.core.tasks import Task
 

@@ -16,11 +16,13 @@ from hypothesis import strategies as st
 from maintenance_handler._vm.maintenance import MAINTENANCE_EVENT_KEY, UPCOMING_MAINTENANCE_KEY, Window
 from maintenance_handler.app.config import Config
 from maintenance_handler.app.status import read
+from maintenance_handler.core.actions import Start
 from maintenance_handler.core.event import document
-from maintenance_handler.core.incident import Incident, Moment, PastSignal, Signal, Skip, Step, public
-from maintenance_handler.core.machine import Start, State, step
+from maintenance_handler.core.incident import Incident, Moment, PastSignal, Signal, Skip, Step
+from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.narrate import narrate
 from maintenance_handler.core.observations import Observation, Reconfigured, Tick, Withdrawn, recovered
+from maintenance_handler.core.public import public
 from maintenance_handler.core.tasks import Task
 from maintenance_handler.core.timeline import incident_lines
 from maintenance_handler.io.journal import Entry, Journal, JournalError

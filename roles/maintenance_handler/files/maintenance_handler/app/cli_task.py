@@ -10,10 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+from ..core.actions import Start
 from ..core.event import REHEARSAL, document
 from ..core.incident import ANNOUNCED, IDLE, OK, Moment, Step
 from ..core.likeness import did_you_mean
-from ..core.machine import Start
 from ..core.tasks import Task, with_grace
 from ..io.account import NoAccount, look_up
 from ..io.examination import PROGRAM

@@ -8,10 +8,12 @@ import time
 from typing import TYPE_CHECKING, Callable
 
 from .._vm.records import replace
-from ..core.incident import Incident, Moment, recorded
-from ..core.machine import Action, Close, End, Limit, Start, State, step
+from ..core.actions import Action, Close, End, Limit, Start
+from ..core.incident import Incident, Moment
+from ..core.machine import State, step
 from ..core.narrate import narrate
 from ..core.observations import Began, Observation, Reconfigured, Tick, recovered
+from ..core.public import recorded
 from ..io.launch import LATE, Launched
 from .expressions import Conditions
 

@@ -15,7 +15,8 @@ from typing import Any, Callable
 from .. import __version__
 from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
 from .._vm.reach import was_announced
-from ..core.incident import IDLE, Incident, Moment, held, not_restored, public
+from ..core.incident import IDLE, Incident, Moment, held, not_restored
+from ..core.public import public
 from ..io.files import write_whole
 from ..io.instance import INSTANCE_ID_KEY, InstanceRead
 from ..io.log import Log

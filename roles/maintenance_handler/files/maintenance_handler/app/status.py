@@ -13,9 +13,10 @@ from typing import Any
 
 from .._vm.maintenance import PREEMPT, format_time
 from ..core.checked import fits
-from ..core.incident import DRAINING, IDLE, PUBLIC, RESTORING, Moment, public
+from ..core.incident import DRAINING, IDLE, RESTORING, Moment
 from ..core.observations import recovered
 from ..core.plan import SHOWN
+from ..core.public import PUBLIC, public
 from ..io.files import write_whole
 from ..io.journal import Journal, JournalError
 from ..io.lock import is_locked, lock_paths

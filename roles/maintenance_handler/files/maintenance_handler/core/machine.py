@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.records import dataclass, field, replace
+from .actions import Action, Close, End, Limit, Start
 from .condition import (
     HOLDS,
     REST,
@@ -61,41 +62,6 @@ if TYPE_CHECKING:
 
 # Seconds. A smaller difference is rounding, not a deadline that moved.
 _TOLERANCE = 0.05
-
-
-class Action:
-    """Something to do."""
-
-
-@dataclass(frozen=True)
-class Start(Action):
-    """Run a step's command, once the state, which has the step already, is in the journal."""
-
-    step: Step
-    task: Task
-    event: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Limit(Action):
-    """A running step has less time than planned: end it by `until`."""
-
-    number: int
-    until: float
-
-
-@dataclass(frozen=True)
-class End(Action):
-    """End a running step now."""
-
-    number: int
-
-
-@dataclass(frozen=True)
-class Close(Action):
-    """The incident is over, in this form."""
-
-    incident: Incident
 
 
 @dataclass(frozen=True)

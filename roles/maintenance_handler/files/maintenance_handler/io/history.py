@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.checked import fits
-from ..core.incident import PUBLIC
+from ..core.public import PUBLIC
 from .files import read_own, write_whole
 
 MOST = 200

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.maintenance import format_time
 from .._vm.records import dataclass, replace
+from ..core.actions import Start
 from ..core.incident import Moment
-from ..core.machine import Start
 from ..core.tasks import DRAIN
 from .account import NoAccount
 from .executable import located

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Callable
 
 from .._vm.records import dataclass
+from ..core.actions import Start
 from ..core.incident import CANCELLED, INTERRUPTED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
-from ..core.machine import Start
 from ..core.observations import Finished
 from ..core.tasks import Task
 from .account import look_up as look_up_account

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, WINDOW
-from maintenance_handler.core.incident import FAILED, INTERRUPTED, OK, Incident, Moment, held, public
+from maintenance_handler.core.incident import FAILED, INTERRUPTED, OK, Incident, Moment, held
+from maintenance_handler.core.public import public
 from support.incidents import Drive, drained, task
 
 LB = task("lb", MIGRATE, PREEMPT, stage=10, env={"TOKEN": "hunter2"})

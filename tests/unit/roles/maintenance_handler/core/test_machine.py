@@ -24,9 +24,9 @@ from maintenance_handler._vm.maintenance import (
     format_time,
 )
 from maintenance_handler._vm.records import replace
+from maintenance_handler.core.actions import Limit, Start
 from maintenance_handler.core.condition import RETRY_PAUSE
 from maintenance_handler.core.incident import FAILED, NOT_STARTED, OK, TIMEOUT, held, not_restored
-from maintenance_handler.core.machine import Limit, Start
 from maintenance_handler.core.observations import Acknowledged, Began, Finished, RetryWanted, ShutdownBegan, Tick
 from maintenance_handler.core.plan import RESERVE_MOST
 from maintenance_handler.core.tasks import GRACE, SKIP_LATER, Task

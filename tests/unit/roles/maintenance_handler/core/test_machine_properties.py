@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from maintenance_handler._vm.maintenance import EVENTS, MIGRATE, PREEMPT, TERMINATE, UPCOMING_MAINTENANCE_KEY
+from maintenance_handler.core.actions import Action, Close, End, Limit, Start
 from maintenance_handler.core.incident import (
     CLOSED,
     FAILED,
@@ -23,7 +24,6 @@ from maintenance_handler.core.incident import (
     last_steps,
     not_restored,
 )
-from maintenance_handler.core.machine import Action, Close, End, Limit, Start
 from maintenance_handler.core.observations import Acknowledged, Began, Finished, Observation, RetryWanted
 from maintenance_handler.core.patience import Patience
 from maintenance_handler.core.plan import RESERVE_MOST, RESERVE_SHARE

@@ -7,8 +7,9 @@ from __future__ import annotations
 import pytest
 
 from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, PREEMPT, TERMINATE, WINDOW
-from maintenance_handler.core.incident import FAILED, public
+from maintenance_handler.core.incident import FAILED
 from maintenance_handler.core.plan import assumed_notice
+from maintenance_handler.core.public import public
 from maintenance_handler.core.timeline import incident_lines, plan_lines
 from support.incidents import Drive, task
 

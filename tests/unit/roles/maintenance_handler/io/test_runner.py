@@ -23,8 +23,8 @@ import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE
 from maintenance_handler._vm.records import replace
+from maintenance_handler.core.actions import Start
 from maintenance_handler.core.incident import FAILED, INTERRUPTED, NOT_STARTED, OK, TIMEOUT, Incident, Moment, Step
-from maintenance_handler.core.machine import Start
 from maintenance_handler.core.observations import Finished
 from maintenance_handler.core.tasks import DRAIN, RESTORE, Task
 from maintenance_handler.io import account
