@@ -11,7 +11,7 @@ _PREFIX = "gce_maintenance_handler_"
 # The beginning of a file with metrics.
 FIRST_BYTES = f"# HELP {_PREFIX}".encode()
 
-_HELP = {
+HELP = {
     "info": ("gauge", "The handler's version, and the digest of its configuration."),
     "healthy": ("gauge", "1 while the handler is healthy, as its command status says."),
     "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
@@ -78,7 +78,7 @@ class Metrics:
     def text(self) -> str:
         """In Prometheus' text format."""
         lines = []
-        for name, (kind, help_text) in _HELP.items():
+        for name, (kind, help_text) in HELP.items():
             values = self._values.get(name)
             if not values:
                 continue
