@@ -24,6 +24,7 @@ from . import __version__
 from .compute import face as compute_face
 from .control import face as control_face
 from .metadata.face import MetadataFace
+from .scenarios.hooks import Hooks
 from .state.clock import Clock
 from .state.fleet import Fleet
 from .state.fleet_file import load
@@ -75,6 +76,7 @@ class Emulator:
     def __init__(self, fleet: Fleet) -> None:
         self.fleet = fleet
         self.project = Project(fleet, Clock(fleet.speed))
+        self.hooks = Hooks(self.project)
         ports = Ports()
         self.metadata = {name: MetadataFace(instance, ports) for name, instance in self.project.instances.items()}
         self._runners: list[web.AppRunner] = []
@@ -82,7 +84,9 @@ class Emulator:
 
     async def start(self) -> None:
         await self._run(
-            "control", control_face.make_app(self.project, self.ready, self._hanging), self.fleet.control_port
+            "control",
+            control_face.make_app(self.project, self.hooks, self.ready, self._hanging),
+            self.fleet.control_port,
         )
         await self._run(
             "compute",
@@ -99,6 +103,7 @@ class Emulator:
             await self.metadata[name].start()
 
     async def stop(self) -> None:
+        await self.hooks.close()
         for face in self.metadata.values():
             await face.stop()
         for runner in self._runners:

@@ -10,6 +10,7 @@ from typing import Any, Callable
 
 from aiohttp import web
 
+from ..scenarios.hooks import Hooks
 from ..state.project import Project
 from ..web import web_pages
 from ..web.connection import nobody
@@ -22,9 +23,11 @@ from .messages import ControlError, json_response, read_object
 _LONGEST_WAIT = 600.0
 
 
-def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]) -> web.Application:
+def make_app(
+    project: Project, hooks: Hooks, ready: Callable[[], dict[str, Any]], hanging: Callable[[str], int]
+) -> web.Application:
     """`ready` returns the addresses of all faces, `hanging` the number of hanging GETs of an instance."""
-    face = ControlFace(project, ready)
+    face = ControlFace(project, hooks, ready)
     app = web.Application(middlewares=[face.serve], client_max_size=2**24)
     for part in (face, InstanceControl(project, hanging), HostControl(project), FaultControl(project)):
         app.router.add_routes(part.routes())
@@ -34,8 +37,9 @@ def make_app(project: Project, ready: Callable[[], dict[str, Any]], hanging: Cal
 class ControlFace:
     """Checks that all requests pass, and the requests about the emulator as a whole."""
 
-    def __init__(self, project: Project, ready: Callable[[], dict[str, Any]]) -> None:
+    def __init__(self, project: Project, hooks: Hooks, ready: Callable[[], dict[str, Any]]) -> None:
         self._project = project
+        self._hooks = hooks
         self._ready = ready
 
     def routes(self) -> list[web.RouteDef]:
@@ -46,6 +50,7 @@ class ControlFace:
             web.put("/clock", self.set_clock),
             web.get("/journal", self.journal),
             web.delete("/journal", self.clear_journal),
+            web.get("/hooks", self.hooks),
         ]
 
     @web.middleware
@@ -107,6 +112,9 @@ class ControlFace:
     async def clear_journal(self, request: web.Request) -> web.Response:
         self._project.journal.clear()
         return json_response({"requests": []})
+
+    async def hooks(self, request: web.Request) -> web.Response:
+        return json_response({"runs": [run.to_json() for run in self._hooks.runs(request.query.get("instance"))]})
 
     def _clock(self) -> dict[str, Any]:
         return {"speed": self._project.clock.speed, "now": self._project.clock.time()}

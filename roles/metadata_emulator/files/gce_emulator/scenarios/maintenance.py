@@ -9,7 +9,6 @@ import datetime
 from collections.abc import Mapping
 from typing import Callable
 
-from ..state.faults import Fault
 from ..state.guest_metadata import MIGRATE, NO_EVENT, TERMINATE
 from ..state.instance import Instance, Playing
 from ..state.upcoming import UpcomingMaintenance
@@ -89,6 +88,7 @@ def report_faulty_host(instance: Instance, *, immediately: bool) -> InstanceRun:
 def withdraw(instance: Instance, run: Playing) -> None:
     """End a run and take back its announcement, as if the platform had changed its mind; a stopped VM boots."""
     run.end()
+    instance.thaw()
     if not instance.is_up:
         instance.start()
         return
@@ -222,8 +222,7 @@ def _begin(event: str) -> Callable[[InstanceRun], None]:
                 instance.drift_clock()
         instance.project.system_event(instance, _SYSTEM_EVENTS[event])
         if run.options.get("blackout"):
-            seconds = instance.clock.real_seconds(run.seconds("blackout"))
-            instance.project.faults.inject(Fault("503", instance=instance.name, seconds=seconds))
+            instance.freeze(instance.clock.real_seconds(run.seconds("blackout")))
 
     return act
 

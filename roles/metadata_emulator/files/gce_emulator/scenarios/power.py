@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Callable
 
 from ..state import scheduling
-from ..state.instance import Instance
+from ..state.instance import SHUTDOWN, Instance
 from ..state.scheduling import Shutdown
 from .runs import Option, Run, Script, Step, end_runs, play
 
@@ -92,6 +92,8 @@ def _stop_state(state: str, target: str) -> Callable[[InstanceRun], None]:
                 instance.clock.real_seconds(run.seconds("graceful")),
             )
         )
+        if state == "STOPPING":
+            _send_shutdown(run, "shutdown")
 
     return act
 
@@ -138,6 +140,13 @@ def _preempt(run: InstanceRun) -> None:
     run.target.status = "STOPPING"
     run.target.preempted = True
     run.target.project.system_event(run.target, "preempted")
+    _send_shutdown(run, "notice")
+
+
+def _send_shutdown(run: InstanceRun, time: str) -> None:
+    """Send the ACPI signal, unless the guest has no time to shut down."""
+    if run.seconds(time) > 0:
+        run.target.project.machine_event(run.target, SHUTDOWN)
 
 
 def _delete_if_configured(run: InstanceRun) -> None:

@@ -131,6 +131,11 @@ class InstanceSpec:
     while_down: str
     legacy_endpoints: str
     guest_attributes_over_budget: str
+    # Commands for the machine behind the instance, see scenarios/hooks.py; empty without one.
+    on_blackout: tuple[str, ...]
+    on_shutdown: tuple[str, ...]
+    on_power_off: tuple[str, ...]
+    on_boot: tuple[str, ...]
     # Not a key of the file: the node group that lists the instance.
     node_group: str = ""
 

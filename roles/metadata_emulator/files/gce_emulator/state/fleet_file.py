@@ -157,6 +157,10 @@ def _instance(entry: Section, addresses: InternalAddresses, *, project: str, num
         while_down=entry.choice("while_down", "503", ("503", "refuse")),
         legacy_endpoints=entry.choice("legacy_endpoints", "served", ("served", "gone")),
         guest_attributes_over_budget=entry.choice("guest_attributes_over_budget", "429", ("429", "drop", "allow")),
+        on_blackout=entry.command("on_blackout"),
+        on_shutdown=entry.command("on_shutdown"),
+        on_power_off=entry.command("on_power_off"),
+        on_boot=entry.command("on_boot"),
     )
 
 

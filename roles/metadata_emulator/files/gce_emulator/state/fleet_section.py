@@ -113,6 +113,21 @@ class Section:
             _refuse_half_characters(item, f"{self.at(key)}[{number}]")
         return tuple(value)
 
+    def command(self, key: str) -> tuple[str, ...]:
+        """A program with its arguments, or nothing."""
+        if isinstance(self._given.get(key), str):
+            raise FleetError(
+                self.at(key),
+                f"is {self._given[key]!r}; it must be a list of a program and its arguments, "
+                "such as [sh, -c, '…'] for a shell",
+            )
+        command = self.strings(key, ())
+        if self.has(key) and not any(command[:1]):
+            raise FleetError(self.at(key), "has no program")
+        if any("\0" in word for word in command):
+            raise FleetError(self.at(key), "has a null character")
+        return command
+
     def strings_by_name(self, key: str) -> dict[str, str]:
         value = self._given.get(key)
         if value is None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Callable, Protocol
 
 from . import default_tree, tree
 from .addresses import EPHEMERAL
+from .faults import Fault
 from .fleet import InstanceSpec, Scheduling
 from .guest_attributes import Budget
 from .guest_metadata import NO_EVENT, GuestMetadata
@@ -19,7 +20,12 @@ from .scheduling import Shutdown, seconds_of
 from .serial_console import SerialOutput
 
 if TYPE_CHECKING:
+    from .clock import Timer
     from .project import Project
+
+# What happens to the machine behind an instance.
+BLACKOUT_BEGINS, BLACKOUT_ENDS = "blackout begins", "blackout ends"
+SHUTDOWN, POWER_OFF, BOOT = "shutdown", "power off", "boot"
 
 SHUTDOWN_DETAILS = "instance/shutdown-details"
 PREEMPTION_NOTICE = "instance/scheduling/preemption-notice-duration"
@@ -68,6 +74,10 @@ class Instance(GuestMetadata):
         # Guests ask in real time, whatever the speed of the platform's clock.
         self.guest_attribute_queries = Budget(time.monotonic)
         self._power_listeners: list[Callable[[], None]] = []
+        # The blackout in progress, real seconds; 0 without one.
+        self.blackout = 0.0
+        self._blackout_fault = ""
+        self._blackout_timer: Timer | None = None
         # Scenarios that run on it, by their id.
         self.runs: dict[str, Playing] = {}
         self._serial: dict[int, SerialOutput] = {}
@@ -145,6 +155,7 @@ class Instance(GuestMetadata):
 
     def stop(self) -> None:
         """Power off at once: TERMINATED, without metadata server and ephemeral addresses."""
+        self.thaw()
         self.status = "TERMINATED"
         self.stopped = self.clock.now()
         self._log(f"power off at {self.stopped:%Y-%m-%dT%H:%M:%SZ}")
@@ -154,6 +165,7 @@ class Instance(GuestMetadata):
                 self.project.external_addresses.give_back(address)
                 self.remove(_external_ip_path(number))
         self._power_changed()
+        self.project.machine_event(self, POWER_OFF)
 
     def start(self) -> None:
         """Boot: RUNNING, with the next boot count, a new boot id and no announcement."""
@@ -171,11 +183,34 @@ class Instance(GuestMetadata):
                 if self.external_ip(number) is None:
                     self.set(_external_ip_path(number), self.project.external_addresses.take())
         self._power_changed()
+        self.project.machine_event(self, BOOT)
 
     def reboot(self) -> None:
         """Press the reset button: the guest boots at once; announcements stay."""
+        self.thaw()
         self._boot()
         self._power_changed()
+        self.project.machine_event(self, POWER_OFF)
+        self.project.machine_event(self, BOOT)
+
+    def freeze(self, seconds: float) -> None:
+        """Stand still for real seconds, as in the blackout of a migration: its metadata server answers 503."""
+        self.thaw()
+        self.blackout = seconds
+        self._blackout_fault = self.project.faults.inject(Fault("503", instance=self.name, seconds=seconds)).id
+        # Whatever the speed, which the timer divides by.
+        self._blackout_timer = self.clock.call_later(seconds * self.clock.speed, self.thaw)
+        self.project.machine_event(self, BLACKOUT_BEGINS)
+
+    def thaw(self) -> None:
+        """End the blackout, if there is one."""
+        if self._blackout_timer is None:
+            return
+        self._blackout_timer.cancel()
+        self._blackout_timer = None
+        self.project.faults.remove(self._blackout_fault)
+        self.project.machine_event(self, BLACKOUT_ENDS)
+        self.blackout = 0.0
 
     def vanish(self) -> None:
         """Power off and disappear, as after a deletion."""
@@ -216,6 +251,7 @@ class Instance(GuestMetadata):
         """Go back to the fleet file's description, and wake every waiter for whom that is a change."""
         for run in list(self.runs.values()):
             run.end()
+        self.thaw()
         was_up = self.is_up and self.exists
         self.exists = True
         self.labels = dict(self.spec.labels)
@@ -229,6 +265,7 @@ class Instance(GuestMetadata):
         self.forget_tree()
         if not was_up:
             self._power_changed()
+            self.project.machine_event(self, BOOT)
         self.changed("")
 
     def on_power(self, listener: Callable[[], None]) -> None:

@@ -33,6 +33,7 @@ class Project(ProjectMetadata):
         self.created = clock.now()
         self._event_listeners: list[Callable[[Instance, str], None]] = []
         self._reset_listeners: list[Callable[[], None]] = []
+        self._machine_listeners: list[Callable[[Instance, str], None]] = []
         self.external_addresses = ExternalAddresses(
             interface.external_ip
             for spec in fleet.instances
@@ -98,6 +99,15 @@ class Project(ProjectMetadata):
     def system_event(self, instance: Instance, event: str) -> None:
         """Report one of the platform's own actions."""
         for listener in self._event_listeners:
+            listener(instance, event)
+
+    def on_machine_event(self, listener: Callable[[Instance, str], None]) -> None:
+        """Call `listener` when a blackout begins or ends, and when the power goes off or on."""
+        self._machine_listeners.append(listener)
+
+    def machine_event(self, instance: Instance, event: str) -> None:
+        """Report what happens to the machine behind an instance, such as POWER_OFF."""
+        for listener in self._machine_listeners:
             listener(instance, event)
 
     def on_reset(self, listener: Callable[[], None]) -> None:
