@@ -268,7 +268,7 @@ instances:
       sample: []
     not_kept:
       description:
-        - The changed keys that had another value when they were read back, since somebody else writes them, too.
+        - The changed keys that had another value when they were read back, since another program writes them, too.
       type: list
       elements: str
       returned: when there are any

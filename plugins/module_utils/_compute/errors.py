@@ -91,7 +91,7 @@ class ComputeNotFound(ComputeError):
 
 
 class ComputeConflict(ComputeError):
-    """Somebody else has written since the fingerprint was read. Raised for the call or for its operation."""
+    """The resource has changed since the fingerprint was read. Raised for the call or for its operation."""
 
 
 class ComputeUnavailable(ComputeError):
@@ -103,7 +103,7 @@ class OperationError(ComputeError):
 
 
 class OperationConflict(ComputeConflict, OperationError):
-    """An operation failed because somebody else has written since the fingerprint was read."""
+    """An operation failed because the resource has changed since the fingerprint was read."""
 
 
 class OperationUnfinished(ComputeError):

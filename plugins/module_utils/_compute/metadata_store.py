@@ -39,7 +39,7 @@ Planner = Callable[[Mapping[str, str]], MetadataChange]
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Custom metadata as it was read. A write with this fingerprint fails if somebody has written since."""
+    """Custom metadata as it was read. A write with this fingerprint fails if the metadata has changed since."""
 
     values: dict[str, str]
     fingerprint: str
@@ -51,7 +51,7 @@ class NotKept(ComputeError):
     def __init__(self, resource: str, keys: Sequence[str]) -> None:
         super().__init__(
             f"The metadata of {resource} was written, but a read returns other values for {', '.join(keys)}. "
-            "Somebody else writes these keys, too."
+            "Another program writes these keys, too."
         )
         self.keys = tuple(keys)
 
@@ -79,7 +79,7 @@ class Store(ABC):
     def read(self) -> Snapshot: ...
 
     def write(self, snapshot: Snapshot, change: MetadataChange, *, secrets: Collection[str] = ()) -> None:
-        """Write a change. Raises ComputeConflict if somebody has written since the snapshot."""
+        """Write a change. Raises ComputeConflict if the metadata has changed since the snapshot."""
         method, path, body, query = self._request(snapshot, change)
         operation = self.api.write(method, path, self._VERB, body, resource=self.resource, secrets=secrets, **query)
         self.api.finish(operation, self._VERB, self.resource, secrets=secrets)

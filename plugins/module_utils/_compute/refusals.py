@@ -248,7 +248,7 @@ def _remedy(kind: type[ComputeError], act: Act, problem: _Problem) -> str:
         QuotaExceeded: "Request a higher quota, or wait until it is available again.",
         RateLimited: "If others use the same quota, lower requests_per_minute or raise retry_for.",
         ComputeNotFound: f"Check the name, the zone, and that the project {act.project} is the right one.",
-        ComputeConflict: "Somebody else has changed it since it was read. Try again.",
+        ComputeConflict: "It has changed since it was read. Try again.",
     }.get(kind, "")
 
 

@@ -89,7 +89,7 @@ def change_metadata(
     apply_each(module, api, planned, apply)
     if module.check_mode:
         return
-    # Without those that somebody else has changed meanwhile as wanted.
+    # Without those that another program has meanwhile changed to the wanted values.
     written = [target for target in planned if target.changed]
     problems = unverified([(target.store, target.done) for target in written if target.done], deadline=max(deadlines))
     for target in written:

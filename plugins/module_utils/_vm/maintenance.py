@@ -23,7 +23,7 @@ WINDOW = "window"
 # A graceful shutdown: a stop or delete through the API that leaves the guest time.
 STOP = "stop"
 EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW, STOP)
-# Found out afterwards: a migration, or a boot, that nothing had announced.
+# Detected afterwards: a migration, or a boot, without notice.
 MISSED = "missed"
 RESTART = "restart"
 

@@ -22,11 +22,11 @@ else:
             self.make = default_factory
 
     def field(*, default_factory: Any) -> Any:
-        """A default that is made anew for each object."""
+        """A default that is created for each object."""
         return _Default(default_factory)
 
     def dataclass(cls: Any = None, *, frozen: bool = False, eq: bool = True) -> Any:
-        """Give a class a constructor, `repr`, and, unless told otherwise, equality by the values of its fields."""
+        """Give a class a constructor, `repr`, and, by default, equality by the values of its fields."""
         if cls is None:
             return lambda decorated: dataclass(decorated, frozen=frozen, eq=eq)
         names = tuple(vars(cls).get("__annotations__", ()))

@@ -136,7 +136,7 @@ def _parser() -> argparse.ArgumentParser:
         "--timeout", type=_seconds, default=60.0, metavar="SECONDS", help="default: 60; 0 only tests the current state"
     )
     sub.add_argument(
-        "--configuration", default="", metavar="SHA256", help="and the configuration file with this hash is in force"
+        "--configuration", default="", metavar="SHA256", help="and the configuration with this hash is active"
     )
     sub.add_argument("--json", action="store_true", help="print the status as JSON")
     command("unpublish", "run", "Delete the guest attribute with the status, after the handler was stopped.")

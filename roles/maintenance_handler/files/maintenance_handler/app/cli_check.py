@@ -59,13 +59,13 @@ def plan(options: argparse.Namespace) -> int:
 
 
 def unit_text(wanted: Path | None, configuration: Path) -> str | None:
-    """The unit file to judge by: the wanted one, else the installed one if it is for this configuration.
+    """The unit file to check against: the given one, else the installed one if it is for this configuration.
 
-    None where there is none, or no systemd that could be asked. Raises `CannotRun` when one is wanted.
+    None without a unit file or without systemd. Raises `CannotRun` if the given one cannot be used.
     """
     if wanted is not None:
         if not unit_environment.is_possible():
-            raise CannotRun("only root can judge in a service's environment, on a machine that systemd runs")
+            raise CannotRun("only root can check in a service's environment, and only where systemd runs")
         try:
             return wanted.read_text(encoding="utf-8", errors="replace")
         except OSError as exc:
@@ -78,15 +78,15 @@ def unit_text(wanted: Path | None, configuration: Path) -> str | None:
 
 
 def report_in_unit(configuration: Path, unit: str, task_checks: bool = True) -> Report:
-    """What `report` says in the environment of the service that a unit file's text describes. Raises `CannotRun`."""
+    """The result of `report` in the environment of the service of a unit file's text. Raises `CannotRun`."""
     by_input = str(configuration) in config.STANDARD_INPUT
     where = "-" if by_input else str(configuration)
     command = [sys.executable, "-I", "-X", "utf8", str(PROGRAM), "check", "--here", "--json", "--config", where]
     command += [] if task_checks else ["--without-task-checks"]
     # The file is read by the service's user, who may own it: root does not read what another may have put there.
-    code, said = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
+    code, output = unit_environment.run(unit, command, config.read(configuration) if by_input else None)
     try:
-        raw = json.loads(said)
+        raw = json.loads(output)
         return Report(raw["digest"], raw["tasks"], tuple(raw["problems"]), tuple(raw["notes"]), raw["notice"])
     except (ValueError, KeyError, TypeError):
-        raise CannotRun(f"the check in the service's environment ended with status {code} and said nothing") from None
+        raise CannotRun(f"the check in the service's environment ended with status {code} without a result") from None

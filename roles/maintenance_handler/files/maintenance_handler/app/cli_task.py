@@ -49,7 +49,7 @@ def run_task(options: argparse.Namespace) -> int:
 
 
 def run_in_unit(unit: str, config: Config, path: Path, name: str, phase: str, event: str | None) -> int:
-    """Run it in the environment of the service that a unit file's text describes. Answers the exit status."""
+    """Run it in the environment of the service of a unit file's text. Returns the exit status."""
     task, event = _wanted(config, name, phase, event)
     command = [sys.executable, "-I", "-X", "utf8", str(PROGRAM), "run-task", "--here", "--config", str(path)]
     # The unit's own line for it would delete it when this transient unit ends.
@@ -58,7 +58,7 @@ def run_in_unit(unit: str, config: Config, path: Path, name: str, phase: str, ev
 
 
 def run_here(config: Config, name: str, phase: str, event: str | None) -> int:
-    """Run it in our environment, and print what it prints. Answers 0 if it succeeds, else 1."""
+    """Run it in this environment, and print its output. Returns 0 if it succeeds, else 1."""
     task, event = _wanted(config, name, phase, event)
     adopt_path(config.path)
     process = _started(task, phase, event, config)

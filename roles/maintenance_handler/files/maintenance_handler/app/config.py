@@ -167,7 +167,7 @@ def parse(text: bytes) -> Config:
 
 @dataclass(frozen=True)
 class _Draft:
-    """A task as far as its entry is right, and the names of the fields that are wrong."""
+    """A task from the valid fields of its entry, and the names of its invalid fields."""
 
     task: Task
     wrong: frozenset[str]
@@ -211,7 +211,7 @@ def _checked(
 
 
 def _tasks_of_recipes(values: dict[str, Any], raw: Any, problems: list[str]) -> list[dict[str, Any]]:
-    """The entries of `tasks` that those of `recipes` become."""
+    """The entries of `tasks` made from the entries of `recipes`."""
     folders = values.pop("recipe_folders", ())
     if raw == []:
         return []

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metrics of incidents: what is announced and drained now, and how steps ended."""
+"""The metrics of incidents: announced events, drained tasks, and results of steps."""
 
 from __future__ import annotations
 

@@ -140,12 +140,12 @@ class _Look:
             # In uninterruptible sleep, it ends later, and is reaped by init.
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, os.WNOHANG)
-            said = json.dumps([f"could not be looked at within {PATIENCE:g} s: {_suspect(self.task)}"]).encode()
+            said = json.dumps([f"could not be checked within {PATIENCE:g} s: {_suspect(self.task)}"]).encode()
         os.close(self.channel)
         try:
             return [*json.loads(said), *self.known]
         except ValueError:
-            return ["could not be looked at: the process that did so ended early", *self.known]
+            return ["could not be checked: the process that checks it ended early", *self.known]
 
 
 def _suspect(task: Task) -> str:
@@ -236,8 +236,8 @@ def _check_problems(task: Task, environment: dict[str, str]) -> list[str]:
     if done.returncode == 0:
         return []
     lines = [line for line in done.stdout.decode("utf-8", "replace").splitlines() if line.strip()]
-    said = without_secret(lines[-1].strip())[:LAST_LINE] if lines else "and said nothing"
-    return [f"check: {said}" if lines else f"check: ended with status {done.returncode} {said}"]
+    output = without_secret(lines[-1].strip())[:LAST_LINE] if lines else "without output"
+    return [f"check: {output}" if lines else f"check: ended with status {done.returncode} {output}"]
 
 
 def _playbook_problems(playbook: str, folders: Sequence[str], who: str, environment: dict[str, str]) -> list[str]:

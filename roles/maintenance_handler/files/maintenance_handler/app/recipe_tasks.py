@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The tasks that the entries of `recipes` become."""
+"""Entries of `tasks` made from the entries of `recipes`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RECORDS = "recipes"
 def recipe_tasks(
     raw: Any, folders: Sequence[Path], state_dir: str, task_fields: Sequence[str]
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Entries of `tasks`, one for each entry of `recipes` that is right, and a line for each mistake in the others."""
+    """Entries of `tasks`, one for each valid entry of `recipes`, and a line for each mistake in the others."""
     if not isinstance(raw, list):
         return [], ["field 'recipes': must be a list"]
     known = recipe_folders.names([recipe_folders.OWN, *folders])
@@ -60,7 +60,7 @@ def _task(
 
 
 def _record_problems(overrides: Mapping[str, Any]) -> list[str]:
-    """Why the task's user could not keep a record of what the recipe changes."""
+    """Why the task's user could not write a record of the recipe's changes."""
     user, env = overrides.get("user"), overrides.get("env")
     # The handler's state is for its own user.
     if user in (None, "root") or (isinstance(env, dict) and RECORDS_VARIABLE in env):

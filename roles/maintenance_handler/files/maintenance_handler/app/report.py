@@ -110,7 +110,7 @@ class Reporter:
         return possible
 
     def heard(self, heard: Heard) -> None:
-        """A key was answered."""
+        """A request for a key succeeded."""
         self._last_good[heard.key] = heard.clock
         self.metrics.count("polls_total", key=heard.key, result="answer")
         self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
@@ -325,8 +325,8 @@ class Reporter:
         problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
         if self._lost_journal is not None:
             problems.append(
-                f"what a journal that cannot be read held may not be restored: look at {self._lost_journal}, restore "
-                "it by hand, delete the file, and reload the handler"
+                f"tasks in a journal that cannot be read may not be restored: look at {self._lost_journal}, restore "
+                "them by hand, delete the file, and reload the handler"
             )
         for what, problem in self._write_problems.items():
             if what != "metrics" or not any("metrics_textfile" in one for one in self._task_problems):

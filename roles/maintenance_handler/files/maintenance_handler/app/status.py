@@ -121,7 +121,7 @@ def silent_keys(last_good: Mapping[str, float | None], poll_timeout: float, now:
 
 
 def silent_from(last_good: Mapping[str, float | None], poll_timeout: float, now: float) -> float | None:
-    """When the next key becomes silent, unless it is answered for."""
+    """When the next key becomes silent, unless a request for it succeeds."""
     times = [at + poll_timeout + SILENT_AFTER + 0.01 for at in last_good.values() if at is not None]
     return min((at for at in times if at > now), default=None)
 

@@ -65,7 +65,7 @@ class Stop:
             self._look_until = self._clock()
 
     def shutdown_began(self, stop_timeout: float, preemption_notice: float) -> None:
-        """The machine is shutting down. Of a preemption, the key may say so later, while the machine is still up."""
+        """The machine is shutting down. The key of a preemption may change later, while the machine is still up."""
         if self._can_be_preempted() and self._look_until > self._clock():
             seconds = min(stop_timeout, preemption_notice, SHUTDOWN_SECONDS)
             self._look_until += seconds - LAST_LOOK

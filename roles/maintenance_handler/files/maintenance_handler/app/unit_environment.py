@@ -55,7 +55,7 @@ def is_possible() -> bool:
 
 
 def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[int, str]:
-    """Run a command in the environment of the service in a unit file's text. Answers exit status and standard output.
+    """Run a command in the environment of the service in a unit file's text. Returns exit status and standard output.
 
     `data` is its standard input; None leaves it without one. Its standard error is ours. Raises `CannotRun`.
     """
@@ -64,7 +64,7 @@ def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[i
     if done.returncode in _SETUP_FAILED:
         raise CannotRun(
             f"systemd could not set up the environment of the service (exit status {done.returncode}, "
-            f"{_SETUP_FAILED[done.returncode]}): see what its unit asks for{_also(said)}"
+            f"{_SETUP_FAILED[done.returncode]}): check the settings of its unit{_also(said)}"
         )
     if said:
         raise CannotRun(f"systemd-run failed with exit status {done.returncode}: {said}")
@@ -72,7 +72,7 @@ def run(unit: str, command: Sequence[str], data: bytes | None = None) -> tuple[i
 
 
 def call(unit: str, command: Sequence[str], further: Sequence[str] = ()) -> int:
-    """Run a command in the environment of the service with our standard output and error. Answers its exit status.
+    """Run a command in the environment of the service with our standard output and error. Returns its exit status.
 
     `further` are properties besides the unit's. Raises `CannotRun`.
     """
@@ -86,7 +86,7 @@ def call(unit: str, command: Sequence[str], further: Sequence[str] = ()) -> int:
 
 
 def service_properties(unit: str) -> list[str]:
-    """What a unit file's text says of the world of its service, a `Name=value` each, in order."""
+    """The properties in a unit file's text that affect its service's environment, as `Name=value`, in order."""
     properties = []
     section = ""
     for line in re.sub(r"\\\n", " ", unit).splitlines():
@@ -119,7 +119,7 @@ def _systemd_run(properties: Sequence[str], command: Sequence[str]) -> list[str]
 
 
 def _plain() -> dict[str, str]:
-    # Some versions colour what nobody looks at, and translate it.
+    # Some versions colour and translate their output even if it is not shown.
     return {**os.environ, "SYSTEMD_COLORS": "0", "LC_ALL": "C"}
 
 
@@ -139,4 +139,4 @@ def _run(properties: Sequence[str], command: Sequence[str], data: bytes | None) 
 
 
 def _also(said: str) -> str:
-    return f"; it says: {said}" if said else ""
+    return f"; its output: {said}" if said else ""

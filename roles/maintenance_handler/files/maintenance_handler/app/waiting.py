@@ -44,7 +44,7 @@ def wait_until(
 
 
 def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
-    """Whether a status is the goal, with the configuration of this digest in force. An empty digest stands for any."""
+    """Whether a status has reached the goal with the configuration of this digest. An empty digest matches any."""
     if not is_known(now):
         return False
     if digest and not is_in_force(digest, now):
@@ -61,11 +61,11 @@ def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
 
 
 def is_known(now: Mapping[str, Any]) -> bool:
-    """Whether a handler that runs has written its state, or none runs."""
+    """Whether no handler is running, or the running one has written its status."""
     return not now["running"] or ("version" in now and now["state"] != UNKNOWN)
 
 
 def is_in_force(digest: str, now: Mapping[str, Any]) -> bool:
-    """Whether the handler has read the configuration of this digest, and refused none since."""
+    """Whether the handler has read the configuration of this digest, and rejected none since."""
     current = now.get("config_digest") or ""
     return current != "" and digest.startswith(current) and not now.get("config_refused")

@@ -109,9 +109,9 @@ class Step:
     finished: Moment | None = None
     outcome: str = ""
     detail: str = ""
-    # The last line of its output, if it failed. Only in the journal and the history, which not everybody may read.
+    # The last line of its output, if it failed. Only in the journal and the history, whose readers are restricted.
     output: str = ""
-    # It was told to end before its time.
+    # It was asked to end early.
     ending: bool = False
     # When its first attempt began.
     began: float | None = None
@@ -201,7 +201,7 @@ class Incident:
                 raise ValueError(f"task {task.name!r} has nothing to drain")
         told = {one.event for one in incident.signals} | {one.event for one in incident.past}
         if not told:
-            raise ValueError("an incident in which nothing was announced")
+            raise ValueError("an incident without an announcement")
         for step in incident.steps:
             if step.event not in told:
                 raise ValueError(f"step {step.number} is for {step.event!r}, which was not announced")

@@ -53,7 +53,7 @@ class Withdrawn(Reading):
 
 @dataclass(frozen=True)
 class ShutdownBegan(Observation):
-    """The machine is shutting down: of events that stop it, no more than these seconds are left."""
+    """The machine is shutting down: events that stop it are at most these seconds away."""
 
     seconds: float
 

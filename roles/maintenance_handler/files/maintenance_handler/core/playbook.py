@@ -37,7 +37,7 @@ def unsafe(value: Any) -> str:
 def _scalar(value: Any) -> str:
     if isinstance(value, str):
         return _quoted(value)
-    # YAML takes 1e-05 for a word.
+    # YAML reads 1e-05 as a string.
     return f"{value:f}" if isinstance(value, float) else json.dumps(value)
 
 

@@ -46,7 +46,7 @@ def recorded(incident: Incident, now: Moment) -> dict[str, Any]:
 
 
 def public(incident: Incident, now: Moment) -> dict[str, Any]:
-    """An incident for the status, which everybody can read: no command, no environment, no output of a task."""
+    """An incident for the status, which all users can read: no command, no environment, no output of a task."""
     return {
         "id": incident.id,
         "phase": incident.phase,

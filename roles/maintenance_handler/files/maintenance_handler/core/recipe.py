@@ -19,7 +19,7 @@ VERBS = (CHECK, DRAIN, RESTORE, STATE)
 # The variable with the directory of the recipes' records.
 RECORDS = "GCE_RECIPE_RECORDS"
 
-# Fields of a task that are the recipe's own.
+# Fields of a task that a recipe sets itself.
 _NOT_OVERRIDABLE = ("drain", "restore", "playbook", "restore_playbook", "check")
 
 
@@ -58,7 +58,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What a `recipe.json` says. `task` has the fields of its task; `named_by` the parameters that tell two apart."""
+    """The content of a `recipe.json`. `task` has the fields of its task; `named_by` the parameters in its name."""
 
     name: str
     description: str
@@ -68,7 +68,7 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, name: str, raw: Any) -> Recipe:
-        """The definition in a `recipe.json`. Raises ValueError with the reason if it is none."""
+        """The definition in a `recipe.json`. Raises ValueError with the reason if it is invalid."""
         try:
             given = raw.get("parameters", {})
             parameters = {
@@ -116,7 +116,7 @@ class Recipe:
         return values, problems
 
     def identity(self, values: Mapping[str, Any]) -> str:
-        """The recipe's name with the values that tell two uses of it apart. The default name of its task."""
+        """The default name of the recipe's task: the recipe's name with the parameters in `named_by`."""
         parts = [values[key] for key in self.named_by if values.get(key) is not None]
         words = [",".join(part) if isinstance(part, list) else str(part) for part in parts]
         return " ".join([self.name, "/".join(words)]).strip()
@@ -124,7 +124,7 @@ class Recipe:
     def entry(
         self, values: Mapping[str, Any], overrides: Mapping[str, Any], program: Sequence[str], records: str
     ) -> dict[str, Any]:
-        """An entry of `tasks` that does what the recipe does. `program` runs a verb of it with the parameters."""
+        """An entry of `tasks` that runs the recipe. `program` runs a verb of it with the parameters."""
         fields = dict(self.task)
         for key, value in overrides.items():
             both = isinstance(value, dict) and isinstance(fields.get(key), dict)
@@ -145,7 +145,7 @@ def overrides_of(entry: Mapping[str, Any], recipe: str, task_fields: Sequence[st
         if key == recipe:
             continue
         if key in _NOT_OVERRIDABLE:
-            problems.append(f"field {key!r}: is the recipe's own")
+            problems.append(f"field {key!r}: is set by the recipe")
         elif key not in known:
             problems.append(
                 f"field {key!r}: is unknown; the fields are {', '.join(sorted(known))}{did_you_mean(key, known)}"

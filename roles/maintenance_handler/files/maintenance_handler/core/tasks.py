@@ -17,7 +17,7 @@ RESTORE = "restore"
 CONTINUE = "continue"
 SKIP_LATER = "stop"
 
-# Seconds, where a task does not say.
+# Seconds, if a task does not set them.
 TIMEOUT = 20.0
 
 # Seconds between SIGTERM and SIGKILL, and their maximum share of a step's time.
@@ -44,7 +44,7 @@ class Task:
     stage: int = 50
     drain: tuple[str, ...] = ()
     restore: tuple[str, ...] = ()
-    # Says, before anything is drained, whether the two will work.
+    # Checks, before anything is drained, whether the two will work.
     check: tuple[str, ...] = ()
     playbook: str | None = None
     restore_playbook: str | None = None
@@ -71,7 +71,7 @@ class Task:
         return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
 
     def limit(self, phase: str, event: str) -> float:
-        """Seconds that the phase may take for an event when nothing else presses."""
+        """Seconds that the phase may take for an event if its deadline is not nearer."""
         timeout: float = _for_event(self.timeout, event, TIMEOUT)
         restore_timeout: float | None = _for_event(self.restore_timeout, event, None)
         return timeout if phase == DRAIN or restore_timeout is None else restore_timeout

@@ -57,7 +57,7 @@ class Examiner:
         try:
             self._post(Examined(number, self._problems()))
         except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError) as exc:
-            self._post(Examined(number, (f"the tasks could not be looked at: {exc}",)))
+            self._post(Examined(number, (f"the tasks could not be checked: {exc}",)))
 
     def _problems(self) -> tuple[str, ...]:
         python = [sys.executable, "-I", "-X", "utf8"]

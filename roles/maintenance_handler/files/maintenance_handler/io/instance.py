@@ -30,7 +30,7 @@ PAUSE = 20.0
 
 @dataclass(frozen=True)
 class InstanceRead:
-    """What the metadata server says about this VM."""
+    """The properties of this VM according to the metadata server."""
 
     instance_id: str
     reach: Mapping[str, Any]
@@ -61,7 +61,7 @@ def _read_in_thread(server: MetadataServer, post: Post) -> None:
 
 
 def read_instance(server: MetadataServer, root: Path = Path("/")) -> InstanceRead:
-    """Ask once. Raises MetadataError."""
+    """Send one request for each key. Raises MetadataError."""
     instance_id = _UNLIKE_ID.sub("", str(server.get(INSTANCE_ID_KEY).value))[:LONGEST_ID]
     if not instance_id:
         raise MetadataError(f"The metadata server has an {INSTANCE_ID_KEY} with neither a digit nor a letter in it.")

@@ -39,7 +39,7 @@ class JournalError(Exception):
 
 @dataclass(frozen=True)
 class Entry:
-    """What the journal holds. `instance_id` is None when it was written before the metadata server said.
+    """The content of the journal. `instance_id` is None if it was written before the metadata server returned it.
 
     `stopped` is whether the handler of that boot was stopped in order, as at a shutdown; None from earlier versions.
     """

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Seconds between two checks, and the timeout of one.
 EVERY = 0.1
 ONE_LOOK = 1.0
-# Seconds from one question to systemd to the next.
+# Seconds between two queries of systemd.
 ASK_EVERY = 1.0
 
 

@@ -13,29 +13,38 @@ FIRST_BYTES = f"# HELP {_PREFIX}".encode()
 
 HELP = {
     "info": ("gauge", "The handler's version, and the digest of its configuration."),
-    "healthy": ("gauge", "1 while the handler is healthy, as its command status says."),
-    "last_good_answer_timestamp_seconds": ("gauge", "When the metadata server last answered for a key."),
-    "event": ("gauge", "1 while an event is announced, or rehearsed."),
-    "event_deadline_timestamp_seconds": ("gauge", "When an event comes that is announced, or rehearsed."),
+    "healthy": ("gauge", "1 while the handler is healthy, as shown by its command status."),
+    "last_good_answer_timestamp_seconds": (
+        "gauge",
+        "Time of the last successful metadata request, by key.",
+    ),
+    "event": ("gauge", "1 while an event is announced or rehearsed."),
+    "event_deadline_timestamp_seconds": ("gauge", "Time of an event that is announced or rehearsed."),
     "last_drain_seconds": ("gauge", "Seconds from the notice of an event to the end of its last drain step."),
     "last_drain_notice_left_seconds": (
         "gauge",
-        "Seconds of notice that were left when the last drain step ended; negative if it ended after the event.",
+        "Seconds of notice left when the last drain step ended; negative if it ended after the event.",
     ),
-    "held_tasks": ("gauge", "Tasks that were drained and not restored."),
-    "not_restored_tasks": ("gauge", "Tasks whose restore failed, and that nobody has acknowledged."),
-    "polls_total": ("counter", "Questions to the metadata server, by key and result."),
-    "incidents_total": ("counter", "Incidents that were closed, by the event that opened them."),
-    "steps_total": ("counter", "Steps that ended, by event, phase and outcome."),
-    "step_seconds_total": ("counter", "Seconds that steps took, by event, phase and outcome."),
-    "missed_migrations_total": ("counter", "Migrations that nothing had announced."),
-    "unannounced_restarts_total": ("counter", "Boots of the VM without an orderly stop before them."),
-    "lock_failures_total": ("counter", "Starts without a lock; a second handler would not have been noticed."),
-    "journal_set_aside_total": ("counter", "Journals that were not readable, or another instance's."),
-    "wall_clock_jumps_total": ("counter", "Times the wall clock was set by more than a few seconds."),
-    "journal_failures_total": ("counter", "Journal writes that failed; the step ran all the same."),
-    "reload_failures_total": ("counter", "Configurations that were refused; the one before stayed."),
-    "status_writes_total": ("counter", "Writes of the guest attribute, by result."),
+    "held_tasks": ("gauge", "Tasks that are drained and not restored yet."),
+    "not_restored_tasks": ("gauge", "Tasks whose restore failed and has not been acknowledged."),
+    "polls_total": ("counter", "Requests to the metadata server, by key and result."),
+    "incidents_total": ("counter", "Closed incidents, by the event that opened them."),
+    "steps_total": ("counter", "Ended steps, by event, phase and outcome."),
+    "step_seconds_total": ("counter", "Total duration of steps in seconds, by event, phase and outcome."),
+    "missed_migrations_total": ("counter", "Live migrations that were detected without a notice."),
+    "unannounced_restarts_total": ("counter", "Boots of the VM that were not preceded by an orderly stop."),
+    "lock_failures_total": (
+        "counter",
+        "Starts without the lock that detects a second handler.",
+    ),
+    "journal_set_aside_total": (
+        "counter",
+        "Journals that were unreadable or belonged to another instance.",
+    ),
+    "wall_clock_jumps_total": ("counter", "Jumps of the wall clock by more than a few seconds."),
+    "journal_failures_total": ("counter", "Failed writes of the journal. The steps run anyway."),
+    "reload_failures_total": ("counter", "Configurations that were rejected on reload."),
+    "status_writes_total": ("counter", "Writes of the status to its guest attribute, by result."),
 }
 
 Labels = tuple[tuple[str, str], ...]
@@ -63,7 +72,7 @@ class Metrics:
         self._values.pop(name, None)
 
     def counters(self) -> dict[tuple[str, Labels], float]:
-        """What was counted, apart from polls, which are counted all the time."""
+        """The counters without polls_total, which increases all the time."""
         return {
             (name, labels): value
             for name, values in self._values.items()
@@ -76,7 +85,7 @@ class Metrics:
         return self._values.get(name, {}).get(tuple(sorted(labels.items())), 0)
 
     def text(self) -> str:
-        """In Prometheus' text format."""
+        """The metrics in Prometheus' text format."""
         lines = []
         for name, (kind, help_text) in HELP.items():
             values = self._values.get(name)

@@ -27,7 +27,7 @@ _READ_AT_ONCE = 65536
 # Enough for the content of a pipe, unless a process keeps writing.
 _LAST_READS = 4
 
-# For the handler only: a task could notify systemd in its name.
+# For the handler only: a task could notify systemd on its behalf.
 _NOT_FOR_TASKS = (b"NOTIFY_SOCKET", b"WATCHDOG_USEC", b"WATCHDOG_PID", b"JOURNAL_STREAM", b"PYTHONPATH")
 
 
@@ -166,7 +166,7 @@ class TaskProcess:
 
     @property
     def was_ended(self) -> bool:
-        """Whether it was told to end."""
+        """Whether it was asked to end."""
         return self._terminated
 
     def _has_exited(self) -> bool:
@@ -270,7 +270,7 @@ def _encoded(text: str) -> bytes:
 
 
 def _as_file(name: str, data: bytes) -> int:
-    """A descriptor of a file with the data. Unlike a pipe, it does not block the writer if nobody reads."""
+    """A descriptor of a file with the data. Unlike a pipe, it does not block the writer if there is no reader."""
     descriptor = os.memfd_create(name, os.MFD_CLOEXEC)
     try:
         os.write(descriptor, data)

@@ -65,7 +65,7 @@ def _by_env(words: Sequence[str]) -> str | None:
 
 
 def _has_other_formats() -> bool:
-    """Whether the kernel was told of more formats than its own (binfmt_misc)."""
+    """Whether further formats are registered with the kernel (binfmt_misc)."""
     try:
         return bool({*os.listdir("/proc/sys/fs/binfmt_misc")} - {"register", "status"})
     except OSError:

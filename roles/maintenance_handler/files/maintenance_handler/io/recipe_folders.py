@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where recipes are: a folder each, below the handler's own folder of them or one of the configuration's."""
+"""The folders of recipes: one for each, below the handler's own folder or one of the configuration."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DEFINITION = "recipe.json"
 
 
 def names(folders: Iterable[Path]) -> dict[str, Path]:
-    """The folder of each recipe, by its name. A recipe of an earlier folder hides one of a later."""
+    """The folder of each recipe, by its name. Earlier folders take precedence."""
     found: dict[str, Path] = {}
     for folder in folders:
         for definition in sorted(folder.glob(f"*/{DEFINITION}")):
@@ -26,7 +26,7 @@ def names(folders: Iterable[Path]) -> dict[str, Path]:
 
 
 def read(folder: Path) -> Recipe:
-    """The recipe in a folder. Raises ValueError, as text the file and what is wrong with it."""
+    """The recipe in a folder. Raises ValueError with the file and its problem as text."""
     path = folder / DEFINITION
     try:
         return Recipe.from_dict(folder.name, json.loads(path.read_bytes()))
@@ -37,5 +37,5 @@ def read(folder: Path) -> Recipe:
 
 
 def program(folder: Path) -> tuple[str, ...]:
-    """What runs a recipe's program, before its verb and its parameters."""
+    """The command that runs a recipe's program, without its verb and its parameters."""
     return (sys.executable, "-I", "-X", "utf8", str(OWN), str(folder))

@@ -60,7 +60,7 @@ def take(runtime_dir: Path) -> Iterator[Request | UnreadableRequest]:
         except FileNotFoundError:
             continue
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as exc:
-            yield UnreadableRequest(f"Reading what was asked for in {path}: {exc!r}.")
+            yield UnreadableRequest(f"Reading the requests in {path}: {exc!r}.")
 
 
 def _path(runtime_dir: Path, command: str) -> Path:

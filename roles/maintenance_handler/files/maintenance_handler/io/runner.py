@@ -65,7 +65,7 @@ class Runner:
         self._launching: dict[int, Launch] = {}
         self._running: dict[int, _Running] = {}
         self._left: list[_Running] = []
-        # The outputs of steps that were told to end.
+        # The outputs of steps that were asked to end.
         self._outputs: dict[tuple[str, int], str] = {}
 
     def start(self, start: Start, incident: Incident, wait_for_journal: Callable[[float], bool]) -> None:

@@ -19,7 +19,7 @@ from .wire import JSON, PLAIN, TEXT, Answer, bad_request, forbidden, not_found, 
 
 ROOT = "/computeMetadata/v1"
 
-# Answers that are kept: a guest asks for the same few again and again.
+# Answers that are cached, because guests repeat the same few requests.
 _MOST_KEPT = 32
 
 # "The following characters are not supported in encoded form in a path":

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Hanging GETs of one metadata server, by what they ask for; answered when that changes.
+"""Hanging GETs of one metadata server, by the value that they request; answered when it changes.
 
-A change concerns those who ask for the changed path, for something below it, or recursively for something above it.
+A change answers requests for the changed path, for paths below it, and recursive ones for paths above it.
 The answer is rendered once for all who ask for the same in the same form.
 """
 
@@ -18,7 +18,7 @@ from .wire import Answer
 
 @dataclasses.dataclass(frozen=True)
 class Question:
-    """What a GET asks for."""
+    """The value that a GET requests."""
 
     path: str
     recursive: bool
@@ -59,7 +59,7 @@ class Waiting:
         return let_go
 
     def changed(self, path: str) -> None:
-        """Answer those for whom the change at `path` matters."""
+        """Answer the requests that the change at `path` affects."""
         if not self._waiters:
             return
         for asked in self._concerned(path):
@@ -71,7 +71,7 @@ class Waiting:
                         waiter.answer(answer)
 
     def answer_all(self, answer: Answer) -> None:
-        """Give everybody this answer."""
+        """Give all waiters this answer."""
         held, self._waiters = self._waiters, {}
         for questions in held.values():
             for waiters in questions.values():

@@ -22,7 +22,7 @@ class RunLimits:
         self._watched: set[str] = set()
 
     def arrange(self, instance: Instance) -> None:
-        """Set the timer that the VM's scheduling asks for, now and after each boot."""
+        """Set the timer for the limit in the VM's scheduling, now and after each boot."""
         self._cancel(instance)
         if instance.name not in self._watched:
             self._watched.add(instance.name)

@@ -167,7 +167,7 @@ class Run(Generic[T]):
     def _promised(self, moment: str) -> datetime.datetime:
         clock, window = self.target.clock, self._announcer.upcoming_maintenance
         if window is None:
-            # Somebody withdrew the announcement by hand: the event comes now.
+            # The announcement was withdrawn by hand: the event comes now.
             return clock.now()
         ahead = clock.real_seconds(self.seconds("notice")) if moment == WINDOW else 0.0
         return window.window_start_time - datetime.timedelta(seconds=ahead)

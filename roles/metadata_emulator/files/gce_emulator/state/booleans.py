@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Words that the platform takes for true. Pure."""
+"""Words that the platform reads as true. Pure."""
 
 from __future__ import annotations
 

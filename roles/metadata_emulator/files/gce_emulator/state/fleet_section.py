@@ -136,7 +136,7 @@ class Section:
             raise self._wrong(key, "a mapping of strings")
         for name, item in value.items():
             if not isinstance(name, str) or not isinstance(item, str):
-                # Booleans and numbers are not converted: whether true becomes TRUE or true is not ours to decide.
+                # Booleans and numbers are not converted: true could become TRUE or true.
                 raise FleetError(f"{self.at(key)}.{name}", f"is {_kind(item)}; it must be a string: put it in quotes")
             _refuse_half_characters(name + item, self.at(key))
         return dict(value)

@@ -43,7 +43,7 @@ class GuestMetadata:
     def __init__(self, project: Project, spec: InstanceSpec) -> None:
         self.project = project
         self.spec = spec
-        # Built on first use: most instances of a fleet of thousands are never looked at.
+        # Built on first use: most instances of a fleet of thousands are never queried.
         self._root: tree.Directory | None = None
         self.metadata = PropagatedMetadata(project.clock, self._seen_attributes, self._show_attributes)
         self._change_listeners: list[Callable[[str], None]] = []

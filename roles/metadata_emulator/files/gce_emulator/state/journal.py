@@ -14,7 +14,7 @@ CAPACITY = 20_000
 
 
 class Asked(NamedTuple):
-    """What a request asks for. `instance` is None if it is not about one."""
+    """The target of a request. `instance` is None if it is not about one."""
 
     face: str
     instance: str | None

@@ -109,7 +109,7 @@ class ProjectMetadata:
             self._refresh_view(zone)
 
     def _refresh_view(self, zone: str) -> None:
-        # Without a view, no guest of the zone was looked at yet.
+        # Without a view, no guest of the zone was queried yet.
         if zone in self._views:
             default_tree.place_zonal(self._views[zone], self.tree, self._zonal_attributes.get(zone, {}))
 

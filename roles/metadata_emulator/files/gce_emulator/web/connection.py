@@ -12,7 +12,7 @@ from aiohttp import web
 
 
 def reset(transport: asyncio.Transport | None) -> None:
-    """End a connection with RST, as a host does that is gone."""
+    """End a connection with RST, as after a crash of the host."""
     if transport is None or transport.is_closing():
         return
     connection = transport.get_extra_info("socket")

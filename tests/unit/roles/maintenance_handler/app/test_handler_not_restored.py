@@ -178,9 +178,9 @@ def test_a_request_that_makes_no_sense_is_logged(vm: Vm, make_handler: MakeHandl
     for text in ("", "[1]", '{"name": 3, "by": "", "tasks": []}', '{"name": "x", "by": "y", "tasks": 3}'):
         path = handler.folder / "run" / "acknowledge.json"
         path.write_text(text)
-        logged = handler.log().count("Reading what was asked for")
+        logged = handler.log().count("Reading the requests in")
         handler.send(signal.SIGUSR1)
-        handler.until(lambda: handler.log().count("Reading what was asked for") > logged, "an error")  # noqa: B023
+        handler.until(lambda: handler.log().count("Reading the requests in") > logged, "an error")  # noqa: B023
         assert not path.exists()
     assert handler.state() == "not restored"
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The VM went down and nothing had announced it: a host error, a crash, a reset."""
+"""Restarts without notice: a host error, a crash, a reset."""
 
 from __future__ import annotations
 

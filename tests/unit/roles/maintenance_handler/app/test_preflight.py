@@ -183,7 +183,7 @@ def test_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "PATIENCE", 0.2)
     (line,) = check(user=ME)
     why = f"the user database (user {ME!r}) or a file system does not answer"
-    assert line == f"task 'lb', could not be looked at within 0.2 s: {why}"
+    assert line == f"task 'lb', could not be checked within 0.2 s: {why}"
 
 
 def test_the_directory_of_the_metrics(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_step_of_an_unknown_phase_is_refused() -> None:
 def test_an_incident_that_nothing_announced_is_refused() -> None:
     """A handler that took it up would not know what to close: it ended, again after each start."""
     raw = {**eventful().incident.to_dict(), "signals": [], "past": [], "steps": []}
-    with pytest.raises(ValueError, match="nothing was announced"):
+    with pytest.raises(ValueError, match="without an announcement"):
         Incident.from_dict(raw)
 
 

@@ -15,10 +15,10 @@ def test_counters_and_gauges_by_label() -> None:
     metrics.set("healthy", 1.0)
     metrics.set("healthy", 0.0)
     assert metrics.text() == (
-        "# HELP gce_maintenance_handler_healthy 1 while the handler is healthy, as its command status says.\n"
+        "# HELP gce_maintenance_handler_healthy 1 while the handler is healthy, as shown by its command status.\n"
         "# TYPE gce_maintenance_handler_healthy gauge\n"
         "gce_maintenance_handler_healthy 0\n"
-        "# HELP gce_maintenance_handler_polls_total Questions to the metadata server, by key and result.\n"
+        "# HELP gce_maintenance_handler_polls_total Requests to the metadata server, by key and result.\n"
         "# TYPE gce_maintenance_handler_polls_total counter\n"
         'gce_maintenance_handler_polls_total{key="a",result="answer"} 2\n'
         'gce_maintenance_handler_polls_total{key="a",result="failure"} 1\n'

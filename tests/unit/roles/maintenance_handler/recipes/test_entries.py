@@ -160,7 +160,7 @@ REFUSED: list[tuple[Any, str]] = [
         {**MARKER, "user": "app"},
         "marker, field 'env': needs GCE_RECIPE_RECORDS, a directory for the recipe's record that 'app'",
     ),
-    ({**MARKER, "drain": ["true"]}, "recipe 1, marker, field 'drain': is the recipe's own"),
+    ({**MARKER, "drain": ["true"]}, "recipe 1, marker, field 'drain': is set by the recipe"),
     ({**MARKER, "stage": "first"}, "task 'marker /srv/mark', field 'stage': must be a whole number"),
     (
         {**MARKER, "timeout": {"reboot": 1}},
@@ -203,7 +203,7 @@ def test_check_runs_the_check_of_each_recipe(written: Callable[..., Path], capsy
     "check, problem",
     [
         (["sh", "-c", "echo fine; echo 'no socket'; exit 1"], "check: no socket"),
-        (["false"], "check: ended with status 1 and said nothing"),
+        (["false"], "check: ended with status 1 without output"),
         (["no-such-program"], "field 'check': program 'no-such-program' does not exist"),
         (["sh", "-c", "echo password=hunter2hunter2; exit 1"], "check: [redacted]"),
     ],
