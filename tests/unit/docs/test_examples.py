@@ -59,6 +59,8 @@ ELSEWHERE = {
     "guide_compute_api.rst: Gather announced maintenance": "test_the_example_of_impersonation_runs_without_it",
     "guide_emulator.rst: Install the emulator and the handler": "test_the_guide_to_the_emulator",
     "guide_emulator.rst: # fleet.yml": "test_the_emulator_accepts_the_fleets_of_examples",
+    "guide_emulator.rst: web-1": "test_the_emulator_accepts_the_fleets_of_examples",
+    "README.md: web-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "README.md: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
