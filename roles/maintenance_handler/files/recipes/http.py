@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP as recipes need it: one request, no proxy, no redirect; every status is an answer."""
+"""Send an HTTP request. Without proxies and redirects; any status is an answer."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from recipes.sockets import Unreachable
 
-# An answer is never longer, unless something else answers than was asked.
+# No answer that a recipe needs is longer.
 _MOST = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A status and a body."""
+    """The answer to a request."""
 
     status: int
     body: bytes
@@ -32,7 +32,7 @@ class Answer:
         return self.body.decode("utf-8", "replace").strip()
 
     def json(self) -> Any:
-        """The body's value; None if it is not JSON."""
+        """The value of the body; None if it is not JSON."""
         try:
             return json.loads(self.body)
         except ValueError:
@@ -52,15 +52,19 @@ def request(
     method: str = "GET",
     body: Any = None,
     headers: Mapping[str, str] | None = None,
-    ca_file: str | None = None,
+    context: ssl.SSLContext | None = None,
     timeout: float,
 ) -> Answer:
-    """Ask once. `body` is sent as JSON. Raises `Unreachable` where nobody answers."""
+    """Send one request, with `body` as JSON. Raises `Unreachable` if there is no answer.
+
+    `context` is for https; without it, the certificate is verified with the VM's certificate authorities.
+    """
     data = None if body is None else json.dumps(body).encode()
     sent = {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
     try:
-        # Not with the handlers of `build_opener`, which would use proxies of the environment.
-        context = ssl.create_default_context(cafile=ca_file) if url.startswith("https:") else None
+        if context is None and url.startswith("https:"):
+            context = ssl.create_default_context()
+        # Without an empty ProxyHandler, `build_opener` would use proxies of the environment.
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirects()
         )
@@ -71,12 +75,12 @@ def request(
             return Answer(exc.code, exc.read(_MOST))
     except urllib.error.URLError as exc:
         reason = exc.reason.strerror if isinstance(exc.reason, OSError) and exc.reason.strerror else exc.reason
-        raise Unreachable(f"{_shown(url)} does not answer: {reason}") from None
+        raise Unreachable(f"{shown(url)} does not answer: {reason}") from None
     except (OSError, HTTPException, ValueError) as exc:
-        raise Unreachable(f"{_shown(url)} does not answer: {exc or type(exc).__name__}") from None
+        raise Unreachable(f"{shown(url)} does not answer: {exc or type(exc).__name__}") from None
 
 
-def _shown(url: str) -> str:
-    """A URL without the password that may be in it."""
+def shown(url: str) -> str:
+    """The URL for messages: without a user, a password or a query."""
     parts = urlsplit(url)
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

@@ -8,10 +8,10 @@ import socket
 from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from recipes import secret_file, tls
 from recipes.commands import Failed, output
 from recipes.http import Answer, request
 from recipes.run import Refusal, Run
@@ -88,13 +88,10 @@ def state(run: Run) -> None:
 def _ask(run: Run, path: str, *, method: str = "GET", body: Any = None, timeout: float = _TIMEOUT) -> Answer:
     headers = {}
     if run["auth_file"] is not None:
-        try:
-            secret = Path(run["auth_file"]).read_bytes().strip()
-        except OSError as exc:
-            raise Refusal(f"{run['auth_file']} cannot be read: {exc.strerror}") from None
-        headers["Authorization"] = f"Basic {b64encode(secret).decode()}"
+        headers["Authorization"] = f"Basic {b64encode(secret_file.read(run['auth_file']).encode()).decode()}"
     url = run["rest_api"].rstrip("/") + path
-    return request(url, method=method, body=body, headers=headers, ca_file=run["ca_file"], timeout=run.bounded(timeout))
+    context = tls.context(run["ca_file"]) if url.startswith("https:") else None
+    return request(url, method=method, body=body, headers=headers, context=context, timeout=run.bounded(timeout))
 
 
 def _own_name(run: Run) -> str:

@@ -1,0 +1,99 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A JSON API over HTTP, with its credentials, and errors that say what was requested and what was answered."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from recipes.http import Answer, request, shown
+from recipes.run import Refusal, Run
+from recipes.sockets import Unreachable
+
+_TIMEOUT = 10.0
+_MESSAGE = 300
+
+
+class Unavailable(Unreachable):
+    """The API cannot answer now: status 429 or 5xx. `answer` is what it answered."""
+
+    def __init__(self, message: str, answer: Answer) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+
+class Rejected(Refusal):
+    """The API rejects a request: status 3xx or 4xx."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotFound(Rejected):
+    """Status 404."""
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API at a URL. `remedy` says what to do if it denies access."""
+
+    url: str
+    run: Run
+    remedy: str
+    # They contain the token.
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    context: ssl.SSLContext | None = None
+
+    def object(self, path: str) -> dict[str, Any]:
+        """Request a JSON object. Raises `Unreachable`, `Unavailable`, `Rejected`, or `Refusal` for anything else."""
+        value = self.send("GET", path)
+        if not isinstance(value, dict):
+            raise Refusal(f"{shown(self._at(path))} does not answer with a JSON object: is the URL right?")
+        return value
+
+    def objects(self, path: str) -> list[dict[str, Any]]:
+        """Request a JSON array of objects. Raises like `object`."""
+        value = self.send("GET", path)
+        if not isinstance(value, list) or not all(isinstance(one, dict) for one in value):
+            raise Refusal(f"{shown(self._at(path))} does not answer with a JSON array of objects: is the URL right?")
+        return value
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Any:
+        """Send a request, and return the value of the answer's body; None if it is not JSON."""
+        url = self._at(path)
+        answer = request(
+            url,
+            method=method,
+            body=body,
+            headers={**self.headers, **(headers or {})},
+            context=self.context,
+            timeout=self.run.bounded(_TIMEOUT),
+        )
+        if 200 <= answer.status < 300:
+            return answer.json()
+        failed = f"{method} {shown(url)} failed with status {answer.status}: {message(answer)}"
+        if answer.status in (401, 403):
+            raise Rejected(f"{failed}: {self.remedy}", answer.status)
+        if answer.status == 429 or answer.status >= 500:
+            raise Unavailable(failed, answer)
+        raise (NotFound if answer.status == 404 else Rejected)(failed, answer.status)
+
+    def _at(self, path: str) -> str:
+        return self.url.rstrip("/") + path
+
+
+def message(answer: Answer) -> str:
+    """The error message of an answer, on one line."""
+    value = answer.json()
+    text: Any = None
+    if isinstance(value, dict):
+        text = value.get("message") or value.get("error")
+        if isinstance(text, dict):
+            text = text.get("reason")
+    words = str(text or answer.text or "no message").split()
+    line = " ".join(words).rstrip(".")
+    return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]}..."
