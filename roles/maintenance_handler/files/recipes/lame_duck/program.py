@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recipes.http import request
 from recipes.run import Refusal, Run, counted
+from recipes.waits import wait_since
 
 _TIMEOUT = 3.0
 # Of /proc/net/tcp.
@@ -42,10 +43,7 @@ def drain(run: Run) -> None:
             run.record.note(str(file), time.time())
         _begin(run)
         run.wait_until(lambda: _problem_of_health(run, healthy=False))
-        # What an interrupted run has waited counts. The clock may have jumped.
-        waited = min(max(0.0, time.time() - float(run.record.get(str(file)))), float(run["drain_seconds"]))
-        over_at = run.clock() + float(run["drain_seconds"]) - waited
-        run.wait_until(lambda: _still_waits(over_at - run.clock()))
+        wait_since(run, float(run.record.get(str(file))), float(run["drain_seconds"]), "the load balancer")
     run.wait_until(lambda: _connections(run["port"]))
     run.say("the health check fails, and drain_seconds have passed")
 
@@ -90,10 +88,6 @@ def _begin(run: Run) -> None:
     elif file.exists():
         # With its content, its mode and its owner.
         file.replace(_aside(file))
-
-
-def _still_waits(seconds: float) -> str:
-    return f"waiting {seconds:.0f} s more for the load balancer" if seconds > 0 else ""
 
 
 def _problem_of_health(run: Run, healthy: bool) -> str:
