@@ -10,11 +10,10 @@ from typing import Any
 
 import pytest
 from google.api_core import exceptions
-from google.api_core.client_options import ClientOptions
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import compute_v1
 
 from support.emulator import EmulatorProcess, eventually
+from support.google_client import google_client
 
 PROJECT, ZONE = "shop", "us-central1-a"
 FLEET = {
@@ -47,24 +46,8 @@ def emulator(running_emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch)
 
 @pytest.fixture
 def client(emulator: EmulatorProcess) -> Any:
-    """For any of its services: the operations that it starts are polled at the emulator, too."""
-
-    def make(service: Any) -> Any:
-        arguments = {
-            "credentials": AnonymousCredentials(),
-            "client_options": ClientOptions(api_endpoint=emulator.compute),
-        }
-        made = service(**arguments)
-        if service is compute_v1.ZoneOperationsClient:
-            return made
-        # Its own clients of operations do not know the api_endpoint.
-        made.transport._extended_operations_services = {
-            "zone_operations": compute_v1.ZoneOperationsClient(**arguments),
-            "global_operations": compute_v1.GlobalOperationsClient(**arguments),
-        }
-        return made
-
-    return make
+    """For any of its services."""
+    return lambda service: google_client(service, emulator.compute)
 
 
 def items(metadata: Any) -> dict[str, str]:

@@ -14,8 +14,9 @@ from ..state.geography import COMMON_ZONES, region_of
 from ..state.instance import Instance
 from ..state.project import Project
 from .aggregated_list import by_scope
-from .list_query import Entry, Page, parse_list_query, select
+from .list_query import Entry, ListQuery, Page, parse_list_query, select
 from .operations import GLOBAL, Operation, OperationError, Operations, Work, is_request_id
+from .permissions import asked_permissions, needed_permission
 from .request import PREFIX, Answer, ApiRequest
 from .resources import SERVICE_URL, instance_path
 
@@ -24,56 +25,6 @@ PROJECT = "projects/{project}"
 REGION = PROJECT + "/regions/{region}"
 ZONE = PROJECT + "/zones/{zone}"
 INSTANCE = ZONE + "/instances/{instance}"
-
-# Permissions that are not named like the last segment of the URL.
-_PERMISSIONS = {
-    "setCommonInstanceMetadata": "projects.setCommonInstanceMetadata",
-    "serialPort": "instances.getSerialPortOutput",
-    "listNodes": "nodeGroups.get",
-}
-_COLLECTIONS = (
-    "instances",
-    "disks",
-    "zones",
-    "regions",
-    "operations",
-    "nodeGroups",
-    "reservations",
-    "reservationBlocks",
-    "reservationSubBlocks",
-)
-# Placeholders of routes and the resources of their permissions, the innermost first.
-_RESOURCES = {
-    "sub_block": "reservationSubBlocks",
-    "block": "reservationBlocks",
-    "reservation": "reservations",
-    "node_group": "nodeGroups",
-    "instance": "instances",
-    "disk": "disks",
-    "zone": "zones",
-    "region": "regions",
-}
-
-
-def needed_permission(request: ApiRequest) -> tuple[str, str]:
-    """The permission that a request needs, and the resource that it needs it on."""
-    path, named = request.path[len(PREFIX) :].strip("/"), request.named
-    parent, _unused, last = path.rpartition("/")
-    operations = f"{'zone' if 'zone' in named else 'region' if 'region' in named else 'global'}Operations"
-    if last in _PERMISSIONS:
-        return f"compute.{_PERMISSIONS[last]}", parent
-    if last == "instanceSettings":
-        return f"compute.instanceSettings.{'get' if request.method == 'GET' else 'update'}", path
-    if "operation" in named:
-        return f"compute.{operations}.get", path
-    if last in _COLLECTIONS:
-        return f"compute.{operations if last == 'operations' else last}.list", parent
-    for kind, resource in _RESOURCES.items():
-        if kind in named and last != named[kind]:
-            return f"compute.{resource}.{last}", parent
-        if kind in named:
-            return f"compute.{resource}.{'delete' if request.method == 'DELETE' else 'get'}", path
-    return "compute.projects.get", path
 
 
 class Calls:
@@ -112,7 +63,9 @@ class Calls:
         return sorted({*self.project.zones(), *COMMON_ZONES})
 
     def regions(self) -> list[str]:
-        return sorted({region_of(zone) for zone in self.zones()})
+        fleet = self.project.fleet
+        regions = {region_of(zone) for zone in self.zones()} | {spec.region for spec in fleet.target_pools}
+        return sorted(regions | ({spec.region for spec in fleet.backend_services} - {GLOBAL}))
 
     def region_of(self, request: ApiRequest) -> str:
         self.project_of(request)
@@ -153,7 +106,8 @@ class Calls:
 
     def take_fault(self, request: ApiRequest, kinds: Collection[str]) -> Fault | None:
         path = request.path[len(PREFIX) :] if request.path.startswith(PREFIX) else request.path
-        return self.project.faults.take("compute", self.instance_name(request), path, kinds)
+        permission, _resource = needed_permission(request)
+        return self.project.faults.take("compute", self.instance_name(request), path, kinds, permission)
 
     def _unreachable_zones(self, request: ApiRequest) -> list[str]:
         """Zones that an injected fault leaves out of an aggregated list."""
@@ -163,6 +117,12 @@ class Calls:
         return [fault.zone] if fault.zone is not None else self.project.zones()
 
     # Answers
+
+    def granted_permissions(self, request: ApiRequest) -> Answer:
+        """The answer to testIamPermissions: all permissions that are asked for, without those that a fault denies."""
+        denied = {fault.permission for fault in self.project.faults.all() if fault.kind == "forbidden"}
+        granted = [permission for permission in asked_permissions(request) if permission not in denied]
+        return {"permissions": granted} if granted else {}
 
     def replayed(self, request: ApiRequest, operation_type: str, target: str) -> Answer | None:
         """The operation of an earlier request with the same requestId, or None. Raises ApiError for a bad one."""
@@ -195,14 +155,27 @@ class Calls:
 
     def aggregated_list(self, request: ApiRequest, name: str, entries: Iterable[Entry]) -> dict[str, Any]:
         """The page of an aggregated list of zonal resources, such as `instances`, without unreachable zones."""
-        self.project_of(request)
-        query = parse_list_query(request.query)
+        query = self._aggregated_query(request)
         unreachable = self._unreachable_zones(request)
         page = select((entry for entry in entries if entry.scope.partition("/")[2] not in unreachable), query)
         zones = self.zones() if query.include_all_scopes else self.project.zones()
-        answer = self.list_of(f"aggregated/{name}", f"compute#{name[:-1]}AggregatedList", page)
         scopes, lacking = ([f"zones/{zone}" for zone in each] for each in (zones, unreachable))
-        return {**answer, **by_scope(name, page.items, scopes, lacking)}
+        return {**self._aggregated(name, page), **by_scope(name, page.items, scopes, lacking)}
+
+    def regional_list(self, request: ApiRequest, name: str, entries: Iterable[Entry]) -> dict[str, Any]:
+        """The page of an aggregated list of regional and global resources, such as `backendServices`."""
+        query = self._aggregated_query(request)
+        page = select(entries, query)
+        regions = self.regions() if query.include_all_scopes else sorted(map(region_of, self.project.zones()))
+        scopes = [GLOBAL, *(f"regions/{region}" for region in dict.fromkeys(regions))]
+        return {**self._aggregated(name, page), **by_scope(name, page.items, scopes)}
+
+    def _aggregated_query(self, request: ApiRequest) -> ListQuery:
+        self.project_of(request)
+        return parse_list_query(request.query)
+
+    def _aggregated(self, name: str, page: Page) -> dict[str, Any]:
+        return self.list_of(f"aggregated/{name}", f"compute#{name[:-1]}AggregatedList", page)
 
 
 def failing(error: OperationError) -> Work:

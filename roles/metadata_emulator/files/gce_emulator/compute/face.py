@@ -23,17 +23,22 @@ from ..state.project import Project
 from ..web import web_pages
 from ..web.connection import nobody, reset
 from . import batch as compute_batch
-from .calls import Calls, needed_permission
+from .backend_services import BackendServiceMethods
+from .calls import Calls
+from .endpoint_groups import EndpointGroupMethods
 from .fields_mask import apply_mask, parse_fields
 from .hosts import HostMethods
+from .instance_groups import InstanceGroupMethods
 from .instances import InstanceMethods
 from .maintenance import MaintenanceMethods
 from .marks import MarkMethods
 from .metadata import MetadataMethods
 from .operation_calls import OperationMethods
+from .permissions import needed_permission
 from .places import PlaceMethods
 from .power import PowerMethods
 from .request import ApiRequest, Method, Reply, Router, json_reply
+from .target_pools import TargetPoolMethods
 
 # Faults that hit any request; the methods check for the others.
 _REQUEST_FAULTS = COMPUTE_KINDS.keys() - {
@@ -92,6 +97,10 @@ class _ComputeFace:
             MarkMethods(self._calls),
             PlaceMethods(self._calls),
             HostMethods(self._calls),
+            EndpointGroupMethods(self._calls),
+            InstanceGroupMethods(self._calls),
+            TargetPoolMethods(self._calls),
+            BackendServiceMethods(self._calls),
         ):
             self._router.add(methods.routes())
 

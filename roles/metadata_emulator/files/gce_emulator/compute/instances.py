@@ -26,10 +26,15 @@ class InstanceMethods:
             ("GET", ZONE + "/instances", self.list_zone),
             ("GET", INSTANCE, self.get),
             ("GET", INSTANCE + "/getGuestAttributes", self.get_guest_attributes),
+            ("POST", INSTANCE + "/testIamPermissions", self.test_permissions),
         ]
 
     async def get(self, request: ApiRequest) -> Answer:
         return instance_resource(self._calls.instance_of(request))
+
+    async def test_permissions(self, request: ApiRequest) -> Answer:
+        self._calls.instance_of(request)
+        return self._calls.granted_permissions(request)
 
     async def list_zone(self, request: ApiRequest) -> Answer:
         zone = self._calls.zone_of(request)

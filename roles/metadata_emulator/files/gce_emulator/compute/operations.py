@@ -46,7 +46,7 @@ class OperationError:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One operation. `scope` is "global" or "zones/ZONE", `target` a path below the service's URL."""
+    """One operation. `scope` is "global", "zones/ZONE" or "regions/REGION", `target` a path below the service's URL."""
 
     project: str
     scope: str
@@ -82,6 +82,7 @@ class Operation:
             "id": str(self.id),
             "name": self.name,
             "zone": scope_url if self.scope.startswith("zones/") else None,
+            "region": scope_url if self.scope.startswith("regions/") else None,
             "clientOperationId": self.request_id,
             "operationType": self.operation_type,
             "targetLink": f"{SERVICE_URL}/{self.target}",

@@ -12,6 +12,8 @@ from ..state import faults
 from ..state.project import Project
 from .messages import ControlError, json_response, read_object
 
+_KEYS = ("kind", "face", "instance", "path", "count", "seconds", "delay", "zone", "permission")
+
 
 class FaultControl:
     def __init__(self, project: Project) -> None:
@@ -31,7 +33,7 @@ class FaultControl:
         )
 
     async def inject(self, request: web.Request) -> web.Response:
-        body = await read_object(request, "kind", "face", "instance", "path", "count", "seconds", "delay", "zone")
+        body = await read_object(request, *_KEYS)
         given = {key: value for key, value in body.items() if value is not None}
         self._check_fault(given)
         return json_response(self._project.faults.inject(faults.Fault(**given)).to_json(), 201)
@@ -46,7 +48,7 @@ class FaultControl:
         return json_response({"removed": request.match_info["id"]})
 
     def _check_fault(self, given: dict[str, Any]) -> None:
-        for key in ("face", "kind", "instance", "zone", "path"):
+        for key in ("face", "kind", "instance", "zone", "path", "permission"):
             if not isinstance(given.get(key, ""), str):
                 raise ControlError(400, f"{key} is {given[key]!r}; it must be a string")
         face = given.get("face", "metadata")

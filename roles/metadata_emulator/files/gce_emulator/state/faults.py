@@ -35,11 +35,13 @@ COMPUTE_KINDS = {
     "delay": "answers `delay` seconds late",
     "conflict": "refuses a write of metadata with 412 conditionNotMet",
     "operation-conflict": "fails the operation of a write of metadata with CONDITION_NOT_MET",
-    "operation-error": "fails the operation of maintenance with MIGRATION_TEMPORARILY_UNAVAILABLE",
+    "operation-error": "fails the operation of maintenance with MIGRATION_TEMPORARILY_UNAVAILABLE, and that of a "
+    "change of a load balancer's group with RESOURCE_NOT_READY",
     "propagation-delay": "delays what guests see of a write of metadata by `delay` seconds",
     "unreachable": "leaves `zone` (without it, all zones) out of an aggregated list, with a warning",
     "unauthenticated": "answers 401, as for an expired token",
-    "forbidden": "answers 403 and names the missing permission",
+    "forbidden": "answers 403 and names the missing permission; `permission` restricts it to one, such as "
+    "compute.instances.setMetadata, which testIamPermissions then denies as well",
     "disabled": "answers 403 accessNotConfigured: the API is not enabled in the project",
     "quota": "answers 403 quotaExceeded",
     "constraint": "answers 412: an organization policy forbids access to guest attributes",
@@ -59,14 +61,16 @@ class Fault:
     seconds: float | None = None
     delay: float = 1.0
     zone: str | None = None
+    permission: str | None = None
     id: str = ""
 
     def to_json(self) -> dict[str, Any]:
         return dict(self.__dict__)
 
-    def hits(self, face: str, instance: str | None, path: str) -> bool:
+    def hits(self, face: str, instance: str | None, path: str, permission: str = "") -> bool:
         return (
             self.face == face
+            and self.permission in (None, permission)
             and self.instance in (None, instance)
             and (self.path is None or path.strip("/").startswith(self.path.strip("/")))
         )
@@ -107,15 +111,23 @@ class Faults:
         """Whether there is a fault of this kind, without counting a request."""
         return any(fault.kind == kind and fault.hits(face, instance, path) for fault in self._faults.values())
 
-    def take(self, face: str, instance: str | None, path: str, kinds: Collection[str] | None = None) -> Fault | None:
+    def take(
+        self,
+        face: str,
+        instance: str | None,
+        path: str,
+        kinds: Collection[str] | None = None,
+        permission: str = "",
+    ) -> Fault | None:
         """The fault that hits this request, or None; counts the request. `path` is below /compute(Metadata)/v1/.
 
-        `kinds` restricts the kinds of faults, for requests that are checked at more than one point.
+        `kinds` restricts the kinds of faults, for requests that are checked at more than one point. `permission` is
+        what the request needs.
         """
         for fault in self._faults.values():
             if fault.kind == "refuse" or (kinds is not None and fault.kind not in kinds):
                 continue
-            if fault.hits(face, instance, path):
+            if fault.hits(face, instance, path, permission):
                 if fault.count is not None:
                     fault.count -= 1
                     if fault.count <= 0:

@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 
 from .fleet_hosts import NodeGroupSpec, ReservationSpec
+from .fleet_load_balancing import BackendServiceSpec, EndpointGroupSpec, InstanceGroupSpec, TargetPoolSpec
 from .machine_types import has_accelerators
 
 DEFAULT_SCOPES = tuple(
@@ -45,6 +46,8 @@ class Durations:
     window_length: float = 4 * 3600.0
     operation: float = 2.0
     propagation: float = 0.0
+    # From joining a load balancer, or from a boot, until its health checks succeed.
+    health: float = 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,3 +166,7 @@ class Fleet:
     instances: tuple[InstanceSpec, ...]
     node_groups: tuple[NodeGroupSpec, ...]
     reservations: tuple[ReservationSpec, ...]
+    network_endpoint_groups: tuple[EndpointGroupSpec, ...]
+    instance_groups: tuple[InstanceGroupSpec, ...]
+    target_pools: tuple[TargetPoolSpec, ...]
+    backend_services: tuple[BackendServiceSpec, ...]

@@ -33,6 +33,7 @@ from .fleet import (
     ServiceAccount,
 )
 from .fleet_hosts import HostsReader, NodeGroupSpec
+from .fleet_load_balancing import InstanceGroupSpec, LoadBalancingReader
 from .fleet_section import NAME, FleetError, Section, field_names
 from .geography import region_of
 from .machine_types import can_migrate
@@ -85,10 +86,12 @@ def parse(document: Any) -> Fleet:
     notice = section.section("notice", field_names(Notice))
     durations = section.section("durations", field_names(Durations))
     instances = tuple(_instance(entry, addresses, project=project, numeric=numeric, listen=listen) for entry in entries)
-    reader = HostsReader(
-        {spec.name: spec.zone for spec in instances}, {spec.name: spec.machine_type for spec in instances}
-    )
+    zones = {spec.name: spec.zone for spec in instances}
+    reader = HostsReader(zones, {spec.name: spec.machine_type for spec in instances})
     node_groups = reader.node_groups(section)
+    balancing = LoadBalancingReader(zones, {spec.name: _primary_address(spec) for spec in instances})
+    endpoint_groups = balancing.endpoint_groups(section)
+    instance_groups = balancing.instance_groups(section, endpoint_groups)
     fleet = Fleet(
         project=project,
         numeric_project_id=numeric,
@@ -105,9 +108,13 @@ def parse(document: Any) -> Fleet:
         durations=Durations(
             **{name: durations.seconds(name, getattr(Durations, name)) for name in field_names(Durations)}
         ),
-        instances=_on_nodes(instances, node_groups),
+        instances=_in_managed_groups(_on_nodes(instances, node_groups), instance_groups, numeric),
         node_groups=node_groups,
         reservations=reader.reservations(section),
+        network_endpoint_groups=endpoint_groups,
+        instance_groups=instance_groups,
+        target_pools=balancing.target_pools(section),
+        backend_services=balancing.backend_services(section, (*endpoint_groups, *instance_groups)),
     )
     _refuse_twins(fleet)
     return fleet
@@ -171,6 +178,28 @@ def _on_nodes(instances: tuple[InstanceSpec, ...], groups: tuple[NodeGroupSpec, 
         dataclasses.replace(spec, sole_tenant=True, node_group=placed[spec.name]) if spec.name in placed else spec
         for spec in instances
     )
+
+
+def _in_managed_groups(
+    instances: tuple[InstanceSpec, ...], groups: Sequence[InstanceGroupSpec], project: int
+) -> tuple[InstanceSpec, ...]:
+    """The instances; members of managed groups have the attribute by which a guest knows its group."""
+    created_by = {
+        name: f"projects/{project}/zones/{group.zone}/instanceGroupManagers/{group.name}"
+        for group in groups
+        if group.managed
+        for name in group.instances
+    }
+    return tuple(
+        dataclasses.replace(spec, attributes={"created-by": created_by[spec.name], **spec.attributes})
+        if spec.name in created_by
+        else spec
+        for spec in instances
+    )
+
+
+def _primary_address(spec: InstanceSpec) -> str:
+    return spec.network_interfaces[0].ip if spec.network_interfaces else ""
 
 
 def _fixed_to_host(machine_type: str, has_accelerators: bool) -> str | None:

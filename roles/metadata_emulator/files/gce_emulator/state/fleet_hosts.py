@@ -8,7 +8,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from .fleet_section import NAME, FleetError, Section, field_names
+from .fleet_section import NAME, FleetError, Section, field_names, refuse_same_names
 
 MAINTENANCE_POLICIES = ("DEFAULT", "RESTART_IN_PLACE", "MIGRATE_WITHIN_NODE_GROUP")
 SCHEDULING_TYPES = ("GROUPED", "INDEPENDENT")
@@ -162,9 +162,5 @@ class HostsReader:
 
 
 def _unique(place: str, specs: tuple[Any, ...]) -> tuple[Any, ...]:
-    seen: dict[str, int] = {}
-    for number, spec in enumerate(specs):
-        first = seen.setdefault(spec.name, number)
-        if first != number:
-            raise FleetError(f"{place}[{number}].name", f"is {spec.name!r}, as in {place}[{first}].name")
+    refuse_same_names(place, [spec.name for spec in specs])
     return specs

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from . import custom_metadata
@@ -141,6 +142,21 @@ class Section:
             _refuse_half_characters(name + item, self.at(key))
         return dict(value)
 
+    def integers_by_name(self, key: str, low: int, high: int) -> dict[str, int]:
+        value = self._given.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, dict):
+            raise self._wrong(key, "a mapping of whole numbers")
+        section = Section(value, self.at(key), tuple(value))
+        return {section.name(name): section.integer(name, low, low, high) for name in value}
+
+    def name(self, key: Any) -> str:
+        """The key itself, if it is a name."""
+        if not isinstance(key, str) or not NAME.fullmatch(key):
+            raise FleetError(self.place, f"has the key {key!r}, which does not match {NAME.pattern}")
+        return key
+
     def attributes(self, key: str) -> dict[str, str]:
         attributes = self.strings_by_name(key)
         for name, value in attributes.items():
@@ -184,6 +200,14 @@ class Section:
 def field_names(kind: type[Any]) -> tuple[str, ...]:
     """The fields of a dataclass: the keys of its mapping in the file."""
     return tuple(field.name for field in dataclasses.fields(kind))
+
+
+def refuse_same_names(place: str, names: Sequence[str]) -> None:
+    """Raises FleetError if two entries of a list have the same name."""
+    for number, name in enumerate(names):
+        first = names.index(name)
+        if first != number:
+            raise FleetError(f"{place}[{number}].name", f"is {name.rpartition('/')[2]!r}, as in {place}[{first}].name")
 
 
 def _refuse_half_characters(text: str, place: str) -> None:

@@ -18,6 +18,7 @@ from .guest_metadata import GuestMetadata
 from .hosts import Host, make_node_group, make_reservation
 from .instance import Instance
 from .journal import Journal
+from .load_balancing import LoadBalancing
 from .project_metadata import ProjectMetadata
 
 
@@ -47,13 +48,15 @@ class Project(ProjectMetadata):
         self._hosts = {name: host for host in self.hosts() for name in host.instance_names}
         zones = {spec.zone for spec in fleet.instances}
         zones |= {spec.zone for spec in fleet.node_groups} | {spec.zone for spec in fleet.reservations}
+        zones |= {spec.zone for spec in fleet.network_endpoint_groups} | {spec.zone for spec in fleet.instance_groups}
         self._zones = sorted(zones)
+        self.load_balancing = LoadBalancing(self)
 
     def guests(self) -> list[GuestMetadata]:
         return list(self.instances.values())
 
     def zones(self) -> list[str]:
-        """Zones of the fleet file's instances, node groups and reservations, sorted."""
+        """Zones of the fleet file's instances, node groups, reservations and groups of load balancers, sorted."""
         return list(self._zones)
 
     def in_zone(self, zone: str) -> list[Instance]:
@@ -126,6 +129,7 @@ class Project(ProjectMetadata):
         self.instances = dict(self._all_instances)
         for host in self.hosts():
             host.reset()
+        self.load_balancing.reset()
         for instance in self.instances.values():
             instance.reset()
 
