@@ -22,6 +22,9 @@ RECIPES = PACKAGE_FOLDER / "recipes"
 # For whatever should come true at once: a hundred times longer than it takes.
 PATIENCE = 20.0
 
+# Podman raises these limits as far as root may, which is not allowed where root itself is limited.
+ULIMITS = ("--ulimit=nofile=16384:16384", "--ulimit=nproc=16384:16384")
+
 
 class Recipe:
     """A recipe with its parameters, and a directory of records of its own."""

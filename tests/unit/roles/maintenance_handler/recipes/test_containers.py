@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from support.emulator import eventually
-from support.recipes import PATIENCE, Recipe
+from support.recipes import PATIENCE, ULIMITS, Recipe
 
 IMAGE = "localhost/gce-guest-vm:bookworm"
 POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
@@ -38,9 +38,8 @@ pytestmark = pytest.mark.skipif(not _has_image(), reason=f"needs root, podman an
 @pytest.fixture(scope="module", autouse=True)
 def runs_containers() -> None:
     """Podman is there, but its runtime may not work on this kernel: crun needs cgroup v2."""
-    done = subprocess.run(
-        ["podman", "run", "--rm", "--network=none", IMAGE, "true"], check=False, capture_output=True, text=True
-    )
+    command = ["podman", "run", "--rm", "--network=none", *ULIMITS, IMAGE, "true"]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode != 0:
         pytest.skip(f"podman runs no container here: {done.stderr.strip()}")
 
@@ -56,7 +55,8 @@ def make() -> Iterator[Callable[..., str]]:
 
     def start(text: str = POLITE, *options: str) -> str:
         names.append(f"gce-guest-recipe-{uuid.uuid4().hex[:8]}")
-        _podman("run", "--detach", f"--name={names[-1]}", "--network=none", *options, IMAGE, "sh", "-c", text)
+        given = ("--network=none", *ULIMITS, *options)
+        _podman("run", "--detach", f"--name={names[-1]}", *given, IMAGE, "sh", "-c", text)
         return names[-1]
 
     yield start

@@ -16,7 +16,7 @@ import pytest
 
 from support.emulator import eventually
 from support.playbook import CHECKOUT
-from support.recipes import RECIPES
+from support.recipes import RECIPES, ULIMITS
 
 # The oldest systemd and the oldest Python.
 IMAGE = "localhost/gce-guest-vm:bullseye"
@@ -60,7 +60,7 @@ class Machine:
         for unit, text in units.items():
             (folder / unit).write_text(text, encoding="utf-8")
         volumes = [f"--volume={CHECKOUT}:/code:ro", f"--volume={folder}:/shared"]
-        options = ["--systemd=always", "--network=none", "--ulimit=nofile=16384:16384", "--ulimit=nproc=16384:16384"]
+        options = ["--systemd=always", "--network=none", *ULIMITS]
         self._podman("run", "--detach", f"--name={self.name}", *options, *volumes, IMAGE, "/lib/systemd/systemd")
         eventually(lambda: self.sh("systemctl is-system-running").strip() in ("running", "degraded"), within=60)
         self.sh("cp /shared/*.service /shared/*.socket /run/systemd/system/ 2>/dev/null; systemctl daemon-reload")
