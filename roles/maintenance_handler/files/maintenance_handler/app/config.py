@@ -58,6 +58,8 @@ class Config:
     # One request per minute and key; a half-open connection is detected 10 s later.
     poll_timeout: int = 60
     guest_attributes: bool = True
+    # The seconds after which the guest attribute is written again, although nothing has changed.
+    guest_attributes_every: float = 3600.0
     # Power off once all tasks are drained for a graceful shutdown, instead of waiting for its end.
     stop_when_drained: bool = False
     metrics_textfile: Path | None = None

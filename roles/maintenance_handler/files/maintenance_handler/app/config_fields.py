@@ -201,6 +201,8 @@ FIELDS: dict[str, Check] = {
     # A half-open connection is detected only after timeout_sec.
     "poll_timeout": _whole(1, 600),
     "guest_attributes": _boolean,
+    # Other programs share the query limit of guest attributes.
+    "guest_attributes_every": _number(60, 86400),
     "stop_when_drained": _boolean,
     "metrics_textfile": _optional(_path),
     "log_level": _one_of(*LOG_LEVELS),

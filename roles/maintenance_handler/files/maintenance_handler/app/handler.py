@@ -44,7 +44,7 @@ from .readings import Readings
 from .recovery import Recovery
 from .reload import ConfigChecks
 from .report import Reporter
-from .state_files import StateFiles
+from .state_files import LastIncident, StateFiles
 from .stopping import PowerOff, Stop
 
 # Seconds after the poll timeout without the end of a request, after which a watcher counts as stuck.
@@ -108,6 +108,7 @@ class Handler:
             InstanceRead: self._on_instance_read,
             Launched: self._open.launched,
             Journaled: self._files.journaled,
+            LastIncident: lambda last: self._reporter.closed_earlier(last.document),
             Examined: self._on_examined,
             Looked: lambda _looked: self._stop.looked(self._open.incident),
             ShutsDown: self._on_shutdown,

@@ -62,7 +62,9 @@ class OpenIncident:
         after = self._state.incident
         closed = next((action.incident for action in actions if isinstance(action, Close)), None)
         if closed is not None:
-            self._files.keep_incident(recorded(closed, now))
+            document = recorded(closed, now)
+            self._files.keep_incident(document)
+            self._reporter.closed(document)
         wait_for_journal = self._files.write_journal(after) if after != before else _is_written
         for action in actions:
             self._act(action, after, now, wait_for_journal)

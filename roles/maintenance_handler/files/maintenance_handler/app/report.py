@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Mapping
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .. import __version__
-from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS, format_time
+from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS
 from .._vm.reach import was_announced
 from ..core.incident import IDLE, Incident, Moment, held, not_restored
 from ..core.public import public
@@ -23,19 +22,16 @@ from ..io.log import Log
 from ..io.metrics import Metrics
 from ..io.newest import Newest, Shown
 from ..io.notify import Supervisor, watchdog_interval
-from ..io.publish import Publisher
 from ..io.textfile import Textfile
 from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
-from .figures import count_steps, is_rehearsed, show_incident
+from .figures import count_steps, show_incident
+from .guest_status import GuestStatus
 from .status import silent_from, silent_keys
 
 # Seconds between log lines during an outage.
 OUTAGE_LOG_EVERY = 60.0
-# The state in the guest attribute of a stopped handler, and the seconds that writing it may delay a shutdown.
-STOPPED = "stopped"
-GOODBYE = 1.0
 # Seconds until a failed write is retried.
 WRITE_AGAIN = 5.0
 # The number of requests whose answers the status keeps.
@@ -88,13 +84,13 @@ class Reporter:
         self._reported: tuple[Any, ...] = ()
         self._reported_at = 0.0
         self._shown_state: tuple[Any, ...] = ()
-        self._publisher = Publisher(config.metadata_host, on_published) if config.guest_attributes else None
+        self._guest_status = GuestStatus(config, on_published) if config.guest_attributes else None
         self.metrics = Metrics()
         self._describe()
 
     def start(self) -> None:
-        if self._publisher is not None:
-            self._publisher.start()
+        if self._guest_status is not None:
+            self._guest_status.start()
 
     def instance_read(self, read: InstanceRead) -> None:
         """The metadata server has described this VM."""
@@ -202,6 +198,8 @@ class Reporter:
         self._config_problems = []
         self._unusable = []
         self._restart_required = restart_required
+        if self._guest_status is not None:
+            self._guest_status.configured(config)
         self._describe()
 
     def answered(self, name: str, refusal: str) -> None:
@@ -215,6 +213,16 @@ class Reporter:
             return
         count_steps(self.metrics, before, seen, closed)
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
+
+    def closed(self, document: Mapping[str, Any]) -> None:
+        """An incident (of `public.recorded`) is closed."""
+        if self._guest_status is not None:
+            self._guest_status.closed(document)
+
+    def closed_earlier(self, document: Mapping[str, Any]) -> None:
+        """The last incident in the history is this one."""
+        if self._guest_status is not None:
+            self._guest_status.closed_earlier(document)
 
     def alive(self, now: float, polls_end: bool) -> None:
         """Notify the watchdog while the loop turns and the requests of the watchers end."""
@@ -245,25 +253,29 @@ class Reporter:
         """When a report or a notification of the watchdog is due."""
         life_at = None if self._life_every is None else self._last_life + self._life_every
         silent_at = silent_from(self._last_good, self._config.poll_timeout, self._reported_at)
-        return min((at for at in (life_at, self._write_again_at, silent_at) if at is not None), default=None)
+        publish_at = self._guest_status and self._guest_status.next_time()
+        times = (life_at, self._write_again_at, silent_at, publish_at)
+        return min((at for at in times if at is not None), default=None)
 
     def report(self, incident: Incident | None, now: Moment, final: bool = False) -> None:
         """Write the status and the metrics, and tell systemd and the metadata server, if anything has changed."""
         is_due = self._write_again_at is not None and now.clock >= self._write_again_at
+        state = IDLE if incident is None else incident.phase
+        if self._guest_status is not None and self._guest_status.is_due(now.clock):
+            self._guest_status.offer(incident, state, now)
         document, silent = self._document(), silent_keys(self._last_good, self._config.poll_timeout, now.clock)
         current = (incident, document, silent, dict(self._outages), self.metrics.counters())
         if current == self._reported and not final and not is_due:
             return
         self._reported, self._reported_at = current, now.clock
         self._write_again_at = now.clock + WRITE_AGAIN if self._write_problems else None
-        state = IDLE if incident is None else incident.phase
         show_incident(self.metrics, incident, now)
         # Nobody updates the figures of a handler that has stopped.
         is_healthy = not final and not document["problems"] and not silent and not (incident and not_restored(incident))
         self.metrics.set("healthy", float(is_healthy))
         self._write({**document, "clock": now.clock, "state": state, "incident": incident and public(incident, now)})
-        if final and self._publisher is not None:
-            self._publisher.finish(json.dumps(self._announcement(incident, STOPPED, now)), GOODBYE)
+        if final and self._guest_status is not None:
+            self._guest_status.finish(incident, now)
             return
         unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
         shown = (state, held(incident) if incident else (), unrestored, bool(self._outages))
@@ -271,8 +283,8 @@ class Reporter:
             return
         self._shown_state = shown
         self._supervisor.notify(f"STATUS={state}{', the metadata server does not answer' if self._outages else ''}")
-        if self._publisher is not None:
-            self._publisher.offer(json.dumps(self._announcement(incident, state, now)))
+        if self._guest_status is not None:
+            self._guest_status.offer(incident, state, now)
 
     def _document(self) -> dict[str, Any]:
         """The status, apart from the incident and the time."""
@@ -295,7 +307,7 @@ class Reporter:
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "notice": {event: vars(notice) for event, notice in assumed.items()},
-            "guest_attribute": self._published if self._publisher else "off",
+            "guest_attribute": self._published if self._guest_status else "off",
             "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }
 
@@ -333,18 +345,6 @@ class Reporter:
                 problems.append(f"Writing the {what}: {problem}.")
         unusable = [f"the configuration is invalid: {problem}" for problem in self._unusable]
         return unusable + problems + self._task_problems
-
-    def _announcement(self, incident: Incident | None, state: str, now: Moment) -> dict[str, Any]:
-        return {
-            "state": state,
-            "rehearsal": incident is not None and is_rehearsed(incident),
-            "events": [one.event for one in incident.signals] if incident else [],
-            "held": list(held(incident)) if incident else [],
-            "not_restored": [step.task for step in not_restored(incident)] if incident else [],
-            "incident": incident.id if incident else None,
-            "at": format_time(now.at),
-            "version": __version__,
-        }
 
     def _describe(self) -> None:
         self.metrics.clear("info")

@@ -8,8 +8,10 @@ One thread writes them, in order. Problems are logged and reported; the handler 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
+from .._vm.records import dataclass
 from ..core.incident import Incident
 from ..io.drift import TokenFile
 from ..io.files import sweep
@@ -23,6 +25,13 @@ if TYPE_CHECKING:
     from .report import Reporter
 
 
+@dataclass(frozen=True)
+class LastIncident:
+    """The newest incident in the history."""
+
+    document: Mapping[str, Any]
+
+
 class StateFiles:
     """The files of one state directory. `instance_id` is the instance whose incidents they hold, None if unknown."""
 
@@ -32,13 +41,14 @@ class StateFiles:
         boot_id: str,
         log: Log,
         reporter: Reporter,
-        post: Callable[[Journaled], None],
+        post: Callable[[Any], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.boot_id = boot_id
         self.instance_id: str | None = None
         self._log = log
         self._reporter = reporter
+        self._post = post
         self._clock = clock
         self._journal = Journal(config.state_dir)
         self._history = History(config.state_dir)
@@ -150,6 +160,16 @@ class StateFiles:
             return
         if aside is not None:
             self._log.warning(f"the history contained incidents of another instance, which are now in {aside}")
+        self._post_last_incident()
+
+    def _post_last_incident(self) -> None:
+        try:
+            incidents = self._history.read()
+        except OSError as exc:
+            self._log.error(f"Reading the history {self._history.path}: {exc}. The last incident is not reported.")
+            return
+        if incidents:
+            self._post(LastIncident(incidents[-1]))
 
     def _add_to_history(self, incident: dict[str, Any]) -> None:
         try:
