@@ -85,7 +85,8 @@ class Kubernetes(JsonService):
         if selector is None:
             return True
         key, _not, value = selector.partition("!=")
-        return one["metadata"].get("labels", {}).get(key) != value
+        labels: dict[str, str] = one["metadata"].get("labels", {})
+        return labels.get(key) != value
 
     def _evict(self, call: Call) -> tuple[int, Any]:
         name = call.path.split("/")[-2]

@@ -1,0 +1,223 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The recipe consul_maintenance, with an HTTP server that implements the documented API of a Consul agent."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from support.emulator import eventually
+from support.json_service import Call, Certificate, JsonService
+from support.recipes import PATIENCE, Recipe, service
+
+TOKEN = "consul-t0ken"
+NODE = "_node_maintenance"
+WEB = "_service_maintenance:web-1"
+OURS = "host maintenance (gce-maintenance-handler)"
+
+
+class Consul(JsonService):
+    """An agent of the node `vm-1` with the services `web-1` and `db`, and the catalog that it is synchronized with."""
+
+    def __init__(self, certificate: Certificate | None = None) -> None:
+        super().__init__(certificate, client_certificates=certificate is not None)
+        self.token: str | None = None
+        self.services = {"web-1", "db"}
+        self.checks: dict[str, dict[str, Any]] = {
+            "serfHealth": {"CheckID": "serfHealth", "Status": "passing", "ServiceID": ""},
+            "web-http": {"CheckID": "web-http", "Status": "passing", "ServiceID": "web-1"},
+            "db-tcp": {"CheckID": "db-tcp", "Status": "passing", "ServiceID": "db"},
+        }
+        # Whether the servers have what the agent has.
+        self.synchronized = True
+        self.catalog = dict(self.checks)
+        self.may_read_nodes = True
+
+    @property
+    def maintenance(self) -> dict[str, str]:
+        return {key: one["Notes"] for key, one in self.checks.items() if key.startswith(("_node", "_service"))}
+
+    def operator(self, key: str, reason: str) -> None:
+        self._enable(key, reason)
+
+    def answer(self, call: Call) -> tuple[int, Any]:
+        if self.token is not None and call.headers.get("x-consul-token") != self.token:
+            return 403, "Permission denied: anonymous token lacks permission 'agent:read'"
+        agent = {name: one for name, one in self.checks.items() if name != "serfHealth"}
+        if self.synchronized:
+            self.catalog = dict(self.checks)
+        catalog = list(self.catalog.values()) if self.may_read_nodes else []
+        simple: dict[str, Any] = {
+            "GET /v1/agent/self": {"Config": {"NodeName": "vm-1"}},
+            "GET /v1/agent/services": {name: {"ID": name} for name in sorted(self.services)},
+            "GET /v1/agent/checks": agent,
+            "GET /v1/health/node/vm-1": catalog,
+        }
+        if str(call) in simple:
+            return 200, simple[str(call)]
+        if call.method == "PUT" and call.path.startswith(("/v1/agent/maintenance", "/v1/agent/service/maintenance/")):
+            return self._switch(call)
+        return 404, f"{call.path} not found"
+
+    def _switch(self, call: Call) -> tuple[int, Any]:
+        service = call.path.removeprefix("/v1/agent/service/maintenance/")
+        if service != call.path and service not in self.services:
+            return 404, f"Unknown service ID {service!r}"
+        key = NODE if service == call.path else f"_service_maintenance:{service}"
+        if call.query["enable"] == "true":
+            self._enable(key, call.query["reason"])
+        else:
+            self.checks.pop(key, None)
+        return 200, ""
+
+    def _enable(self, key: str, reason: str) -> None:
+        # Like Consul, which ignores the request if the maintenance has been started already.
+        self.checks.setdefault(
+            key, {"CheckID": key, "Status": "critical", "Notes": reason, "ServiceID": key.partition(":")[2]}
+        )
+
+
+@pytest.fixture
+def consul() -> Iterator[Consul]:
+    started = Consul()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def make(consul: Consul, tmp_path: Path) -> Callable[..., Recipe]:
+    given = {"url": consul.url, "drain_seconds": 0}
+    return lambda **parameters: Recipe("consul_maintenance", tmp_path / "records", **{**given, **parameters})
+
+
+@pytest.mark.parametrize("services, key", [(None, NODE), ("web-1", WEB)])
+def test_drains_and_restores_twice_each(
+    services: str | None, key: str, make: Callable[..., Recipe], consul: Consul
+) -> None:
+    recipe = make(services=services)
+    assert "not in maintenance" in recipe.does("check")
+    assert consul.changes == []
+    for _time in range(2):
+        recipe.does("drain")
+        assert consul.maintenance == {key: OURS}
+        assert len(consul.changes) == 1
+    assert "started by this recipe" in recipe.does("state")
+    for _time in range(2):
+        recipe.does("restore")
+        assert consul.maintenance == {}
+        assert len(consul.changes) == 2
+    assert recipe.record == {}
+
+
+def test_waits_for_the_catalog_and_for_the_clients(make: Callable[..., Recipe], consul: Consul) -> None:
+    consul.synchronized = False
+    recipe = make(services=["web-1", "db"], drain_seconds=1)
+    done = recipe.run("drain", timeout=1)
+    assert done.returncode == 3
+    assert "service web-1 is not in maintenance in the catalog; service db is not in" in done.stdout
+    consul.synchronized = True
+    assert recipe.run("drain", timeout=10).returncode == 0
+    recipe.parameters["drain_seconds"] = 3600
+    done = recipe.run("drain", timeout=1)
+    assert (done.returncode, "s more for the clients of Consul" in done.stdout) == (3, True)
+    consul.synchronized = False
+    done = recipe.run("restore", timeout=1)
+    assert (done.returncode, "still in maintenance in the catalog" in done.stdout) == (3, True)
+    consul.synchronized = True
+    recipe.does("restore")
+    assert recipe.record == {}
+
+
+def test_leaves_the_maintenance_of_others_alone(make: Callable[..., Recipe], consul: Consul) -> None:
+    consul.operator(WEB, "broken disk")
+    recipe = make(services=["web-1", "db"])
+    recipe.does("drain")
+    assert consul.maintenance == {WEB: "broken disk", "_service_maintenance:db": OURS}
+    recipe.does("restore")
+    assert consul.maintenance == {WEB: "broken disk"}
+    # Someone has ended ours, and started another one.
+    del consul.checks[WEB]
+    recipe.does("drain")
+    del consul.checks[WEB]
+    consul.operator(WEB, "broken disk")
+    assert "for another reason (broken disk); left as is" in recipe.does("restore")
+    assert consul.maintenance == {WEB: "broken disk"}
+    assert recipe.record == {}
+
+
+def test_waits_until_the_service_is_healthy(make: Callable[..., Recipe], consul: Consul) -> None:
+    consul.checks["db-tcp"]["Status"] = "critical"
+    with service() as local:
+        local.status = 503
+        recipe = make(health=f"http://127.0.0.1:{local.port}/")
+        recipe.does("drain")
+        done = recipe.run("restore", timeout=1)
+        assert (done.returncode, "answers 503" in done.stdout) == (3, True)
+        local.status = 200
+        consul.checks["web-http"]["Status"] = "critical"
+        done = recipe.run("restore", timeout=1)
+        assert (done.returncode, "the node is not healthy: web-http" in done.stdout) == (3, True)
+        assert consul.maintenance == {NODE: OURS}
+        consul.checks["web-http"]["Status"] = "passing"
+        # The check of db failed before the drain.
+        recipe.does("restore")
+    assert consul.maintenance == {}
+
+
+def test_is_restored_after_it_was_cut_off_and_the_agent_is_back(make: Callable[..., Recipe], consul: Consul) -> None:
+    recipe = make(services="web-1", drain_seconds=3600)
+    with recipe.start("drain", timeout=60) as drain:
+        eventually(lambda: consul.maintenance, within=PATIENCE)
+        drain.send_signal(signal.SIGKILL)
+        drain.communicate(timeout=PATIENCE)
+    consul.stop()
+    done = recipe.run("restore", timeout=1)
+    assert (done.returncode, "does not answer" in done.stdout) == (3, True)
+    consul.services.clear()
+    consul.start()
+    done = recipe.run("restore", timeout=1)
+    assert (done.returncode, "service web-1 is not registered" in done.stdout) == (3, True)
+    consul.services.add("web-1")
+    recipe.does("restore")
+    assert (consul.maintenance, recipe.record) == ({}, {})
+
+
+def test_uses_tls_a_client_certificate_and_a_token(make: Callable[..., Recipe], tmp_path: Path) -> None:
+    certificate = Certificate(tmp_path)
+    secure = Consul(certificate)
+    secure.token = TOKEN
+    token = tmp_path / "token"
+    token.write_text(f"{TOKEN}\n", encoding="ascii")
+    files = {
+        "ca_file": str(certificate.file),
+        "cert_file": str(certificate.file),
+        "key_file": str(certificate.key_file),
+    }
+    try:
+        recipe = make(url=secure.url, token_file=str(token), **files)
+        for verb in ("check", "drain", "restore"):
+            assert TOKEN not in recipe.does(verb)
+        assert "lacks permission" in make(url=secure.url, **files).refuses()
+        assert "does not answer" in make(url=secure.url, ca_file=str(certificate.file)).refuses()
+    finally:
+        secure.stop()
+
+
+def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], consul: Consul, tmp_path: Path) -> None:
+    for parameters, words in (
+        ({"services": ["web-9"]}, "no service with the ID 'web-9'; it has db, web-1"),
+        ({"token_file": "/no/such"}, "/no/such cannot be read"),
+        ({"cert_file": "/no/such"}, "must be given together"),
+        ({"health": "web"}, "is not an address"),
+    ):
+        assert words in make(**parameters).refuses()
+    consul.may_read_nodes = False
+    assert "node:read" in make().refuses()
+    consul.failures["GET /v1/agent/self"] = (200, [])
+    assert "is the URL right?" in make().refuses()
+    assert not (tmp_path / "records").exists()
