@@ -253,7 +253,7 @@ class Reporter:
         """When a report or a notification of the watchdog is due."""
         life_at = None if self._life_every is None else self._last_life + self._life_every
         silent_at = silent_from(self._last_good, self._config.poll_timeout, self._reported_at)
-        publish_at = self._guest_status and self._guest_status.next_time()
+        publish_at = None if self._guest_status is None else self._guest_status.next_time()
         times = (life_at, self._write_again_at, silent_at, publish_at)
         return min((at for at in times if at is not None), default=None)
 
