@@ -76,6 +76,7 @@ def _played(screen: Screen, root: Path) -> list[Evidence]:
         with screen.watching(notice()) as on_scenes:
             play.follow(on_scenes)
         evidences = play.evidence()
+        screen.line(f"{play.sent()} requests were sent in the meantime")
     finally:
         cloud.close()
     keep(evidences, root)
@@ -98,6 +99,8 @@ def _set_up(screen: Screen, root: Path, cloud: Cloud) -> Play:
     with screen.busy("starting the handlers"):
         play.start_handlers()
     screen.line("all three handlers are well")
+    play.start_clients(root)
+    screen.line("clients send requests to the VMs, by two balancers")
     return play
 
 

@@ -53,6 +53,9 @@ class Evidence:
     cut_off: tuple[str, ...] = ()
     left_running: tuple[str, ...] = ()
     exit_statuses: tuple[int | None, ...] = (0,)
+    # Requests to the VM that failed: by a balancer that the handler tells to spare it, and by one that nobody tells.
+    lost_with: int = 0
+    lost_without: int = 0
 
     @property
     def event_at(self) -> float | None:

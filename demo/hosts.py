@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 from . import processes
 from .cases import FOLDER
 from .errors import DemoError, end_of
+from .server import PORT_FILE
 
 # The initial files of a VM.
 IMAGE = FOLDER / "vm"
@@ -38,6 +40,7 @@ class Host:
         # Of handlers that were stopped.
         self.exit_statuses: list[int | None] = []
         self._handler: subprocess.Popen[bytes] | None = None
+        self._server: subprocess.Popen[bytes] | None = None
         shutil.copytree(IMAGE, self.folder)
 
     @property
@@ -45,7 +48,8 @@ class Host:
         return self._handler is not None
 
     def boot(self, boot_id: str) -> None:
-        """Boot with a boot ID, and start the handler."""
+        """Boot with a boot ID, and start the HTTP server and the handler."""
+        self._server = start_server(self.folder, self.log)
         (self.folder / "boot-id").write_text(f"{boot_id}\n", encoding="ascii")
         with self.log.open("ab") as log:
             self._handler = subprocess.Popen(
@@ -68,17 +72,21 @@ class Host:
 
     def lose_power(self) -> None:
         """Kill all processes, and delete what is in memory."""
-        handler = self._handler.pid if self._handler else 0
-        self.cut_off += [one.command for one in processes.kill(self.folder) if one.pid != handler]
-        if self._handler is not None:
-            self._handler.wait()
-            self._handler = None
+        own = [process for process in (self._handler, self._server) if process is not None]
+        pids = {process.pid for process in own}
+        self.cut_off += [one.command for one in processes.kill(self.folder) if one.pid not in pids]
+        for process in own:
+            process.wait()
+        self._handler = self._server = None
         for name in VOLATILE:
             shutil.rmtree(self.folder / name)
             (self.folder / name).mkdir()
 
     def shut_down(self) -> None:
-        """Stop the handler, and record its exit status."""
+        """Stop the server and the handler, and record the handler's exit status."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait()
         if self._handler is None:
             return
         self._handler.send_signal(signal.SIGTERM)
@@ -131,3 +139,26 @@ class Host:
             [self._launcher, *command], env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE
         )
         return done.stdout
+
+
+def start_server(folder: Path, log: Path) -> subprocess.Popen[bytes]:
+    """Start the HTTP server of a VM."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", "demo.server", str(folder)],
+            cwd=FOLDER.parent,
+            env=processes.marked({**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, folder),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+
+
+def wait_for_server(folder: Path) -> None:
+    """Wait until the HTTP server of a VM listens."""
+    give_up_at = time.monotonic() + PATIENCE
+    while not (folder / PORT_FILE).exists():
+        if time.monotonic() > give_up_at:
+            raise DemoError(f"The HTTP server of {folder.name} does not listen after {PATIENCE:g} s.")
+        time.sleep(0.05)

@@ -12,7 +12,9 @@ from typing import Any
 
 from . import evidence, processes
 from .cases import CASES, Case, notice
+from .clients import Clients
 from .cloud import Cloud
+from .errors import DemoError
 from .evidence import Evidence
 from .hosts import Host
 from .playbooks import run_playbook
@@ -43,6 +45,10 @@ class Play:
             host.boot(self._cloud.instance(name)["boot_id"])
         for host in self._hosts.values():
             host.wait_until_well()
+
+    def start_clients(self, root: Path) -> None:
+        """Send requests to the VMs from now on."""
+        self._clients = Clients({name: host.folder for name, host in self._hosts.items()}, root)
 
     def trigger(self, root: Path) -> None:
         """Simulate host maintenance, as an operator would, and preempt the Spot VM."""
@@ -81,10 +87,17 @@ class Play:
             time.sleep(LOOK_EVERY)
 
     def evidence(self) -> list[Evidence]:
-        """Stop the handlers, and collect the evidence."""
+        """Stop the clients and the handlers, and collect the evidence."""
+        self._clients.finish()
+        if elsewhere := self._clients.lost_elsewhere():
+            raise DemoError(f"{elsewhere} requests found no VM in service.")
         for host in self._hosts.values():
             host.shut_down()
         return [self._evidence(case) for case in CASES]
+
+    def sent(self) -> int:
+        """The requests of all clients."""
+        return self._clients.sent()
 
     def _power(self, host: Host, instance: Mapping[str, Any]) -> None:
         if instance["status"] == "TERMINATED":
@@ -99,6 +112,7 @@ class Play:
     def _evidence(self, case: Case) -> Evidence:
         host = self._hosts[case.host]
         incidents = host.history()
+        lost_with, lost_without = self._clients.lost(case.host)
         stopped_at, booted_at = self._cloud.power_times(case.host)
         return Evidence(
             case=case,
@@ -114,6 +128,8 @@ class Play:
             cut_off=tuple(host.cut_off),
             left_running=tuple(one.command for one in processes.belonging_to(host.folder)),
             exit_statuses=tuple(host.exit_statuses),
+            lost_with=lost_with,
+            lost_without=lost_without,
         )
 
 

@@ -8,6 +8,7 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.live import Live
 from rich.padding import Padding
@@ -30,7 +31,9 @@ _LEGEND = """\
 acts after      from the announcement to the first line of the first task
 drained in      from the announcement to the end of the last drain
 notice left     from there to the event
-restored after  from the end of the event, or the boot, to the last restore"""
+restored after  from the end of the event, or the boot, to the last restore
+requests lost   those to the VM, with the handler, by a balancer that it leaves,
+                and without, by one that it stays in"""
 
 _STYLES = {PLATFORM: "magenta", HANDLER: "bold", DRAIN: "yellow", RESTORE: "green"}
 
@@ -82,14 +85,27 @@ class Screen:
 
     def table(self, evidences: Sequence[Evidence], problems: Mapping[str, Sequence[str]]) -> None:
         self._console.print()
-        table = Table(header_style="bold")
-        for name in ("host", "event", "acts\nafter", "drained\nin", "notice\nleft", "restored\nafter", "result"):
+        table = Table(header_style="bold", box=SIMPLE_HEAD, padding=0)
+        for name in (
+            "host",
+            "event",
+            "acts\nafter",
+            "drained\nin",
+            "notice\nleft",
+            "restored\nafter",
+            "requests lost\nwith, without",
+            "result",
+        ):
             table.add_column(name, justify="right" if "\n" in name else "left")
         for evidence in evidences:
             wrong = bool(problems[evidence.case.host])
             verdict = Text("failed", style="bold red") if wrong else Text("ok", style="bold green")
             table.add_row(
-                evidence.case.host, evidence.case.name, *_figures(figures(evidence), evidence.notice), verdict
+                evidence.case.host,
+                evidence.case.name,
+                *_figures(figures(evidence), evidence.notice),
+                f"{evidence.lost_with}, {evidence.lost_without}",
+                verdict,
             )
         self._console.print(table)
         self._console.print(Text(_LEGEND, style="dim"))

@@ -46,6 +46,8 @@ def _problems(evidence: Evidence) -> Iterator[str]:
     yield from _of_history(evidence)
     yield from _of_time(evidence)
     yield from _of_files(evidence)
+    if evidence.lost_with:
+        yield f"{evidence.lost_with} requests were lost in spite of the handler."
     yield from (f"still running at the power cut: {one}" for one in evidence.cut_off)
     yield from (f"still running at the end: {one}" for one in evidence.left_running)
     for status in evidence.exit_statuses:

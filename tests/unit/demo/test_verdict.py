@@ -147,3 +147,8 @@ def test_a_failed_task_is_reported_once(good, spoilt):
     steps = [dict(step) for step in good.incidents[0]["steps"]]
     steps[1] |= {"outcome": "timeout", "detail": ""}
     assert problems(spoilt(notes=notes, steps=steps)) == ["gpu-1: the drain of 'Save' ended with: timeout."]
+
+
+def test_requests_that_are_lost_in_spite_of_the_handler(spoilt):
+    assert problems(spoilt(lost_with=2, lost_without=5)) == ["gpu-1: 2 requests were lost in spite of the handler."]
+    assert problems(spoilt(lost_without=5)) == []
