@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What it costs to wait for an event that does not come: `python -m bench.footprint`.
+"""The cost of waiting for an event: `python -m bench.footprint`.
 
 Memory is that of a rival's processes at the end of an idle spell, CPU time what they spent during it, and requests are
 counted by the emulator. The rivals wait side by side, so pages that their interpreters share are divided among them.

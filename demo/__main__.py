@@ -98,7 +98,7 @@ def _set_up(screen: Screen, root: Path, cloud: Cloud) -> Play:
     play = Play(cloud, hosts)
     with screen.busy("starting the handlers"):
         play.start_handlers()
-    screen.line("all three handlers are well")
+    screen.line("all three handlers are healthy")
     play.start_clients(root)
     screen.line("clients send requests to the VMs, by two balancers")
     return play

@@ -11,8 +11,13 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 CHECKOUT = Path(__file__).resolve().parents[1]
+
+# Hypothesis' default deadline is 200 ms for an example, which a busy machine exceeds.
+settings.register_profile("without deadline", deadline=None)
+settings.load_profile("without deadline")
 
 
 def link_collection() -> Path:

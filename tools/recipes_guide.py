@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Write what the guide says of each recipe, from its recipe.json and its README.md, between two marks in the guide."""
+"""Write the reference of each recipe in the guide, from its recipe.json and its README.md, between two marks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def renewed(guide: str) -> str:
-    """The guide's text with what is written here as the recipes have it now."""
+    """The guide's text with the current reference of the recipes."""
     before, _begin, rest = guide.partition(BEGIN)
     _old, _end, after = rest.partition(END)
     return f"{before}{BEGIN}\n{written()}\n{END}{after}"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The proof: what the handler has to survive, tried, and the table of it for the documentation."""
+"""The proof: faults that the handler must survive, as tests, and their table for the documentation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INTRODUCTION = Path(__file__).with_name("introduction.rst")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--reliability-table", type=Path, metavar="FILE", help="write the table of what was survived")
+    parser.addoption("--reliability-table", type=Path, metavar="FILE", help="write the table of survived faults")
 
 
 @pytest.fixture(scope="session")
@@ -50,7 +50,7 @@ def emulator() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def make_vm(emulator: EmulatorProcess) -> Callable[[], Vm]:
-    """Finds a VM that no other try uses."""
+    """Returns a VM that no other test uses."""
     return lambda: Vm(emulator, f"vm-{next(_numbers)}")
 
 

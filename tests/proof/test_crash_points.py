@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """`kill -9` at every write of the journal, from the first of a drain to the last of its restore.
 
-The writes are counted in a run that nobody kills. Then each of them is the last of a handler: before it, half way
+The writes are counted in a run without a kill. Then each of them is the last of a handler: before it, half way
 through it, and after it. Another handler takes over.
 """
 
@@ -64,7 +64,7 @@ class Try:
         return HandlerProcess(self.folder, self.vm.host, self.tasks, environ=crash)
 
     def counted(self) -> tuple[int, int]:
-        """How many writes there are up to the end of the drain, and up to the end of the restore."""
+        """The number of writes up to the end of the drain, and up to the end of the restore."""
         handler = self.handler(None)
         try:
             start(handler)
@@ -78,7 +78,7 @@ class Try:
             handler.close()
 
     def crashed(self, point: Point, meanwhile: str) -> Verdict:
-        """Kill the handler at this point, and let another one finish."""
+        """Kill the handler at this point, and have another one finish."""
         handler = self.handler(point)
         try:
             announced = self.until_dead(handler, point)
@@ -95,7 +95,7 @@ class Try:
             if not is_over:
                 handler.until_state("drained")
                 self.vm.withdraw(self.event)
-            # What is over before anybody could write it down has started nothing.
+            # An event that ended before it was written to the journal has started nothing.
             unheard = is_over and incident is None and not handler.history()
             if not unheard:
                 handler.until_over()
@@ -109,7 +109,7 @@ class Try:
             handler.close()
 
     def until_dead(self, handler: HandlerProcess, point: Point) -> bool:
-        """Have it live up to the point where it dies. Answers whether the event was announced by then."""
+        """Run the handler up to the point where it is killed. Returns whether the event was announced by then."""
         handler.start(ready=False, module="support.crashing")
 
         def is_dead() -> bool:
@@ -120,7 +120,7 @@ class Try:
             return False
         self.vm.announce(self.event)
         if not point.in_drain:
-            # On a busy machine tasks end one by one, which takes more writes: then it dies while it still drains.
+            # On a busy machine tasks end one by one, which takes more writes: then it is killed during the drain.
             handler.until(lambda: is_dead() or handler.state() == "drained", "its end, or all drained")
             self.vm.withdraw(self.event)
         handler.until(is_dead, f"its end at {point}")
@@ -133,7 +133,7 @@ def start(handler: HandlerProcess) -> None:
 
 
 def is_started(handler: HandlerProcess) -> bool:
-    # It knows the VM, for which there is a write of its own.
+    # It has identified the VM, which is another write.
     return handler.has_heard_all() and bool(handler.journal().get("instance_id"))
 
 
@@ -142,10 +142,10 @@ def writes(handler: HandlerProcess) -> int:
 
 
 def check_order(handler: HandlerProcess, interrupted: list[Run]) -> None:
-    """Restores go down the stages, drains go up, whoever runs them."""
+    """Drain stages ascend and restore stages descend, across handlers."""
     stages = {entry["name"]: entry.get("stage", 50) for entry in handler.config["tasks"]}
     for phase, sign in (("drain", 1), ("restore", -1)):
-        # What was interrupted comes a second time, in its turn.
+        # An interrupted step runs a second time, in its order.
         names = [line.split(" ", 1)[1] for line in handler.trace() if line.startswith(f"{phase} ")]
         ran = [sign * stages[name] for name in dict.fromkeys(reversed(names))][::-1]
         assert ran == sorted(ran), (phase, handler.trace(), interrupted)
@@ -194,7 +194,7 @@ def test_every_step_is_run_and_taken_back_once(
 @pytest.mark.proof
 @pytest.mark.parametrize("meanwhile", [AT_ONCE, REBOOT])
 def test_a_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tmp_path: Path, table: Table) -> None:
-    """Cut the power, boot, and kill the handler at each write in which it handles that."""
+    """Cut the power, boot, and kill the handler at each write while it handles the restart."""
     tasks = [task("a", "restart", stage=10), task("b", "restart", stage=20)]
     handler = Restart(make_vm(), tmp_path / "counted", tasks).restarted(None)
     handler.until_over()
@@ -214,10 +214,10 @@ def test_a_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tm
 
 
 class Restart(Try):
-    """One VM whose power is cut while nothing is drained."""
+    """A VM whose power is cut while nothing is drained."""
 
     def restarted(self, point: Point | None) -> HandlerProcess:
-        """The handler that comes up after that. It dies at this point."""
+        """The handler after the boot. It is killed at this point."""
         handler = self.handler(point)
         handler.start()
         handler.until(lambda: is_started(handler), "its start")

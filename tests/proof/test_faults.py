@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What happens to a handler on a VM. After each: no event is missed, the handler has not exited, all is restored once.
+"""Faults of a handler on a VM. After each, no event is missed, the handler is still running, and all is restored once.
 
 And a person can tell: the log has one line about it, and a metric counts it.
 """

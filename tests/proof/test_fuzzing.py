@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever comes where something is expected: the handler takes it, or says in a sentence why not."""
+"""Random input to the handler: it is accepted, or rejected with a sentence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.proof
 SECTION = "Anything at all"
 EXAMPLES = 500
 
-# The same in each run, so that the table is, too.
+# The same examples in each run, so that the table does not change.
 same = settings(max_examples=EXAMPLES, derandomize=True, database=None, deadline=None)
 
 
@@ -93,7 +93,7 @@ def test_answers_of_the_metadata_server(table: Table) -> None:
 
 
 def react(reading: Reading) -> None:
-    """Have the state machine hear of a value."""
+    """Pass a value to the state machine."""
     state, _unused = step(State((task("lb"), task("db", "window", lead=600.0))), reading, NOW, always)
     if state.incident is not None:
         assert Incident.from_dict(json.loads(json.dumps(state.incident.to_dict()))) == state.incident

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The judge of all tries can tell what must not be from what may."""
+"""The verdict on a test of the handler distinguishes errors from allowed behaviour."""
 
 from __future__ import annotations
 

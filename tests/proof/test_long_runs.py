@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Weeks of a handler's life in a minute: nothing that it holds grows."""
+"""Weeks of a handler in a minute: its memory and descriptors do not grow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ INCIDENTS = 500
 # By then the history is full, and what Python keeps for later is kept.
 WARM = 250
 
-# What Python's allocator may keep without any of it being lost.
+# Memory that Python's allocator may keep, which is not a leak.
 SLACK_KIB = 1024
 
 
@@ -65,10 +65,10 @@ def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Tab
         vm.withdraw("migrate")
         until_incidents(handler, number)
         if number in (WARM, INCIDENTS):
-            # Between two incidents nothing of a task is open any more.
+            # Between two incidents, no descriptor of a task is open.
             usages[number] = Usage.of(handler.running.pid)
     handler.until(lambda: polls(handler) >= POLLS, f"{POLLS} polls", within=120)
-    # A watcher between two connections has one descriptor fewer. What leaks never comes back to the number from before.
+    # A watcher between two connections has one descriptor fewer. With a leak, the number never returns to that before.
     handler.until(
         lambda: Usage.of(handler.running.pid).descriptors == usages[WARM].descriptors, "as many descriptors as before"
     )

@@ -1,3 +1,3 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What several tests need."""
+"""Helpers that several tests use."""

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""An emulated Compute API on a real socket in the test's own process, with the state behind it at hand."""
+"""An emulated Compute API on a real socket in the test's process, with access to its state."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ComputeApi:
 
 @asynccontextmanager
 async def compute_api(fleet: dict[str, Any], *, require_auth: bool = False) -> AsyncIterator[ComputeApi]:
-    """Serve a fleet's Compute API; time is compressed unless the fleet says how much."""
+    """Serve a fleet's Compute API; time is compressed unless the fleet file sets the speed."""
     description = parse({"speed": 1000, **fleet})
     project = Project(description, Clock(speed=description.speed))
     async with TestClient(TestServer(make_app(project, require_auth=require_auth))) as client:

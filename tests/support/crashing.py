@@ -26,7 +26,7 @@ from maintenance_handler.io.state_writer import StateWriter
 BEFORE, TORN, AFTER = "before", "torn", "after"
 WAYS = (BEFORE, TORN, AFTER)
 
-# Seconds for a disk that works.
+# Seconds for a working disk.
 _PATIENCE = 60.0
 
 _real_write = Journal.write
@@ -57,7 +57,7 @@ class _Crash:
 
 def _half_of(name: str) -> Callable[..., NoReturn]:
     def half(descriptor: int, data: bytes, *position: int) -> NoReturn:
-        # What follows the line is room.
+        # The rest is allocated room.
         whole = bytes(data).rstrip(b"\n")
         _real_os[name](descriptor, whole[: len(whole) // 2], *position)
         _die()
@@ -71,7 +71,7 @@ def _die() -> NoReturn:
 
 
 def _write_journal(self: StateWriter, entry: Entry) -> Callable[[float], bool]:
-    """The loop goes on when it is written, so that no entries wait for each other."""
+    """The loop waits for each write, so that no entries queue up."""
     self.journal_wait = _PATIENCE
     wait = _real_write_journal(self, entry)
     wait(_PATIENCE)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a handler writes for others to read: its status, and incidents as they are shown."""
+"""Samples of a handler's output: its status, and incidents in their public form."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ BOOT_ID = "boot-1"
 
 
 def status(**changes: Any) -> dict[str, Any]:
-    """The status of a handler that is well, at rest, and on a VM of which it knows nothing yet."""
+    """The status of a healthy, idle handler on a VM that it has not identified yet."""
     return {
         "version": __version__,
         "pid": 42,
@@ -34,7 +34,7 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 def incident(name: str, **changes: Any) -> dict[str, Any]:
-    """An incident in which nothing was to be done."""
+    """An incident without any step."""
     return {
         "id": name,
         "opened_at": 1_780_000_000.0,

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emulator as a process of its own, and a client of its control face."""
+"""The emulator as a separate process, and a client of its control face."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "roles" / "metadata_emula
 
 
 class ControlError(Exception):
-    """What the control face refused; `status` is the HTTP status."""
+    """An error of the control face; `status` is the HTTP status."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -30,11 +30,11 @@ class ControlError(Exception):
 
 
 class Control:
-    """The control face. Each method is one request and gives its decoded answer."""
+    """The control face. Each method sends one request and returns its decoded answer."""
 
     def __init__(self, url: str) -> None:
         self.url = url
-        # Proxies of the environment are not for the loopback.
+        # Proxies of the environment must not be used for the loopback interface.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def request(self, method: str, path: str, body: Any = None) -> Any:
@@ -76,7 +76,7 @@ class Control:
         self.request("DELETE", "faults")
 
     def reset(self) -> None:
-        """Everything as the fleet file says it."""
+        """Reset everything to the fleet file."""
         self.request("POST", "reset")
 
     def speed(self, speed: float) -> None:
@@ -100,7 +100,7 @@ class EmulatorProcess:
     def __init__(self, fleet: Mapping[str, Any], *, python: str = sys.executable) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="gce-emulator-")
         config = Path(self._folder.name) / "fleet.yml"
-        # JSON is YAML, but for what it does to characters that take two escapes.
+        # JSON is YAML, except for characters with two escapes.
         config.write_text(json.dumps(fleet, ensure_ascii=False), encoding="utf-8")
         self._stderr = Path(self._folder.name) / "stderr"
         with self._stderr.open("wb") as stderr:
@@ -126,7 +126,7 @@ class EmulatorProcess:
         self.control = Control(self.ready["control"])
 
     def close(self) -> None:
-        """End it; a bad end or any word on standard error is an error."""
+        """End it; a wrong exit status or any text on standard error is an error."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
@@ -154,7 +154,7 @@ class EmulatorProcess:
 
 
 def eventually(condition: Callable[[], Any], *, within: float = 10.0, what: str = "the condition") -> Any:
-    """Ask `condition` until it gives something true, and give that. Fails after `within` seconds."""
+    """Call `condition` until its result is true, and return the result. Fails after `within` seconds."""
     deadline = time.monotonic() + within
     while True:
         result = condition()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The emulator in a thread of the test's own process, so that both can share a clock."""
+"""The emulator in a thread of the test's process, so that both can share a clock."""
 
 from __future__ import annotations
 

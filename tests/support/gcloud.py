@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""gcloud, unmodified, with an emulated project for a cloud."""
+"""gcloud, unmodified, with an emulated project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MISSING = "gcloud is not installed here; it is in Google's Debian package google
 
 
 class Gcloud:
-    """Runs commands with a configuration of its own below `folder`; `compute` is the URL of the Compute API."""
+    """Runs commands with its own configuration below `folder`; `compute` is the URL of the Compute API."""
 
     def __init__(self, compute: str, project: str, folder: Path) -> None:
         self._folder = folder
@@ -40,7 +40,7 @@ class Gcloud:
         }
 
     def __call__(self, command: str, *more: str) -> str:
-        """What a command says on standard output; `command` is split at blanks, and `more` are words as they are."""
+        """The standard output of a command; `command` is split at blanks, `more` has further arguments."""
         finished = self.run(command, *more)
         if finished.returncode != 0 or "Traceback" in finished.stderr or "gcloud crashed" in finished.stderr:
             raise AssertionError(f"gcloud {command} ended with {finished.returncode} and said: {finished.stderr}")
@@ -50,7 +50,7 @@ class Gcloud:
         return json.loads(self(command, *more, "--format=json"))
 
     def refusal(self, command: str, *more: str) -> str:
-        """What a command that has to fail says."""
+        """The error of a command that has to fail."""
         finished = self.run(command, *more)
         if finished.returncode != 1 or "crashed" in finished.stderr:
             raise AssertionError(f"gcloud {command} ended with {finished.returncode} and said: {finished.stderr}")
@@ -59,7 +59,7 @@ class Gcloud:
     def run(self, command: str, *more: str) -> subprocess.CompletedProcess[str]:
         if PROGRAM is None:
             raise AssertionError(MISSING)
-        # Commands that run side by side would lock each other out of one configuration's database.
+        # Parallel commands would lock each other out of a shared configuration database.
         with tempfile.TemporaryDirectory(dir=self._folder) as configuration:
             return subprocess.run(
                 [PROGRAM, *command.split(), *more],
@@ -73,7 +73,7 @@ class Gcloud:
 
 
 def side_by_side(*chains: Callable[[], object]) -> None:
-    """Run what does not disturb each other at the same time: each command takes seconds, most of them to be loaded."""
+    """Run independent commands in parallel: each takes seconds, most of them to load."""
     with ThreadPoolExecutor(len(chains)) as pool:
         for result in [pool.submit(chain) for chain in chains]:
             result.result()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maintenance handler as a process of its own, and the tasks that tests give it."""
+"""The maintenance handler as a separate process, and tasks for it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .emulator import eventually
 PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "roles" / "maintenance_handler" / "files"
 EVENTS = ("migrate", "terminate", "preempt", "window")
 
-# For the shell in a task: goes on once the test calls `HandlerProcess.release()`.
+# Shell text for a task: waits until the test calls `HandlerProcess.release()`.
 UNTIL_RELEASED = 'until [ -e "$FOLDER/released" ]; do sleep 0.02; done'
 
 _BYTECODE = tempfile.mkdtemp(prefix="gce-handler-bytecode-")
@@ -74,7 +74,7 @@ class HandlerProcess:
         self._environ = {
             **{name: value for name, value in os.environ.items() if name not in ("JOURNAL_STREAM", "NOTIFY_SOCKET")},
             "PYTHONPYCACHEPREFIX": _BYTECODE,
-            # Not told to tasks. For `module`.
+            # For `module`, not for tasks.
             "PYTHONPATH": str(Path(__file__).resolve().parents[1]),
             "FOLDER": str(folder),
             **(environ or {}),
@@ -97,15 +97,15 @@ class HandlerProcess:
         self.config_path.write_text(json.dumps(self.config), encoding="utf-8")
 
     def launch_by(self, launcher: Sequence[str]) -> None:
-        """Have it started by another command, which its own follows."""
+        """Start it by another command, which its own follows."""
         self._launcher = launcher
 
     def boot(self, boot_id: str) -> None:
-        """Have the machine be in another boot."""
+        """Change the boot id of the machine."""
         (self.folder / "boot_id").write_text(f"{boot_id}\n", encoding="ascii")
 
     def start(self, *, ready: bool = True, module: str = "maintenance_handler") -> HandlerProcess:
-        """Start it, and wait until it has heard of every key. `module` is one of support's that puts it to a test."""
+        """Start it, and wait until it has an answer for every key. `module` is a module of `support` that wraps it."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 [*self._launcher, sys.executable, "-m", module, "run", "--config", str(self.config_path)],
@@ -140,22 +140,22 @@ class HandlerProcess:
 
     def wait(self) -> int:
         """Its exit status, once it has ended by itself."""
-        # Not by the process' own wait(timeout), which looks every 50 ms.
+        # Not with the process's wait(timeout), which polls every 50 ms.
         self.until(lambda: self.running.poll() is not None, "the end of the handler")
         return self.running.wait()
 
     def stop(self) -> int:
-        """Ask it to stop. Answers its exit status."""
+        """Ask it to stop. Returns its exit status."""
         self.send(signal.SIGTERM)
         return self.wait()
 
     def kill(self) -> None:
-        """End it without a chance to do anything about it."""
+        """Kill it with SIGKILL."""
         self.send(signal.SIGKILL)
         self.running.wait()
 
     def close(self) -> None:
-        """End it and all that it has started; an exception that nobody caught is an error."""
+        """End it and all processes that it has started; an uncaught exception is an error."""
         if self.process is not None and self.process.poll() is None:
             self.kill()
         for pid in self.descendants():
@@ -167,7 +167,7 @@ class HandlerProcess:
             raise AssertionError(f"an exception was not caught; the handler's log:\n{self.log()}")
 
     def descendants(self) -> list[int]:
-        """Processes, however far detached, that the handler's tasks started; not those that look at the tasks."""
+        """Processes that the handler's tasks started, also detached ones, but not those that check the tasks."""
         mark = f"FOLDER={self.folder}".encode()
         found = []
         for entry in Path("/proc").iterdir():
@@ -181,7 +181,7 @@ class HandlerProcess:
                 continue
         return found
 
-    # What it has written
+    # Its files
 
     @property
     def log_path(self) -> Path:
@@ -204,7 +204,7 @@ class HandlerProcess:
         return str(self.status().get("state", ""))
 
     def signals(self) -> list[dict[str, Any]]:
-        """The events that are on, as the status says."""
+        """The announced events in the status."""
         return list((self.status().get("incident") or {}).get("signals", []))
 
     def journal(self) -> dict[str, Any]:
@@ -217,18 +217,18 @@ class HandlerProcess:
         return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
 
     def trace(self) -> list[str]:
-        """What tasks have noted, a line each."""
+        """The lines that tasks have written."""
         path = self.folder / "trace"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def release(self) -> None:
-        """Let go on what waits for UNTIL_RELEASED."""
+        """Release tasks that wait with UNTIL_RELEASED."""
         (self.folder / "released").touch()
 
     # Waiting for it
 
     def until(self, condition: Callable[[], Any], what: str, within: float = 60.0) -> Any:
-        """What the condition answers once that is something true. Shows the log if it never is."""
+        """The result of the condition once it is true. Shows the log if it never is."""
         try:
             return eventually(condition, within=within, what=what)
         except AssertionError as error:
@@ -256,7 +256,7 @@ class HandlerProcess:
         self.until(is_blind, "the outage of all keys", within=30)
 
     def until_over(self, incidents: int = 1) -> dict[str, Any]:
-        """Wait until so many incidents are over. Answers the last of them."""
+        """Wait until this many incidents are closed. Returns the last of them."""
         self.until(lambda: len(self.history()) >= incidents and self.state() == "idle", f"{incidents} closed incidents")
         return self.history()[-1]
 
@@ -267,7 +267,7 @@ class HandlerProcess:
         return subprocess.run(self._command_line(arguments), **self._command_options(), timeout=60, check=False)
 
     def start_command(self, *arguments: str) -> subprocess.Popen[str]:
-        """Start one. Whoever does waits for it, too."""
+        """Start a command. The caller has to wait for it."""
         return subprocess.Popen(self._command_line(arguments), **self._command_options())
 
     def _command_line(self, arguments: Sequence[str]) -> list[str]:
@@ -285,7 +285,7 @@ class HandlerProcess:
 
 
 def newest_entry(journal: Path) -> dict[str, Any]:
-    """The last line of a journal; what follows is room."""
+    """The last line of a journal; the rest is allocated room."""
     return dict(json.loads(journal.read_bytes().rstrip().splitlines()[-1]))
 
 

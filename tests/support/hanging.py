@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a handler may have to do with and that never answers: a file system, a user database, the reader of a log."""
+"""Dependencies of a handler that never respond: a file system, a user database, the reader of a log."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _DETACH = 2
 
 @contextmanager
 def hung_mount(at: Path) -> Iterator[Path]:
-    """A file system of which nobody answers any question (fuse(4)), for root. Then it is gone."""
+    """A file system that answers no request (fuse(4)), for root. It is unmounted at the end."""
     at.mkdir(exist_ok=True)
     libc = ctypes.CDLL(None, use_errno=True)
-    # Whoever waits for an answer is let go when this is closed, at the latest with the process.
+    # Waiting processes are released when this is closed, at the latest with the process.
     device = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
     try:
         options = f"fd={device},rootmode=40000,user_id=0,group_id=0".encode()
@@ -36,7 +36,7 @@ def hung_mount(at: Path) -> Iterator[Path]:
 
 
 def path_with_slow_groups(folder: Path) -> str:
-    """A PATH on which `id` does not know anybody's groups until there is FOLDER/released."""
+    """A PATH on which `id` hangs until FOLDER/released exists."""
     programs = folder / "programs"
     programs.mkdir()
     program = programs / "id"
@@ -47,7 +47,7 @@ def path_with_slow_groups(folder: Path) -> str:
 
 
 class UnreadLog:
-    """A full pipe in place of a handler's log, which nobody reads; `read` copies it to the log from then on."""
+    """A full pipe without a reader in place of a handler's log; `read` copies it to the log from then on."""
 
     def __init__(self, folder: Path) -> None:
         self._log = folder / "log"

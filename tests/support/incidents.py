@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handler's state machine driven by hand: signals come and go, steps end, and time passes when a test says so."""
+"""The handler's state machine driven by tests, which set signals, ends of steps, and the time."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import Finished, Observation, Reconfigured, Tick, recovered
 from maintenance_handler.core.tasks import Task
 
-# Whatever the clocks start at; not 0, so that nothing holds by chance.
+# Arbitrary start of the clocks; not 0, so that nothing holds by chance.
 CLOCK = 5_000.0
 WALL = 1_780_000_000.0
 
@@ -42,7 +42,7 @@ SIGNALS = {
 
 
 def task(name: str, *on: str, restore: bool = True, **fields: Any) -> Task:
-    """A task with commands that a test recognizes; for a migration unless told otherwise."""
+    """A task with commands that a test recognizes; by default for a migration."""
     back = ("/restore", name) if restore else ()
     return Task(**{"name": name, "on": on or (MIGRATE,), "drain": ("/drain", name), "restore": back, **fields})
 
@@ -52,7 +52,7 @@ def always(_task: Task, _event: Mapping[str, Any]) -> bool:
 
 
 class Drive:
-    """An incident's course. Every method that lets something happen answers what the machine wants done, in words."""
+    """An incident's course. Methods that make an observation return the machine's actions as text."""
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class Drive:
         return self.hear(key, value)
 
     def off(self, event: str) -> list[str]:
-        """The metadata server takes it back."""
+        """The metadata server withdraws it."""
         key, _unused, value = SIGNALS[event]
         return self.hear(key, value)
 
     def window(self, start_in: float | None, status: str = "PENDING", **fields: Any) -> list[str]:
-        """The metadata server tells of a window that starts in so many seconds of the wall clock."""
+        """The metadata server announces a window that starts in this many seconds of the wall clock."""
         start = None if start_in is None else format_time(self.now.at + start_in)
         value = {"window_start_time": start, "maintenance_status": status, **fields}
         return self.hear(UPCOMING_MAINTENANCE_KEY, json.dumps(value))
@@ -103,7 +103,7 @@ class Drive:
         return self.see(Reconfigured(tasks))
 
     def wait(self, seconds: float) -> list[str]:
-        """Time passes; where the machine wants to be woken, it is."""
+        """Let time pass, with a `Tick` whenever the machine requires one."""
         until = self.now.clock + seconds
         words: list[str] = []
         while self.state.wake_at is not None and self.state.wake_at <= until:
@@ -113,15 +113,15 @@ class Drive:
         return words
 
     def set_wall_clock(self, seconds: float) -> None:
-        """Somebody sets the wall clock forward, or (negative) back."""
+        """Set the wall clock forward, or (negative) back."""
         self.now = Moment(self.now.clock, self.now.at + seconds)
 
     def restart(self, *tasks: Task) -> list[str]:
-        """The handler dies, and the next one takes the incident out of its journal."""
+        """The handler is killed, and the next one resumes the incident from its journal."""
         return self._recover(tasks, same_boot=True)
 
     def reboot(self, *tasks: Task, down_for: float = 30.0) -> list[str]:
-        """The machine goes down and comes up with a clock that starts anew."""
+        """The machine reboots, and its monotonic clock starts again."""
         self.now = Moment(7.0, self.now.at + down_for)
         return self._recover(tasks, same_boot=False)
 
@@ -135,7 +135,7 @@ class Drive:
 
     @property
     def incident(self) -> Incident:
-        """The open incident, as it would be read back from the journal."""
+        """The open incident, as it is read from the journal."""
         if self.state.incident is None:
             raise LookupError("no incident is open")
         return Incident.from_dict(json.loads(json.dumps(self.state.incident.to_dict())))
@@ -149,12 +149,12 @@ class Drive:
         return next(one for one in self.incident.steps if one.task == name and one.open)
 
     def seconds(self, name: str) -> float:
-        """What the running step of a task still has until it is asked to end."""
+        """The seconds until the running step of a task gets SIGTERM."""
         running = self.running(name)
         return round(running.started.clock + running.limit - self.now.clock, 6)
 
     def steps(self) -> list[str]:
-        """All steps so far, in words."""
+        """All steps so far, as text."""
         steps = self.state.incident.steps if self.state.incident is not None else self.closed[-1].steps
         return [f"{one.phase} {one.task}: {one.outcome or 'running'}" for one in steps]
 
@@ -183,7 +183,7 @@ class Drive:
 
 
 def drained(*tasks: Task, event: str = MIGRATE) -> Drive:
-    """An incident in which all of an event's tasks were drained without trouble."""
+    """An incident in which all tasks of an event were drained."""
     drive = Drive(*tasks)
     words = drive.on(event)
     while words:

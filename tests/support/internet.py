@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTPS hosts of the internet, behind a proxy of the test's own: real connections and certificates, told answers."""
+"""HTTPS hosts of the internet, behind a test proxy: real connections and certificates, scripted answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Host = Callable[[bytes], bytes]
 
 
 class Internet:
-    """What is behind a proxy: these hosts, by name. `environment` has a client go there and trust what it finds.
+    """Hosts behind a proxy, by name. `environment` has a client go there and trust what it finds.
 
     `asked` has the hosts that clients wanted, in order, whether there are such or not.
     """

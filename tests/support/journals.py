@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Journals that a handler wrote, journals that none did, and everything that is ever done with one."""
+"""Valid and invalid journals, and all operations of a handler on a journal."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ WINDOW_TOLD = document("window", UPCOMING_MAINTENANCE_KEY, "PENDING", None, Wind
 
 
 def entry(name: str, *, size: int = 0) -> Entry:
-    """An entry with something in every field, as large as wanted."""
+    """An entry with a value in every field, of any size."""
     noticed = Moment(1.5, 1_780_000_000.25)
     return Entry(
         "4711",
@@ -71,7 +71,7 @@ def whole() -> dict[str, Any]:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: Any) -> bytes:
-    """JSON in which one value is another, or is missing, or some bytes are others."""
+    """JSON with one value replaced or removed, or with some bytes replaced."""
     changed = copy.deepcopy(whole)
     if draw(st.booleans()):
         content = bytearray(json.dumps(changed).encode())
@@ -90,7 +90,7 @@ def damaged(draw: st.DrawFn, whole: Any) -> bytes:
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """The path of everything in a JSON value."""
+    """The paths of all parts of a JSON value."""
     if path:
         yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -99,7 +99,7 @@ def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 
 def take_up(content: bytes) -> Entry | None:
-    """Whatever a handler and its commands do with a journal; None if they refused it."""
+    """All operations of a handler and its commands on a journal; None if they reject it."""
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder))
         journal.path.write_bytes(content)
@@ -132,7 +132,7 @@ def take_up(content: bytes) -> Entry | None:
                     incident_lines(json.loads(json.dumps(public(state.incident, NOW))))
                     journal.write(Entry(found.instance_id, found.boot_id, state.incident))
                     if journal.read() is None:
-                        raise AssertionError("what was taken up cannot be written down")
+                        raise AssertionError("the journal that was read cannot be written")
         return found
 
 

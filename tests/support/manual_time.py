@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time that passes when a test says so."""
+"""Time that tests move."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ManualHandle:
 
 
 class ManualTime:
-    """The part of an event loop that is about time. `advance` makes the calls that fall due, in their order."""
+    """The timers of an event loop. `advance` makes the calls that are due, in order."""
 
     def __init__(self, now: float = 1_800_000_000.0) -> None:
         self.now = now

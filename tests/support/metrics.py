@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the handler's metrics say."""
+"""The handler's metrics."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def parsed_metrics(path: Path) -> dict[str, float]:
-    """Samples by name and labels. Fails at what a collector of the text format would refuse."""
+    """Samples by name and labels. Fails on text that a collector would reject."""
     samples: dict[str, float] = {}
     kinds: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Running a module's main() in the test's own process, as Ansible would: parameters in, JSON out."""
+"""Running a module's main() in the test's process, as Ansible would: parameters in, JSON out."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ansible.module_utils.testing import patch_module_args
 
 
 class Result(dict[str, Any]):
-    """What the module printed. `printed` is all of it, to look for what must not be there."""
+    """The result of a module. `printed` is its whole output, to check that it has no secrets."""
 
     def __init__(self, printed: str) -> None:
         super().__init__(json.loads(printed))
-        # Not of the module's making: it repeats the parameters.
+        # Not from the module: it repeats the parameters.
         self.pop("invocation", None)
         self.printed = printed
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Networks of a test's own, for root."""
+"""Separate networks for tests, for root."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was tried on the handler and what came of it, judged by what its tasks noted; and the table made of that."""
+"""The results of tests of the handler, judged by the trace of its tasks, and the table of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Run = tuple[str, str]
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one try. What it names are all things that must not be."""
+    """The verdict on one test. All its fields list errors."""
 
     missed: tuple[str, ...] = ()
     left_drained: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class Row:
 
 
 class Table:
-    """Rows by section and name, in the order in which they were first tried."""
+    """Rows by section and name, in the order of their first test."""
 
     def __init__(self) -> None:
         self._sections: dict[str, dict[str, Row]] = {}

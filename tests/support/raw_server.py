@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A TCP server that does to its clients, byte by byte, what a script says: all that no HTTP server would do."""
+"""A TCP server whose scripts send arbitrary bytes, also those that no HTTP server would send."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
-PATIENCE = 30.0  # a test that waits longer than this for the other side has failed
+PATIENCE = 30.0  # a test that waits longer than this has failed
 
 
 class Peer:
@@ -27,7 +27,7 @@ class Peer:
         self._buffer = b""
 
     def read_request(self) -> bytes:
-        """The next request, head and body, as it came; b"" if the client has gone."""
+        """The next request, head and body, unchanged; b"" if the client has disconnected."""
         while b"\r\n\r\n" not in self._buffer:
             if not self._receive():
                 return b""
@@ -50,21 +50,21 @@ class Peer:
         self._socket.close()
 
     def close(self) -> None:
-        """Close, as it also happens at the end of a script."""
+        """Close, as at the end of a script."""
         self._socket.close()
 
     def half_close(self) -> None:
-        """Send FIN and go on listening."""
+        """Send FIN, and keep reading."""
         self._socket.shutdown(socket.SHUT_WR)
 
     @contextmanager
     def secured(self, context: ssl.SSLContext) -> Iterator[Peer]:
-        """The same connection from here on inside of TLS, as the client starts it."""
+        """The same connection with TLS from here on, which the client starts."""
         with context.wrap_socket(self._socket, server_side=True) as sock:
             yield Peer(sock, self._server)
 
     def hang(self) -> None:
-        """Say nothing until the client closes, and tell the server's ``ends`` how it did."""
+        """Send nothing until the client closes, and record in the server's ``ends`` how it did."""
         while self._receive():
             pass
 
@@ -84,7 +84,7 @@ Script = Callable[[Peer], None]
 
 
 class RawServer:
-    """Plays one script for each connection, in order of arrival; the last script goes for all that follow.
+    """Plays one script for each connection, in order of arrival; the last script applies to all further ones.
 
     ``requests`` has what clients sent, ``connections`` how many there were, ``ends`` how clients left ("FIN", "RST").
     """
@@ -112,14 +112,14 @@ class RawServer:
         self.close()
 
     def close(self) -> None:
-        """End every connection and thread; raises what went wrong in a script."""
+        """End all connections and threads; raises the exception of a script."""
         self._closing = True
         with socket.socket(self._listener.family) as knock:  # accept() does not wake up when its socket is closed
             knock.connect(self._listener.getsockname())
             self._acceptor.join(PATIENCE)
         self._listener.close()
         for sock in self._sockets:
-            with suppress(OSError):  # the script or the client was first
+            with suppress(OSError):  # the script or the client has closed it
                 sock.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
             thread.join(PATIENCE)
@@ -142,14 +142,14 @@ class RawServer:
     def _play(self, script: Script, sock: socket.socket) -> None:
         with sock:
             try:
-                with suppress(OSError):  # the client has gone, which a script need not expect
+                with suppress(OSError):  # the client has disconnected, which a script need not handle
                     script(Peer(sock, self))
-            except Exception as error:  # told by close(), in the test's own thread
+            except Exception as error:  # raised by close(), in the test's thread
                 self._failures.append(error)
 
 
 def answering(*answers: bytes) -> Script:
-    """A script that answers request by request, and hangs when it has no more answers."""
+    """A script that answers one request after the other, and hangs after the last answer."""
 
     def script(peer: Peer) -> None:
         for answer in answers:
@@ -162,7 +162,7 @@ def answering(*answers: bytes) -> Script:
 
 
 def http_answer(status: str, body: bytes = b"", **headers: str) -> bytes:
-    """An answer as the metadata server would give it; header names take _ for -, and replace its own ones."""
+    """An answer like the metadata server's; header names are written with _ for -, and replace default ones."""
     merged = {"metadata-flavor": "Google", "content-type": "application/text", "content-length": str(len(body))}
     merged.update({name.replace("_", "-"): value for name, value in headers.items()})
     lines = [f"HTTP/1.1 {status}", *(f"{name}: {value}" for name, value in merged.items() if value)]
@@ -176,7 +176,7 @@ def json_answer(document: Any, status: str = "200 OK") -> bytes:
 
 @contextmanager
 def refusing_host() -> Iterator[str]:
-    """A host whose port is taken but not listened on, so that connections are refused and nobody else gets it."""
+    """A host with a reserved port on which nothing listens, so that connections are refused."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         yield f"127.0.0.1:{sock.getsockname()[1]}"

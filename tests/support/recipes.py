@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recipes' programs as processes of their own, and what stands in for the services that they drain."""
+"""Recipes' programs as separate processes, and substitutes for the services that they drain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from typing import Any
 from .handler import PACKAGE_FOLDER
 
 RECIPES = PACKAGE_FOLDER / "recipes"
-# For whatever should come true at once: a hundred times longer than it takes.
+# For conditions that become true at once: a hundred times longer than needed.
 PATIENCE = 20.0
 
 # Podman raises these limits as far as root may, which is not allowed where root itself is limited.
@@ -27,7 +27,7 @@ ULIMITS = ("--ulimit=nofile=16384:16384", "--ulimit=nproc=16384:16384")
 
 
 class Recipe:
-    """A recipe with its parameters, and a directory of records of its own."""
+    """A recipe with its parameters and its own directory of records."""
 
     def __init__(
         self, name: str, records: Path, *, environ: Mapping[str, str] | None = None, **parameters: Any
@@ -48,7 +48,7 @@ class Recipe:
         )
 
     def run(self, verb: str, timeout: float = 10.0, **environ: str) -> subprocess.CompletedProcess[str]:
-        """Run a verb to its end. `stdout` has all that it said."""
+        """Run a verb to its end. `stdout` has its whole output."""
         with self.start(verb, timeout, **environ) as process:
             try:
                 said, _none = process.communicate(timeout=timeout + PATIENCE)
@@ -57,13 +57,13 @@ class Recipe:
         return subprocess.CompletedProcess(process.args, process.returncode, said)
 
     def does(self, verb: str, timeout: float = 10.0, **environ: str) -> str:
-        """Run a verb that is to succeed. Answers what it said."""
+        """Run a verb that has to succeed. Returns its output."""
         done = self.run(verb, timeout, **environ)
         assert done.returncode == 0, done.stdout
         return done.stdout
 
     def refuses(self, verb: str = "check", timeout: float = 10.0, **environ: str) -> str:
-        """Run a verb that is to refuse in one sentence. Answers it."""
+        """Run a verb that has to fail with one sentence. Returns the sentence."""
         done = self.run(verb, timeout, **environ)
         assert done.returncode == 1, done.stdout
         assert "Traceback" not in done.stdout
@@ -72,14 +72,14 @@ class Recipe:
 
     @property
     def record(self) -> dict[str, Any]:
-        """What the recipe has noted down as changed."""
+        """The changes in the recipe's record."""
         [path] = self.records.glob("*.json")
         changed: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))["changed"]
         return changed
 
 
 class Service:
-    """A local HTTP service. A request of `/slow` is answered once `release` is called."""
+    """A local HTTP service. A request for `/slow` is answered once `release` is called."""
 
     def __init__(self, port: int = 0) -> None:
         released = self._released = threading.Event()
@@ -103,7 +103,7 @@ class Service:
 
         self.status = 200
         self.seen: list[str] = []
-        # A slow request has come.
+        # A slow request has arrived.
         self.slow = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self._server.daemon_threads = True

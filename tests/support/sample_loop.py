@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The loop of Google's documentation on host maintenance notices, in our own words: what everybody starts from.
+"""The loop of Google's documentation on host maintenance notices, rewritten: the usual starting point.
 
 It asks for instance/maintenance-event with wait_for_change and last_etag, a new connection for each request, sleeps a
 second on 503, and runs a command whenever the value is another one, with the value in GCE_MAINTENANCE_EVENT. It has the
@@ -37,7 +37,7 @@ def events(host: str, sleep: Callable[[float], None] = time.sleep) -> Iterator[s
             url, params={"last_etag": last_etag, "wait_for_change": str(True)}, headers=HEADERS, timeout=None
         )
         if answer.status_code == 503:
-            # Says the documentation: the server may be away for a moment, during the maintenance itself.
+            # According to the documentation, the server may be unavailable during the maintenance.
             sleep(1)
             continue
         answer.raise_for_status()

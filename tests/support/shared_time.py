@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Time that passes only while everybody sleeps, and then at once: minutes of several threads in no time."""
+"""Time that passes only while all threads sleep, and then at once, so that minutes take no time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SharedTime:
             self._wakes.append(wake)
             self._pass()
             if not self._changed.wait_for(lambda: self.now >= wake, timeout=30):
-                raise AssertionError("somebody neither sleeps nor leaves")
+                raise AssertionError("a thread neither sleeps nor leaves")
 
     def leave(self) -> None:
         with self._changed:

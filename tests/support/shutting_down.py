@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maintenance handler on a machine whose systemd says that it shuts down: `python -m support.shutting_down`."""
+"""The maintenance handler on a machine that systemd is shutting down: `python -m support.shutting_down`."""
 
 from __future__ import annotations
 

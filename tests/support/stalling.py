@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maintenance handler on a disk that stalls while FOLDER/stalled is there: `python -m support.stalling`."""
+"""The maintenance handler on a disk that stalls while FOLDER/stalled exists: `python -m support.stalling`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from maintenance_handler.app.cli import main
 
 
 def stalling(sync: Callable[[int], None]) -> Callable[[int], None]:
-    """What brings a file to the disk, once that answers."""
+    """Sync a file to the disk once the disk responds."""
     stalled = Path(os.environ["FOLDER"]) / "stalled"
 
     def wait_and_sync(descriptor: int) -> None:

@@ -1,8 +1,8 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The maintenance handler with a time of its own: `python -m support.steered run --config FILE`.
+"""The maintenance handler with simulated time: `python -m support.steered run --config FILE`.
 
-With TIME=skip its clock goes on by what it sleeps, and it does not sleep; with TIME=hurry it sleeps a hundredth of
+With TIME=skip sleeping advances its clock at once; with TIME=hurry it sleeps a hundredth of
 that. The wall clock is ahead by the seconds in FOLDER/wall, which may change at any time.
 """
 
@@ -44,7 +44,7 @@ if __name__ == "__main__":
     steered = _Time()
     for name in ("monotonic", "time", "sleep"):
         setattr(time, name, getattr(steered, name))
-    # Not before: it takes them for defaults.
+    # Imported here, because it uses them as defaults.
     from maintenance_handler.app.cli import main
 
     sys.exit(main())

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ansible's templating in a process of its own, to try lookups and filters as plays use them.
+"""Ansible's templating in a separate process, to test lookups and filters as plays use them.
 
 Ansible's loader of collections and Python's own, by which the tests import the modules, do not get along in one
 process.
@@ -21,7 +21,7 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 class TemplateFailed(Exception):
-    """What Ansible said instead of a value, its causes included."""
+    """Ansible's error instead of a value, with its causes."""
 
 
 class TemplateProcess:
@@ -38,11 +38,11 @@ class TemplateProcess:
             text=True,
             encoding="utf-8",
         )
-        # What Ansible warned of in the last template.
+        # Ansible's warnings about the last template.
         self.warnings: list[str] = []
 
     def __call__(self, template: str, **variables: Any) -> Any:
-        """The value that `{{ template }}` comes to; strings in variables may be templates themselves."""
+        """The value of `{{ template }}`; strings in variables may be templates themselves."""
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("the process has no pipes")
         request = {"template": "{{ " + template + " }}", "variables": json.dumps(variables)}
@@ -82,7 +82,7 @@ def main() -> None:
     loader = DataLoader()
     for line in sys.stdin:
         request = json.loads(line)
-        # As from a playbook: with the tags that Ansible gives to what it reads.
+        # As from a playbook: with the tags of Ansible's own data.
         templar = Templar(loader=loader, variables=loader.load(trust_as_template(request["variables"])))
         warnings.clear()
         try:

@@ -9,7 +9,7 @@ from typing import Any
 
 from .emulator import Control, EmulatorProcess
 
-# Of each event: the key, a value that announces it, and one that says it is over.
+# For each event: the key, a value that announces it, and one that ends it.
 SIGNALS: Mapping[str, tuple[str, Any, Any]] = {
     "migrate": ("maintenance-event", "MIGRATE_ON_HOST_MAINTENANCE", "NONE"),
     "terminate": ("maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE", "NONE"),
@@ -36,19 +36,19 @@ class Vm:
         self.set(key, value)
 
     def withdraw(self, event: str) -> None:
-        """Have it say that the event is over."""
+        """Have the platform end the event."""
         key, _unused, nothing = SIGNALS[event]
         self.set(key, nothing)
 
     def fault(self, kind: str, **options: Any) -> str:
-        """Have a fault hit this VM only, until it is healed (or as the options say)."""
+        """Inject a fault for this VM only, until `heal` is called or as the options define."""
         return self.control.fault(kind, instance=self.name, **options)
 
     def heal(self, fault: str) -> None:
         self.control.request("DELETE", f"faults/{fault}")
 
     def requests(self, key: str, **selection: str | float) -> list[dict[str, Any]]:
-        """What was asked of a key, oldest first."""
+        """The requests for a key, oldest first."""
         return self.control.journal(instance=self.name, path=f"instance/{key}", **selection)
 
     def hanging_gets(self) -> int:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""HTTP requests byte by byte, for tests that look at the exact answer."""
+"""Raw HTTP requests, for tests of the exact answer."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Reply:
 
 
 class Connection:
-    """One connection; requests on it go one after the other."""
+    """One connection, with one request after the other."""
 
     def __init__(self, address: str, *, timeout: float = 20.0) -> None:
         host, _unused, port = address.rpartition(":")
@@ -105,7 +105,7 @@ class Connection:
 def ask(
     address: str, target: str, *, method: str = "GET", headers: Mapping[str, str] = FLAVOR, body: bytes = b""
 ) -> Reply:
-    """One request on a connection of its own."""
+    """One request on a separate connection."""
     with Connection(address) as connection:
         connection.send(target, method=method, headers=headers, body=body)
         return connection.receive()

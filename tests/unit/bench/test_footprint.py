@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the footprint benchmark reads /proc, and what it calls one request a minute."""
+"""How the footprint benchmark reads /proc and counts requests a minute."""
 
 from __future__ import annotations
 

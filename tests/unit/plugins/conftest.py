@@ -19,7 +19,7 @@ def fleet(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def running_emulator(fleet: dict[str, Any]) -> Iterator[EmulatorProcess]:
-    """One for the whole file; what a test wants is `emulator`."""
+    """One process for the whole file; tests use `emulator`."""
     with EmulatorProcess(fleet) as emulator:
         yield emulator
 

@@ -77,7 +77,7 @@ def look_up(worker: TemplateProcess, name: str, option: str, number: Any) -> Any
 
 @pytest.mark.parametrize("option, number", REFUSED)
 @pytest.mark.parametrize("kind", ["guest", "api"])
-def test_modules_refuse_before_anything_is_sent(
+def test_modules_reject_numbers_before_any_request(
     emulator: EmulatorProcess, ask: Any, kind: str, option: str, number: Any
 ) -> None:
     result = ask(kind, option, number)
@@ -90,13 +90,13 @@ def test_modules_refuse_before_anything_is_sent(
 
 @pytest.mark.parametrize("option, number", TAKEN)
 @pytest.mark.parametrize("kind", ["guest", "api"])
-def test_modules_take(ask: Any, kind: str, option: str, number: Any) -> None:
+def test_modules_accept_numbers(ask: Any, kind: str, option: str, number: Any) -> None:
     assert not ask(kind, option, number).failed
 
 
 @pytest.mark.parametrize("option, number", REFUSED)
 @pytest.mark.parametrize("name", LOOKUPS)
-def test_lookups_refuse_before_anything_is_sent(
+def test_lookups_reject_numbers_before_any_request(
     emulator: EmulatorProcess, worker: TemplateProcess, name: str, option: str, number: Any
 ) -> None:
     with pytest.raises(TemplateFailed, match=f"{option} is .*, but it has to be"):
@@ -106,12 +106,14 @@ def test_lookups_refuse_before_anything_is_sent(
 
 @pytest.mark.parametrize("option, number", TAKEN)
 @pytest.mark.parametrize("name", LOOKUPS)
-def test_lookups_take(emulator: EmulatorProcess, worker: TemplateProcess, name: str, option: str, number: Any) -> None:
+def test_lookups_accept_numbers(
+    emulator: EmulatorProcess, worker: TemplateProcess, name: str, option: str, number: Any
+) -> None:
     assert look_up(worker, name, option, number) == "web"
 
 
 @pytest.mark.parametrize("option", ["timeout", "max_wait", "cache_seconds", "requests_per_minute", "concurrency"])
-def test_the_others(option: str) -> None:
+def test_numbers_without_an_option_to_test_are_rejected(option: str) -> None:
     check_numbers({option: 1})
     check_numbers({option: math.inf})
     for number in (-1, math.nan):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What Ansible packs for each module, and so sends to its target: only what the module needs."""
+"""The files that Ansible sends to a target for each module: only those that it imports."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def payloads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     return found
 
 
-def test_there_is_one_of_each_module(payloads: dict[str, set[str]]) -> None:
+def test_each_module_has_a_payload(payloads: dict[str, set[str]]) -> None:
     assert sorted(payloads) == MODULES
     assert all(payloads.values())
 

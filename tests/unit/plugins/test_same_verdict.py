@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The handler and maintenance_info judge one VM alike: the same events can reach it, for the same reasons."""
+"""The handler and maintenance_info agree which events can reach a VM, and why."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TPU = {"vendor": "0x1ae0", "device": "0x0076", "class": "0x088000"}
 STAYS = {"on_host_maintenance": "TERMINATE"}
 
 VMS: Mapping[str, tuple[dict[str, Any], list[dict[str, str]] | None]] = {
-    # What the fleet file says of it; its PCI devices, None where PCI is not visible.
+    # Its entry in the fleet file; its PCI devices, None if PCI is not visible.
     "plain": ({"machine_type": "n2-standard-4"}, []),
     "n1": ({"machine_type": "n1-standard-4", "scheduling": STAYS}, []),
     "n1-with-gpu": ({"machine_type": "n1-standard-4", "scheduling": STAYS}, [T4]),
@@ -40,7 +40,9 @@ FLEET = {"instances": [{"name": name, **described} for name, (described, _device
 
 
 @pytest.mark.parametrize("name", VMS)
-def test_the_same_events_for_the_same_reasons(emulator: EmulatorProcess, tmp_path: Path, name: str) -> None:
+def test_handler_and_module_report_the_same_events_and_reasons(
+    emulator: EmulatorProcess, tmp_path: Path, name: str
+) -> None:
     devices = VMS[name][1]
     if devices is not None:
         (tmp_path / "sys/bus/pci/devices").mkdir(parents=True)

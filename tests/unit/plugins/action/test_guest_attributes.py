@@ -105,7 +105,7 @@ def test_module_defaults_are_used(emulator: EmulatorProcess) -> None:
     assert announced(play(emulator, task, module_defaults=defaults)) == [THIRTY]
 
 
-def test_the_host_is_the_delegated_one(emulator: EmulatorProcess) -> None:
+def test_announcement_names_the_delegated_host(emulator: EmulatorProcess) -> None:
     task = {"delegate_to": "bastion", "vars": {"ansible_connection": "local"}}
     (line,) = announced(play(emulator, write(MANY, task=task)))
     assert line.startswith("guest_attributes on bastion: 30 attributes")
@@ -119,7 +119,7 @@ def test_the_host_is_the_delegated_one(emulator: EmulatorProcess) -> None:
         ("{{ nothing | default(omit) }}", "missing: attributes"),
     ],
 )
-def test_wrong_arguments_are_left_to_the_module(emulator: EmulatorProcess, attributes: Any, words: str) -> None:
+def test_wrong_arguments_are_reported_by_the_module(emulator: EmulatorProcess, attributes: Any, words: str) -> None:
     output = play(emulator, write(attributes, task={"ignore_errors": True}))
     assert announced(output) == []
     assert words in output

@@ -37,12 +37,12 @@ class TestBool:
         assert template("value | gce.guest.metadata_bool", value=value) is False
 
     @pytest.mark.parametrize("value", ["on", "off", "", "t", "TRUE ", "2", 2, 1.0, None, ["TRUE"], {}])
-    def test_what_compute_engine_takes_for_none(self, template: TemplateProcess, value: Any) -> None:
+    def test_values_that_are_not_booleans_are_rejected(self, template: TemplateProcess, value: Any) -> None:
         assert "is none of TRUE, Y, Yes, 1" in refusal(template, "metadata_bool", value)
         assert template("value | gce.guest.metadata_bool(default=false)", value=value) is False
         assert template("value | gce.guest.metadata_bool(none)", value=value) is None
 
-    def test_an_error_does_not_hold_the_value(self, template: TemplateProcess) -> None:
+    def test_error_does_not_show_the_value(self, template: TemplateProcess) -> None:
         assert "hunter2" not in refusal(template, "metadata_bool", "hunter2")
 
 
@@ -65,70 +65,70 @@ ITEMS = [
 
 
 class TestItems:
-    def test_of_a_dictionary(self, template: TemplateProcess) -> None:
+    def test_converts_a_dictionary(self, template: TemplateProcess) -> None:
         assert template("value | gce.guest.metadata_items", value=VALUES) == ITEMS
 
-    def test_there_and_back(self, template: TemplateProcess) -> None:
+    def test_round_trip(self, template: TemplateProcess) -> None:
         there_and_back = "value | gce.guest.metadata_items | gce.guest.metadata_dict | gce.guest.metadata_items"
         assert template(there_and_back, value=VALUES) == ITEMS
 
-    def test_of_nothing(self, template: TemplateProcess) -> None:
+    def test_converts_an_empty_dictionary(self, template: TemplateProcess) -> None:
         assert template("value | gce.guest.metadata_items", value={}) == []
 
     @pytest.mark.parametrize("value", [None, ["a"], {"b": "hunter2"}])
-    def test_values_that_are_no_text(self, template: TemplateProcess, value: Any) -> None:
+    def test_rejects_values_that_are_not_text(self, template: TemplateProcess, value: Any) -> None:
         said = refusal(template, "metadata_items", {"a": value})
         assert "The value of 'a' is neither text" in said
         assert "hunter2" not in said
 
     @pytest.mark.parametrize("number", ["inf", "-inf", "nan"])
-    def test_numbers_that_are_none(self, template: TemplateProcess, number: str) -> None:
+    def test_rejects_numbers_that_are_not_finite(self, template: TemplateProcess, number: str) -> None:
         assert f"The value of 'a' is {number}, not a finite number" in refusal(
             template, "metadata_items", {"a": float(number)}
         )
 
     @pytest.mark.parametrize("key", ["", "a b", "ä", "a/b", "a" * 129])
-    def test_keys_that_are_none(self, template: TemplateProcess, key: str) -> None:
+    def test_rejects_invalid_keys(self, template: TemplateProcess, key: str) -> None:
         assert "is not a key of custom metadata" in refusal(template, "metadata_items", {key: "x"})
 
     @pytest.mark.parametrize("value", ["text", ["a"], None, 3])
-    def test_of_something_else(self, template: TemplateProcess, value: Any) -> None:
+    def test_rejects_other_types(self, template: TemplateProcess, value: Any) -> None:
         assert "needs a dictionary" in refusal(template, "metadata_items", value)
 
 
 class TestDict:
-    def test_of_a_list(self, template: TemplateProcess) -> None:
+    def test_converts_a_list(self, template: TemplateProcess) -> None:
         items = [{"key": "role", "value": "web"}, {"key": "empty"}]
         assert template("value | gce.guest.metadata_dict", value=items) == {"role": "web", "empty": ""}
 
     @pytest.mark.parametrize(
         "metadata", [{}, {"fingerprint": "x", "kind": "compute#metadata"}, {"items": []}, {"items": None}]
     )
-    def test_of_metadata_without_items(self, template: TemplateProcess, metadata: dict[str, Any]) -> None:
+    def test_converts_metadata_without_items(self, template: TemplateProcess, metadata: dict[str, Any]) -> None:
         assert template("value | gce.guest.metadata_dict", value=metadata) == {}
 
     @pytest.mark.parametrize(
         "value", [{"role": "web"}, {"name": "web-1", "metadata": {"items": [{"key": "role", "value": "web"}]}}]
     )
-    def test_of_a_dictionary_that_is_no_metadata(self, template: TemplateProcess, value: dict[str, Any]) -> None:
+    def test_rejects_a_dictionary_that_is_not_metadata(self, template: TemplateProcess, value: dict[str, Any]) -> None:
         said = refusal(template, "metadata_dict", value)
         assert f"has {', '.join(sorted(value))}, and no items" in said
         assert "web" not in said
 
-    def test_of_metadata_with_items(self, template: TemplateProcess) -> None:
+    def test_converts_metadata_with_items(self, template: TemplateProcess) -> None:
         metadata = {"kind": "compute#metadata", "items": [{"key": "role", "value": "{{ 'we' ~ 'b' }}"}]}
         assert template("value | gce.guest.metadata_dict", value=metadata) == {"role": "web"}
 
-    def test_the_same_key_twice(self, template: TemplateProcess) -> None:
+    def test_rejects_duplicate_keys(self, template: TemplateProcess) -> None:
         items = [{"key": "role", "value": "web"}, {"key": "role", "value": "db"}]
         assert "have the key 'role' twice" in refusal(template, "metadata_dict", items)
 
     @pytest.mark.parametrize("item", ["role", {"value": "web"}, {"key": 3, "value": "web"}, None])
-    def test_items_that_are_none(self, template: TemplateProcess, item: Any) -> None:
+    def test_rejects_invalid_items(self, template: TemplateProcess, item: Any) -> None:
         assert "has to be a dictionary with key and value" in refusal(template, "metadata_dict", [item])
 
     @pytest.mark.parametrize("value", ["text", 3, None, {"items": "text"}])
-    def test_of_something_else(self, template: TemplateProcess, value: Any) -> None:
+    def test_rejects_other_types(self, template: TemplateProcess, value: Any) -> None:
         assert "needs a list of items" in refusal(template, "metadata_dict", value)
 
 

@@ -122,7 +122,7 @@ class TestNothing:
         assert lookup(worker, term, default="none") == "none"
         assert lookup(worker, term, function="query", on_missing="skip") == []
 
-    def test_says_when_they_are_not_enabled(self, emulator: Emulator, worker: Worker) -> None:
+    def test_reports_that_they_are_not_enabled(self, emulator: Emulator, worker: Worker) -> None:
         said = refusal(worker, "deployment/version", instance="off-1")
         assert "Guest attributes are not enabled for it. Set enable-guest-attributes=TRUE" in said
 

@@ -21,7 +21,7 @@ Worker = TemplateProcess
 
 
 def lookup(worker: Worker, *paths: str, function: str = "lookup", **options: Any) -> Any:
-    """What the lookup returns; options are given as variables, so that they are Ansible's own data."""
+    """The result of the lookup; options are variables, so that they are Ansible's own data."""
     names = "".join(f", {name}=option_{name}" for name in options)
     variables = {f"option_{name}": value for name, value in options.items()}
     return worker(f"{function}('gce.guest.metadata', *paths{names})", paths=list(paths), **variables)
@@ -62,12 +62,12 @@ class TestValues:
         ["", "{{ 1+1 }}", "{% raw %}", "one\ntwo\r\n\n", "Grüße, 世界 🚀", "x" * 262144, " blanks ", "[1]", "null"],
         ids=lambda value: ascii(value[:12]),
     )
-    def test_custom_values_come_byte_for_byte(self, emulator: Emulator, worker: Worker, value: str) -> None:
+    def test_custom_values_are_unchanged(self, emulator: Emulator, worker: Worker, value: str) -> None:
         emulator.control.set("web-1", "instance/attributes/note", value)
         assert lookup(worker, "instance/attributes/note") == value
 
     @pytest.mark.parametrize("path", ["instance/guest-attributes/app/raw", "instance/guest-attributes/"])
-    def test_warns_of_bytes_that_are_not_text(self, emulator: Emulator, worker: Worker, path: str) -> None:
+    def test_warns_of_bytes_that_are_not_utf_8(self, emulator: Emulator, worker: Worker, path: str) -> None:
         with closing(MetadataServer(emulator.metadata["web-1"])) as server:
             server.put("instance/guest-attributes/app/raw", b"a\xff")
         assert "a\N{REPLACEMENT CHARACTER}" in json.dumps(lookup(worker, path), ensure_ascii=False)
@@ -95,7 +95,7 @@ class TestBasename:
         assert tree["attributes"]["created-by"] == "web"
         assert tree["networkInterfaces"][0]["subnetmask"] == "255.255.240.0"
 
-    def test_of_what_is_none(self, emulator: Emulator, worker: Worker) -> None:
+    def test_of_other_values_is_the_value(self, emulator: Emulator, worker: Worker) -> None:
         emulator.control.set("web-1", "instance/attributes/note", "see projects/1/zones/z\nthere")
         assert lookup(worker, "instance/attributes/note", basename=True) == "see projects/1/zones/z\nthere"
         assert lookup(worker, "instance/id", basename=True) == 9007199254740993
@@ -118,7 +118,7 @@ class TestQuery:
             ("nothing", None),
         ],
     )
-    def test_functions_work_on_what_ansible_would_tag(
+    def test_functions_work_on_values_that_ansible_would_tag(
         self, emulator: Emulator, worker: Worker, query: str, found: Any
     ) -> None:
         assert lookup(worker, "instance/attributes/", query=query) == found
@@ -126,21 +126,19 @@ class TestQuery:
     def test_applies_to_each_term(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "instance/name", "project/project-id", query="length(@)") == [5, 4]
 
-    def test_an_invalid_one_is_refused_before_anything_is_sent(self, emulator: Emulator, worker: Worker) -> None:
+    def test_invalid_expression_is_rejected_before_any_request(self, emulator: Emulator, worker: Worker) -> None:
         assert "'a[' is not a JMESPath expression" in refusal(worker, "instance/name", query="a[")
         assert "calls nofunc, which is not a function" in refusal(worker, "instance/name", query="nofunc(@)")
         assert emulator.control.journal() == []
 
-    def test_that_does_not_fit(self, emulator: Emulator, worker: Worker) -> None:
+    def test_that_does_not_fit_the_data_is_an_error(self, emulator: Emulator, worker: Worker) -> None:
         assert "does not fit the data" in refusal(worker, "instance/id", query="length(@)")
 
-    def test_sees_no_secret(self, emulator: Emulator, worker: Worker) -> None:
+    def test_gets_redacted_data(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "instance/attributes/", query='"ssh-keys"') == "[redacted]"
         assert "hunter2" not in refusal(worker, "instance/attributes/", query='abs("ssh-keys")')
 
-    def test_names_the_library_that_is_missing(
-        self, emulator: Emulator, collections_path: Path, tmp_path: Path
-    ) -> None:
+    def test_reports_a_missing_library(self, emulator: Emulator, collections_path: Path, tmp_path: Path) -> None:
         (tmp_path / "jmespath.py").write_text("raise ImportError('not installed')", encoding="utf-8")
         environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"], "PYTHONPATH": str(tmp_path)}
         with TemplateProcess(collections_path, environment) as bare:
@@ -158,7 +156,7 @@ class TestMissing:
         assert said.endswith(" Set on_missing=skip, or give a default, if it may be missing.")
 
     @pytest.mark.parametrize("on_missing", ["skip", "warn"])
-    def test_is_left_out(self, emulator: Emulator, worker: Worker, on_missing: str) -> None:
+    def test_is_skipped(self, emulator: Emulator, worker: Worker, on_missing: str) -> None:
         assert lookup(worker, self.PATH, "instance/name", function="query", on_missing=on_missing) == ["web-1"]
         assert [self.PATH in warning for warning in worker.warnings] == ([True] if on_missing == "warn" else [])
         assert lookup(worker, self.PATH, on_missing=on_missing) == []
@@ -168,7 +166,9 @@ class TestMissing:
         assert lookup(worker, self.PATH, default=default) == default
         assert lookup(worker, "instance/name", default=default) == "web-1"
 
-    def test_includes_maintenance_before_the_first_notification(self, emulator: Emulator, worker: Worker) -> None:
+    def test_includes_upcoming_maintenance_before_the_first_notification(
+        self, emulator: Emulator, worker: Worker
+    ) -> None:
         """The 503 "no notifications have been received yet" on `upcoming-maintenance` is an answer, not an outage."""
         assert lookup(worker, "instance/upcoming-maintenance", default="none") == "none"
         assert len(emulator.control.journal()) == 1
@@ -183,13 +183,13 @@ class TestSecrets:
         assert attributes["role"] == "web"
 
     @pytest.mark.parametrize("key", ["ssh-keys", "db-password"])
-    def test_are_refused_by_themselves(self, emulator: Emulator, worker: Worker, key: str) -> None:
+    def test_are_rejected_as_single_values(self, emulator: Emulator, worker: Worker, key: str) -> None:
         path = f"instance/attributes/{key}"
         assert "it is secret" in refusal(worker, "instance/name", path)
         assert emulator.control.journal() == []
         assert "hunter2" in lookup(worker, path, show_secrets=True)
 
-    def test_are_what_the_patterns_say(self, emulator: Emulator, worker: Worker) -> None:
+    def test_are_defined_by_the_patterns(self, emulator: Emulator, worker: Worker) -> None:
         attributes = lookup(worker, "instance/attributes/", secret_patterns=["^role$"])
         assert (attributes["role"], attributes["db-password"]) == ("[redacted]", "hunter2")
         said = refusal(worker, "instance/name", secret_patterns=["^role$", "("])
@@ -217,23 +217,23 @@ class TestBadInput:
             ("instance/name", {"metadata_host": "a b"}, "which is not a host"),
         ],
     )
-    def test_is_refused_before_anything_is_sent(
+    def test_is_rejected_before_any_request(
         self, emulator: Emulator, worker: Worker, path: str, options: dict[str, Any], error: str
     ) -> None:
         assert error in refusal(worker, path, **options)
         assert emulator.control.journal() == []
 
     @pytest.mark.parametrize("terms", ["", ", []"])
-    def test_no_terms_find_nothing(self, emulator: Emulator, worker: Worker, terms: str) -> None:
-        """Without any is how Ansible calls it for with_gce.guest.metadata and a list that is empty."""
+    def test_without_terms_returns_an_empty_list(self, emulator: Emulator, worker: Worker, terms: str) -> None:
+        """Ansible calls it without terms for with_gce.guest.metadata and an empty list."""
         assert worker(f"query('gce.guest.metadata'{terms})") == []
         assert emulator.control.journal() == []
 
-    def test_a_term_that_is_no_text(self, emulator: Emulator, worker: Worker) -> None:
+    def test_term_that_is_not_text(self, emulator: Emulator, worker: Worker) -> None:
         with pytest.raises(TemplateFailed, match="has to be text"):
             worker("lookup('gce.guest.metadata', 3)")
 
-    def test_a_host_that_does_not_resolve(self, emulator: Emulator, worker: Worker) -> None:
+    def test_host_that_cannot_be_resolved(self, emulator: Emulator, worker: Worker) -> None:
         said = refusal(worker, "instance/name", metadata_host="nowhere.invalid", retry_for=0)
         assert "could not be resolved" in said
         assert "Check the option metadata_host." in said
@@ -258,14 +258,14 @@ class TestBadInput:
         with TemplateProcess(collections_path, {"ANSIBLE_CONFIG": str(config)}) as misled:
             assert f"The setting metadata_host in {config} is 'a b'" in refusal(misled, "instance/name")
 
-    def test_a_host_that_is_no_metadata_server(self, emulator: Emulator, worker: Worker) -> None:
+    def test_host_that_is_not_a_metadata_server(self, emulator: Emulator, worker: Worker) -> None:
         host = emulator.control.url.removeprefix("http://")
         said = refusal(worker, "instance/name", metadata_host=host, retry_for=0)
         assert "is not the metadata server" in said
 
 
 class TestOptions:
-    def test_by_variable_which_may_be_a_template(self, emulator: Emulator, worker: Worker) -> None:
+    def test_by_variable_with_a_template(self, emulator: Emulator, worker: Worker) -> None:
         found = worker(
             "lookup('gce.guest.metadata', 'instance/name')",
             gce_guest_metadata_host="{{ hosts['web-2'] }}",
@@ -292,23 +292,25 @@ class TestOptions:
             found = lookup(configured, "instance/name", "instance/attributes/nothing", function="query")
         assert found == ["web-2"]
 
-    def test_by_environment_in_the_order_of_googles_own_tools(self, emulator: Emulator, collections_path: Path) -> None:
+    def test_environment_variables_have_the_precedence_of_google_s_tools(
+        self, emulator: Emulator, collections_path: Path
+    ) -> None:
         environment = {"GCE_METADATA_HOST": emulator.metadata["web-1"], "GCE_METADATA_ROOT": emulator.metadata["web-2"]}
         with TemplateProcess(collections_path, environment) as configured:
             assert lookup(configured, "instance/name") == "web-1"
 
 
 class TestCache:
-    def test_asks_for_the_same_path_once(self, emulator: Emulator, worker: Worker) -> None:
+    def test_requests_a_path_once(self, emulator: Emulator, worker: Worker) -> None:
         once = "lookup('gce.guest.metadata', 'instance/tags', cache_seconds=60)"
         assert worker(f"[{once}, {once}, {once}]") == [[], [], []]
         assert len(emulator.control.journal()) == 1
 
-    def test_does_not_mix_up_hosts(self, emulator: Emulator, worker: Worker) -> None:
+    def test_separates_hosts(self, emulator: Emulator, worker: Worker) -> None:
         for name, host in emulator.metadata.items():
             assert lookup(worker, "instance/name", metadata_host=host, cache_seconds=60) == name
 
-    def test_can_be_left_out(self, emulator: Emulator, worker: Worker) -> None:
+    def test_can_be_disabled(self, emulator: Emulator, worker: Worker) -> None:
         for role in ("web", "db"):
             emulator.control.set("web-1", "instance/attributes/role", role)
             assert lookup(worker, "instance/attributes/role", cache_seconds=0) == role

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the modules run on, which is an emulated VM unless a file describes a FLEET of its own."""
+"""The target of the modules: an emulated VM, unless a file defines its own FLEET."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ class TestInstances:
         passing = SharedTime()
 
         def clock() -> float:
-            """Meanwhile, somebody else reverts the change of one instance."""
+            """Meanwhile, another program reverts the change of one instance."""
             if metadata(emulator, "web-2").get("release") == "2":
                 emulator.control.set("web-2", "instance/attributes/release", "1")
             return passing.clock()
@@ -277,7 +277,7 @@ class TestRefusedBeforeAnythingIsSent:
             ({"metadata": {"a": "b"}, "instance": "Web_1"}, "'Web_1' is not an instance"),
         ],
     )
-    def test_is(self, emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
+    def test_invalid_options(self, emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
         result = run(emulator, **parameters)
         assert result.failed
         assert words in result["msg"]

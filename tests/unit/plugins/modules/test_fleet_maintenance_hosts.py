@@ -90,7 +90,7 @@ class TestGroups:
         assert (row["window_start_time"], row["can_reschedule"]) == ("2098-12-01T01:00:00Z", True)
         assert row["instance_status"] is None
 
-    def test_a_part_of_a_reservation_has_what_it_belongs_to(self, emulator: EmulatorProcess) -> None:
+    def test_part_of_a_reservation_has_its_parents(self, emulator: EmulatorProcess) -> None:
         announce(emulator, "reservations/train", 1, block="b1", sub_block="s1")
         parts = [
             (each["reservation"], each["block"], each["sub_block"], each["pending_count"])
@@ -109,7 +109,7 @@ class TestGroups:
         }
         assert all(each["window_start_time"] is None and each["status"] == "PENDING" for each in found)
 
-    def test_blocks_are_only_read_where_something_is_announced(self, emulator: EmulatorProcess) -> None:
+    def test_blocks_are_read_only_if_something_is_announced(self, emulator: EmulatorProcess) -> None:
         assert run(kinds=["reservation"])["windows"] == []
         assert paths(emulator) == ["aggregated/reservations"]
         announce(emulator, "reservations/train", 1, block="b2")
@@ -125,7 +125,7 @@ class TestGroups:
             announce(emulator, f"node-groups/{group}", 1)
         assert [each["node_group"] for each in run(zone="europe-west1-b")["windows"]] == ["far"]
 
-    def test_a_filter_is_for_instances(self, emulator: EmulatorProcess) -> None:
+    def test_filter_applies_to_instances(self, emulator: EmulatorProcess) -> None:
         announce(emulator, "node-groups/licensed", 1)
         assert run(filter="labels.env = prod")["windows"] == []
         found = run(filter="labels.env = prod", kinds=["instance", "node_group"])["windows"]
@@ -147,7 +147,7 @@ class TestPermissions:
             ),
         ],
     )
-    def test_one_that_is_missing_is_a_warning(
+    def test_missing_permission_is_a_warning(
         self, emulator: EmulatorProcess, path: str, kind: str, permission: str
     ) -> None:
         for group in ("node-groups/licensed", "reservations/train"):
@@ -174,7 +174,7 @@ class TestPermissions:
             assert not result["complete"]
             assert "The list of reservations is incomplete." in str(result["warnings"])
 
-    def test_all_that_are_missing_are_a_failure(self, emulator: EmulatorProcess) -> None:
+    def test_missing_all_permissions_is_a_failure(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("forbidden", face="compute")
         result = run()
         assert result.failed
@@ -186,7 +186,7 @@ class TestPermissions:
 
 
 class TestHistory:
-    def test_has_what_the_platform_did_the_latest_first(self, emulator: EmulatorProcess) -> None:
+    def test_has_actions_of_the_platform_with_the_latest_first(self, emulator: EmulatorProcess) -> None:
         emulator.control.scenario("web-1", "live-migration")
         eventually(lambda: run(now=time.time(), history="7d")["history"], what="the migration")
         emulator.control.scenario("spot-1", "preemption", restart=False)
@@ -207,7 +207,7 @@ class TestHistory:
         assert run()["history"] is None
         assert not [path for path in paths(emulator) if "operations" in path]
 
-    def test_does_not_have_what_people_did(self, emulator: EmulatorProcess) -> None:
+    def test_omits_actions_of_users(self, emulator: EmulatorProcess) -> None:
         emulator.control.request("POST", "instances/web-1/stop")
         assert run(now=time.time(), history="7d")["history"] == []
 
@@ -219,7 +219,7 @@ class TestHistory:
         assert not result["complete"]
         assert "perations.list" in result["denied"]["history"]
 
-    def test_needs_a_duration(self, emulator: EmulatorProcess) -> None:
+    def test_requires_a_duration(self, emulator: EmulatorProcess) -> None:
         assert "history is 'soon', which is not a duration" in run(history="soon")["msg"]
         assert "Add instance to kinds" in run(history="7d", filter="a = b", kinds=["node_group"])["msg"]
         assert emulator.control.journal(face="compute") == []

@@ -64,7 +64,7 @@ class Guest:
         self.time.sleep(seconds)
 
     def write(self, attributes: dict[str, str]) -> None:
-        """What the module does, for those who run beside each other: it is one to a process."""
+        """Run the module in a separate process, for tests that run several at once."""
         time = Time(self.time.clock, self.time.sleep)
         server = MetadataServer(self.host, limits=Limits(timeout=30), time=time, on_retry=leave_rate_alone)
         with closing(server):
@@ -103,7 +103,7 @@ def guest(time: SharedTime, request: pytest.FixtureRequest) -> Iterator[Guest]:
 
 
 class TestPresent:
-    def test_writes_what_differs_and_nothing_else(self, guest: Guest) -> None:
+    def test_writes_only_differences(self, guest: Guest) -> None:
         guest.set(same="1", other="x", old="a")
         result = guest.run({"same": "1", "old": "b", "new": "c"})
         assert (result["changed"], result["written"], result["deleted"]) == (True, ["new", "old"], [])
@@ -137,31 +137,31 @@ class TestPresent:
             ("yes", "yes"),
         ],
     )
-    def test_values_arrive_as_they_are(self, guest: Guest, value: Any, text: str) -> None:
+    def test_values_arrive_unchanged(self, guest: Guest, value: Any, text: str) -> None:
         assert guest.run({"key": value})["changed"]
         assert guest.attributes == {"key": text}
         assert not guest.run({"key": value})["changed"]
 
-    def test_purge_deletes_everything_else(self, guest: Guest) -> None:
+    def test_purge_deletes_all_other_keys(self, guest: Guest) -> None:
         guest.set(keep="1", drop="2")
         result = guest.run({"keep": "1"}, purge=True)
         assert (result["written"], result["deleted"]) == ([], ["drop"])
         assert guest.attributes == {"keep": "1"}
         assert guest.writes() == ["ns/drop"]
 
-    def test_an_empty_namespace_is_what_no_attributes_and_purge_are(self, guest: Guest) -> None:
+    def test_purge_without_attributes_empties_the_namespace(self, guest: Guest) -> None:
         guest.set(a="1", b="2")
         assert guest.run({}, purge=True)["deleted"] == ["a", "b"]
         assert guest.attributes == {}
 
-    def test_other_namespaces_are_left_alone(self, guest: Guest) -> None:
+    def test_other_namespaces_are_unchanged(self, guest: Guest) -> None:
         guest.instance.set("instance/guest-attributes/other/key", "1")
         guest.run({"a": "1"}, purge=True)
         assert guest.instance.guest_attributes == {"other": {"key": "1"}, "ns": {"a": "1"}}
 
 
 class TestAbsent:
-    def test_deletes_the_keys_whatever_their_values(self, guest: Guest) -> None:
+    def test_deletes_keys_with_any_value(self, guest: Guest) -> None:
         guest.set(a="1", b="2", c="3")
         result = guest.run({"a": None, "b": "something else", "none": ["x"]}, state="absent")
         assert (result["changed"], result["written"], result["deleted"]) == (True, [], ["a", "b"])
@@ -182,7 +182,7 @@ class TestCheckMode:
     @pytest.mark.parametrize(
         "parameters", [{"attributes": {"a": "2", "c": "3"}, "purge": True}, {"state": "absent", "purge": True}]
     )
-    def test_says_what_the_real_run_does_and_writes_nothing(self, guest: Guest, parameters: dict[str, Any]) -> None:
+    def test_predicts_the_run_and_writes_nothing(self, guest: Guest, parameters: dict[str, Any]) -> None:
         guest.set(a="1", b="2")
         predicted = guest.run(**parameters, check=True, diff=True)
         assert guest.writes() == []
@@ -191,7 +191,7 @@ class TestCheckMode:
         assert guest.run(**parameters, diff=True) == predicted
         assert guest.attributes == predicted["diff"]["after"]
 
-    def test_there_is_a_diff_only_if_asked_for(self, guest: Guest) -> None:
+    def test_diff_is_returned_only_on_request(self, guest: Guest) -> None:
         guest.set(a="1")
         assert "diff" not in guest.run({"a": "2"})
         assert guest.run({"b": "3"}, diff=True)["diff"] == {
@@ -201,7 +201,7 @@ class TestCheckMode:
             "after": {"a": "2", "b": "3"},
         }
 
-    def test_bytes_of_others_that_are_no_text_are_shown_as_such(self, guest: Guest) -> None:
+    def test_bytes_that_are_not_utf_8_are_replaced(self, guest: Guest) -> None:
         guest.set(theirs="\udcff")
         diff = guest.run({"ours": "1"}, diff=True)["diff"]
         assert diff["after"] == {"ours": "1", "theirs": "\ufffd"}
@@ -210,9 +210,7 @@ class TestCheckMode:
 
 class TestBudget:
     @pytest.mark.parametrize("guest", ["strict", "lossy"], indirect=True)
-    def test_thirty_attributes_are_written_within_it_in_the_predicted_time(
-        self, guest: Guest, time: SharedTime
-    ) -> None:
+    def test_thirty_attributes_are_written_in_the_predicted_time(self, guest: Guest, time: SharedTime) -> None:
         asked = guest.run(MANY, check=True)
         assert (asked["requests"], asked["seconds"]) == (32, 180.0)
         time.now += 60
@@ -224,7 +222,7 @@ class TestBudget:
         # With the two reads. None of them was refused, and none was dropped, or there were more.
         assert guest.requests()[1:] == [("GET", 404), *[("PUT", 200)] * 30, ("GET", 200)]
 
-    def test_what_takes_longer_than_wanted_is_refused_before_anything_is_written(self, guest: Guest) -> None:
+    def test_change_longer_than_max_wait_is_rejected_before_any_write(self, guest: Guest) -> None:
         for check in (True, False):
             result = guest.run(MANY, max_wait=60, check=check)
             assert result.failed
@@ -232,7 +230,7 @@ class TestBudget:
             assert "max_wait is 60. Nothing was changed. Raise max_wait" in result["msg"]
         assert guest.writes() == []
 
-    def test_an_earlier_task_has_used_it_up(self, guest: Guest, time: SharedTime) -> None:
+    def test_budget_used_by_an_earlier_task_is_waited_for(self, guest: Guest, time: SharedTime) -> None:
         guest.run({f"first-{number}": "x" for number in range(8)})
         began = time.now
         result = guest.run({"second": "x"})
@@ -263,7 +261,7 @@ class TestBudget:
         """GoogleCloudPlatform/osconfig#411: writes are denied (403), also for a while after enabling."""
         with EmulatorThread(VMS, time.clock) as emulator:
             guest = Guest("lossy", emulator, time)
-            # Somebody else's three queries of this second.
+            # Three queries of another process in this second.
             for _unused in range(3):
                 guest.instance.guest_attribute_queries.spend()
             assert guest.run({"a": "1", "b": "2"})["changed"]
@@ -271,7 +269,7 @@ class TestBudget:
             # Two attributes, and yet more than two writes: each got 200, and the first ones were for nothing.
             assert len(guest.writes()) > 2
 
-    def test_an_outage_is_not_the_end(self, guest: Guest) -> None:
+    def test_outage_is_survived(self, guest: Guest) -> None:
         guest.instance.project.faults.inject(Fault("503", count=3))
         assert guest.run({"a": "1"})["changed"]
         assert guest.attributes == {"a": "1"}
@@ -279,7 +277,7 @@ class TestBudget:
 
 class TestTwoAtOnce:
     @pytest.mark.parametrize("name", ["strict", "lossy"])
-    def test_nothing_is_lost_though_both_use_the_same_budget(self, name: str) -> None:
+    def test_no_write_is_lost_although_both_share_the_budget(self, name: str) -> None:
         time = SharedTime(parties=2)
         with EmulatorThread(VMS, time.clock) as emulator:
             guest = Guest(name, emulator, time)
@@ -301,20 +299,20 @@ class TestTwoAtOnce:
             assert failures == []
             assert guest.attributes == {f"{who}-{number}": who for who in ("left", "right") for number in range(12)}
 
-    def test_purge_leaves_alone_what_came_after_the_read(self, guest: Guest) -> None:
+    def test_purge_keeps_keys_written_after_its_read(self, guest: Guest) -> None:
         guest.set(old1="x", old2="x", old3="x")
         guest.before_sleeping = lambda: guest.set(late="y")
         assert guest.run({}, purge=True)["deleted"] == ["old1", "old2", "old3"]
         assert guest.attributes == {"late": "y"}
 
-    def test_the_last_writer_of_a_key_wins_and_the_other_is_warned(self, guest: Guest) -> None:
+    def test_last_writer_of_a_key_wins_and_the_other_one_warns(self, guest: Guest) -> None:
         guest.before_sleeping = lambda: guest.set(a="theirs")
         result = guest.run({"a": "ours", "b": "1", "c": "2"})
         assert result["overtaken"] == ["a"]
         assert "Something else has changed keys in instance/guest-attributes/ns/ meanwhile: a." in result.printed
         assert guest.attributes["a"] == "theirs"
 
-    def test_what_somebody_else_deleted_first_is_deleted(self, guest: Guest) -> None:
+    def test_keys_deleted_by_another_task_are_no_error(self, guest: Guest) -> None:
         guest.set(a="1", b="2", c="3")
         guest.before_sleeping = lambda: guest.instance.remove("instance/guest-attributes/ns/c")
         result = guest.run(state="absent", purge=True)
@@ -324,7 +322,7 @@ class TestTwoAtOnce:
 
 class TestDenied:
     @pytest.mark.parametrize("guest", ["off"], indirect=True)
-    def test_is_tried_again_until_it_is_enabled(self, guest: Guest, time: SharedTime) -> None:
+    def test_is_retried_until_it_is_enabled(self, guest: Guest, time: SharedTime) -> None:
         """GoogleCloudPlatform/osconfig#411: writes are denied (403), also for a while after enabling."""
         began = time.now
 
@@ -365,7 +363,7 @@ class TestDenied:
 
     @pytest.mark.parametrize("value", ["TRUE", "yes"])
     def test_by_a_policy_is_explained(self, guest: Guest, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-        """The metadata enables them, but the server still denies them: nobody is told to set what is set already."""
+        """The metadata already enables them, so the remedy is not to set it."""
         guest.instance.set("instance/attributes/enable-guest-attributes", value)
         monkeypatch.setattr(guest.instance, "is_enabled", lambda key: False)
         message = guest.run({"a": "1"}, retry_for=20)["msg"]
@@ -411,7 +409,7 @@ class TestBadInput:
         ],
     )
     @pytest.mark.parametrize("check", [True, False])
-    def test_is_refused_and_nothing_is_sent(
+    def test_is_rejected_before_any_request(
         self, guest: Guest, parameters: dict[str, Any], message: str, check: bool
     ) -> None:
         result = guest.run(**parameters, check=check)
@@ -419,7 +417,7 @@ class TestBadInput:
         assert message in result["msg"]
         assert guest.requests() == []
 
-    def test_a_namespace_is_needed(self, guest: Guest) -> None:
+    def test_namespace_is_required(self, guest: Guest) -> None:
         result = run_module(guest.module(), {"attributes": {"a": "1"}, "metadata_host": guest.host})
         assert result["msg"] == "missing required arguments: namespace"
 
@@ -430,7 +428,7 @@ class TestBadInput:
 
 
 class TestSecrets:
-    def test_are_in_no_result_and_no_diff(self, guest: Guest) -> None:
+    def test_are_not_in_results_and_diffs(self, guest: Guest) -> None:
         guest.set(**{"old-token": "hunter2"})
         result = guest.run({"db-password": "hunter2", "user": "alice"}, purge=True, diff=True)
         assert guest.attributes == {"db-password": "hunter2", "user": "alice"}
@@ -449,7 +447,7 @@ class TestSecrets:
             {"purge": "hunter"},
         ],
     )
-    def test_are_in_no_error(self, guest: Guest, extra: dict[str, Any]) -> None:
+    def test_are_not_in_errors(self, guest: Guest, extra: dict[str, Any]) -> None:
         result = guest.run({"db-password": "hunter2"}, **extra)
         assert result.failed
         assert "hunter2" not in result.printed
@@ -457,12 +455,12 @@ class TestSecrets:
     @pytest.mark.parametrize(
         "attributes", ["db-password=hunter2", '{"db-password": "hunter2"}', "hunter2", ["hunter2"]]
     )
-    def test_are_in_no_error_however_they_are_written(self, guest: Guest, attributes: Any) -> None:
+    def test_are_not_in_errors_in_any_encoding(self, guest: Guest, attributes: Any) -> None:
         result = guest.run(attributes, state="bogus")
         assert result.failed
         assert "hunter2" not in result.printed
 
-    def test_are_shown_to_who_asks_for_them(self, guest: Guest) -> None:
+    def test_are_shown_with_show_secrets(self, guest: Guest) -> None:
         result = guest.run({"db-password": "hunter2"}, diff=True, show_secrets=True)
         assert result["diff"]["after"] == {"db-password": "hunter2"}
 
@@ -476,7 +474,7 @@ def test_the_examples_run(emulator: EmulatorProcess) -> None:
 
 
 def test_templates_unicode_and_secrets_through_ansible(emulator: EmulatorProcess) -> None:
-    """What Ansible does to values on their way to the module and back, and what it prints at -vvv."""
+    """How Ansible passes values to the module and back, and its output at -vvv."""
     text = "{{ 1+1 }}\nzwölf 🎉"
     task = {
         "gce.guest.guest_attributes": {

@@ -90,7 +90,7 @@ class TestSimulate:
         assert emulator.control.get("web-1", "instance/virtual-clock/drift-token") != "0"
         assert writes(emulator) == ["simulateMaintenanceEvent"]
 
-    def test_waits_for_ever_if_asked_to(self, emulator: EmulatorProcess) -> None:
+    def test_waits_without_limit_on_request(self, emulator: EmulatorProcess) -> None:
         assert not run(instance="web-1", timeout=float("inf")).failed
 
     @pytest.mark.parametrize("name, event", [("gpu-1", "terminate"), ("spot-1", "preempt")])

@@ -73,7 +73,7 @@ class TestEvents:
         ],
     )
     @pytest.mark.parametrize("arm_notice", [True, False])
-    def test_are_named(
+    def test_have_names(
         self, emulator: EmulatorProcess, look: Any, value: str, event: str | None, arm_notice: bool
     ) -> None:
         """Scripts that compare with values that never occur, such as `TERMINATE`, never fire."""
@@ -88,21 +88,19 @@ class TestEvents:
         assert look("spot")["preempted"] is True
 
     @pytest.mark.parametrize("check", [True, False])
-    def test_the_notice_is_armed_by_a_question_of_its_own(
-        self, emulator: EmulatorProcess, look: Any, check: bool
-    ) -> None:
+    def test_notice_is_armed_by_a_direct_request(self, emulator: EmulatorProcess, look: Any, check: bool) -> None:
         look("plain", check=check)
         assert sorted(paths(emulator)) == ["instance/", "instance/maintenance-event", "instance/upcoming-maintenance"]
         emulator.control.scenario("plain", "live-migration")
         assert eventually(lambda: look("plain")["event"]) == "migrate"
 
-    def test_no_trace_is_left_if_not_wanted(self, emulator: EmulatorProcess, look: Any) -> None:
+    def test_notice_is_not_armed_if_not_wanted(self, emulator: EmulatorProcess, look: Any) -> None:
         look("plain", arm_notice=False)
         assert sorted(paths(emulator)) == ["instance/", "instance/upcoming-maintenance"]
 
 
 class TestStop:
-    def test_of_a_vm_that_is_left_time(self, emulator: EmulatorProcess, look: Any) -> None:
+    def test_of_a_vm_with_graceful_shutdown(self, emulator: EmulatorProcess, look: Any) -> None:
         assert look("plain")["stop"] is None
         for key, value in {
             "max-duration": "600s",
@@ -120,7 +118,7 @@ class TestStop:
         }
         assert result["reach"]["stop"] == {"possible": True, "reason": "it was announced"}
 
-    def test_of_a_server_that_does_not_show_it(self, emulator: EmulatorProcess, look: Any) -> None:
+    def test_of_a_server_without_the_key(self, emulator: EmulatorProcess, look: Any) -> None:
         emulator.control.remove("plain", "instance/shutdown-details")
         result = look("plain")
         assert (result["stop"], result["reach"]["stop"]["possible"]) == (None, None)
@@ -187,7 +185,7 @@ class TestReach:
         }
         assert all(one["reason"] for one in result["reach"].values())
 
-    def test_of_a_vm_that_is_seen_to_have_gpus(self, look: Any, tmp_path: Path) -> None:
+    def test_of_a_vm_with_visible_gpus(self, look: Any, tmp_path: Path) -> None:
         device = tmp_path / "sys/bus/pci/devices/0000:00:04.0"
         device.mkdir(parents=True)
         for name, value in {"vendor": "0x10de", "device": "0x1eb8", "class": "0x030200"}.items():
@@ -199,7 +197,7 @@ class TestReach:
             "reason": "machine type n1-standard-4 with GPUs is stopped for host maintenance",
         }
 
-    def test_of_a_vm_that_shows_nothing(self, look: Any) -> None:
+    def test_of_a_vm_without_visible_hardware(self, look: Any) -> None:
         result = look("terminated")
         assert set(result["traits"].items()) == {
             ("gpu", None),
@@ -215,7 +213,7 @@ class TestReach:
         reach = look("spot")["reach"]
         assert (reach["preempt"]["possible"], reach["migrate"]["possible"]) == (True, False)
 
-    def test_what_is_announced_can_reach(self, emulator: EmulatorProcess, look: Any) -> None:
+    def test_announced_event_can_reach_the_vm(self, emulator: EmulatorProcess, look: Any) -> None:
         emulator.control.set("plain", "instance/upcoming-maintenance", WINDOW)
         emulator.control.set("plain", "instance/maintenance-event", "TERMINATE_ON_HOST_MAINTENANCE")
         emulator.control.set("plain", "instance/preempted", "TRUE")
@@ -226,8 +224,8 @@ class TestReach:
             "window",
         ]
 
-    def test_of_a_server_that_says_little(self, emulator: EmulatorProcess, look: Any) -> None:
-        """GKE's has neither a policy nor events: that is not told as "no", nor as values that nobody has said."""
+    def test_of_a_server_without_policy_and_events(self, emulator: EmulatorProcess, look: Any) -> None:
+        """GKE's server has neither a policy nor events: both are unknown, and neither false nor default values."""
         for key in ("scheduling", "maintenance-event", "preempted", "upcoming-maintenance", "machine-type"):
             emulator.control.remove("plain", f"instance/{key}")
         result = look("plain", retry_for=0)
@@ -244,7 +242,7 @@ def test_secrets_of_the_tree_are_not_returned(look: Any) -> None:
     assert "hunter2" not in look("plain").printed
 
 
-def test_no_metadata_server_is_one_sentence(look: Any) -> None:
+def test_missing_metadata_server_is_reported_in_a_sentence(look: Any) -> None:
     result = look("plain", metadata_host="127.0.0.1:1", retry_for=0)
     assert result["msg"].startswith("Cannot read instance/: no answer from the metadata server at 127.0.0.1:1")
 

@@ -57,7 +57,7 @@ class TestOneRequest:
         assert [answer["path"] for answer in result["answers"]] == ["instance/name", "project/project-id"]
         assert len(emulator.control.journal()) == 2
 
-    def test_in_check_mode_as_well(self, emulator: EmulatorProcess) -> None:
+    def test_in_check_mode(self, emulator: EmulatorProcess) -> None:
         assert read("instance/name", check=True) == read("instance/name")
 
 
@@ -75,7 +75,7 @@ class TestValues:
         assert read("instance/preempted")["value"] is False
         assert read("instance/attributes/enabled")["value"] == "TRUE"
 
-    def test_nothing_is_typed_if_not_wanted(self, emulator: EmulatorProcess) -> None:
+    def test_values_are_text_if_typed_is_false(self, emulator: EmulatorProcess) -> None:
         assert read("instance/preempted", typed=False)["value"] == "FALSE"
         assert read("instance/preempted", alt="text")["value"] == "FALSE"
 
@@ -85,14 +85,14 @@ class TestValues:
         ["", "{{ 1+1 }}", "one\ntwo\r\n\n", "Grüße, 世界 🚀", "x" * 262144, " blanks ", '"quoted"', "null", "\u2028"],
         ids=lambda value: ascii(value[:12]),
     )
-    def test_custom_values_come_byte_for_byte(self, emulator: EmulatorProcess, value: str, alt: str) -> None:
+    def test_custom_values_are_unchanged(self, emulator: EmulatorProcess, value: str, alt: str) -> None:
         emulator.control.set("web-1", "instance/attributes/note", value)
         result = read("instance/attributes/note", alt=alt)
         assert result["value"] == value
         assert result["found"] is True
 
     @pytest.mark.parametrize("path", ["instance/guest-attributes/app/raw", "instance/guest-attributes/", ""])
-    def test_bytes_that_are_no_text_do_not_spoil_the_rest(self, emulator: EmulatorProcess, path: str) -> None:
+    def test_bytes_that_are_not_utf_8_are_replaced(self, emulator: EmulatorProcess, path: str) -> None:
         with closing(MetadataServer()) as server:
             server.put("instance/guest-attributes/app/raw", b"a\xff\xc3\xbc")
         result = read(path)
@@ -121,20 +121,18 @@ class TestQuery:
         assert [answer["value"] for answer in result["answers"]] == [False, True]
 
     @pytest.mark.parametrize("query", ["a[", "nofunc(@)", "length(@, @)"])
-    def test_that_is_no_expression_is_refused_before_anything_is_sent(
-        self, emulator: EmulatorProcess, query: str
-    ) -> None:
+    def test_that_is_invalid_is_rejected_before_any_request(self, emulator: EmulatorProcess, query: str) -> None:
         result = read("instance/name", query=query)
         assert result.failed
         assert f"The query {query!r} " in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_that_does_not_fit(self, emulator: EmulatorProcess) -> None:
+    def test_that_does_not_fit_the_data_is_an_error(self, emulator: EmulatorProcess) -> None:
         result = read("instance/id", query="length(@)")
         assert result.failed
         assert "does not fit the data" in result["msg"]
 
-    def test_sees_no_secret(self, emulator: EmulatorProcess) -> None:
+    def test_gets_redacted_data(self, emulator: EmulatorProcess) -> None:
         result = read("instance/attributes/", query='{moved: "ssh-keys", inside: values(@)}')
         assert result["value"]["moved"] == "[redacted]"
         assert "hunter2" not in result.printed
@@ -142,9 +140,7 @@ class TestQuery:
         assert failing.failed
         assert "hunter2" not in failing.printed
 
-    def test_names_the_library_that_is_missing(
-        self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_reports_a_missing_library(self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "jmespath", None)
         result = read("instance/name", query="@")
         assert result.failed
@@ -163,15 +159,15 @@ class TestSecrets:
 
     @pytest.mark.parametrize("key", ["ssh-keys", "startup-script", "db-password"])
     @pytest.mark.parametrize("alt", ["json", "text"])
-    def test_are_redacted_on_their_own(self, emulator: EmulatorProcess, key: str, alt: str) -> None:
+    def test_are_redacted_as_single_values(self, emulator: EmulatorProcess, key: str, alt: str) -> None:
         result = read(f"instance/attributes/{key}", alt=alt)
         assert result["value"] == "[redacted]"
         assert "hunter2" not in result.printed
 
-    def test_are_shown_if_wanted(self, emulator: EmulatorProcess) -> None:
+    def test_are_shown_with_show_secrets(self, emulator: EmulatorProcess) -> None:
         assert read("instance/attributes/ssh-keys", show_secrets=True)["value"] == "alice:hunter2"
 
-    def test_are_what_the_patterns_say(self, emulator: EmulatorProcess) -> None:
+    def test_are_defined_by_the_patterns(self, emulator: EmulatorProcess) -> None:
         attributes = read("instance/attributes/", secret_patterns=["^role$"])["value"]
         assert attributes["role"] == "[redacted]"
         assert attributes["db-password"] == "hunter2"
@@ -190,7 +186,7 @@ class TestSecrets:
         assert "access_token" not in result.printed
 
     @pytest.mark.parametrize("path", ["", "instance/", "instance/attributes/"])
-    def test_cannot_be_found_in_the_text_of_a_tree(self, emulator: EmulatorProcess, path: str) -> None:
+    def test_text_of_a_tree_is_rejected(self, emulator: EmulatorProcess, path: str) -> None:
         result = read(path, alt="text")
         assert result.failed
         assert "Secrets cannot be found reliably" in result["msg"]
@@ -204,7 +200,7 @@ class TestSecrets:
 
 
 class TestIdentity:
-    def test_is_asked_for_by_its_audience(self, emulator: EmulatorProcess) -> None:
+    def test_is_requested_for_its_audience(self, emulator: EmulatorProcess) -> None:
         result = read(audience="https://vault.example.com/?a=b&c", audience_format="full", no_log=True)
         assert result["identity_token"].count(".") == 2
         assert result["answers"] == []
@@ -212,30 +208,30 @@ class TestIdentity:
         query = emulator.control.journal()[0]["query"]
         assert query == "audience=https%3A%2F%2Fvault.example.com%2F%3Fa%3Db%26c&format=full"
 
-    def test_is_refused_to_a_task_that_logs(self, emulator: EmulatorProcess) -> None:
+    def test_is_rejected_without_no_log(self, emulator: EmulatorProcess) -> None:
         result = read(audience="https://vault.example.com")
         assert result.failed
         assert "no_log: true" in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_of_an_account_that_is_not_there(self, emulator: EmulatorProcess) -> None:
+    def test_of_a_missing_account_is_an_error(self, emulator: EmulatorProcess) -> None:
         result = read(audience="a", service_account="nobody@example.com", no_log=True)
         assert "has no such key (404)" in result["msg"]
 
     @pytest.mark.parametrize("on_missing", ["warn", "skip"])
-    def test_of_an_account_that_may_be_missing(self, emulator: EmulatorProcess, on_missing: str) -> None:
+    def test_of_a_missing_account_can_be_skipped(self, emulator: EmulatorProcess, on_missing: str) -> None:
         nobody = f"nobody-to-{on_missing}@example.com"
         result = read(audience="a", service_account=nobody, on_missing=on_missing, no_log=True)
         assert result["identity_token"] is None
         assert any(nobody in str(warning) for warning in result.get("warnings", [])) == (on_missing == "warn")
 
     @pytest.mark.parametrize("option", [{"service_account": "default"}, {"audience_format": "full"}], ids=str)
-    def test_needs_an_audience(self, emulator: EmulatorProcess, option: dict[str, Any]) -> None:
+    def test_requires_an_audience(self, emulator: EmulatorProcess, option: dict[str, Any]) -> None:
         result = read("instance/name", **option)
         assert "missing parameter(s) required by" in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_is_of_the_default_account_and_short_by_default(self, emulator: EmulatorProcess) -> None:
+    def test_defaults_to_the_default_account_and_the_short_format(self, emulator: EmulatorProcess) -> None:
         read(audience="a", no_log=True)
         (request,) = emulator.control.journal()
         assert request["path"].endswith("/service-accounts/default/identity")
@@ -255,7 +251,7 @@ class TestMissing:
         assert result["msg"].endswith(" Set on_missing=skip if it may be missing.")
 
     @pytest.mark.parametrize("on_missing", ["warn", "skip"])
-    def test_is_told(self, emulator: EmulatorProcess, on_missing: str) -> None:
+    def test_can_be_reported_in_the_result(self, emulator: EmulatorProcess, on_missing: str) -> None:
         path = f"instance/attributes/not-there-to-{on_missing}"
         result = read(path, "instance/name", on_missing=on_missing)
         assert result["answers"][0] == {"path": path, "found": False, "value": None, "etag": None}
@@ -263,7 +259,7 @@ class TestMissing:
         assert (result["found"], result["value"], result["etag"]) == (False, None, None)
         assert any(path in str(warning) for warning in result.get("warnings", [])) == (on_missing == "warn")
 
-    def test_includes_maintenance_before_the_first_notification(self, emulator: EmulatorProcess) -> None:
+    def test_includes_upcoming_maintenance_before_the_first_notification(self, emulator: EmulatorProcess) -> None:
         """The 503 "no notifications have been received yet" on `upcoming-maintenance` is an answer, not an outage."""
         result = read("instance/upcoming-maintenance", on_missing="skip")
         assert result["found"] is False
@@ -281,13 +277,13 @@ class TestBadInput:
             ("instance/attributes/a\nb", "control character"),
         ],
     )
-    def test_no_path_at_all(self, emulator: EmulatorProcess, path: str, said: str) -> None:
+    def test_without_paths(self, emulator: EmulatorProcess, path: str, said: str) -> None:
         result = read("instance/name", path)
         assert result.failed
         assert said in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_a_host_that_does_not_resolve(self, emulator: EmulatorProcess) -> None:
+    def test_host_that_cannot_be_resolved(self, emulator: EmulatorProcess) -> None:
         result = read("instance/name", metadata_host="nowhere.invalid", retry_for=0)
         assert result.failed
         assert "nowhere.invalid" in result["msg"]
@@ -299,7 +295,7 @@ class TestBadInput:
         assert result.failed
         assert "is not a host" in result["msg"]
 
-    def test_a_host_that_is_not_a_metadata_server(self, emulator: EmulatorProcess) -> None:
+    def test_host_that_is_not_a_metadata_server(self, emulator: EmulatorProcess) -> None:
         result = read("instance/name", metadata_host=emulator.compute.removeprefix("http://"), retry_for=0)
         assert result.failed
         assert "is not the metadata server" in result["msg"]
@@ -316,7 +312,7 @@ class TestBadInput:
         ],
         ids=str,
     )
-    def test_options(self, emulator: EmulatorProcess, parameters: dict[str, Any]) -> None:
+    def test_contradicting_options(self, emulator: EmulatorProcess, parameters: dict[str, Any]) -> None:
         assert read(no_log=True, **parameters).failed
         assert emulator.control.journal() == []
 
@@ -326,13 +322,13 @@ class TestOutages:
         emulator.control.fault("503", instance="web-1", count=2)
         assert read("instance/name")["value"] == "web-1"
 
-    def test_name_what_was_tried(self, emulator: EmulatorProcess) -> None:
+    def test_error_shows_the_tries(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("503", instance="web-1")
         result = read("instance/name", retry_for=0)
         assert result.failed
         assert "is unavailable (503)" in result["msg"]
 
-    def test_proxies_of_the_environment_are_not_asked(
+    def test_proxies_of_the_environment_are_not_used(
         self, emulator: EmulatorProcess, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A proxy of the environment cannot reach the metadata server."""

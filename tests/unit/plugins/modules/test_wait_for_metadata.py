@@ -17,7 +17,7 @@ ROLE = "instance/attributes/role"
 
 
 def wait(path: str, **parameters: Any) -> Result:
-    # None of these has to wait: what is wanted is there, or else the time is over at once.
+    # None of these has to wait: the condition is met, or the timeout is 0.
     return run_module(wait_for_metadata, {"path": path, "timeout": 0, **parameters})
 
 
@@ -53,7 +53,7 @@ class TestConditions:
         ],
         ids=str,
     )
-    def test_are_looked_at_at_once(
+    def test_are_checked_at_once(
         self, emulator: EmulatorProcess, path: str, parameters: dict[str, Any], is_met: bool
     ) -> None:
         result = wait(path, **parameters)
@@ -62,7 +62,7 @@ class TestConditions:
         assert result.get("changed", False) is False
         assert "elapsed" in result
 
-    def test_a_query_is_not_true_of_what_it_does_not_fit_yet(self, emulator: EmulatorProcess) -> None:
+    def test_query_that_does_not_fit_yet_is_false(self, emulator: EmulatorProcess) -> None:
         parameters = {"path": "instance/attributes/", "query": "starts_with(phase, 'done')"}
         result = wait(**parameters)
         assert "Timed out after" in result["msg"]
@@ -72,14 +72,14 @@ class TestConditions:
         emulator.control.set("web-1", "instance/attributes/phase", "done-with-it")
         assert not wait(**parameters).failed
 
-    def test_an_empty_value_is_none_that_is_missing(self, emulator: EmulatorProcess) -> None:
+    def test_empty_value_is_not_a_missing_one(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("web-1", ROLE, "")
         assert not wait(ROLE, equals="").failed
 
-    def test_there_may_be_no_end(self, emulator: EmulatorProcess) -> None:
+    def test_wait_can_be_unlimited(self, emulator: EmulatorProcess) -> None:
         assert not wait(ROLE, equals="web", timeout=float("inf")).failed
 
-    def test_changed_since_it_was_read(self, emulator: EmulatorProcess) -> None:
+    def test_changed_since_last_etag(self, emulator: EmulatorProcess) -> None:
         etag = run_module(metadata_info, {"path": [ROLE]})["etag"]
         assert wait(ROLE, state="changed", last_etag=etag).failed
         emulator.control.set("web-1", ROLE, "db")
@@ -89,7 +89,7 @@ class TestConditions:
         result = wait(ROLE, state="changed", last_etag=etag)
         assert (result["value"], result["found"], result["etag"]) == (None, False, None)
 
-    def test_values_are_compared_byte_for_byte(self, emulator: EmulatorProcess) -> None:
+    def test_values_are_compared_exactly(self, emulator: EmulatorProcess) -> None:
         value = "{{ 1+1 }}\nGrüße\n"
         emulator.control.set("web-1", ROLE, value)
         assert wait(ROLE, equals=value)["value"] == value
@@ -103,22 +103,22 @@ class TestTimeout:
         assert "The key did not exist at the end" in wait("instance/attributes/nothing", state="present")["msg"]
 
     @pytest.mark.parametrize("wanted", [{"equals": "false"}, {"matches": "false"}], ids=str)
-    def test_shows_what_was_compared_as_it_was(self, emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
+    def test_shows_the_compared_text(self, emulator: EmulatorProcess, wanted: dict[str, str]) -> None:
         result = wait("instance/preempted", **wanted)
         assert result["msg"].endswith('Its last value was "FALSE".')
         assert result["value"] is False
 
-    def test_returns_what_there_was(self, emulator: EmulatorProcess) -> None:
+    def test_returns_the_last_value(self, emulator: EmulatorProcess) -> None:
         result = wait("instance/attributes/", query="phase", secret_patterns=[])
         assert result["value"]["role"] == "web"
         assert result["found"] is True
         assert result["etag"]
 
-    def test_does_not_print_a_long_value_twice(self, emulator: EmulatorProcess) -> None:
+    def test_shows_a_long_value_once(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("web-1", ROLE, "x" * 10000)
         assert len(wait(ROLE, equals="db")["msg"]) < 400
 
-    def test_in_an_outage(self, emulator: EmulatorProcess) -> None:
+    def test_during_an_outage(self, emulator: EmulatorProcess) -> None:
         emulator.control.fault("503", instance="web-1")
         result = wait(ROLE, state="changed", timeout=5, retry_for=0)
         assert result.failed
@@ -136,9 +136,7 @@ class TestSecrets:
         ],
         ids=str,
     )
-    def test_are_neither_returned_nor_quoted(
-        self, emulator: EmulatorProcess, path: str, parameters: dict[str, Any]
-    ) -> None:
+    def test_are_not_returned_or_quoted(self, emulator: EmulatorProcess, path: str, parameters: dict[str, Any]) -> None:
         assert "hunter2" not in wait(path, **parameters).printed
 
     @pytest.mark.parametrize(
@@ -154,14 +152,14 @@ class TestSecrets:
         ],
         ids=str,
     )
-    def test_are_not_shown_by_what_they_are_compared_with(
+    def test_compared_values_are_not_shown(
         self, emulator: EmulatorProcess, parameters: dict[str, Any], said: str
     ) -> None:
         result = wait(**{"path": "instance/attributes/db-password", **parameters})
         assert said in result.get("msg", "")
         assert "hunter2" not in result.printed.lower()
 
-    def test_are_distinguished_from_the_rest(self, emulator: EmulatorProcess) -> None:
+    def test_are_distinguished_from_other_values(self, emulator: EmulatorProcess) -> None:
         assert '"equals": "db"' in wait(ROLE, equals="db").printed
         result = wait("instance/attributes/db-password", equals="HUNTER2", show_secrets=True)
         assert "to equal 'HUNTER2'. Its last value was \"hunter2\"" in result["msg"]
@@ -196,7 +194,7 @@ class TestBadInput:
         ],
         ids=str,
     )
-    def test_is_refused_before_anything_is_sent(
+    def test_is_rejected_before_any_request(
         self, emulator: EmulatorProcess, parameters: dict[str, Any], said: str
     ) -> None:
         result = wait(**{"path": ROLE, **parameters})
@@ -204,11 +202,11 @@ class TestBadInput:
         assert said in result["msg"]
         assert emulator.control.journal() == []
 
-    def test_a_host_that_does_not_resolve(self, emulator: EmulatorProcess) -> None:
+    def test_host_that_cannot_be_resolved(self, emulator: EmulatorProcess) -> None:
         result = wait(ROLE, state="present", timeout=300, retry_for=0, metadata_host="nowhere.invalid")
         assert "Check the option metadata_host" in result["msg"]
 
-    def test_guest_attributes_that_are_disabled(self, emulator: EmulatorProcess) -> None:
+    def test_disabled_guest_attributes(self, emulator: EmulatorProcess) -> None:
         emulator.control.remove("web-1", "instance/attributes/enable-guest-attributes")
         result = wait("instance/guest-attributes/a/b", state="present", timeout=300)
         assert "enable-guest-attributes=TRUE" in result["msg"]

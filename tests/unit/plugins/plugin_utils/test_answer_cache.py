@@ -102,7 +102,7 @@ def test_a_fork_has_its_own_connections(emulator: EmulatorProcess, cache: Answer
     get(cache, server)
     pid = os.fork()
     if pid == 0:
-        # pytest must not go on in the child.
+        # pytest must not continue in the child.
         os._exit(0 if cache.server(emulator.metadata["web-1"], NO_RETRIES) is not server else 1)
     assert os.waitpid(pid, 0)[1] == 0
     assert cache.server(emulator.metadata["web-1"], NO_RETRIES) is server

@@ -24,7 +24,7 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def emulator() -> Iterator[EmulatorProcess]:
-    """The fleet. On most VMs no announced window is `NONE`, which can be waited on, so that one is heard of at once."""
+    """The fleet. Most VMs have `NONE` without an announced window: its change is noticed at once."""
     vms = [{"name": f"vm-{number}", "upcoming_maintenance_none": "NONE"} for number in range(1, VMS + 1)]
     vms += [{"name": f"none-{index}", "upcoming_maintenance_none": answer} for index, answer in enumerate(NONE_ANSWERS)]
     with EmulatorProcess({"instances": vms}) as process:

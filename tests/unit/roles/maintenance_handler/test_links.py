@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the handler takes from the collection's library, by links of which none may be missing."""
+"""The links to the modules of the collection's library that the handler uses."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_all_that_a_file_imports_is_there(path: Path) -> None:
 
 
 def imported(path: Path) -> Iterator[Path]:
-    """What a file imports of the package, at its top and in its functions, as paths without suffix."""
+    """The modules of the package that a file imports, also in functions, as paths without suffix."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.ImportFrom) and node.level:
             folder = path.parents[node.level - 1]

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The launcher and the unit's command as the role writes them, in locales that have no character for what they meet."""
+"""The launcher and the unit's command as the role writes them, in locales that lack some characters."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def template(collections_path: Path) -> Iterator[TemplateProcess]:
 
 @dataclass(frozen=True)
 class Installed:
-    """What the role would have put on a VM, and how it is run."""
+    """The files that the role installs on a VM, and how they are run."""
 
     folder: Path
     launcher: Path
@@ -129,7 +129,7 @@ def _words(line: str) -> list[str]:
 
 
 def test_names_with_an_arrow_are_drained_and_shown_in_any_locale(installed: Installed, vm: Vm) -> None:
-    """freeipa#5334: of a locale such as ISO-8859-1 there is no arrow, and Python cannot even name such a file in it."""
+    """freeipa#5334: a locale such as ISO-8859-1 has no arrow, and Python cannot open a file with it in its name."""
     checked = installed.command("check", "--here")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert "db → standby" in installed.command("plan").stdout

@@ -27,7 +27,7 @@ def emulator() -> Iterator[EmulatorProcess]:
         yield process
 
 
-# google-auth reads its environment when it is imported, so it needs a process of its own.
+# google-auth reads its environment when it is imported, so it needs a separate process.
 GOOGLE_AUTH = """
 import json
 import google.auth

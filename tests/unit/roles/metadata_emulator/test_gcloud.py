@@ -89,7 +89,7 @@ def test_metadata(emulator: EmulatorProcess, gcloud: Gcloud, tmp_path: Path) -> 
         gcloud(f"compute project-zonal-metadata remove {B} --keys=rack")
         gcloud(f"compute project-zonal-metadata remove {B} --keys=shelf")
         assert gcloud.json(f"compute project-zonal-metadata describe {B}")["metadata"] is None
-        # In a zone that nobody is in, too.
+        # Also in a zone without instances.
         gcloud(f"compute project-zonal-metadata add {C} --metadata=shelf=low")
 
     side_by_side(of_an_instance, of_the_project, of_a_zone)

@@ -22,7 +22,7 @@ def process() -> Iterator[EmulatorProcess]:
 
 @pytest.fixture
 def emulator(process: EmulatorProcess) -> EmulatorProcess:
-    eventually(lambda: hanging_gets(process) == 0, what="the last test's connections are gone")
+    eventually(lambda: hanging_gets(process) == 0, what="the end of the last test's connections")
     process.control.reset()
     return process
 

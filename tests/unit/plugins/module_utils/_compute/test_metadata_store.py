@@ -204,7 +204,7 @@ def test_a_change_of_the_project_s_metadata_conflicts_with_an_instance_s(
     assert store.read().values == {"role": "web", "a": "1"}
 
 
-def test_a_change_that_others_made_first_is_not_ours(api: ComputeApi, emulator: EmulatorProcess) -> None:
+def test_change_made_by_others_first_is_not_reported(api: ComputeApi, emulator: EmulatorProcess) -> None:
     store = web(api)
     stale = store.read()
     change(store, setting(a="1"), deadline=api.clock() + 60)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is encoded in user data is found, in each way that cloud-init and Ignition take, and within bounds."""
+"""Documents encoded in user data, in all encodings of cloud-init and Ignition, within limits."""
 
 from __future__ import annotations
 
@@ -102,19 +102,19 @@ FORMS: dict[str, str] = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_what_is_encoded_is_looked_at(form: str) -> None:
+def test_encoded_documents_are_found(form: str) -> None:
     found = calls({"user-data": FORMS[form]})
     assert [(call.key, call.endpoint) for call in found] == [("user-data", BETA)]
     assert any(SCRIPT.strip() in document.text for document in documents(FORMS[form])) or "quoted" in form
 
 
 @pytest.mark.parametrize("pack", [b64, packed])
-def test_user_data_that_is_encoded_as_a_whole_is_looked_into(pack: Callable[[str], str]) -> None:
+def test_user_data_encoded_as_a_whole_is_decoded(pack: Callable[[str], str]) -> None:
     inner = cloud_config("b64", b64(SCRIPT))
     assert calls({"user-data": pack(inner), "user-data-encoding": "base64"}) == [Call("user-data", 5, BETA)]
 
 
-def test_the_line_is_where_the_encoded_text_begins() -> None:
+def test_line_is_that_of_the_start_of_the_encoded_text() -> None:
     text = "#!/bin/sh\n\n" + f"echo {b64(SCRIPT)} | base64 -d\n"
     assert calls({"startup-script": text}) == [Call("startup-script", 3, BETA)]
     block = cloud_config("b64", "|\n" + textwrap.indent(base64.encodebytes(SCRIPT.encode()).decode(), "    "))
@@ -134,7 +134,7 @@ def test_the_line_is_where_the_encoded_text_begins() -> None:
         b64(gzip.compress(SCRIPT.encode())[:9] + b"?" * 40),
     ],
 )
-def test_what_is_no_text_is_left_alone(text: str) -> None:
+def test_binary_data_is_ignored(text: str) -> None:
     assert [document.text for document in documents(text)] == []
 
 
@@ -172,11 +172,11 @@ class TestBounds:
         ],
         ids=lambda text: repr(text[:12]),
     )
-    def test_of_what_only_looks_like_it(self, text: str) -> None:
+    def test_of_text_that_only_looks_like_base64(self, text: str) -> None:
         assert len(list(documents(text))) <= MOST_DOCUMENTS
 
 
-def test_nothing_is_mistaken_for_a_call_by_what_it_is_called() -> None:
+def test_names_are_not_mistaken_for_calls() -> None:
     values = [
         "curl -A acme-metadata/0.1 https://example.com/",
         "User-Agent: metadata/0.1 (linux)",

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What disables legacy endpoints, what overrides that, and what still calls them."""
+"""Metadata that disables legacy endpoints, its overrides, and calls of legacy endpoints."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BETA, OLDEST = "/computeMetadata/v1beta1/", "/0.1/"
         ("on", "unclear"),
     ],
 )
-def test_a_value_is_read_as_compute_engine_reads_booleans(value: str | None, state: str) -> None:
+def test_values_are_parsed_like_compute_engine_s_booleans(value: str | None, state: str) -> None:
     assert state_of(value) == state
 
 
@@ -52,7 +52,7 @@ def test_a_value_is_read_as_compute_engine_reads_booleans(value: str | None, sta
         ("perhaps", "TRUE", "unclear", True),
     ],
 )
-def test_an_instance_comes_before_the_project(
+def test_instance_takes_precedence_over_the_project(
     own: str | None, project: str | None, effective: str, is_override: bool
 ) -> None:
     assert effective_state(own, project) == effective
@@ -74,7 +74,7 @@ def test_an_instance_comes_before_the_project(
         ("URL=$HOST/0.1/meta-data", OLDEST),
     ],
 )
-def test_calls_are_found_however_they_are_written(text: str, endpoint: str) -> None:
+def test_calls_are_found_in_all_spellings(text: str, endpoint: str) -> None:
     assert calls({"startup-script": text}) == [Call("startup-script", 1, endpoint)]
 
 
@@ -95,7 +95,7 @@ def test_calls_are_found_however_they_are_written(text: str, endpoint: str) -> N
         "version 0.1",
     ],
 )
-def test_what_only_looks_alike_is_left_out(text: str) -> None:
+def test_similar_text_is_not_reported(text: str) -> None:
     assert calls({"startup-script": text}) == []
 
 
@@ -115,7 +115,7 @@ def test_each_line_is_reported_once_for_each_endpoint() -> None:
 
 
 @pytest.mark.parametrize("pack", [lambda document: document, gzip.compress])
-def test_user_data_is_looked_at_as_cloud_init_reads_it(pack) -> None:
+def test_user_data_is_decoded_like_by_cloud_init(pack) -> None:
     document = b"#cloud-config\nruncmd:\n- curl http://metadata/computeMetadata/v1beta1/instance/id\n"
     encoded = base64.b64encode(pack(document)).decode()
     assert calls({"user-data": encoded, "user-data-encoding": "base64"}) == [Call("user-data", 3, BETA)]
@@ -126,12 +126,12 @@ def test_user_data_is_looked_at_as_cloud_init_reads_it(pack) -> None:
 @pytest.mark.parametrize(
     "value", ["é http://metadata/0.1/", "H4sIAAAAAAAA/w==", base64.b64encode(b"\x1f\x8b?").decode()]
 )
-def test_user_data_that_is_not_what_it_should_be_is_looked_at_as_it_is(value: str) -> None:
+def test_invalid_encoded_user_data_is_searched_as_text(value: str) -> None:
     expected = [Call("user-data", 1, OLDEST)] if "0.1" in value else []
     assert calls({"user-data": value, "user-data-encoding": "base64"}) == expected
 
 
-def test_scripts_that_are_elsewhere_are_named() -> None:
+def test_urls_of_scripts_are_reported() -> None:
     metadata = {
         "startup-script": "echo",
         "startup-script-url": "gs://bucket/start.sh",

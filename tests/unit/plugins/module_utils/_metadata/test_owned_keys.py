@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What belongs to Google's services, and where."""
+"""Keys of Google's services."""
 
 from __future__ import annotations
 
@@ -52,25 +52,25 @@ ONLY_ON_NODES = {
 
 
 @pytest.mark.parametrize("missing", ["kube-env", "cluster-name", None])
-def test_a_node_keeps_its_keys(missing: str | None) -> None:
+def test_keys_of_a_kubernetes_node_are_kept(missing: str | None) -> None:
     keys = NODE - {missing}
     assert owned({*keys, "release"}) == keys
     assert set(plan(dict.fromkeys({*keys, "release"}, "x"), {}, purge=True).after) == keys
 
 
-def test_the_same_keys_are_anybody_s_elsewhere() -> None:
+def test_same_keys_are_not_kept_elsewhere() -> None:
     assert owned(ONLY_ON_NODES) == set()
     assert plan(dict.fromkeys(ONLY_ON_NODES, "x"), {}, purge=True).after == {}
 
 
-def test_they_are_purged_if_that_is_said() -> None:
+def test_purge_owned_removes_them() -> None:
     current = dict.fromkeys({*NODE, "ssh-keys"}, "x")
     assert set(plan(current, {}, purge=True, purge_owned=True).after) == {"ssh-keys"}
     assert plan(current, {}, purge=True, purge_owned=True, keep=[]).after == {}
     assert set(plan(current, {}, purge=True, keep=[]).after) == NODE
 
 
-def test_what_is_named_is_written_and_removed_all_the_same() -> None:
+def test_named_keys_are_written_and_removed() -> None:
     current = dict.fromkeys(NODE, "x")
     assert plan(current, {"user-data": "y"}, purge=True).after["user-data"] == "y"
     once = plan(current, {"kube-env": "", "cluster-name": ""}, present=False, purge=True).after
@@ -78,7 +78,7 @@ def test_what_is_named_is_written_and_removed_all_the_same() -> None:
     assert not plan(once, {"kube-env": "", "cluster-name": ""}, present=False, purge=True).changed
 
 
-def test_a_table_in_the_guide_says_so() -> None:
+def test_guide_has_the_same_table() -> None:
     guide = (CHECKOUT / "docs/docsite/rst/guide_custom_metadata.rst").read_text(encoding="utf-8")
     for owner in OWNERS:
         keys = ", ".join(f"``{key}``" for key in owner.keys)

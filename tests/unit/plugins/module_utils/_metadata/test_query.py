@@ -23,7 +23,7 @@ from ansible_collections.gce.guest.plugins.module_utils._metadata.query import Q
         ("nothing", None),
     ],
 )
-def test_finds(expression: str, found: Any) -> None:
+def test_evaluates_an_expression(expression: str, found: Any) -> None:
     data = {"a": [1, 2], "b": [{"k": "x1"}, {"k": "y1"}], "c": {"d": "e"}}
     assert compiled_query(expression)(data) == found
 
@@ -43,14 +43,14 @@ def test_finds(expression: str, found: Any) -> None:
         ("merge()", " gives merge 0 arguments, but it takes 1 or more."),
     ],
 )
-def test_refuses_what_no_data_could_fit(expression: str, said: str) -> None:
+def test_rejects_an_invalid_expression(expression: str, said: str) -> None:
     with pytest.raises(QueryError) as caught:
         compiled_query(expression)
     assert said in str(caught.value)
 
 
 @pytest.mark.parametrize("expression, data", [("length(@)", 1), ("[::0]", [1])])
-def test_refuses_data_that_do_not_fit(expression: str, data: Any) -> None:
+def test_rejects_data_that_do_not_fit(expression: str, data: Any) -> None:
     search = compiled_query(expression)
     with pytest.raises(QueryError) as caught:
         search(data)

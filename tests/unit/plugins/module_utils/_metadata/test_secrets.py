@@ -28,20 +28,20 @@ ORDINARY: dict[str, str] = yaml.safe_load((HERE / "ordinary_metadata.yml").read_
 SECRETS: dict[str, Any] = yaml.safe_load((HERE / "secret_metadata.yml").read_text(encoding="utf-8"))
 
 
-def test_there_are_no_false_alarms() -> None:
+def test_ordinary_values_are_not_secret() -> None:
     alarms = [key for key, value in ORDINARY.items() if is_secret_item(key, value)]
     assert len(ORDINARY) > 300
     assert alarms == []
 
 
 @pytest.mark.parametrize("key", SECRETS["by_key"])
-def test_keys_name_secrets(key: str) -> None:
+def test_secrets_are_recognized_by_key(key: str) -> None:
     assert is_secret(key)
     assert redacted({key: "x", "role": "web"}) == {key: REDACTED, "role": "web"}
 
 
 @pytest.mark.parametrize("value", SECRETS["by_content"])
-def test_values_show_secrets(value: str) -> None:
+def test_secrets_are_recognized_by_value(value: str) -> None:
     assert redacted({"notes": value}) == {"notes": REDACTED}
     assert redacted({"notes": f"# first\n{value}\n# last"}) == {"notes": REDACTED}
     assert redacted({"notes": value}, show_secrets=True) == {"notes": value}
@@ -52,15 +52,15 @@ def test_values_show_secrets(value: str) -> None:
 
 
 @pytest.mark.parametrize("key, value", SECRETS["environments"].items())
-def test_files_of_variables_are_secret_by_their_key(key: str, value: str) -> None:
+def test_environment_files_are_secret_by_their_key(key: str, value: str) -> None:
     assert is_secret_item(key, value)
     assert not is_secret_item("notes", value)
 
 
-def test_patterns_are_also_for_what_is_in_a_document() -> None:
+def test_patterns_apply_to_names_in_documents() -> None:
     assert is_secret_item("config", "role: web-role\n", ["^role$"])
     assert not is_secret_item("config", "db_password: hunter2\n", ["^role$"])
-    # A private key is one whatever it is called.
+    # A private key is secret under any name.
     assert is_secret_item("config", "-----BEGIN PRIVATE KEY-----", [])
 
 
@@ -68,8 +68,8 @@ def test_patterns_are_also_for_what_is_in_a_document() -> None:
     "unit",
     ["a=b ", "a: b\n", "--a b ", "name: a\nvalue: b\n", "http://a:", "x", "curl ", '"a": ', "env\n", "-" * 7, "token"],
 )
-def test_large_values_come_to_an_end(unit: str) -> None:
-    """Patterns that begin anew at each character would take minutes."""
+def test_large_values_take_linear_time(unit: str) -> None:
+    """Patterns that restart at each character would take minutes."""
     value = (unit * (262_144 // len(unit) + 1))[:262_144]
     assert not is_secret_item("notes", value)
 
@@ -155,14 +155,14 @@ def test_other_keys(key: str) -> None:
     assert not is_secret(key)
 
 
-def test_patterns_come_instead_of_the_usual_ones_and_not_instead_of_the_well_known_keys() -> None:
+def test_patterns_replace_the_defaults_but_not_the_well_known_keys() -> None:
     assert is_secret("role", ["^role$"])
     assert not is_secret("db-password", ["^role$"])
     assert is_secret("ssh-keys", [])
 
 
 class TestTrees:
-    def test_keep_all_but_the_values(self) -> None:
+    def test_keep_everything_but_the_values(self) -> None:
         tree: dict[str, Any] = {
             "instance": {
                 "attributes": {"ssh-keys": "a", "role": "web", "startup-script": ""},
@@ -204,10 +204,10 @@ class TestTrees:
             ("project/project-id", "token", "token"),
         ],
     )
-    def test_may_begin_anywhere(self, path: str, tree: Any, expected: Any) -> None:
+    def test_can_start_at_any_path(self, path: str, tree: Any, expected: Any) -> None:
         assert redact_tree(tree, path=path) == expected
 
-    def test_with_their_secrets_still_have_no_tokens(self) -> None:
+    def test_never_show_tokens(self) -> None:
         tree = {
             "instance": {"attributes": {"ssh-keys": "a"}, "serviceAccounts": {"x": {"token": "a", "identity": "a"}}}
         }
@@ -225,7 +225,7 @@ _values = st.recursive(
 
 
 @given(secret=_values, other=_values)
-def test_no_secret_is_left_however_deep_it_is(secret: Any, other: Any) -> None:
+def test_secrets_are_redacted_at_any_depth(secret: Any, other: Any) -> None:
     tree = {"instance": {"attributes": {"ssh-keys": secret, "other": other}}}
     redacted = redact_tree(tree, patterns=[])
     assert redacted == {"instance": {"attributes": {"ssh-keys": REDACTED, "other": other}}}
@@ -240,19 +240,19 @@ _CONTENT = [
 
 
 class TestShortcuts:
-    """What spares most runs the rules for contents and the patterns, and must not spare anybody a secret."""
+    """Quick checks that avoid the rules and patterns must not miss a secret."""
 
     @settings(max_examples=40, deadline=None)
     @given(data=st.data())
     @pytest.mark.parametrize("pattern", SECRET_PATTERNS)
-    def test_no_name_that_a_pattern_finds_is_passed_over(self, pattern: str, data: st.DataObject) -> None:
+    def test_no_name_that_matches_a_pattern_is_skipped(self, pattern: str, data: st.DataObject) -> None:
         name = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=255)))
         assert is_secret(name)
 
     @settings(max_examples=40, deadline=None)
     @given(data=st.data())
     @pytest.mark.parametrize("pattern", _CONTENT, ids=range(len(_CONTENT)))
-    def test_no_value_that_a_rule_finds_is_passed_over(self, pattern: re.Pattern[str], data: st.DataObject) -> None:
+    def test_no_value_that_matches_a_rule_is_skipped(self, pattern: re.Pattern[str], data: st.DataObject) -> None:
         value = data.draw(st.from_regex(pattern, alphabet=st.characters(max_codepoint=255)))
         encoded = base64.b64encode(value.encode()).decode()
         twice = base64.urlsafe_b64encode(encoded.encode()).decode()

@@ -34,68 +34,68 @@ def change(values: dict[str, str], present: list[str] | None = None, absent: lis
 
 
 class TestPresent:
-    def test_makes_the_key(self) -> None:
+    def test_creates_the_metadata_key(self) -> None:
         assert change({"a": "b"}, [LINES[0]]) == {"a": "b", "ssh-keys": LINES[0]}
 
     @pytest.mark.parametrize("end", ["", "\n", "\n\n"])
-    def test_adds_to_the_end_and_leaves_all_else(self, end: str) -> None:
+    def test_appends_and_leaves_other_lines_unchanged(self, end: str) -> None:
         added = change({"ssh-keys": TEXT + end}, [f"dave:{K3}"])["ssh-keys"]
         assert added.split("\n")[:3] == LINES
         assert [line for line in added.split("\n") if line] == [*LINES, f"dave:{K3}"]
 
-    def test_leaves_a_comment_that_it_says_nothing_of(self) -> None:
+    def test_keeps_an_existing_comment_if_none_is_given(self) -> None:
         for line in (LINES[0], f"alice:{K1}", f"  alice:{K1}  "):
             assert change({"ssh-keys": TEXT}, [line]) == {"ssh-keys": TEXT}
         assert change({"ssh-keys": TEXT}, [f"carol:{K2}"]) == {"ssh-keys": TEXT}
 
-    def test_replaces_a_comment_and_an_expiry_in_its_place(self) -> None:
+    def test_replaces_comment_and_expiry_in_place(self) -> None:
         assert change({"ssh-keys": TEXT}, [f"carol:{K2} {LATER}"])["ssh-keys"] == TEXT.replace(EXPIRY, LATER)
         assert change({"ssh-keys": TEXT}, [f"alice:{K1} alice@desktop"])["ssh-keys"].startswith(
             f"alice:{K1} alice@desktop\n"
         )
 
-    def test_takes_options(self) -> None:
+    def test_accepts_options(self) -> None:
         line = f'alice:from="10.0.0.0/8",command="/bin/sh -c id" {K1} alice'
         assert change({}, [line]) == {"ssh-keys": line}
         assert change({"ssh-keys": TEXT}, [line])["ssh-keys"].split("\n")[0] == line
 
-    def test_takes_the_lines_of_a_file(self) -> None:
+    def test_accepts_the_lines_of_a_file(self) -> None:
         assert change({}, [f"# us\n\n{LINES[0]}\r\n{LINES[1]}\n"])["ssh-keys"].split("\n") == LINES[:2]
 
-    def test_the_same_key_of_another_user_is_another(self) -> None:
+    def test_same_key_of_another_user_is_a_different_line(self) -> None:
         assert change({"ssh-keys": TEXT}, [f"dave:{K1}"])["ssh-keys"] == f"{TEXT}\ndave:{K1}"
 
-    def test_is_there_under_the_older_name(self) -> None:
+    def test_finds_a_key_under_the_older_metadata_key(self) -> None:
         assert change({"sshKeys": TEXT}, [LINES[0]]) == {"sshKeys": TEXT}
         assert change({"sshKeys": TEXT}, [f"dave:{K3}"]) == {"sshKeys": TEXT, "ssh-keys": f"dave:{K3}"}
         assert change({"sshKeys": TEXT}, [f"carol:{K2} {LATER}"]) == {"sshKeys": TEXT.replace(EXPIRY, LATER)}
 
 
 class TestAbsent:
-    def test_removes_lines_whatever_their_comment(self) -> None:
+    def test_removes_lines_with_any_comment(self) -> None:
         assert change({"ssh-keys": TEXT}, absent=[f"alice:{K1} x"])["ssh-keys"] == "\n".join(LINES[1:])
         assert change({"ssh-keys": TEXT}, absent=[f"carol:{K2}"])["ssh-keys"] == "\n".join(LINES[:2])
         assert change({"ssh-keys": TEXT}, absent=[f"alice:{K3}"])["ssh-keys"] == TEXT
 
-    def test_removes_a_key_from_all(self) -> None:
+    def test_removes_a_key_of_all_users(self) -> None:
         assert change({"ssh-keys": TEXT}, absent=[K2])["ssh-keys"] == LINES[0]
 
-    def test_removes_all_of_a_user(self) -> None:
+    def test_removes_all_keys_of_a_user(self) -> None:
         text = f"{TEXT}\nalice:what is this\nalice2:{K1}\n"
         assert change({"ssh-keys": text}, absent=["alice"])["ssh-keys"] == "\n".join([*LINES[1:], f"alice2:{K1}", ""])
 
-    def test_leaves_the_new_key_of_a_user(self) -> None:
+    def test_keeps_the_new_key_of_a_user(self) -> None:
         assert change({"ssh-keys": TEXT}, [f"alice:{K3}"], ["alice"])["ssh-keys"].split("\n") == [
             *LINES[1:],
             f"alice:{K3}",
         ]
         assert change({"ssh-keys": TEXT}, [f"alice:{K1}"], ["alice"])["ssh-keys"] == TEXT
 
-    def test_leaves_no_key_without_lines(self) -> None:
+    def test_removes_metadata_without_lines(self) -> None:
         assert change({"ssh-keys": f"{LINES[0]}\n\n", "a": "b"}, absent=["alice"]) == {"a": "b"}
         assert change({"sshKeys": LINES[0], "ssh-keys": TEXT}, absent=["alice"]) == {"ssh-keys": "\n".join(LINES[1:])}
 
-    def test_leaves_lines_that_are_none(self) -> None:
+    def test_keeps_invalid_lines(self) -> None:
         text = f"# ours\r\n\nwhat is this\n{LINES[0]}\r\n"
         assert change({"ssh-keys": text}, absent=[LINES[0]])["ssh-keys"] == "# ours\r\n\nwhat is this\n"
         assert change({"ssh-keys": ""}, absent=["alice"]) == {"ssh-keys": ""}
@@ -119,7 +119,7 @@ class TestAbsent:
         ([f"alice:{K1} a"], [f"alice:{K1} b"], "is in both present and absent"),
     ],
 )
-def test_what_is_no_line_is_refused_and_not_repeated(present: list[str], absent: list[str], words: str) -> None:
+def test_invalid_line_is_rejected_without_repeating_it(present: list[str], absent: list[str], words: str) -> None:
     with pytest.raises(CustomMetadataError) as caught:
         wanted(present, absent)
     assert words in str(caught.value)
@@ -148,7 +148,7 @@ def test_lines_are_described_by_their_fingerprint() -> None:
         ({}, {}, {"sshKeys": LINES[0]}, "project", None),
     ],
 )
-def test_who_does_not_take_them(
+def test_instances_that_ignore_the_keys(
     own: dict[str, str], zone: dict[str, str], project: dict[str, str], scope: str, reason: str | None
 ) -> None:
     found = ignored({"instance": own, "zonal": zone, "project": project}, scope)
@@ -160,14 +160,12 @@ _keys = st.lists(st.sampled_from([f"alice:{K1}", f"bob:{K2} b", f"carol:{K2} {LA
 
 
 @given(_lines, _lines, _keys, st.lists(st.sampled_from(["alice", "bob", K3, f"dave:{K1}"]), max_size=2))
-def test_whatever_is_there_a_second_time_changes_nothing(
-    lines: list[str], legacy: list[str], present: list[str], absent: list[str]
-) -> None:
+def test_second_run_changes_nothing(lines: list[str], legacy: list[str], present: list[str], absent: list[str]) -> None:
     result = change({"ssh-keys": "\n".join(lines), "sshKeys": "\n".join(legacy)}, present, absent)
     rows = [line for key in ("ssh-keys", "sshKeys") for line in result.get(key, "").split("\n")]
     found, named = ({key.identity for key in map(parsed, each) if key} for each in (rows, present))
     assert named <= found
-    # What nobody named is where it was.
+    # Other lines are unchanged.
     assert [line for line in rows if line in ("# x", "y:z")] == [
         line for line in [*lines, *legacy] if line in ("# x", "y:z")
     ]

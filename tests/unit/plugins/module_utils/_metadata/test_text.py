@@ -21,7 +21,7 @@ def test_false(value: Any) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "on", "T", "TRUE ", "maybe", 2, 1.0, None, ["TRUE"], {"a": 1}])
-def test_everything_else_is_no_boolean(value: Any) -> None:
+def test_other_text_is_not_a_boolean(value: Any) -> None:
     assert as_bool(value) is None
 
 
@@ -42,5 +42,5 @@ def test_text(value: Any, text: str) -> None:
 
 
 @pytest.mark.parametrize("value", [None, float("inf"), float("-inf"), float("nan"), [], {}, b"x"])
-def test_everything_else_is_no_text(value: Any) -> None:
+def test_other_types_are_not_text(value: Any) -> None:
     assert as_text(value) is None

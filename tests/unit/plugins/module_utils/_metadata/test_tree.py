@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is known about the metadata server's tree."""
+"""The known parts of the metadata server's tree."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_keys(path: str) -> None:
 
 
 class TestTyped:
-    def test_booleans_of_the_server_only(self) -> None:
+    def test_only_the_server_s_own_booleans_are_converted(self) -> None:
         assert typed(TREE) == {
             "instance": {
                 **TREE["instance"],
@@ -82,7 +82,7 @@ class TestTyped:
             "project": TREE["project"],
         }
 
-    def test_what_was_given_is_left_alone(self) -> None:
+    def test_argument_is_unchanged(self) -> None:
         typed(TREE)
         assert TREE["instance"]["preempted"] == "FALSE"
 
@@ -103,11 +103,11 @@ class TestTyped:
             ("instance/upcoming-maintenance", None, None),
         ],
     )
-    def test_wherever_the_tree_begins(self, path: str, value: Any, expected: Any) -> None:
+    def test_tree_can_start_at_any_path(self, path: str, value: Any, expected: Any) -> None:
         assert typed(value, path) == expected
 
 
-def test_what_is_not_utf_8_is_shown_byte_by_byte() -> None:
+def test_bytes_that_are_not_utf_8_are_replaced() -> None:
     tree = {"a": ["ü\udcff\udcfe", 1, None], "\ud800": "\N{ROCKET}"}
     assert as_unicode(tree) == {"a": ["ü\ufffd\ufffd", 1, None], "\ufffd": "\N{ROCKET}"}
 

@@ -34,7 +34,7 @@ class TestArgumentSpec:
         ],
         ids=str,
     )
-    def test_conditions_come_with_their_options(self, parameters: dict[str, Any], said: str) -> None:
+    def test_conditions_are_added_with_their_options(self, parameters: dict[str, Any], said: str) -> None:
         borrowed = argument_spec.ArgumentSpec(
             {name: {"type": "str"} for name in "abcde"},
             mutually_exclusive=[("a", "b")],
@@ -54,7 +54,7 @@ class TestArgumentSpec:
         assert said in result["msg"]
         assert not run(main, {"a": "1", "own": "1"}).failed
 
-    def test_a_python_that_is_too_old_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_too_old_python_is_rejected(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def main() -> None:
             argument_spec.ArgumentSpec().create_module().exit_json()
 
@@ -68,7 +68,7 @@ class TestArgumentSpec:
 
 class TestFailing:
     @pytest.mark.parametrize("error", [MetadataNotFound("Nothing there."), InvalidName("That is no name.")], ids=repr)
-    def test_the_errors_of_the_library_are_failures(self, error: Exception) -> None:
+    def test_errors_of_the_library_are_failures(self, error: Exception) -> None:
         def main() -> None:
             module = argument_spec.ArgumentSpec().create_module()
             with argument_spec.failing(module, MetadataError, InvalidName):
@@ -78,7 +78,7 @@ class TestFailing:
         assert result.failed
         assert result["msg"] == str(error)
 
-    def test_an_error_with_a_result_fails_with_it(self) -> None:
+    def test_error_with_a_result_returns_it(self) -> None:
         def main() -> None:
             module = argument_spec.ArgumentSpec().create_module()
             with argument_spec.failing(module, PartialFailure):

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The addresses of hosts, with resolvers that answer, refuse, and hang."""
+"""Addresses of hosts, with resolvers that answer, fail, and hang."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from support.raw_server import PATIENCE, Peer, RawServer, refusing_host
 
 
 class Resolver:
-    """Knows one name, as an address of this machine; hangs until it is let go on."""
+    """Knows one name, with an address of this machine; hangs until it is released."""
 
     def __init__(self, name: str, found: Any) -> None:
         self.asked = 0
@@ -65,16 +65,16 @@ def soon(seconds: float = PATIENCE) -> Deadline:
 
 class TestResolve:
     @pytest.mark.parametrize("host", ["127.0.0.1", "169.254.169.254", "fd20:ce::254"])
-    def test_an_address_is_what_it_is_and_nobody_is_asked(self, host: str) -> None:
+    def test_address_is_used_without_a_lookup(self, host: str) -> None:
         threads = threading.active_count()
         found = Addresses().resolve(host, 80, 0)
         assert (found[0][3][:2], threading.active_count()) == ((host, 80), threads)
 
-    def test_a_name_has_the_addresses_that_the_resolver_says(self, make_resolver: MakeResolver) -> None:
+    def test_name_has_the_addresses_of_the_resolver(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
         assert [one[3] for one in addresses.resolve("vm.test", 80, PATIENCE)] == [("127.0.0.1", 80)]
 
-    def test_a_resolver_that_hangs_is_given_up_and_asked_once(self, make_resolver: MakeResolver) -> None:
+    def test_hanging_lookup_times_out_and_is_shared(self, make_resolver: MakeResolver) -> None:
         """Name resolution can fail or hang although the address answers."""
         resolver = make_resolver("127.0.0.1")
         addresses = Addresses(resolver.look_up)
@@ -86,7 +86,7 @@ class TestResolve:
         resolver.may_answer.set()
         assert addresses.resolve("vm.test", 80, PATIENCE)
 
-    def test_a_refusal_has_its_reason_and_is_asked_about_again(self, make_resolver: MakeResolver) -> None:
+    def test_failed_lookup_has_a_reason_and_is_repeated(self, make_resolver: MakeResolver) -> None:
         resolver = make_resolver(socket.gaierror(socket.EAI_AGAIN, "Temporary failure"), hangs=False)
         addresses = Addresses(resolver.look_up)
         for _unused in range(2):
@@ -96,25 +96,25 @@ class TestResolve:
 
 
 class TestConnect:
-    def test_goes_on_to_the_others_while_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
+    def test_tries_other_addresses_while_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.1").look_up)
         with RawServer(Peer.hang) as server:
             connect("vm.test", server.port, soon(1.0), others=("127.0.0.1",), addresses=addresses).close()
 
-    def test_goes_on_to_the_others_if_the_name_leads_nowhere(self, make_resolver: MakeResolver) -> None:
+    def test_tries_other_addresses_if_those_of_the_name_fail(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.2", hangs=False).look_up)
         with RawServer(Peer.hang) as server:
             connect("vm.test", server.port, soon(), others=("127.0.0.1",), addresses=addresses).close()
 
-    def test_is_over_in_time_although_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
+    def test_keeps_the_time_limit_while_the_resolver_hangs(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.1").look_up)
         with pytest.raises(
             NameNotResolved, match=r"vm\.test could not be resolved \(there was no answer within 0\.\d+ s"
         ):
             connect("vm.test", 80, soon(0.05), addresses=addresses)
 
-    def test_keeps_what_worked(self, make_resolver: MakeResolver) -> None:
-        """And asks nobody any more, who might hang."""
+    def test_remembers_the_last_working_address(self, make_resolver: MakeResolver) -> None:
+        """And needs no further lookup, which might hang."""
         resolver = make_resolver("127.0.0.1", hangs=False)
         addresses = Addresses(resolver.look_up)
         with RawServer(Peer.hang) as server:
@@ -122,7 +122,7 @@ class TestConnect:
                 connect("vm.test", server.port, soon(), addresses=addresses).close()
         assert resolver.asked == 1
 
-    def test_resolves_again_when_that_works_no_more(self, make_resolver: MakeResolver) -> None:
+    def test_resolves_again_if_the_address_fails(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
         with RawServer(Peer.hang) as server, refusing_host() as gone:
             port = int(gone.rpartition(":")[2])
@@ -131,7 +131,7 @@ class TestConnect:
             connect("vm.test", server.port, soon(), addresses=addresses).close()
             assert addresses.kept("vm.test", server.port) == addresses.literal("127.0.0.1", server.port)[0]
 
-    def test_does_not_try_twice_what_has_just_failed(self, make_resolver: MakeResolver) -> None:
+    def test_does_not_try_a_failed_address_twice(self, make_resolver: MakeResolver) -> None:
         addresses = Addresses(make_resolver("127.0.0.1", hangs=False).look_up)
         with refusing_host() as host:
             port = int(host.rpartition(":")[2])

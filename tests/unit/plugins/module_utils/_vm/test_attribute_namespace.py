@@ -32,7 +32,7 @@ def test_absent(current: dict[str, str], named: dict[str, str], purge: bool) -> 
 
 
 @given(ATTRIBUTES, ATTRIBUTES, ATTRIBUTES)
-def test_each_change_has_arrived_or_not_or_was_overtaken(
+def test_each_change_is_applied_lost_or_overwritten(
     current: dict[str, str], wanted: dict[str, str], now: dict[str, str]
 ) -> None:
     plan_ = plan(current, wanted, purge=True)
@@ -43,7 +43,7 @@ def test_each_change_has_arrived_or_not_or_was_overtaken(
     assert set.union(*parts) == set(plan_.changes)
 
 
-def test_requests_and_time() -> None:
+def test_number_of_requests_and_seconds() -> None:
     assert [(made.queries, made.seconds) for made in (plan({}, {}), plan({}, {"a": "1"}))] == [(1, 0), (3, 0)]
     many = plan({"old": "x"}, {str(number): "x" for number in range(29)}, purge=True)
     assert (many.queries, many.seconds) == (32, 180)

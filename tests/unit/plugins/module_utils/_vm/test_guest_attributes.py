@@ -27,7 +27,7 @@ def test_path(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["", "a b", "a/b", "..", "a.b", "a\n", "\n", "é", "²", "a" * 129, "a?b", "%41"])
-def test_path_refuses(name: str) -> None:
+def test_path_rejects_invalid_names(name: str) -> None:
     with pytest.raises(InvalidName, match=r"^The namespace of a guest attribute .*\.$"):
         attribute_path(name, "key")
     with pytest.raises(InvalidName, match=r"^The key of a guest attribute .*\.$"):
@@ -49,17 +49,17 @@ def test_value(value: str | bytes, sent: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("value", [b"x" * (LARGEST_VALUE + 1), "é" * (LARGEST_VALUE // 2) + "x"])
-def test_value_refuses_what_has_too_many_bytes(value: str | bytes) -> None:
+def test_value_rejects_too_many_bytes(value: str | bytes) -> None:
     with pytest.raises(ValueTooLarge, match="has 262145 bytes, but may have 262144"):
         attribute_value(value)
 
 
-def test_value_refuses_half_a_character() -> None:
+def test_value_rejects_a_lone_surrogate() -> None:
     with pytest.raises(GuestAttributeError, match="neither bytes nor Unicode"):
         attribute_value("\ud83d")
 
 
-def test_value_refused_by_its_name() -> None:
+def test_error_for_a_value_has_its_name() -> None:
     with pytest.raises(ValueTooLarge, match=r"^The value of the guest attribute 'big' has 262145 bytes"):
         attribute_value(b"x" * (LARGEST_VALUE + 1), "big")
 
@@ -70,12 +70,12 @@ def test_namespace_is_a_directory() -> None:
         namespace_path("..")
 
 
-def test_errors_are_of_one_family() -> None:
+def test_errors_have_a_common_base() -> None:
     assert issubclass(InvalidName, GuestAttributeError)
     assert issubclass(ValueTooLarge, GuestAttributeError)
 
 
-def test_budget_by_example() -> None:
+def test_budget_of_given_queries() -> None:
     budget = QueryBudget()
 
     assert [budget.take(100.0) for _unused in range(11)] == [0, 0, 0, 1, 1, 1, 2, 2, 2, 3, 60]
@@ -98,8 +98,8 @@ def test_seconds_for_queries(queries: int, seconds: float) -> None:
 
 @given(st.lists(st.integers(0, 30)))
 @example([0] * 40)
-def test_budget_holds_in_every_minute_and_second_and_waits_for_nothing_else(pauses: list[int]) -> None:
-    """Whatever the caller's rhythm, no query comes too early, and none later than one of the two limits asks for."""
+def test_budget_holds_in_every_minute_and_second_without_needless_waits(pauses: list[int]) -> None:
+    """With any pattern of calls, no query is too early, and none later than one of the two limits requires."""
     budget, now, sent = QueryBudget(), 0.0, list[float]()
     for pause in pauses:
         now += pause

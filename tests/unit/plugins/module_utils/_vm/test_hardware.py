@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a VM's kernel shows, in files of a directory that stands for the root."""
+"""Hardware that a VM's kernel shows, read from a test directory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_accelerators(tmp_path: Path, devices: tuple[tuple[str, str, str], ...],
     assert (has_gpu(tmp_path), has_tpu(tmp_path)) == (gpu, tpu)
 
 
-def test_nothing_is_known_without_pci(tmp_path: Path) -> None:
+def test_unknown_without_pci(tmp_path: Path) -> None:
     assert (has_gpu(tmp_path), has_tpu(tmp_path)) == (None, None)
 
 
@@ -64,5 +64,5 @@ def test_confidential_by_its_processor(tmp_path: Path, flags: str, confidential:
     assert is_confidential(tmp_path) is confidential
 
 
-def test_a_vm_that_shows_nothing_may_still_be_confidential(tmp_path: Path) -> None:
+def test_vm_without_signs_may_be_confidential(tmp_path: Path) -> None:
     assert is_confidential(tmp_path) is None

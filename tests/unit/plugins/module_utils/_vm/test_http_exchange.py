@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One request and its answer, against answers of every kind and over real sockets."""
+"""One HTTP request and its response, parsed from samples and over real sockets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def parse(data: bytes, piece: int = 65536) -> Response:
 
 
 def receiver(pieces: Iterable[bytes]) -> Callable[[], bytes]:
-    """What a socket would hand out: the pieces, and then the end again and again."""
+    """Returns the pieces like a socket, and then its end repeatedly."""
     return itertools.chain(pieces, itertools.repeat(b"")).__next__
 
 
@@ -58,12 +58,12 @@ class TestReadResponse:
             pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\ncontent-length:  4 \r\n\r\nNONE", id="same lengths"),
         ],
     )
-    def test_takes(self, data: bytes, piece: int) -> None:
+    def test_accepts_valid_responses(self, data: bytes, piece: int) -> None:
         response = parse(data, piece)
 
         assert (response.status, response.body) == (200, b"NONE")
 
-    def test_header_names_ignore_case_and_the_first_of_two_counts(self) -> None:
+    def test_header_names_ignore_case_and_the_first_one_counts(self) -> None:
         response = parse(b"HTTP/1.1 404 Not Found\r\nETag: a\r\nX: \r\neTAG: b\r\nContent-Length: 0\r\n\r\n")
 
         assert response.headers == {"etag": "a", "x": "", "content-length": "0"}
@@ -88,7 +88,7 @@ class TestReadResponse:
             pytest.param(b"HTTP/1.1 200 OK\r\n\r\nNONE", False, id="ended by the connection"),
         ],
     )
-    def test_says_whether_the_connection_can_be_kept(self, data: bytes, reusable: bool) -> None:
+    def test_reports_whether_the_connection_can_be_reused(self, data: bytes, reusable: bool) -> None:
         assert parse(data).reusable is reusable
 
     @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ class TestReadResponse:
             pytest.param(CHUNKED.replace(b"Trailer:", b"Trailer"), "not a header", id="bad trailer"),
         ],
     )
-    def test_refuses(self, data: bytes, words: str) -> None:
+    def test_rejects_invalid_responses(self, data: bytes, words: str) -> None:
         with pytest.raises(NotHTTP, match=words):
             parse(data)
 
@@ -134,13 +134,13 @@ class TestReadResponse:
             pytest.param(CHUNKED.partition(b"Trailer")[0], b"x: y\r\n", "the head of the answer", id="trailers"),
         ],
     )
-    def test_ends_what_does_not_end(self, start: bytes, forever: bytes, what: str) -> None:
+    def test_limits_endless_responses(self, start: bytes, forever: bytes, what: str) -> None:
         pieces = itertools.chain([start or forever], itertools.repeat(forever * 10000))
 
         with pytest.raises(NotHTTP, match=f"^{what} is larger than"):
             read_response(Inflow(pieces.__next__))
 
-    def test_takes_a_body_and_a_head_of_the_largest_size(self) -> None:
+    def test_accepts_a_body_and_a_head_of_the_largest_size(self) -> None:
         status, length = b"HTTP/1.1 200 OK\r\n", b"Content-Length: %d\r\n\r\n" % BODY_LIMIT
         filler = b"X: " + b"x" * (HEAD_LIMIT - len(status) - len(length) - 5) + b"\r\n"
 
@@ -149,25 +149,25 @@ class TestReadResponse:
             parse(status + b"X" + filler + length)
 
     @pytest.mark.parametrize("data", [OK, CHUNKED, b"HTTP/1.1 100 Continue\r\n\r\n" + OK])
-    def test_every_cut_is_noticed(self, data: bytes) -> None:
+    def test_every_truncation_is_detected(self, data: bytes) -> None:
         for size in range(len(data)):
             with pytest.raises(ConnectionLost, match="closed the connection"):
                 parse(data[:size])
 
     @given(st.lists(st.binary(min_size=1, max_size=20)), st.integers(1, 50))
-    def test_chunks_come_together_however_they_are_cut(self, chunks: list[bytes], piece: int) -> None:
+    def test_chunks_are_joined_however_they_are_split(self, chunks: list[bytes], piece: int) -> None:
         coded = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
 
         assert parse(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + coded, piece).body == b"".join(chunks)
 
     @given(st.lists(st.binary(min_size=1)))
     @example([b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\n"])  # a digit to str.isdigit, not to int
-    def test_raises_nothing_but_its_own_on_noise(self, pieces: list[bytes]) -> None:
+    def test_random_bytes_raise_only_documented_exceptions(self, pieces: list[bytes]) -> None:
         with pytest.raises(ExchangeError):
             read_response(Inflow(receiver(pieces)))
 
     @given(st.data())
-    def test_raises_nothing_but_its_own_on_a_damaged_answer(self, data: st.DataObject) -> None:
+    def test_damaged_response_raises_only_documented_exceptions(self, data: st.DataObject) -> None:
         whole = data.draw(st.sampled_from([OK, CHUNKED]))
         at, size = data.draw(st.integers(0, len(whole))), data.draw(st.integers(0, 5))
         damaged = whole[:at] + data.draw(st.binary(max_size=5)) + whole[at + size :]
@@ -180,7 +180,7 @@ class TestReadResponse:
 
 
 class Ticking:
-    """A clock that goes on by a second each time somebody looks."""
+    """A clock that advances by a second with each reading."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -219,7 +219,7 @@ Play = Callable[..., tuple[RawServer, Connection]]
 
 
 class TestConnection:
-    def test_sends_a_request_as_the_standard_has_it(self, play: Play) -> None:
+    def test_sends_a_valid_request(self, play: Play) -> None:
         server, connection = play(answering(OK, OK))
 
         connection.exchange("GET", "/a?b=c", {"Host": "h:1", "X-Y": "z"}, None, soon())
@@ -230,13 +230,13 @@ class TestConnection:
             b"PUT /a HTTP/1.1\r\nHost: h:1\r\nContent-Length: 6\r\n\r\nvalue\x00",
         ]
 
-    def test_is_kept_for_the_next_exchange(self, play: Play) -> None:
+    def test_is_reused_for_the_next_exchange(self, play: Play) -> None:
         server, connection = play(answering(*[OK] * 3))
 
         assert [get(connection).body for _unused in range(3)] == [b"NONE"] * 3
         assert server.connections == 1
 
-    def test_is_not_kept_when_the_server_says_so(self, play: Play) -> None:
+    def test_is_closed_if_the_server_asks_for_it(self, play: Play) -> None:
         server, connection = play(answering(OK.replace(b"OK", b"OK\r\nConnection: close")))
 
         get(connection)
@@ -245,7 +245,7 @@ class TestConnection:
         assert server.connections == 2
 
     @pytest.mark.parametrize("end", [Peer.close, Peer.reset])
-    def test_is_opened_anew_when_the_server_closed_it_while_idle(self, play: Play, end: Callable[[Peer], None]) -> None:
+    def test_is_reopened_if_the_server_closed_it_while_idle(self, play: Play, end: Callable[[Peer], None]) -> None:
         asked, closed = threading.Event(), threading.Event()
 
         def answer_and_close(peer: Peer) -> None:
@@ -263,7 +263,7 @@ class TestConnection:
         assert get(connection).body == b"NONE"
         assert server.connections == 2
 
-    def test_is_opened_anew_when_something_came_unasked(self, play: Play) -> None:
+    def test_is_reopened_after_unexpected_bytes(self, play: Play) -> None:
         asked, sent = threading.Event(), threading.Event()
 
         def speak_unasked(peer: Peer) -> None:
@@ -283,9 +283,7 @@ class TestConnection:
         assert server.connections == 2
 
     @pytest.mark.parametrize("end", [Peer.half_close, Peer.reset])
-    def test_tells_an_idle_connection_that_was_closed_under_the_request(
-        self, play: Play, end: Callable[[Peer], None]
-    ) -> None:
+    def test_detects_that_an_idle_connection_was_closed(self, play: Play, end: Callable[[Peer], None]) -> None:
         def read_two_answer_one(peer: Peer) -> None:
             peer.read_request()
             peer.send(OK)
@@ -300,7 +298,7 @@ class TestConnection:
         assert caught.value.while_idle
         assert get(connection).status == 200
 
-    def test_a_kept_connection_lost_within_an_answer_was_not_idle(self, play: Play) -> None:
+    def test_reused_connection_lost_during_a_response_was_not_idle(self, play: Play) -> None:
         def answer_one_and_a_bit(peer: Peer) -> None:
             peer.read_request()
             peer.send(OK)
@@ -316,7 +314,7 @@ class TestConnection:
 
     @pytest.mark.parametrize("end", [Peer.half_close, Peer.reset])
     @pytest.mark.parametrize("sent", [b"", OK[:10], OK[:-1]])
-    def test_loses_a_new_connection(self, play: Play, end: Callable[[Peer], None], sent: bytes) -> None:
+    def test_reports_the_loss_of_a_new_connection(self, play: Play, end: Callable[[Peer], None], sent: bytes) -> None:
         def cut(peer: Peer) -> None:
             peer.read_request()
             peer.send(sent)
@@ -328,7 +326,7 @@ class TestConnection:
             get(connection)
         assert not caught.value.while_idle
 
-    def test_a_silent_server_is_left_at_the_deadline(self, play: Play) -> None:
+    def test_silent_server_times_out(self, play: Play) -> None:
         """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
         server, connection = play(Peer.hang)
 
@@ -336,7 +334,7 @@ class TestConnection:
             get(connection, deadline=Deadline(0.2, time.monotonic))
         assert server.ends.get(timeout=PATIENCE) == "FIN"
 
-    def test_a_server_that_drips_is_left_at_the_deadline(self, play: Play) -> None:
+    def test_slow_server_times_out(self, play: Play) -> None:
         def drip(peer: Peer) -> None:
             peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10000000\r\n\r\n")
             while True:
@@ -349,7 +347,7 @@ class TestConnection:
         assert get(connection).status == 200
         assert server.connections == 2
 
-    def test_a_server_that_does_not_read_is_left_at_the_deadline(self, play: Play) -> None:
+    def test_server_that_does_not_read_times_out(self, play: Play) -> None:
         release = threading.Event()
 
         def stare(peer: Peer) -> None:
@@ -361,7 +359,7 @@ class TestConnection:
             connection.exchange("PUT", "/", {}, b"." * (1 << 25), Deadline(0.2, time.monotonic))
         release.set()
 
-    def test_no_time_left_sends_nothing(self, play: Play) -> None:
+    def test_sends_nothing_without_time_left(self, play: Play) -> None:
         server, connection = play(answering(OK))
 
         with pytest.raises(DeadlinePassed):
@@ -376,12 +374,12 @@ class TestConnection:
             get(connection, deadline=Deadline(5, times.__next__))
         assert server.ends.get(timeout=PATIENCE) == "FIN"
 
-    def test_is_refused(self) -> None:
+    def test_reports_a_refused_connection(self) -> None:
         with refusing_host() as host, pytest.raises(CannotConnect, match=r"no connection to port \d+ \(.*refused"):
             get(Connection("127.0.0.1", int(host.rpartition(":")[2])))
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70, "ö", "a\0b"])
-    def test_a_name_that_does_not_resolve(self, name: str) -> None:
+    def test_reports_a_name_that_cannot_be_resolved(self, name: str) -> None:
         with pytest.raises(NameNotResolved, match="could not be resolved"):
             get(Connection(name, 80))
 
@@ -406,7 +404,7 @@ class TestConnection:
 
 
 @pytest.mark.skipif(not hasattr(socket, "TCP_USER_TIMEOUT"), reason="options of Linux")
-def test_silence_of_the_other_side_is_noticed_long_before_the_deadline(play: Play) -> None:
+def test_lost_peer_is_detected_long_before_the_deadline(play: Play) -> None:
     """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
     server, _unused = play(Peer.hang)
 
@@ -417,5 +415,5 @@ def test_silence_of_the_other_side_is_noticed_long_before_the_deadline(play: Pla
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_a_response_does_not_show_its_body() -> None:
+def test_repr_of_a_response_does_not_show_its_body() -> None:
     assert "NONE" not in repr(parse(OK))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the maintenance signals mean, in every spelling that was seen or documented."""
+"""Parsing maintenance signals, in all spellings that were seen or documented."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class TestMaintenanceEvent:
         assert event_of(value) == event
 
     @pytest.mark.parametrize("value", ["TERMINATE", "MIGRATE", "HOST_ERROR", "true", "<html>"])
-    def test_of_an_unknown_value_is_the_configured_one_and_never_nothing(self, value: str) -> None:
+    def test_of_an_unknown_value_is_the_configured_one(self, value: str) -> None:
         """Scripts that compare with values that never occur, such as `TERMINATE`, never fire."""
         assert event_of(value) == TERMINATE
         assert event_of(value, MIGRATE) == MIGRATE
@@ -92,7 +92,7 @@ class TestPreempted:
         assert is_preempted(value)
 
     @pytest.mark.parametrize("value", ["FALSE", "false", "", "NONE", " FALSE\n"])
-    def test_false_and_nothing_are_none(self, value: str) -> None:
+    def test_false_and_empty_values_are_not(self, value: str) -> None:
         assert not is_preempted(value)
 
 
@@ -141,7 +141,7 @@ class TestWindow:
         assert parse_window({**SNAKE, "type": "NONE"}) is not None
 
     @pytest.mark.parametrize("status", ["COMPLETE", "COMPLETED", "complete", "CANCELLED", '"COMPLETE"'])
-    def test_a_complete_one_is_none(self, status: str) -> None:
+    def test_completed_one_is_ignored(self, status: str) -> None:
         assert parse_window({**SNAKE, "maintenance_status": status}) is None
 
     def test_may_have_its_start_in_an_interval(self) -> None:
@@ -183,20 +183,20 @@ class TestWindow:
             ("", ()),
         ],
     )
-    def test_has_only_reasons_that_are_words(self, reasons: Any, kept: tuple[str, ...]) -> None:
+    def test_drops_reasons_that_are_not_words(self, reasons: Any, kept: tuple[str, ...]) -> None:
         window = parse_window({**SNAKE, "maintenance_reasons": reasons})
         assert window is not None
         assert window.reasons == kept
 
     @pytest.mark.parametrize("status", ["IN PROGRESS", "{{ 1 }}", "x" * 1000, {"a": "b"}, ["PENDING"], 7])
-    def test_of_an_odd_status_is_a_window_and_nothing_of_it_is_kept(self, status: Any) -> None:
+    def test_of_an_unknown_status_is_a_window_without_its_text(self, status: Any) -> None:
         """An unknown status still announces a window, but its text must not reach a template."""
         assert parse_window({"maintenance_status": status}) == Window(None)
 
     @pytest.mark.parametrize(
         "word, said", [("true", True), ("TRUE", True), ('"true"', True), (1, True), ("no", False), ("maybe", None)]
     )
-    def test_may_say_in_words_that_it_can_be_rescheduled(self, word: Any, said: bool) -> None:
+    def test_reads_can_reschedule_as_text(self, word: Any, said: bool) -> None:
         window = parse_window({**SNAKE, "can_reschedule": word})
         assert window is not None
         assert window.can_reschedule is said
@@ -211,7 +211,7 @@ class TestWindow:
             '{"type": "' + "P" * 65000 + '", "window_start_time": "2024-07-29T14:19:57Z"}',
         ],
     )
-    def test_is_small_however_long_its_value(self, value: str) -> None:
+    def test_is_small_for_a_long_value(self, value: str) -> None:
         """A long value must cost neither time nor space in status and history."""
         assert len(repr(parse_window(value))) < 3000
 
@@ -233,11 +233,11 @@ class TestWindow:
         assert window.has_ended(40.0) is ended
 
     @pytest.mark.parametrize("name", ["canReschedule", "latestWindowStartTime", "maintenanceType", "windowEndTime"])
-    def test_a_field_that_is_null_is_not_there(self, name: str) -> None:
+    def test_null_field_counts_as_missing(self, name: str) -> None:
         without = {key: value for key, value in CAMEL.items() if key != name}
         assert parse_window({**CAMEL, name: None, "maintenanceReasons": None}) == parse_window(without)
 
-    def test_with_all_fields_null_is_none(self) -> None:
+    def test_with_all_fields_null_is_ignored(self) -> None:
         assert parse_window(dict.fromkeys(CAMEL)) is None
 
     def test_without_a_time_is_still_a_window(self) -> None:
@@ -249,7 +249,7 @@ class TestWindow:
     def test_without_a_status_is_still_a_window(self) -> None:
         assert parse_window({"window_start_time": "2024-07-29T14:19:57Z"}) == Window(START)
 
-    def test_ignores_what_it_does_not_know(self) -> None:
+    def test_ignores_unknown_fields(self) -> None:
         assert parse_window({**SNAKE, "severity": {"level": 3}}) == SCHEDULED
 
     @pytest.mark.parametrize(
@@ -276,7 +276,7 @@ class TestWindow:
             (1722262797000, START),
             (1722262797.5, START),
             ({"seconds": "1722262797", "nanos": 5}, START),
-            # What a protocol buffer has for a time that is not set.
+            # The unset time of a protocol buffer.
             ("1970-01-01T00:00:00Z", None),
             (0, None),
             ({"seconds": "0"}, None),
@@ -322,11 +322,11 @@ class TestWindow:
             '{"maintenance_status": ' + "9" * 60_000 + "}",
         ],
     )
-    def test_an_unreadable_one_is_an_error(self, value: Any) -> None:
+    def test_unreadable_value_is_an_error(self, value: Any) -> None:
         with pytest.raises(UnreadableWindow, match="Reading instance/upcoming-maintenance: "):
             parse_window(value)
 
-    def test_the_reason_does_not_quote_a_long_value_whole(self) -> None:
+    def test_error_truncates_a_long_value(self) -> None:
         with pytest.raises(UnreadableWindow) as caught:
             parse_window("{" + "x" * 100_000)
         assert len(str(caught.value)) < 300
@@ -415,7 +415,7 @@ class TestStop:
         assert parse_stop(value) is None
 
     @pytest.mark.parametrize("word", ["{{ 1 }}", "x" * 5000, ["DELETED"], 7, None])
-    def test_of_odd_details_is_a_stop(self, word: Any) -> None:
+    def test_with_invalid_details_is_a_stop(self, word: Any) -> None:
         stop = parse_stop({**dict.fromkeys(DETAILS, word), "stopState": "PENDING_STOP"})
         assert stop is not None
         assert (stop.state, stop.target_state, stop.requested) == ("PENDING_STOP", "UNKNOWN", None)
@@ -435,7 +435,7 @@ class TestStop:
     def test_seconds_left(self, stop: Stop, left: float) -> None:
         assert stop.seconds_left(140.0) == left
 
-    def test_lasts_no_longer_than_documented(self) -> None:
+    def test_duration_is_limited_to_the_documented_maximum(self) -> None:
         stop = parse_stop({**DETAILS, "maxDuration": "999999s"})
         assert stop is not None
         assert stop.max_duration == 3600.0
@@ -485,7 +485,7 @@ class TestScheduling:
         assert parse_scheduling(value) == Scheduling("TERMINATE", False, True, 120.0)
 
     @pytest.mark.parametrize("value", [None, {}, "MIGRATE", [], {"preemptible": "?", "automaticRestart": {}}])
-    def test_what_is_not_shown_is_unknown(self, value: Any) -> None:
+    def test_missing_values_are_unknown(self, value: Any) -> None:
         """GKE's metadata server has no `scheduling`."""
         assert parse_scheduling(value) == Scheduling()
 
@@ -524,7 +524,7 @@ LINE = st.builds(
 )
 @example({"maintenance_status": "PENDING", "window_start_time": "9999-12-31T23:59:59.9999999Z"})
 @example({"maintenance_status": "PENDING", "window_start_time": "0000-01-01T00:00:00Z"})
-def test_a_window_is_read_or_refused_and_nothing_else(value: Any) -> None:
+def test_any_window_is_parsed_or_rejected(value: Any) -> None:
     try:
         window = parse_window(value)
     except UnreadableWindow:
@@ -537,7 +537,7 @@ def test_a_window_is_read_or_refused_and_nothing_else(value: Any) -> None:
 
 
 @given(JSON | st.dictionaries(st.sampled_from([*DETAILS, "preemptible", "preemptionNoticeDuration"]), JSON))
-def test_any_value_of_a_directory_is_read(value: Any) -> None:
+def test_any_value_of_a_directory_is_accepted(value: Any) -> None:
     stop, scheduling = parse_stop(value), parse_scheduling(value)
     assert stop is None or 0 <= stop.seconds_left(START) <= 3600
     assert scheduling.preemption_notice is None or scheduling.preemption_notice > 0

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata server's client, over real sockets against servers that behave and servers that do not."""
+"""The metadata server's client, over real sockets, with correct and misbehaving servers."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class FakeTime:
 
 
 class Client(MetadataServer):
-    """A client in fake time, without jitter, that remembers what it tried again."""
+    """A client in fake time, without jitter, that records its retries."""
 
     def __init__(self, host: str | None, **options: Any) -> None:
         self.time = FakeTime()
@@ -130,7 +130,7 @@ def close_at_once(peer: Peer) -> None:
 
 
 class TestRequests:
-    def test_get_sends_what_the_metadata_server_asks_for(self, play: Play) -> None:
+    def test_get_sends_the_required_headers(self, play: Play) -> None:
         server, client = play(answering(NONE))
 
         client.get("instance/maintenance-event")
@@ -152,7 +152,7 @@ class TestRequests:
             ),
         ],
     )
-    def test_get_says_what_shape_it_wants(self, play: Play, path: str, options: dict[str, Any], target: str) -> None:
+    def test_get_requests_the_format(self, play: Play, path: str, options: dict[str, Any], target: str) -> None:
         server, client = play(answering(NONE.replace(b"NONE", b"1234")))
 
         client.get(path, **options)
@@ -162,7 +162,7 @@ class TestRequests:
         "etag, sent",
         [("630ddb9980ea9e3", "630ddb9980ea9e3"), ("0", "0"), (None, "NONE"), ("", "NONE"), ("a&b", "a%26b")],
     )
-    def test_wait_always_sends_the_etag_and_how_long(self, play: Play, etag: str | None, sent: str) -> None:
+    def test_wait_sends_last_etag_and_timeout_sec(self, play: Play, etag: str | None, sent: str) -> None:
         """GoogleCloudPlatform/python-docs-samples#332: without `last_etag`, a change between two requests is lost."""
         server, client = play(answering(NONE))
 
@@ -177,13 +177,13 @@ class TestRequests:
         client.wait("instance/attributes/", "abc", 5, recursive=True, alt="text")
         assert request_line(server.requests[0]).endswith("&timeout_sec=5&recursive=true&alt=text HTTP/1.1")
 
-    def test_wait_takes_any_number_of_them(self, play: Play) -> None:
+    def test_wait_accepts_any_number_of_seconds(self, play: Play) -> None:
         _unused, client = play(answering(NONE))
 
         assert client.wait("instance/maintenance-event", None, 10**15).value == "NONE"
 
     @pytest.mark.parametrize("timeout_sec", [-1, 1.5, "60", None])
-    def test_wait_takes_whole_seconds_only(self, play: Play, timeout_sec: Any) -> None:
+    def test_wait_accepts_whole_seconds_only(self, play: Play, timeout_sec: Any) -> None:
         server, client = play(answering())
 
         with pytest.raises(MetadataBadRequest, match="not a whole number of seconds"):
@@ -201,19 +201,19 @@ class TestRequests:
         assert (f"Content-Length: {len(sent)}".encode() in head, body) == (True, sent)
         assert request_line(server.requests[1]) == f"DELETE {ROOT}instance/guest-attributes/a/b HTTP/1.1"
 
-    def test_what_a_put_is_answered_with_does_not_matter(self, play: Play) -> None:
+    def test_body_of_the_response_to_a_put_is_ignored(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("200 OK", content_type="application/json")), limits=NO_RETRIES)
 
         client.put("instance/guest-attributes/a/b", "c")
 
-    def test_put_refuses_half_a_character_without_showing_the_value(self, play: Play) -> None:
+    def test_put_rejects_a_lone_surrogate_without_showing_the_value(self, play: Play) -> None:
         _unused, client = play(answering())
 
         with pytest.raises(MetadataBadRequest, match="not Unicode") as caught:
             client.put("instance/guest-attributes/a/b", "hunter2\ud83d")
         assert "hunter2" not in everything_in(caught.value)
 
-    def test_one_connection_serves_one_thread(self, play: Play) -> None:
+    def test_each_thread_has_one_connection(self, play: Play) -> None:
         server, client = play(answering(*[NONE] * 20))
 
         def ask_twice() -> None:
@@ -243,10 +243,10 @@ class TestRequests:
 
 
 class TestPaths:
-    def test_some_characters_go_as_they_are(self) -> None:
+    def test_some_characters_are_sent_unencoded(self) -> None:
         assert encoded_path("a/!$'()*,@-._~Z9") == ROOT + "a/!$'()*,@-._~Z9"
 
-    def test_all_else_goes_encoded(self) -> None:
+    def test_other_characters_are_percent_encoded(self) -> None:
         assert encoded_path('a b%2F?#&=+:;"<é\udcff/') == ROOT + "a%20b%252F%3F%23%26%3D%2B%3A%3B%22%3C%C3%A9%FF/"
 
     @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ class TestPaths:
             "\ud83d",
         ],
     )
-    def test_refuses_before_anything_is_sent(self, play: Play, path: str) -> None:
+    def test_invalid_paths_are_rejected_before_any_request(self, play: Play, path: str) -> None:
         server, client = play(answering())
 
         for ask in (lambda: client.get(path), lambda: client.wait(path, None, 1), lambda: client.put(path, "")):
@@ -278,7 +278,7 @@ class TestPaths:
     @given(st.text())
     @example("\udcc3\udca9")
     @example("a/%2e%2e/b")
-    def test_a_path_arrives_as_it_was_given_or_not_at_all(self, path: str) -> None:
+    def test_any_path_arrives_unchanged_or_is_rejected(self, path: str) -> None:
         try:
             target = encoded_path(path)
         except MetadataBadRequest:
@@ -299,7 +299,7 @@ class TestAnswers:
         answer = client.get("instance/attributes/x")
         assert (answer.value, answer.etag) == (" a\udcff\n", "ab")
 
-    def test_no_etag_if_the_server_sends_none(self, play: Play) -> None:
+    def test_etag_is_none_if_the_server_sends_none(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("200 OK", b"instance/\n")))
 
         assert client.get("").etag is None
@@ -323,14 +323,14 @@ class TestAnswers:
 
         assert client.get("instance/attributes/x").value == "[1]"
 
-    def test_does_not_show_its_value(self) -> None:
+    def test_repr_does_not_show_the_value(self) -> None:
         assert "hunter2" not in repr(Answer("hunter2", "ab"))
 
 
 class TestRedirects:
     @pytest.mark.parametrize("scheme_and_host", ["", "http://metadata.google.internal", "http://127.0.0.1:1"])
-    def test_a_directory_without_its_slash_is_found(self, play: Play, scheme_and_host: str) -> None:
-        """On the host that was asked, whatever name the redirect has for it."""
+    def test_directory_without_its_slash_is_followed(self, play: Play, scheme_and_host: str) -> None:
+        """On the requested host, even if the redirect has another name for it."""
         location = f"{scheme_and_host}{ROOT}instance/attributes/?recursive=true"
         moved = http_answer(
             "301 Moved Permanently", b"x", location=location, content_type="text/html", metadata_flavor=""
@@ -347,7 +347,7 @@ class TestRedirects:
     @pytest.mark.parametrize(
         "location", ["", "/", "https://login.example.com/?url=x", f"http://h{ROOT}instance", f"http://h{ROOT}project/"]
     )
-    def test_other_redirects_are_not_of_the_metadata_server(self, play: Play, location: str) -> None:
+    def test_other_redirects_are_rejected(self, play: Play, location: str) -> None:
         server, client = play(answering(*[http_answer("301 Moved", location=location)] * 2), limits=NO_RETRIES)
 
         with pytest.raises(NotMetadataServer, match="status 301"):
@@ -363,7 +363,7 @@ class TestRedirects:
             client.put("instance/x", "y")
         assert len(server.requests) == 1
 
-    def test_it_is_followed_once(self, play: Play) -> None:
+    def test_is_followed_once(self, play: Play) -> None:
         moved = http_answer("301 Moved", location=f"{ROOT}instance/")
         server, client = play(answering(*[moved] * 9), limits=NO_RETRIES)
 
@@ -373,7 +373,7 @@ class TestRedirects:
 
 
 class TestRefusals:
-    """What is told at once."""
+    """Errors that are not retried."""
 
     @pytest.mark.parametrize(
         "answer, kind, words",
@@ -393,7 +393,9 @@ class TestRefusals:
             ),
         ],
     )
-    def test_by_status(self, play: Play, answer: bytes, kind: type[MetadataError], words: str) -> None:
+    def test_exception_depends_on_the_status(
+        self, play: Play, answer: bytes, kind: type[MetadataError], words: str
+    ) -> None:
         server, client = play(answering(answer, NONE))
 
         with pytest.raises(kind, match=words) as caught:
@@ -405,7 +407,7 @@ class TestRefusals:
         client.get("instance/x")
         assert server.connections == 1
 
-    def test_403_gives_the_reason_from_googles_page(self, play: Play) -> None:
+    def test_403_has_the_reason_of_google_s_page(self, play: Play) -> None:
         text = (
             "Your client does not have permission to get URL <code>/computeMetadata/v1beta1/x?a=1&amp;b</code> from "
             "this server. Legacy metadata endpoint accessed: /x\n    Legacy metadata endpoints are disabled. "
@@ -422,7 +424,7 @@ class TestRefusals:
         )
         assert str(caught.value).endswith(caught.value.text)
 
-    def test_403_of_guest_attributes_says_how_to_enable_them(self, play: Play) -> None:
+    def test_403_of_guest_attributes_has_a_remedy(self, play: Play) -> None:
         _unused, client = play(
             answering(http_answer("403 Forbidden", b"Guest attributes endpoint access is disabled."))
         )
@@ -431,7 +433,7 @@ class TestRefusals:
             client.put("instance/guest-attributes/a/b", "c")
         assert caught.value.text == "Guest attributes endpoint access is disabled."
 
-    def test_a_page_is_cut_and_cleaned(self, play: Play) -> None:
+    def test_text_of_a_page_is_cleaned_and_truncated(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", b"\x1b[2J\x00<b" * 100000 + b"\xff")))
 
         with pytest.raises(MetadataForbidden) as caught:
@@ -450,7 +452,7 @@ class TestRefusals:
             (b"<script>if (1 < 2) alert()</script>no", "no"),
         ],
     )
-    def test_a_page_with_any_tags_is_read(self, play: Play, page: bytes, text: str) -> None:
+    def test_page_with_any_tags_is_parsed(self, play: Play, page: bytes, text: str) -> None:
         _unused, client = play(answering(http_answer("403 Forbidden", page)))
 
         with pytest.raises(MetadataForbidden) as caught:
@@ -470,7 +472,7 @@ class TestRefusals:
         assert str(caught.value).startswith("Cannot wait for instance/upcoming-maintenance: nothing is announced")
         assert client.host in str(caught.value)
 
-    def test_a_value_may_say_so_elsewhere(self, play: Play) -> None:
+    def test_same_text_as_the_value_of_another_key_is_a_value(self, play: Play) -> None:
         _unused, client = play(answering(NO_NOTIFICATIONS.replace(b"503 Service Unavailable", b"200 OK")))
 
         assert "no notifications" in client.get("instance/attributes/x").value["error"]
@@ -509,8 +511,8 @@ class TestTooLarge:
         ],
     )
     @pytest.mark.parametrize("ask", ["get", "wait"])
-    def test_is_raised_at_once(self, play: Play, large: Script, words: str, ask: str) -> None:
-        """Asking again would make it no smaller, and read as much again."""
+    def test_is_not_retried(self, play: Play, large: Script, words: str, ask: str) -> None:
+        """A retry would read the same amount again."""
         server, client = play(large, answering(NONE), limits=Limits(body_limit=65536))
         calls: dict[str, Callable[[], Answer]] = {
             "get": lambda: client.get("instance/maintenance-event"),
@@ -523,12 +525,12 @@ class TestTooLarge:
         assert not isinstance(caught.value, MetadataUnavailable)
         assert calls[ask]().value == "NONE"
 
-    def test_what_just_fits_is_taken(self, play: Play) -> None:
+    def test_largest_allowed_value_is_accepted(self, play: Play) -> None:
         _unused, client = play(answering(http_answer("200 OK", b"x" * 65536)), limits=Limits(body_limit=65536))
 
         assert len(client.get("instance/attributes/x").value) == 65536
 
-    def test_a_tree_of_megabytes_is_taken_unless_less_is_wanted(self, play: Play) -> None:
+    def test_default_limit_allows_a_tree_of_megabytes(self, play: Play) -> None:
         tree = json.dumps({f"key-{number}": "v" * 250_000 for number in range(40)}).encode()
         _unused, client = play(answering(json_answer(tree)))
 
@@ -537,7 +539,7 @@ class TestTooLarge:
     @pytest.mark.parametrize(
         "body", [b"[" * 1_000_000, b'{"a":' * 65 + b"1" + b"}" * 65, b'["]]]]",' * 65 + b"1" + b"]" * 65]
     )
-    def test_json_may_not_be_deep_either(self, play: Play, body: bytes) -> None:
+    def test_too_deep_json_is_rejected(self, play: Play, body: bytes) -> None:
         _unused, client = play(answering(json_answer(body)))
 
         with pytest.raises(MetadataTooLarge, match="JSON of more than 64 levels"):
@@ -552,7 +554,7 @@ class TestTooLarge:
             (json.dumps(['\\"[[' * 100, "\\" * 9, "{" * 100]).encode(), list),
         ],
     )
-    def test_json_may_be_long(self, play: Play, body: bytes, value: type) -> None:
+    def test_long_json_is_accepted(self, play: Play, body: bytes, value: type) -> None:
         _unused, client = play(answering(json_answer(body)))
 
         answer = client.get("instance/", recursive=True).value
@@ -592,14 +594,14 @@ FAILURES: dict[str, tuple[bytes | Script, type[MetadataError], str]] = {
 
 
 def failing(name: str) -> Script:
-    """A script that fails once in this way, and answers well as long as the connection is kept."""
+    """A script that fails once in this way, and answers correctly as long as the connection is kept."""
     failure = FAILURES[name][0]
     return answering(failure, *[NONE] * 9) if isinstance(failure, bytes) else failure
 
 
 class TestRetries:
     @pytest.mark.parametrize("name", FAILURES)
-    def test_a_passing_failure_is_got_over(self, play: Play, name: str) -> None:
+    def test_temporary_failure_is_retried(self, play: Play, name: str) -> None:
         """GoogleCloudPlatform/guest-agent#320: an HTML body or truncated JSON with status 200."""
         _unused, client = play(failing(name), answering(NONE))
 
@@ -608,7 +610,7 @@ class TestRetries:
         assert client.time.pauses == [0.1]
 
     @pytest.mark.parametrize("name", FAILURES)
-    def test_a_lasting_failure_is_a_sentence(self, play: Play, name: str) -> None:
+    def test_permanent_failure_is_reported_in_a_sentence(self, play: Play, name: str) -> None:
         _unused, kind, words = FAILURES[name]
         server, client = play(failing(name), limits=NO_RETRIES)
 
@@ -620,18 +622,18 @@ class TestRetries:
         assert server.host in str(caught.value)
         assert (client.retried, client.time.pauses) == ([], [])
 
-    def test_nobody_needs_to_listen(self, play: Play) -> None:
+    def test_on_retry_is_optional(self, play: Play) -> None:
         _unused, client = play(answering(UNAVAILABLE, NONE), on_retry=None)
 
         assert client.get("instance/maintenance-event").value == "NONE"
 
-    def test_puts_are_tried_again_too(self, play: Play) -> None:
+    def test_puts_are_retried(self, play: Play) -> None:
         server, client = play(answering(UNAVAILABLE, http_answer("200 OK")))
 
         client.put("instance/guest-attributes/a/b", "c")
         assert len(server.requests) == 2
 
-    def test_an_outage_of_an_hour_is_survived(self, play: Play) -> None:
+    def test_outage_of_an_hour_is_survived(self, play: Play) -> None:
         """aws/aws-node-termination-handler#916: a 503 ended it. Here, an outage's end is noticed within 2 s."""
         end = FakeTime().now + 3600
 
@@ -646,7 +648,7 @@ class TestRetries:
         assert server.connections == 1
         assert len(server.requests) < 3600
 
-    def test_gives_up_when_retry_for_is_over_and_not_later(self) -> None:
+    def test_gives_up_after_retry_for(self) -> None:
         with refusing_host() as host:
             client = Client(host, limits=Limits(retry_for=10))
             with pytest.raises(MetadataUnavailable, match=r"refused\)\. Gave up after 11 tries in 10\.0 s\.$"):
@@ -656,8 +658,8 @@ class TestRetries:
         assert sum(client.time.pauses) == pytest.approx(10)
         assert len(client.retried) == 10
 
-    def test_a_wait_that_was_lost_late_is_still_tried_again(self, play: Play) -> None:
-        """retry_for counts from the first failure; and a try that took long needs no pause after it."""
+    def test_wait_that_failed_late_is_retried(self, play: Play) -> None:
+        """retry_for counts from the first failure, and no pause follows a long try."""
 
         def hang_and_reset(peer: Peer) -> None:
             peer.read_request()
@@ -670,7 +672,7 @@ class TestRetries:
         assert client.time.pauses == [0]
 
     @pytest.mark.parametrize("seconds, in_time", [(69, True), (71, False)])
-    def test_a_wait_has_ten_seconds_more_than_its_timeout_sec(self, play: Play, seconds: int, in_time: bool) -> None:
+    def test_wait_times_out_ten_seconds_after_its_timeout_sec(self, play: Play, seconds: int, in_time: bool) -> None:
         """googleapis/google-cloud-go#6498: without a deadline, a client hangs for ever on a half-open connection."""
 
         def answer_late(peer: Peer) -> None:
@@ -685,7 +687,7 @@ class TestRetries:
         with outcome:
             client.wait("instance/maintenance-event", "1", 60)
 
-    def test_whoever_gives_up_leaves_no_hanging_get_behind(self, play: Play) -> None:
+    def test_no_hanging_get_is_left_after_giving_up(self, play: Play) -> None:
         """googleapis/google-cloud-go#11035: hanging GETs that are not closed leak until the server refuses more."""
         server, client = play(Peer.hang, limits=Limits(retry_for=0, timeout=0.02))
 
@@ -694,7 +696,7 @@ class TestRetries:
                 client.get("instance/maintenance-event")
         assert [server.ends.get(timeout=PATIENCE) for _unused in range(10)] == ["FIN"] * 10
 
-    def test_many_failures_leave_no_file_descriptor_behind(self, play: Play) -> None:
+    def test_failures_leak_no_file_descriptors(self, play: Play) -> None:
         """A watcher runs for months: memory, descriptors and threads must not grow."""
         if not os.path.isdir("/proc/self/fd"):
             pytest.skip("no /proc")
@@ -717,7 +719,7 @@ class TestRetries:
 
     @pytest.mark.parametrize("end", [Peer.close, Peer.reset])
     @pytest.mark.parametrize("ask", ["get", "wait", "put", "delete"])
-    def test_a_connection_closed_while_idle_is_no_failure(
+    def test_connection_closed_while_idle_is_not_a_failure(
         self, play: Play, end: Callable[[Peer], None], ask: str
     ) -> None:
         def read_two_answer_one(peer: Peer) -> None:
@@ -738,7 +740,7 @@ class TestRetries:
         calls[ask]()
         assert (server.connections, len(server.requests)) == (2, 3)
 
-    def test_the_new_connection_has_the_whole_time_again(self, play: Play) -> None:
+    def test_new_connection_has_the_full_timeout(self, play: Play) -> None:
         def answer_one_and_close_late(peer: Peer) -> None:
             peer.read_request()
             peer.send(NONE)
@@ -757,7 +759,7 @@ class TestRetries:
         client.get("instance/id")
         assert client.wait("instance/maintenance-event", "1", 60).value == "NONE"
 
-    def test_that_is_allowed_once(self, play: Play) -> None:
+    def test_connection_closed_while_idle_is_reopened_once(self, play: Play) -> None:
         def read_two_answer_one(peer: Peer) -> None:
             peer.read_request()
             peer.send(NONE)
@@ -770,14 +772,14 @@ class TestRetries:
             client.get("instance/name")
         assert server.connections == 2
 
-    def test_a_wait_needs_an_etag_to_go_on_from(self, play: Play) -> None:
+    def test_answer_to_a_wait_without_an_etag_is_rejected(self, play: Play) -> None:
         """Without one, the next wait would be answered at once, and the next: a busy loop."""
         _unused, client = play(answering(http_answer("200 OK", b"NONE")), limits=NO_RETRIES)
 
         with pytest.raises(NotMetadataServer, match="without an ETag"):
             client.wait("instance/maintenance-event", None, 60)
 
-    def test_whoever_listens_or_sleeps_may_stop_it(self, play: Play) -> None:
+    def test_exceptions_of_on_retry_and_sleep_are_raised(self, play: Play) -> None:
         def stop(*_unused: object) -> None:
             raise KeyboardInterrupt
 
@@ -789,7 +791,7 @@ class TestRetries:
 
 
 class TestSecrets:
-    def test_no_error_holds_a_value(self, play: Play) -> None:
+    def test_errors_do_not_show_values(self, play: Play) -> None:
         token = json_answer(b'{"access_token": "hunter2"')
         pages = [token, token.replace(b"Google", b"Gaggle"), token.replace(b"application/json", b"text/html")]
         _server, client = play(answering(*pages), limits=NO_RETRIES)
@@ -859,7 +861,7 @@ class TestHost:
             "é",
         ],
     )
-    def test_refuses_an_invalid_host_and_names_its_origin(self, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_rejects_an_invalid_host_and_names_its_origin(self, written: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(
             MetadataBadRequest, match=r"^The setting metadata_host is .*, which is not a host: write name, name:port"
         ):
@@ -868,19 +870,19 @@ class TestHost:
         with pytest.raises(MetadataBadRequest, match=r"^The environment variable GCE_METADATA_ROOT is "):
             Client(None)
 
-    def test_refuses_an_empty_argument(self) -> None:
+    def test_rejects_an_empty_argument(self) -> None:
         with pytest.raises(MetadataBadRequest, match=r"^The setting metadata_host is ''"):
             Client("")
 
     @pytest.mark.parametrize("name", ["no-such-host.invalid", "a..b", "a" * 70 + ".b"])
-    def test_a_name_that_does_not_resolve(self, name: str) -> None:
+    def test_reports_a_name_that_cannot_be_resolved(self, name: str) -> None:
         with pytest.raises(
             MetadataUnavailable,
             match=rf"the name {name} could not be resolved \(.*\). Check the setting metadata_host\.$",
         ):
             Client(name, limits=NO_RETRIES).get("instance/name")
 
-    def test_comes_from_where_the_caller_says(self) -> None:
+    def test_error_names_the_given_origin(self) -> None:
         origin = {"host_origin": "the variable that_one"}
         with pytest.raises(MetadataBadRequest, match=r"^The variable that_one is 'a b'"):
             Client("a b", **origin)
@@ -889,7 +891,7 @@ class TestHost:
 
 
 class TestDefaultHost:
-    """Where its name does not lead to it, and its addresses do."""
+    """If its name cannot be resolved, but its addresses answer."""
 
     def look_up(self, at: dict[bytes, RawServer | Exception]) -> Callable[..., Any]:
         """A resolver that knows where the test's own servers are."""
@@ -908,7 +910,7 @@ class TestDefaultHost:
         return Client(host, limits=NO_RETRIES, addresses=Addresses(self.look_up(at)))
 
     @pytest.mark.parametrize("answering_one", [b"169.254.169.254", b"fd20:ce::254"])
-    def test_is_asked_at_its_addresses(self, answering_one: bytes) -> None:
+    def test_is_reached_by_its_addresses(self, answering_one: bytes) -> None:
         no_name = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         with RawServer(answering(NONE, NONE)) as server:
             at: dict[bytes, RawServer | Exception] = {
@@ -921,7 +923,7 @@ class TestDefaultHost:
                 assert client.get("instance/maintenance-event").value == "NONE"
             assert b"Host: metadata.google.internal\r\n" in server.requests[0]
 
-    def test_is_asked_by_its_name_if_that_leads_to_it(self) -> None:
+    def test_is_reached_by_its_name_if_it_resolves(self) -> None:
         with RawServer(answering(NONE)) as server, RawServer(answering(NONE)) as other:
             at: dict[bytes, RawServer | Exception] = {
                 b"metadata.google.internal": server,
@@ -932,7 +934,7 @@ class TestDefaultHost:
                 client.get("instance/maintenance-event")
             assert (server.connections, other.connections) == (1, 0)
 
-    def test_is_named_with_its_addresses_if_nothing_answers(self) -> None:
+    def test_error_has_its_name_and_addresses(self) -> None:
         no_name = socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         at: dict[bytes, RawServer | Exception] = dict.fromkeys(
             (b"metadata.google.internal", b"169.254.169.254", b"fd20:ce::254"), no_name
@@ -947,7 +949,7 @@ class TestDefaultHost:
         )
 
     @pytest.mark.parametrize("is_argument", [True, False])
-    def test_that_is_configured_is_used_as_it_is(self, is_argument: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_configured_host_is_used_without_fallback(self, is_argument: bool, monkeypatch: pytest.MonkeyPatch) -> None:
         name = "metadata.google.internal"
         if not is_argument:
             monkeypatch.setenv("GCE_METADATA_HOST", name)
@@ -973,7 +975,7 @@ class TestDefaultHost:
         },
     ),
 )
-def test_whatever_comes_only_its_own_exceptions_are_raised(status: str, body: bytes, headers: dict[str, str]) -> None:
+def test_any_response_raises_only_documented_exceptions(status: str, body: bytes, headers: dict[str, str]) -> None:
     answers = [http_answer(status, body, **headers)] * 4
     with RawServer(answering(*answers)) as server, contextlib.closing(Client(server.host, limits=NO_RETRIES)) as client:
         for ask in (lambda: client.get("a"), lambda: client.wait("a", "1", 60)):
@@ -981,8 +983,8 @@ def test_whatever_comes_only_its_own_exceptions_are_raised(status: str, body: by
                 assert isinstance(ask(), Answer)
 
 
-def test_imports_little(tmp_path: Path) -> None:
-    """A watcher stays small: http.client alone would double what Python itself takes."""
+def test_imports_few_modules(tmp_path: Path) -> None:
+    """For the memory of a watcher: http.client alone would double that of Python."""
     package = tmp_path / "handler"
     package.mkdir()
     for wing in ("_vm", "_metadata"):

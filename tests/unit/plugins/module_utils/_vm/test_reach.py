@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which events can ever reach a VM: its policy, what is documented of its machine type, and what is unknown."""
+"""Which events can reach a VM, by its policy and the documentation of its machine type."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_by_policy_and_machine_type(
 
 
 @pytest.mark.parametrize("machine_type", [*(f"{family}-x-1" for family in FAMILIES), "new-1", "c9-standard-8-metal"])
-def test_the_policy_outranks_every_table(machine_type: str) -> None:
+def test_policy_takes_precedence_over_the_tables(machine_type: str) -> None:
     """Tables change: Z3 was once documented as never migrated, and up to 18,000 GiB of SSD it is."""
     assert possible(reach(machine_type, "MIGRATE"))[:2] == (True, False)
     assert reach(machine_type, "TERMINATE")[MIGRATE].possible is False
@@ -89,7 +89,7 @@ def test_the_policy_outranks_every_table(machine_type: str) -> None:
         ("ct5lp-hightpu-4t", {"tpu": None}, (False, True, False, True)),
     ],
 )
-def test_what_was_seen_of_the_hardware_says_more(
+def test_detected_hardware_adds_information(
     machine_type: str, seen: dict[str, Any], expected: tuple[bool | None, ...]
 ) -> None:
     assert possible(reach(machine_type, "TERMINATE", **seen)) == expected
@@ -105,7 +105,7 @@ def test_what_was_seen_of_the_hardware_says_more(
         ("a2-highgpu-1g", (False, True, None, True), "machine type a2-highgpu-1g with GPUs cannot be migrated"),
     ],
 )
-def test_of_a_server_that_shows_nothing(machine_type: str, expected: tuple[bool | None, ...], reason: str) -> None:
+def test_without_scheduling_most_is_unknown(machine_type: str, expected: tuple[bool | None, ...], reason: str) -> None:
     """As GKE's metadata server, which has no `scheduling`: unknown is unknown, not "no"."""
     found = reach(machine_type, "", "")
     assert possible(found) == expected
@@ -113,13 +113,13 @@ def test_of_a_server_that_shows_nothing(machine_type: str, expected: tuple[bool 
     assert found[PREEMPT].reason == "the metadata server does not show whether it is preemptible"
 
 
-def test_a_policy_that_is_not_known_is_not_taken_for_another() -> None:
+def test_unknown_policy_is_unknown() -> None:
     found = reach("n2-standard-4", "SUSPEND")
     assert possible(found)[:2] == (None, None)
     assert "SUSPEND" in found[MIGRATE].reason
 
 
-def test_of_a_size_that_cannot_be_seen() -> None:
+def test_unknown_size_of_local_disks_is_unknown() -> None:
     found = reach("z3-highmem-88", "TERMINATE")[TERMINATE]
     assert found == Applicability(
         None,
@@ -128,7 +128,7 @@ def test_of_a_size_that_cannot_be_seen() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_what_is_announced_can_reach(event: str) -> None:
+def test_announced_event_can_reach_the_vm(event: str) -> None:
     traits = traits_of("n2-standard-4", False, {})
     for policy in ("MIGRATE", "TERMINATE", ""):
         found = applicability("n2-standard-4", Scheduling(policy), traits, {event})
@@ -147,7 +147,9 @@ def test_what_is_announced_can_reach(event: str) -> None:
         ("new-1", False, {}, ""),
     ],
 )
-def test_what_is_documented_never_to_migrate(machine_type: str, spot: bool, seen: dict[str, Any], words: str) -> None:
+def test_machine_types_documented_never_to_migrate(
+    machine_type: str, spot: bool, seen: dict[str, Any], words: str
+) -> None:
     assert obstacle_to_migration(machine_type, traits_of(machine_type, spot, seen)) == words
 
 
@@ -182,13 +184,13 @@ def test_preemption(scheduling: Scheduling, possible: bool | None, reason: str) 
 
 
 @pytest.mark.parametrize("automatic_restart", [True, False, None])
-def test_a_restart_without_notice_can_reach_every_vm(automatic_restart: bool | None) -> None:
+def test_restart_without_notice_can_reach_every_vm(automatic_restart: bool | None) -> None:
     found = applicability("n2-standard-4", Scheduling(automatic_restart=automatic_restart), traits_of("", None, {}))
     assert found[RESTART].possible is True
     assert ("someone starts it" in found[RESTART].reason) is (automatic_restart is False)
 
 
-def test_graceful_shutdown_is_unknown_and_not_off() -> None:
+def test_graceful_shutdown_is_unknown() -> None:
     found = reach("n2-standard-4", "MIGRATE")[STOP]
     assert found.possible is None
     assert "graceful shutdown" in found.reason

@@ -79,7 +79,7 @@ def wait(
 
 
 def wait_on(server: RawServer, *, clock: Clock, timeout: float) -> Outcome:
-    """For what a server does that the emulator does not; one try takes 50 ms."""
+    """For servers that behave unlike the emulator; one try takes 50 ms."""
     with closing(MetadataServer(server.host, limits=Limits(retry_for=0, timeout=0.05))) as client:
         return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, time=clock.time)
 
@@ -128,9 +128,7 @@ class TestAKeyThatIsThere:
         assert outcome.seen.value == "two"
         assert len(emulator.control.journal()) == 2
 
-    def test_is_waited_for_with_its_etag(
-        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
-    ) -> None:
+    def test_sends_its_etag(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
         """GoogleCloudPlatform/python-docs-samples#332: without `last_etag`, a change between two requests is lost."""
         seen: list[Seen] = []
 
@@ -143,13 +141,15 @@ class TestAKeyThatIsThere:
         assert wait(emulator, PHASE, change_meanwhile).met
         assert f"last_etag={seen[0].etag}" in emulator.control.journal()[1]["query"]
 
-    def test_goes_away(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+    def test_returns_when_it_is_removed(
+        self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
+    ) -> None:
         waiting = in_background(wait, emulator, PHASE, lambda seen: not seen.found)
         eventually(hanging(emulator, PHASE))
         emulator.control.remove("vm", PHASE)
         assert waiting.result(timeout=30).met
 
-    def test_may_be_a_directory(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+    def test_can_be_a_directory(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
         waiting = in_background(wait, emulator, "instance/attributes", lambda seen: seen.value.get("late") == "x")
         eventually(hanging(emulator, "instance/attributes/"))
         emulator.control.set("vm", LATE, "x")
@@ -180,7 +180,7 @@ class TestAKeyThatIsMissing:
         assert outcome.met
         assert not outcome.trouble
 
-    def test_is_asked_for_again_after_an_outage_at_the_wrong_time(
+    def test_is_requested_again_after_an_outage(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         waiting = in_background(wait, emulator, LATE, is_present)
@@ -189,7 +189,7 @@ class TestAKeyThatIsMissing:
         emulator.control.set("vm", LATE, "x")
         assert waiting.result(timeout=30).met
 
-    def test_is_found_if_it_comes_between_the_questions(self, emulator: EmulatorProcess) -> None:
+    def test_is_found_if_it_appears_between_two_requests(self, emulator: EmulatorProcess) -> None:
         def come_meanwhile(seen: Seen) -> bool:
             if not seen.found:
                 emulator.control.set("vm", LATE, "x")
@@ -207,7 +207,7 @@ class TestAKeyThatIsMissing:
             ("nothing", ""),
         ],
     )
-    def test_may_have_no_directory_either(
+    def test_can_be_in_a_missing_directory(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], path: str, around: str
     ) -> None:
         looks: list[Seen] = []
@@ -231,7 +231,7 @@ class TestGuestAttributes:
     """Their queries are ten a minute, of all who read and write them on the VM."""
 
     @pytest.mark.parametrize("there", [[], ["other/key"], ["app/key"]], ids=str)
-    def test_that_are_missing_take_two_queries_until_one_hangs(
+    def test_that_are_missing_need_two_requests_until_one_hangs(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]], there: list[str]
     ) -> None:
         for name in there:
@@ -244,14 +244,14 @@ class TestGuestAttributes:
         assert (outcome.seen.value, outcome.seen.etag is None) == ("ready", False)
         assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
 
-    def test_of_the_same_namespace_are_left_time_to_be_written(
+    def test_of_the_same_namespace_are_given_time_to_be_written(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         clock = Clock()
         waiting = in_background(wait, emulator, STATE, is_present, instance="generous", timeout=300, time=clock.time)
         eventually(hanging(emulator, GUEST_ATTRIBUTES, instance="generous"))
         emulator.control.set("generous", f"{APP}version", "1")
-        # From now on, other namespaces are not heard of.
+        # From now on, changes of other namespaces are not seen.
         eventually(hanging(emulator, APP, instance="generous"))
         assert clock.now >= 1003
         emulator.control.set("generous", f"{GUEST_ATTRIBUTES}other/key", "x")
@@ -259,7 +259,7 @@ class TestGuestAttributes:
         assert waiting.result(timeout=30).met
         assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, APP, APP, STATE]
 
-    def test_are_waited_for_after_their_namespace_has_gone(
+    def test_are_found_after_their_namespace_was_deleted(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         clock = Clock()
@@ -275,7 +275,7 @@ class TestGuestAttributes:
         assert waiting.result(timeout=30).met
         assert paths(emulator) == [GUEST_ATTRIBUTES, GUEST_ATTRIBUTES, STATE]
 
-    def test_that_are_there_are_hung_on(
+    def test_that_exist_are_watched_by_a_hanging_get(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         emulator.control.set("vm", STATE, "starting")
@@ -286,7 +286,7 @@ class TestGuestAttributes:
         assert waiting.result(timeout=30).met
         assert paths(emulator) == [GUEST_ATTRIBUTES, STATE, STATE]
 
-    def test_that_go_away_and_come_back(
+    def test_that_are_deleted_and_written_again(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         clock, looks = Clock(), []
@@ -305,7 +305,7 @@ class TestGuestAttributes:
         assert looks[0] == "one"
         assert looks[-1] == "two"
 
-    def test_are_not_asked_for_more_often_than_ten_times_a_minute(self, emulator: EmulatorProcess) -> None:
+    def test_are_requested_at_most_ten_times_a_minute(self, emulator: EmulatorProcess) -> None:
         clock, times = Clock(), []
 
         def change_meanwhile(seen: Seen) -> bool:
@@ -323,7 +323,7 @@ class TestGuestAttributes:
         ).met
         assert all(later - earlier >= 60 for earlier, later in zip(times, times[10:], strict=False))
 
-    def test_that_are_refused_are_asked_for_at_the_rate_that_is_allowed(self, emulator: EmulatorProcess) -> None:
+    def test_are_requested_at_the_allowed_rate_after_a_rejection(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("429", instance="vm")
         outcome = wait(emulator, STATE, is_present, timeout=60, time=clock.time)
@@ -334,7 +334,7 @@ class TestGuestAttributes:
         # At the beginning, at the end, and every six seconds between them.
         assert len(paths(emulator)) == 11
 
-    def test_are_no_longer_waited_for_when_only_the_etag_is_refused(
+    def test_end_if_only_hanging_requests_are_rejected(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
         waiting = in_background(wait, emulator, STATE, is_present)
@@ -343,7 +343,7 @@ class TestGuestAttributes:
         emulator.control.set("vm", STATE, "ready")
         assert waiting.result(timeout=30).seen == Seen(True, "ready", None)
 
-    def test_may_be_a_namespace(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+    def test_can_be_a_namespace(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
         waiting = in_background(wait, emulator, APP, is_present)
         eventually(hanging(emulator, GUEST_ATTRIBUTES))
         emulator.control.set("vm", STATE, "ready")
@@ -351,7 +351,7 @@ class TestGuestAttributes:
         assert outcome.seen is not None
         assert outcome.seen.value == {"state": "ready"}
 
-    def test_are_not_there_before_time_passes(self, emulator: EmulatorProcess) -> None:
+    def test_that_are_missing_time_out(self, emulator: EmulatorProcess) -> None:
         assert wait(emulator, STATE, lambda seen: not seen.found, timeout=0).met
         emulator.control.set("vm", STATE, "ready")
         assert wait(emulator, STATE, is_present, timeout=0).met
@@ -398,13 +398,13 @@ class TestOutages:
             wait(emulator, PHASE, never, timeout=300, retry_for=0, time=clock.time)
         assert clock.slept == []
 
-    def test_in_which_a_server_says_nothing_end_as_the_tries_do(self) -> None:
+    def test_with_a_silent_server_end_with_its_tries(self) -> None:
         clock = Clock()
         with RawServer(silent) as server, pytest.raises(MetadataUnavailable):
             wait_on(server, clock=clock, timeout=300)
         assert [b"wait_for_change" in request for request in server.requests] == [False]
 
-    def test_in_which_there_is_no_directory_either_are_survived(self) -> None:
+    def test_with_a_missing_directory_are_survived(self) -> None:
         clock = Clock()
         with RawServer(answering(http_answer("404 Not Found")), silent) as server:
             outcome = wait_on(server, clock=clock, timeout=3)
@@ -413,7 +413,7 @@ class TestOutages:
         assert not any(b"wait_for_change" in request for request in server.requests)
         assert len(server.requests) > 1
 
-    def test_that_end_are_no_trouble(self, emulator: EmulatorProcess) -> None:
+    def test_that_are_over_are_not_reported(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         emulator.control.fault("503", instance="vm", count=2)
         outcome = wait(emulator, PHASE, is_present, retry_for=10, time=clock.time)
@@ -422,12 +422,12 @@ class TestOutages:
 
 
 class TestTime:
-    def test_that_is_none_is_enough_to_look_once(self, emulator: EmulatorProcess) -> None:
+    def test_of_zero_allows_one_request(self, emulator: EmulatorProcess) -> None:
         assert wait(emulator, PHASE, is_present, timeout=0).met
         assert not wait(emulator, PHASE, never, timeout=0).met
         assert len(emulator.control.journal()) == 2
 
-    def test_that_is_left_is_what_the_server_is_told(self, emulator: EmulatorProcess) -> None:
+    def test_left_is_sent_as_timeout_sec(self, emulator: EmulatorProcess) -> None:
         clock = Clock()
         seen: list[Seen] = []
 
@@ -440,14 +440,14 @@ class TestTime:
         wait(emulator, PHASE, take_time, timeout=300, time=clock.time)
         assert ["timeout_sec=12" in request["query"] for request in emulator.control.journal()] == [False, True]
 
-    def test_that_has_no_end(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
+    def test_can_be_unlimited(self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]) -> None:
         waiting = in_background(wait, emulator, PHASE, lambda seen: seen.value == "two", timeout=math.inf)
         eventually(hanging(emulator, PHASE))
         emulator.control.set("vm", PHASE, "two")
         assert waiting.result(timeout=30).met
         assert "timeout_sec=60" in emulator.control.journal()[1]["query"]
 
-    def test_is_not_wasted_on_a_server_without_etags(self) -> None:
+    def test_is_not_spent_in_a_loop_on_a_server_without_etags(self) -> None:
         clock = Clock()
         with RawServer(answering(*[http_answer("200 OK", b'"one"')] * 100)) as server:
             outcome = wait_on(server, clock=clock, timeout=5)
@@ -464,19 +464,19 @@ class TestTime:
 
 
 class TestChanged:
-    def test_is_what_has_another_value_than_at_first(self) -> None:
+    def test_if_the_value_differs_from_the_first(self) -> None:
         changed = Changed()
         assert not changed(Seen(True, "one", "a"))
         assert not changed(Seen(True, "one", "b"))
         assert changed(Seen(True, "two", "c"))
         assert changed(Seen(False))
 
-    def test_is_what_appears(self) -> None:
+    def test_if_the_key_appears(self) -> None:
         changed = Changed()
         assert not changed(Seen(False))
         assert changed(Seen(True, None, "a"))
 
-    def test_is_what_has_another_etag_than_the_one_that_is_known(self) -> None:
+    def test_if_the_etag_differs_from_last_etag(self) -> None:
         changed = Changed("a")
         assert not changed(Seen(True, "one", "a"))
         assert not changed(Seen(True, "one"))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`check`: what it refuses, in which words, and that it touches nothing."""
+"""The command `check`: what it rejects, and with which messages."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("content, problem", REFUSED, ids=[problem[:60] for _unused, problem in REFUSED])
-def test_refuses_in_one_line_that_says_where(
+def test_reports_a_problem_in_one_line_with_its_place(
     content: Any, problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, content)
@@ -130,7 +130,7 @@ def test_refuses_in_one_line_that_says_where(
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_tells_all_problems_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_all_problems_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, [lb(timeout="long", on=["reboot"]), lb(name="db", stage="last")])
     assert main(["check", "--config", str(path)]) == 2
     err = capsys.readouterr().err
@@ -138,7 +138,7 @@ def test_tells_all_problems_at_once(tmp_path: Path, capsys: pytest.CaptureFixtur
         assert place in err
 
 
-def test_tells_what_the_machine_lacks_beside_what_the_text_gets_wrong(
+def test_reports_problems_of_the_machine_and_of_the_text_together(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = written(tmp_path, [lb(timeout="long", drain=["/no/such"]), lb(name="db", user="nobdy")])
@@ -148,13 +148,15 @@ def test_tells_what_the_machine_lacks_beside_what_the_text_gets_wrong(
         assert place in err
 
 
-def test_points_out_what_is_seldom_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_notes_settings_that_are_rarely_intended(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, [lb(on=["terminate"])])
     assert main(["check", "--config", str(path)]) == 0
     assert f"\n{path}: note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
 
 
-def test_a_lead_for_a_termination_may_stand_among_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_accepts_a_lead_for_a_termination_among_other_events(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = written(tmp_path, [lb(on=["terminate", "window"], lead={"terminate": "at_once", "window": 60})])
     assert main(["check", "--config", str(path)]) == 0
     assert "note" not in capsys.readouterr().out
@@ -163,13 +165,13 @@ def test_a_lead_for_a_termination_may_stand_among_others(tmp_path: Path, capsys:
     assert "note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
 
 
-def test_never_shows_what_may_be_a_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_shows_no_value_that_may_be_secret(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, [lb(env={"TOKEN": ["hunter2"]})])
     assert main(["check", "--config", str(path)]) == 2
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_takes_what_is_right(make_handler: MakeHandler) -> None:
+def test_accepts_a_valid_configuration(make_handler: MakeHandler) -> None:
     handler = make_handler(
         task(
             "lb",
@@ -188,7 +190,7 @@ def test_takes_what_is_right(make_handler: MakeHandler) -> None:
     assert not handler.state_dir.exists()
 
 
-def test_needs_jmespath_only_for_a_condition(tmp_path: Path, make_handler: MakeHandler) -> None:
+def test_requires_jmespath_only_for_a_condition(tmp_path: Path, make_handler: MakeHandler) -> None:
     (tmp_path / "jmespath.py").write_text("raise ImportError('not here')\n")
     environ = {"PYTHONPATH": str(tmp_path)}
     assert make_handler(task("lb"), environ=environ).command("check").returncode == 0
@@ -197,12 +199,12 @@ def test_needs_jmespath_only_for_a_condition(tmp_path: Path, make_handler: MakeH
     assert "task 'lb', field 'when': needs jmespath, which this Python does not have" in result.stderr
 
 
-def test_a_file_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_reports_a_missing_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", "--config", str(tmp_path / "none.json")]) == 2
     assert capsys.readouterr().err == f"{tmp_path}/none.json: cannot be read: No such file or directory\n"
 
 
-def test_a_task_with_its_own_path_is_looked_for_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_searches_the_task_s_own_path(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     program = tmp_path / "bin" / "lbctl"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\n")
@@ -214,7 +216,7 @@ def test_a_task_with_its_own_path_is_looked_for_there(tmp_path: Path, capsys: py
     capsys.readouterr()
 
 
-def test_plan_shows_what_runs_when_and_what_is_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_shows_when_tasks_run_and_the_time_left(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(
         tmp_path,
         [
@@ -231,7 +233,7 @@ def test_plan_shows_what_runs_when_and_what_is_left(tmp_path: Path, capsys: pyte
     assert "afterwards\n    stage 10   restore  lb" in out
 
 
-def test_plan_shows_each_event_with_its_own_times(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_plan_shows_times_by_event(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fields = {"timeout": {"migrate": 15, "terminate": 500}, "lead": {"terminate": 600}, "restore": ["true"]}
     path = written(tmp_path, [lb(on=["migrate", "terminate", "preempt"], **fields)])
     assert main(["plan", "--config", str(path)]) == 0
@@ -241,8 +243,8 @@ def test_plan_shows_each_event_with_its_own_times(tmp_path: Path, capsys: pytest
     assert "  at once\n    stage 50   drain    lb  (+0 s, 20 s at most)" in out
 
 
-def test_a_name_that_the_locale_cannot_write(tmp_path: Path) -> None:
-    """freeipa#5334: of a locale such as ISO-8859-1 there is no arrow."""
+def test_escapes_a_name_that_the_locale_cannot_encode(tmp_path: Path) -> None:
+    """freeipa#5334: a locale such as ISO-8859-1 has no arrow."""
     path = tmp_path / "config.json"
     entry = {"name": "db → standby", "on": ["migrate"], "drain": ["true"]}
     config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": [entry]}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`rehearse`: shown or carried out, by itself or by the handler that runs."""
+"""The command `rehearse`: shown or executed, by itself or by the running handler."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from support.vm import Vm
 MakeHandler = Callable[..., HandlerProcess]
 
 
-def test_shows_what_an_event_would_start_and_runs_nothing(make_handler: MakeHandler) -> None:
+def test_shows_the_plan_and_runs_nothing(make_handler: MakeHandler) -> None:
     """How to try it out was asked in aws/aws-node-termination-handler#110."""
     handler = make_handler(
         task("lb", stage=10), task("db", stage=20, when="event.rehearsal == `false`"), task("other", "window")
@@ -28,7 +28,7 @@ def test_shows_what_an_event_would_start_and_runs_nothing(make_handler: MakeHand
     assert not handler.state_dir.exists()
 
 
-def test_drains_and_restores_by_itself_when_no_handler_runs(make_handler: MakeHandler) -> None:
+def test_drains_and_restores_without_a_running_handler(make_handler: MakeHandler) -> None:
     for event in EVENTS:
         handler = make_handler(task("lb", stage=10), task("db", stage=20), metadata_host="127.0.0.1:9")
         result = handler.command("rehearse", event, "--execute")
@@ -41,14 +41,14 @@ def test_drains_and_restores_by_itself_when_no_handler_runs(make_handler: MakeHa
         assert handler.journal()["incident"] is None
 
 
-def test_tells_the_tasks_that_it_is_a_rehearsal(make_handler: MakeHandler) -> None:
+def test_marks_the_event_as_a_rehearsal(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "terminate", drain='cat > "$FOLDER/told"', lead=600))
     assert handler.command("rehearse", "terminate", "--execute").returncode == 0
     told = json.loads((handler.folder / "told").read_text())["event"]
     assert (told["rehearsal"], told["name"], told["source"]) == (True, "terminate", "rehearsal")
 
 
-def test_fails_when_a_task_fails_and_restores_all_the_same(make_handler: MakeHandler) -> None:
+def test_fails_with_a_task_and_restores_anyway(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain="echo no route; exit 6"))
     result = handler.command("rehearse", "migrate", "--execute")
     assert result.returncode == 1
@@ -56,7 +56,7 @@ def test_fails_when_a_task_fails_and_restores_all_the_same(make_handler: MakeHan
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_a_configuration_that_check_refuses_is_not_rehearsed(make_handler: MakeHandler) -> None:
+def test_rejects_an_invalid_configuration(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", user="no-such-user"))
     result = handler.command("rehearse", "migrate", "--execute")
     assert result.returncode == 2
@@ -64,7 +64,7 @@ def test_a_configuration_that_check_refuses_is_not_rehearsed(make_handler: MakeH
     assert handler.trace() == []
 
 
-def test_the_handler_that_runs_carries_it_out(vm: Vm, make_handler: MakeHandler) -> None:
+def test_running_handler_executes_it(vm: Vm, make_handler: MakeHandler) -> None:
     """How to try it out was asked in aws/aws-node-termination-handler#110."""
     handler = make_handler(task("lb", stage=10), task("db", stage=20)).start()
     result = handler.command("rehearse", "preempt", "--execute")
@@ -78,7 +78,7 @@ def test_the_handler_that_runs_carries_it_out(vm: Vm, make_handler: MakeHandler)
     assert handler.command("rehearse", "preempt", "--execute").returncode == 1
 
 
-def test_shows_what_happens_as_it_happens(vm: Vm, make_handler: MakeHandler) -> None:
+def test_prints_steps_as_they_happen(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
     rehearsal = handler.start_command("rehearse", "migrate", "--execute")
     assert rehearsal.stdout is not None
@@ -95,7 +95,7 @@ def test_shows_what_happens_as_it_happens(vm: Vm, make_handler: MakeHandler) -> 
     assert "Incident " in rest
 
 
-def test_a_real_event_in_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: MakeHandler) -> None:
+def test_real_event_during_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb", "drain db")
@@ -111,20 +111,20 @@ def test_a_real_event_in_a_rehearsal_keeps_the_vm_drained(vm: Vm, make_handler: 
     assert len(steps(handler.until_over())) == 4
 
 
-def test_is_possible_while_a_window_is_announced_days_ahead(vm: Vm, make_handler: MakeHandler) -> None:
+def test_works_while_a_window_is_announced_days_ahead(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "migrate"), task("db", "window", "terminate", lead=600)).start()
     vm.announce("window")
     handler.until_state("announced")
     for _unused in range(2):
         result = handler.command("rehearse", "migrate", "--execute")
         assert result.returncode == 0, result.stderr
-        # Each tells of its own steps only.
+        # Each shows its own steps only.
         assert result.stdout.count("drain    lb") == 1
     assert handler.trace() == ["drain lb", "restore lb"] * 2
     assert handler.state() == "announced"
 
 
-def test_is_refused_while_an_event_is_handled(vm: Vm, make_handler: MakeHandler) -> None:
+def test_is_rejected_while_an_event_is_handled(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED)).start()
     vm.announce("terminate")
     handler.until_traced("drain lb", "drain db")
@@ -153,7 +153,7 @@ def test_leaves_an_open_incident_to_the_handler(vm: Vm, make_handler: MakeHandle
         vm.withdraw("terminate")
 
 
-def test_interrupted_it_is_taken_back_by_the_next_handler(vm: Vm, make_handler: MakeHandler) -> None:
+def test_next_handler_restores_an_interrupted_rehearsal(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED))
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb", "drain db")
@@ -164,7 +164,7 @@ def test_interrupted_it_is_taken_back_by_the_next_handler(vm: Vm, make_handler: 
     assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
 
 
-def test_ctrl_c_finishes_it_and_twice_leaves_it_to_the_next_handler(vm: Vm, make_handler: MakeHandler) -> None:
+def test_ctrl_c_restores_and_a_second_one_leaves_it_to_the_next_handler(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("db", stage=20, drain=UNTIL_RELEASED))
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb", "drain db")
@@ -178,7 +178,7 @@ def test_ctrl_c_finishes_it_and_twice_leaves_it_to_the_next_handler(vm: Vm, make
     assert handler.trace() == ["drain lb", "drain db", "restore db", "restore lb"]
 
 
-def test_says_so_when_the_handler_ends_in_the_middle(vm: Vm, make_handler: MakeHandler) -> None:
+def test_reports_that_the_handler_stopped(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain=UNTIL_RELEASED)).start()
     rehearsal = handler.start_command("rehearse", "terminate", "--execute")
     handler.until_traced("drain lb")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`run-task`: one task by hand, as the handler would run it."""
+"""The command `run-task`: runs one task as the handler would."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def test_runs_one_phase_of_one_task(make_handler: MakeHandler) -> None:
     assert (result.returncode, result.stdout) == (0, "out it goes\n")
     assert handler.command("run-task", "lb", "restore").returncode == 0
     assert handler.trace() == ["drain lb", "restore lb"]
-    # Nobody is to restore it.
+    # It must not be restored.
     assert not (handler.state_dir / "journal.json").exists()
 
 
-def test_gives_the_task_what_the_handler_would(make_handler: MakeHandler) -> None:
+def test_task_gets_the_same_input_as_from_the_handler(make_handler: MakeHandler) -> None:
     shown = 'echo "$GCE_EVENT $GCE_EVENT_PHASE $GCE_EVENT_TASK $GCE_EVENT_INCIDENT $GCE_TASK_TIMEOUT_SECONDS $A"; cat'
     user = pwd.getpwuid(os.geteuid()).pw_name
     fields: dict[str, Any] = {"timeout": {"migrate": 7, "terminate": 90}, "env": {"A": "b"}, "user": user}
@@ -42,14 +42,14 @@ def test_gives_the_task_what_the_handler_would(make_handler: MakeHandler) -> Non
 
 
 @pytest.mark.parametrize("drain, detail", [("echo no such volume; exit 3", "exit"), ("sleep 60", "timeout")])
-def test_fails_as_the_task_does(drain: str, detail: str, make_handler: MakeHandler) -> None:
+def test_fails_if_the_task_fails(drain: str, detail: str, make_handler: MakeHandler) -> None:
     result = make_handler(task("lb", drain=drain, timeout=1)).command("run-task", "lb", "drain")
     assert result.returncode == 1
     assert "drain 'lb': " in result.stderr
     assert detail in result.stderr
 
 
-def test_says_what_there_is(make_handler: MakeHandler) -> None:
+def test_reports_wrong_arguments_with_the_choices(make_handler: MakeHandler) -> None:
     handler = make_handler(task("Leave the balancer", "migrate", restore=None), task("db", "migrate", drain="exit 0"))
     for arguments, words in (
         (("Leave the balancr", "drain"), ("there is no task", "'Leave the balancer', 'db'", "did you mean")),
@@ -61,7 +61,7 @@ def test_says_what_there_is(make_handler: MakeHandler) -> None:
         assert all(word in result.stderr for word in words), result.stderr
 
 
-def test_is_refused_while_the_handler_is_at_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_is_rejected_while_the_handler_drains_or_restores(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "migrate", drain=UNTIL_RELEASED))
     handler.start()
     vm.announce("migrate")
@@ -72,7 +72,7 @@ def test_is_refused_while_the_handler_is_at_it(vm: Vm, make_handler: MakeHandler
     handler.release()
 
 
-def test_a_program_that_is_not_there(make_handler: MakeHandler) -> None:
+def test_reports_a_missing_program(make_handler: MakeHandler) -> None:
     entry = {**task("lb"), "drain": ["/no/such/program"]}
     result = make_handler(entry).command("run-task", "lb", "drain")
     assert result.returncode == 1

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""`status` and `history`: what a person and a program read of the handler, and with which exit status."""
+"""The commands `status` and `history`: text, JSON and exit status."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def status(handler: HandlerProcess) -> tuple[int, dict[str, Any]]:
     return result.returncode, json.loads(result.stdout)
 
 
-def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) -> None:
+def test_exit_status_shows_the_health(vm: Vm, make_handler: MakeHandler) -> None:
     """Others always report that they are healthy."""
     handler = make_handler(
         task("lb", drain=UNTIL_RELEASED, restore='until [ -e "$FOLDER/go on" ]; do sleep 0.02; done')
@@ -72,7 +72,7 @@ def test_exit_status_says_how_the_handler_is(vm: Vm, make_handler: MakeHandler) 
     assert any("drain    lb" in line for line in lines)
 
 
-def test_a_person_reads_the_same(vm: Vm, make_handler: MakeHandler) -> None:
+def test_text_shows_the_same_as_json(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
     vm.announce("migrate")
@@ -87,7 +87,7 @@ def test_a_person_reads_the_same(vm: Vm, make_handler: MakeHandler) -> None:
     assert any("drain    lb" in line and "ok in" in line and "s left at its start" in line for line in lines)
 
 
-def test_neither_status_nor_history_shows_what_may_be_a_secret(vm: Vm, make_handler: MakeHandler) -> None:
+def test_status_and_history_show_no_secrets(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain=": hunter2", env={"TOKEN": "hunter2"})).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -99,7 +99,7 @@ def test_neither_status_nor_history_shows_what_may_be_a_secret(vm: Vm, make_hand
     assert "hunter2" not in shown + handler.log()
 
 
-def test_history_shows_what_is_over(vm: Vm, make_handler: MakeHandler) -> None:
+def test_history_shows_closed_incidents(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), task("db", drain="exit 3")).start()
     assert handler.command("history").stdout == "No incident yet.\n"
     assert json.loads(handler.command("history", "--json").stdout) == []
@@ -127,7 +127,7 @@ def test_history_shows_what_is_over(vm: Vm, make_handler: MakeHandler) -> None:
     assert any("drain    db" in line and "failed in" in line and "exit status 3" in line for line in first)
 
 
-def test_history_shows_as_much_as_is_asked_for(make_handler: MakeHandler) -> None:
+def test_history_is_limited_by_its_options(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"))
     history = History(handler.state_dir)
     handler.state_dir.mkdir()
@@ -153,14 +153,14 @@ def test_history_shows_as_much_as_is_asked_for(make_handler: MakeHandler) -> Non
 @pytest.mark.parametrize(
     "arguments", [["--last", "0"], ["--last", "-1"], ["--last", "x"], ["--since", "soon"], ["--since", "2026-13-01"]]
 )
-def test_history_refuses_what_it_cannot_read(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_rejects_invalid_options(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["history", *arguments])
     err = capsys.readouterr().err
     assert "is not a number" in err or "is not a time" in err or "expected one argument" in err
 
 
-def test_the_status_leads_with_the_incident(vm: Vm, make_handler: MakeHandler) -> None:
+def test_status_starts_with_the_incident(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -169,7 +169,7 @@ def test_the_status_leads_with_the_incident(vm: Vm, make_handler: MakeHandler) -
     assert lines[1].startswith("Incident ")
 
 
-def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: MakeHandler) -> None:
+def test_output_of_a_task_cannot_control_the_terminal(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain="printf '\\033[2Jgone'; exit 1")).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -183,7 +183,7 @@ def test_what_a_task_printed_does_not_steer_the_terminal(vm: Vm, make_handler: M
         assert "\x1b" not in text
 
 
-def test_a_reader_that_leaves_early_is_no_error_worth_words(vm: Vm, make_handler: MakeHandler) -> None:
+def test_closed_pipe_is_not_reported(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     handler.stop()
     history = History(handler.state_dir)
@@ -200,7 +200,7 @@ def test_a_reader_that_leaves_early_is_no_error_worth_words(vm: Vm, make_handler
 
 
 @pytest.mark.parametrize("arguments", [[], ["fly"], ["rehearse"], ["rehearse", "reboot"], ["status", "--yaml"]])
-def test_a_wrong_command_line_is_told_what_there_is(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_command_line_lists_the_choices(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
     assert ended.value.code == 2

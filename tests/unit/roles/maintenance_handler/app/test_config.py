@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The configuration file: what it may say, and the one clear line for each thing that it may not."""
+"""The configuration file: valid values, and one message for each invalid one."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def problem(*tasks: Any, **fields: Any) -> str:
 
 
 class TestValid:
-    def test_the_least(self) -> None:
+    def test_minimal_configuration(self) -> None:
         least = parse(json.dumps(DIRECTORIES).encode())
         assert least.tasks == ()
         assert least.notice == DEFAULT_NOTICE
@@ -49,7 +49,7 @@ class TestValid:
     def test_a_task_has_defaults(self) -> None:
         assert config(TASK).tasks == (Task("lb", ("migrate",), drain=("/bin/true",)),)
 
-    def test_everything(self) -> None:
+    def test_all_fields(self) -> None:
         task = {
             "name": "Fail over",
             "on": ["terminate", "window"],
@@ -115,7 +115,7 @@ class TestValid:
             cautions=whole.cautions,
         )
 
-    def test_null_is_as_good_as_not_there(self) -> None:
+    def test_null_counts_as_missing(self) -> None:
         """So that a template need not leave out what is not set."""
         optional = ("restore", "playbook", "restore_playbook", "restore_timeout", "user", "lead", "when")
         assert config({**TASK, **dict.fromkeys(optional)}).tasks == config(TASK).tasks
@@ -196,40 +196,40 @@ class TestTask:
             ({"drain": None}, "drain", "is missing (or give a 'playbook')"),
         ],
     )
-    def test_is_refused_with_its_name_and_the_field(self, change: dict[str, Any], field: str, reason: str) -> None:
+    def test_is_rejected_with_its_name_and_the_field(self, change: dict[str, Any], field: str, reason: str) -> None:
         line = problem({**TASK, **change})
         assert line.startswith(f"task 'lb', field {field!r}: {reason}")
         assert "\n" not in line
         assert len(line) < 300
 
     @pytest.mark.parametrize("field", ["on", "drain"])
-    def test_misses_a_field(self, field: str) -> None:
+    def test_missing_field_is_reported(self, field: str) -> None:
         task = {key: value for key, value in TASK.items() if key != field}
         assert problem(task).startswith(f"task 'lb', field {field!r}: is missing")
 
     @pytest.mark.parametrize(
         "name, reason", [(5, "must be a string, not a number"), ("", "must not be empty"), (None, "must be a string")]
     )
-    def test_without_a_usable_name_is_called_by_its_number(self, name: Any, reason: str) -> None:
+    def test_without_a_valid_name_is_reported_by_its_number(self, name: Any, reason: str) -> None:
         assert problem(TASK, {**TASK, "name": name}).startswith(f"task 2, field 'name': {reason}")
 
-    def test_without_any_name_is_called_by_its_number(self) -> None:
+    def test_without_a_name_is_reported_by_its_number(self) -> None:
         assert problem(TASK, {"on": ["migrate"], "drain": ["/bin/true"]}) == "task 2, field 'name': is missing"
 
-    def test_that_is_no_object_is_called_by_its_number(self) -> None:
+    def test_that_is_not_an_object_is_reported_by_its_number(self) -> None:
         assert problem(TASK, "lb") == "task 2: must be an object, not a string"
 
     def test_duplicate_names(self) -> None:
         assert problem(TASK, {**TASK, "stage": 1}) == "task 'lb', field 'name': is used by more than one task"
 
-    def test_a_task_without_a_name_is_no_duplicate_of_one_called_none(self) -> None:
+    def test_missing_name_is_not_a_duplicate_of_the_name_none(self) -> None:
         lines = problems({"on": ["migrate"], "drain": ["/bin/true"]}, {**TASK, "name": "None"})
         assert lines == ["task 1, field 'name': is missing"]
 
-    def test_a_secret_in_the_environment_is_not_told(self) -> None:
+    def test_secret_in_the_environment_is_not_shown(self) -> None:
         assert "hunter2" not in problem({**TASK, "env": {"PASSWORD": ["hunter2"]}})
 
-    def test_every_problem_has_a_line(self) -> None:
+    def test_each_problem_has_a_line(self) -> None:
         lines = problems({**TASK, "stage": "x", "colour": 1}, {**TASK, "name": "b", "retries": -1}, poll_timeout=0)
         assert [line.split(": ")[0] for line in lines] == [
             "field 'poll_timeout'",
@@ -240,37 +240,37 @@ class TestTask:
 
 
 class TestNotice:
-    """Stages that cannot fit the notice of an event they are for."""
+    """Stages that exceed the notice of an event."""
 
-    def test_one_task_longer_than_the_notice(self) -> None:
+    def test_task_longer_than_the_notice_is_reported(self) -> None:
         assert problem({**TASK, "on": ["preempt"], "timeout": 31}) == (
             "task 'lb', field 'timeout': the stages for preempt take 31 s, more than the notice of 30 s; "
             "shorten timeouts, or let tasks share a stage"
         )
 
-    def test_stages_that_together_are_longer_name_the_longest_task(self) -> None:
+    def test_stages_longer_than_the_notice_name_the_longest_task(self) -> None:
         tasks = [{**TASK, "name": name, "stage": n, "timeout": 25 + n} for n, name in enumerate(("a", "b", "c"))]
         assert problem(*tasks).startswith(
             "task 'c', field 'timeout': the stages for migrate take 25 + 26 + 27 = 78 s, more than the notice of 60 s"
         )
 
-    def test_tasks_of_one_stage_share_the_time(self) -> None:
+    def test_tasks_of_one_stage_run_in_parallel(self) -> None:
         assert len(config(*({**TASK, "name": name, "timeout": 60} for name in "abc")).tasks) == 3
 
-    def test_a_notice_of_its_own(self) -> None:
+    def test_notice_can_be_configured(self) -> None:
         assert config({**TASK, "timeout": 90}, notice={"migrate": 90}).notice["migrate"] == 90.0
 
-    def test_a_lead_longer_than_the_notice(self) -> None:
+    def test_lead_longer_than_the_notice_is_reported(self) -> None:
         assert problem({**TASK, "on": ["terminate"], "lead": 3601}).startswith(
             "task 'lb', field 'lead': 3601 s before a terminate event, of which 3600 s of notice are given"
         )
 
-    def test_a_task_longer_than_its_lead(self) -> None:
+    def test_task_longer_than_its_lead_is_reported(self) -> None:
         assert problem({**TASK, "on": ["window"], "lead": 10, "timeout": 20}).startswith(
             "task 'lb', field 'timeout': the stages for window take 20 s, more than the lead of 10 s"
         )
 
-    def test_is_told_beside_other_problems(self) -> None:
+    def test_is_reported_with_other_problems(self) -> None:
         lines = problems({**TASK, "timeout": 61, "colour": 1}, {"name": "b"}, "c", poll_timeout=0)
         assert [line.split(": ")[0] for line in lines] == [
             "field 'poll_timeout'",
@@ -281,19 +281,19 @@ class TestNotice:
             "task 'lb', field 'timeout'",
         ]
 
-    def test_is_not_computed_from_what_is_wrong(self) -> None:
+    def test_is_not_computed_from_invalid_fields(self) -> None:
         assert len(problems({**TASK, "timeout": 61}, notice={"migrate": "long"})) == 1
         assert len(problems({**TASK, "timeout": 61, "stage": "x"})) == 1
 
 
 class TestLead:
-    """A window is announced days ahead, and a termination an hour: who drains then must say so."""
+    """A window is announced days ahead, and a termination an hour: draining at once must be explicit."""
 
-    def test_at_once_is_spelled_out(self) -> None:
+    def test_announced_drains_at_once(self) -> None:
         assert config({**TASK, "on": ["window"], "lead": "at_once"}).tasks[0].lead is None
         assert config({**TASK, "on": ["window"], "lead": 0.5, "timeout": 0.5}).tasks[0].lead == 0.5
 
-    def test_a_termination_without_one_is_pointed_out(self) -> None:
+    def test_termination_without_a_lead_is_noted(self) -> None:
         (line,) = config({**TASK, "on": ["migrate", "terminate"]}, {**TASK, "name": "b"}).cautions
         assert line == (
             "task 'lb', field 'lead': is not given, so that the task drains 3600 s before a termination, as soon as it "
@@ -301,7 +301,7 @@ class TestLead:
         )
 
     @pytest.mark.parametrize("lead", [600, "at_once"])
-    def test_a_termination_with_one_is_not(self, lead: Any) -> None:
+    def test_termination_with_a_lead_is_not_noted(self, lead: Any) -> None:
         assert config({**TASK, "on": ["terminate"], "lead": lead}).cautions == ()
 
 
@@ -309,7 +309,7 @@ class TestWhole:
     @pytest.mark.parametrize(
         "change, meant", [({"taks": []}, "tasks"), ({"tasks": [{**TASK, "timeuot": 3}]}, "timeout")]
     )
-    def test_says_what_a_misspelled_field_may_mean(self, change: dict[str, Any], meant: str) -> None:
+    def test_suggests_the_name_of_a_misspelled_field(self, change: dict[str, Any], meant: str) -> None:
         assert problem(**change).endswith(f"; did you mean '{meant}'?")
 
     @pytest.mark.parametrize(
@@ -337,11 +337,11 @@ class TestWhole:
             ({"boot_id_file": 1}, "boot_id_file", "must be a string"),
         ],
     )
-    def test_is_refused_with_the_field(self, change: dict[str, Any], field: str, reason: str) -> None:
+    def test_is_rejected_with_the_field(self, change: dict[str, Any], field: str, reason: str) -> None:
         assert problem(**change).startswith(f"field {field!r}: {reason}")
 
     @pytest.mark.parametrize("field", ["state_dir", "runtime_dir"])
-    def test_misses_a_directory(self, field: str) -> None:
+    def test_missing_directory_is_reported(self, field: str) -> None:
         with pytest.raises(ConfigError, match=f"^field '{field}': is missing$"):
             parse(json.dumps({key: value for key, value in DIRECTORIES.items() if key != field}).encode())
 
@@ -358,13 +358,13 @@ class TestWhole:
             (b"null", "must be one JSON object, not null"),
         ],
     )
-    def test_that_is_no_json_object(self, text: bytes, reason: str) -> None:
+    def test_that_is_not_a_json_object_is_rejected(self, text: bytes, reason: str) -> None:
         with pytest.raises(ConfigError) as caught:
             parse(text)
         (line,) = caught.value.problems
         assert line.startswith(reason)
 
-    def test_keys_that_stand_twice_are_told_with_all_else(self) -> None:
+    def test_duplicate_keys_are_reported_with_other_problems(self) -> None:
         with pytest.raises(ConfigError) as caught:
             parse(
                 b'{"tasks": [{"name": "a", "name": "a", "on": []}], "tasks": [], "state_dir": "/a", "poll_timeout": 0}'
@@ -386,7 +386,7 @@ class TestFile:
         assert [line.startswith(f"{path}: ") for line in caught.value.problems] == [True, True]
         assert str(caught.value) == "\n".join(caught.value.problems)
 
-    def test_that_is_not_there(self, tmp_path: Path) -> None:
+    def test_that_is_missing_is_reported(self, tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=r"none\.json: cannot be read: No such file or directory$"):
             load(tmp_path / "none.json")
 
@@ -421,7 +421,7 @@ OBJECTS = st.fixed_dictionaries(
 
 @given(st.binary() | VALUES.map(json.dumps).map(str.encode) | OBJECTS.map(json.dumps).map(str.encode))
 @example(encoded({**TASK, "restore": None}))
-def test_any_text_is_a_configuration_or_refused(text: bytes) -> None:
+def test_any_text_is_parsed_or_rejected(text: bytes) -> None:
     try:
         read = parse(text)
     except ConfigError as error:
@@ -434,7 +434,7 @@ def test_any_text_is_a_configuration_or_refused(text: bytes) -> None:
     assert not [line for line in lines if len(line.splitlines()) != 1]
 
 
-def test_a_notice_that_shortens_timeouts_is_told() -> None:
+def test_notice_that_shortens_timeouts_is_reported() -> None:
     stages = [
         {**TASK, "name": name, "on": ["preempt"], "stage": stage, "timeout": 15} for stage, name in enumerate("ab")
     ]

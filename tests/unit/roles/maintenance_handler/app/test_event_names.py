@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A `when` with a name that no event has can never be what was meant."""
+"""Unknown names in a `when`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from maintenance_handler.app.event_names import unknown_fields
         'event."name"',
     ],
 )
-def test_names_that_an_event_has(expression: str) -> None:
+def test_known_names_are_accepted(expression: str) -> None:
     assert unknown_fields(expression) == []
 
 
@@ -52,10 +52,10 @@ def test_names_that_an_event_has(expression: str) -> None:
         ("event.reasons[*].code", "'code' is looked for in a single value, which has no fields"),
     ],
 )
-def test_names_that_it_has_not(expression: str, problem: str) -> None:
+def test_unknown_names_are_reported(expression: str, problem: str) -> None:
     (line,) = unknown_fields(expression)
     assert line.startswith(problem)
 
 
-def test_every_name_is_told_once() -> None:
+def test_each_name_is_reported_once() -> None:
     assert len(unknown_fields("event.a == event.b || event.a")) == 2

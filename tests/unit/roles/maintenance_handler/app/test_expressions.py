@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""JMESPath in `when`, and what is said where it cannot be used."""
+"""JMESPath in `when`, and messages for invalid expressions."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ DOCUMENT = {"event": {"name": "window", "can_reschedule": False, "reasons": ["FA
         ("event.no_such_field", None),
     ],
 )
-def test_an_expression_over_the_event(expression: str, result: object) -> None:
+def test_expression_is_evaluated_on_the_event(expression: str, result: object) -> None:
     assert compiled(expression)(DOCUMENT) == result
 
 
 @pytest.mark.parametrize("expression", ["event.", "event ==", "event.name = 'x'", "]", "'unclosed"])
-def test_what_is_no_expression_is_told_in_one_line(expression: str) -> None:
+def test_invalid_expression_is_reported_in_one_line(expression: str) -> None:
     with pytest.raises(ExpressionError, match=r"^is not JMESPath: ") as caught:
         compiled(expression)
     assert len(str(caught.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("expression", ["no_such_function(event)", "length(event, event)", "length()"])
-def test_a_function_that_cannot_be_called_is_told_before_any_event(expression: str) -> None:
+def test_unknown_function_is_reported_before_any_event(expression: str) -> None:
     with pytest.raises(ExpressionError, match=r"^is not JMESPath: "):
         compiled(expression)
 
 
 @pytest.mark.parametrize("expression", ["length(event.can_reschedule)", "event.reasons[::0]"])
-def test_what_cannot_be_evaluated_is_told_in_one_line(expression: str) -> None:
+def test_evaluation_error_is_reported_in_one_line(expression: str) -> None:
     evaluate = compiled(expression)
     with pytest.raises(ExpressionError, match=r"^cannot be evaluated: ") as caught:
         evaluate(DOCUMENT)
     assert len(str(caught.value).splitlines()) == 1
 
 
-def test_without_jmespath_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """As on a VM that has the standard library and nothing else."""
+def test_missing_jmespath_is_reported_with_the_package(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """As on a VM with the standard library only."""
     for name in [name for name in sys.modules if name.split(".")[0] == "jmespath"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(sys, "path", [str(tmp_path)])

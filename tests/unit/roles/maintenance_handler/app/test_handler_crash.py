@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a killed handler, a machine that went down, and a journal that is not as it should be leave behind."""
+"""Recovery after a killed handler, a reboot, and with a damaged journal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MakeHandler = Callable[..., HandlerProcess]
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs. One that is dead and was not waited for (here, nobody's child) does not."""
+    """Whether a process is running. A zombie is not."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
     except FileNotFoundError:
@@ -41,11 +41,9 @@ def drained(vm: Vm, handler: HandlerProcess) -> HandlerProcess:
     return handler
 
 
-def test_killed_in_the_middle_of_a_drain_it_goes_on_with_the_interrupted_step(
-    vm: Vm, make_handler: MakeHandler
-) -> None:
+def test_resumes_an_interrupted_drain_after_a_kill(vm: Vm, make_handler: MakeHandler) -> None:
     """A node was drained twice (aws/aws-node-termination-handler#146)."""
-    # The second task has a child in a session of its own, as if it had been started with nohup or by another tool.
+    # The second task has a child in its own session, as if started with nohup or by another tool.
     held = f'setsid sh -c \'echo $$ >> "$FOLDER/pids"; exec sleep 600\' & echo $$ >> "$FOLDER/pids"; {UNTIL_RELEASED}'
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, drain=held), task("database", stage=30))
     handler.start()
@@ -58,7 +56,7 @@ def test_killed_in_the_middle_of_a_drain_it_goes_on_with_the_interrupted_step(
 
     handler.start()
     handler.until_traced("drain lb", "drain queue", "drain queue")
-    eventually(lambda: not any(is_running(pid) for pid in left_over), what="the end of what was left over")
+    eventually(lambda: not any(is_running(pid) for pid in left_over), what="the end of the leftover processes")
     handler.release()
     handler.until_state("drained")
     vm.withdraw("terminate")
@@ -75,7 +73,7 @@ def test_killed_in_the_middle_of_a_drain_it_goes_on_with_the_interrupted_step(
     assert steps(incident)[1] == ("drain", "queue", "interrupted")
 
 
-def test_killed_in_the_middle_of_a_restore_it_runs_that_restore_again(vm: Vm, make_handler: MakeHandler) -> None:
+def test_resumes_an_interrupted_restore_after_a_kill(vm: Vm, make_handler: MakeHandler) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED), task("db", stage=30))
     drained(vm, handler)
@@ -90,7 +88,7 @@ def test_killed_in_the_middle_of_a_restore_it_runs_that_restore_again(vm: Vm, ma
     assert handler.trace() == [*before, "restore queue", "restore lb"]
 
 
-def test_killed_and_started_after_the_event_it_restores(vm: Vm, make_handler: MakeHandler) -> None:
+def test_restores_if_started_after_the_event(vm: Vm, make_handler: MakeHandler) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = drained(vm, make_handler(task("lb", stage=10), task("queue", stage=20)))
     handler.kill()
@@ -105,7 +103,7 @@ def test_killed_and_started_after_the_event_it_restores(vm: Vm, make_handler: Ma
     assert len(handler.history()) == 1
 
 
-def test_killed_while_drained_it_drains_nothing_again(vm: Vm, make_handler: MakeHandler) -> None:
+def test_does_not_drain_again_after_a_kill_while_drained(vm: Vm, make_handler: MakeHandler) -> None:
     """A node was drained twice (aws/aws-node-termination-handler#146)."""
     handler = drained(vm, make_handler(task("lb")))
     for _unused in range(2):
@@ -117,7 +115,7 @@ def test_killed_while_drained_it_drains_nothing_again(vm: Vm, make_handler: Make
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_after_a_reboot_without_the_event_it_restores(vm: Vm, make_handler: MakeHandler) -> None:
+def test_restores_after_a_reboot_without_the_event(vm: Vm, make_handler: MakeHandler) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
@@ -134,7 +132,7 @@ def test_after_a_reboot_without_the_event_it_restores(vm: Vm, make_handler: Make
     assert handler.trace() == ["drain lb", "drain queue", "restore queue", "restore lb"]
 
 
-def test_after_a_reboot_with_the_event_still_on_it_goes_on(vm: Vm, make_handler: MakeHandler) -> None:
+def test_resumes_after_a_reboot_during_the_event(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
     )
@@ -152,8 +150,8 @@ def test_after_a_reboot_with_the_event_still_on_it_goes_on(vm: Vm, make_handler:
     assert handler.trace()[4:] == ["restore database", "restore queue", "restore lb"]
 
 
-def test_after_a_reboot_into_an_outage_it_waits_for_the_metadata_server(vm: Vm, make_handler: MakeHandler) -> None:
-    """Whether to go on or to restore, only the metadata server can say."""
+def test_waits_for_the_metadata_server_after_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
+    """Only the metadata server knows whether the event is still on."""
     handler = drained(vm, make_handler(task("lb")))
     handler.kill()
     handler.boot("boot-2")
@@ -190,7 +188,7 @@ def test_an_image_of_a_drained_vm_starts_clean(vm: Vm, make_handler: MakeHandler
     "content",
     [b"", b'{"version": 1, "incid', b'{"version": 99}', b"[]", b"\xff\xfe", b'{"version": 1, "incident": {"id": 7}}'],
 )
-def test_a_journal_that_is_not_one_is_told_from_an_empty_one(content: bytes, tmp_path: Path) -> None:
+def test_invalid_journal_is_distinguished_from_an_empty_one(content: bytes, tmp_path: Path) -> None:
     journal = Journal(tmp_path)
     assert journal.read() is None
     journal.path.write_bytes(content)
@@ -198,7 +196,7 @@ def test_a_journal_that_is_not_one_is_told_from_an_empty_one(content: bytes, tmp
         journal.read()
 
 
-def test_a_journal_that_cannot_be_read_is_set_aside(vm: Vm, make_handler: MakeHandler) -> None:
+def test_unreadable_journal_is_set_aside(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"))
     handler.state_dir.mkdir()
     (handler.state_dir / "journal.json").write_bytes(b'{"version": 1, "incid')
@@ -211,7 +209,7 @@ def test_a_journal_that_cannot_be_read_is_set_aside(vm: Vm, make_handler: MakeHa
     handler.until(lambda: handler.status()["problems"] != [], "the problem")
     (problem,) = handler.status()["problems"]
     assert problem.startswith("what a journal that cannot be read held may not be restored: look at ")
-    # Nor is the next one well, until somebody has seen to it.
+    # The next handler is unhealthy as well, until the file is deleted.
     handler.kill()
     vm.withdraw("migrate")
     handler.start()
@@ -247,8 +245,8 @@ def test_two_handlers_cannot_share_a_state_directory(vm: Vm, make_handler: MakeH
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_looking_at_a_lock_never_keeps_a_handler_from_taking_it(tmp_path: Path) -> None:
-    """Nor do two who look take each other for it: a role asks for the status again and again while it starts."""
+def test_checking_the_lock_does_not_block_a_handler(tmp_path: Path) -> None:
+    """Two checks do not see each other as a handler: a role queries the status repeatedly while it starts."""
     path = tmp_path / "lock"
     Lock(path).release()
     done = threading.Event()
@@ -270,7 +268,7 @@ def test_looking_at_a_lock_never_keeps_a_handler_from_taking_it(tmp_path: Path) 
         looker.join()
 
 
-def test_drains_and_says_so_when_the_journal_cannot_be_written(vm: Vm, make_handler: MakeHandler) -> None:
+def test_drains_and_reports_that_the_journal_cannot_be_written(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     journal = handler.state_dir / "journal.json"
     handler.until(journal.exists, "the journal")
@@ -283,7 +281,7 @@ def test_drains_and_says_so_when_the_journal_cannot_be_written(vm: Vm, make_hand
     assert result.returncode == 1
     (problem,) = json.loads(result.stdout)["problems"]
     assert problem.startswith(f"Writing the journal {journal}: ")
-    # It is well again as soon as it can be written.
+    # It is healthy again as soon as the journal can be written.
     journal.rmdir()
     vm.withdraw("migrate")
     handler.until_over()
@@ -291,7 +289,7 @@ def test_drains_and_says_so_when_the_journal_cannot_be_written(vm: Vm, make_hand
     assert handler.command("status").returncode == 0
 
 
-def test_drains_and_restores_when_nothing_at_all_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
+def test_drains_and_restores_if_nothing_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     for name in ("state_dir", "runtime_dir"):
         _replace_by_file(Path(handler.config[name]))
@@ -307,7 +305,7 @@ def test_drains_and_restores_when_nothing_at_all_can_be_written(vm: Vm, make_han
 def _replace_by_file(folder: Path) -> None:
     """Have nothing be written to a folder any more, nor a new one be made."""
     for number in itertools.count():
-        # In one go, whatever is just being written there.
+        # Read at once, also during a write.
         folder.rename(folder.with_name(f"{folder.name} {number}"))
         try:
             folder.touch(exist_ok=False)
@@ -334,7 +332,7 @@ def test_starts_and_drains_without_a_state_directory(vm: Vm, make_handler: MakeH
         assert handler.log().count(said) == 1
 
 
-def test_starts_and_drains_with_nothing_that_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
+def test_starts_and_drains_if_nothing_can_be_written(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), metrics_textfile=None)
     (handler.folder / "file").touch()
     handler.configure(state_dir=str(handler.folder / "file" / "a"), runtime_dir=str(handler.folder / "file" / "b"))
@@ -348,8 +346,8 @@ def test_starts_and_drains_with_nothing_that_can_be_written(vm: Vm, make_handler
     assert handler.running.poll() is None
 
 
-def test_a_handler_with_the_lock_of_last_resort_is_not_overlooked(vm: Vm, make_handler: MakeHandler) -> None:
-    """Its state directory is writable again, and somebody starts another."""
+def test_handler_with_the_lock_of_last_resort_is_detected(vm: Vm, make_handler: MakeHandler) -> None:
+    """Its state directory is writable again, and a second handler is started."""
     handler = make_handler(task("lb"))
     handler.state_dir.mkdir()
     (handler.folder / "run").mkdir()
@@ -359,7 +357,7 @@ def test_a_handler_with_the_lock_of_last_resort_is_not_overlooked(vm: Vm, make_h
     lock.release()
 
 
-def test_the_journal_says_what_runs_before_it_runs(vm: Vm, make_handler: MakeHandler) -> None:
+def test_step_is_in_the_journal_before_it_runs(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain='cp "$FOLDER/state/journal.json" "$FOLDER/seen"')).start()
     handler.until(lambda: handler.journal().get("instance_id"), "the instance's id in the journal")
     vm.announce("migrate")

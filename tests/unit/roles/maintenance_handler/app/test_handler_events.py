@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Events, from the value of a metadata key to the tasks and back."""
+"""Events, from the value of a metadata key to drain and restore."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def window(starts_in: float, **fields: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("event", SIGNALS)
-def test_drains_for_an_event_and_restores_when_it_is_over(event: str, vm: Vm, make_handler: MakeHandler) -> None:
+def test_drains_for_an_event_and_restores_after_it(event: str, vm: Vm, make_handler: MakeHandler) -> None:
     others = [other for other in SIGNALS if other != event]
     handler = make_handler(task("lb", event), task("not for this", *others)).start()
     vm.announce(event)
@@ -45,9 +45,7 @@ def test_drains_for_an_event_and_restores_when_it_is_over(event: str, vm: Vm, ma
 
 
 @pytest.mark.parametrize("event,notice", [("migrate", 60), ("terminate", 3600), ("preempt", 30)])
-def test_tells_a_task_what_is_coming_and_how_long_it_has(
-    event: str, notice: float, vm: Vm, make_handler: MakeHandler
-) -> None:
+def test_task_gets_the_event_and_its_time(event: str, notice: float, vm: Vm, make_handler: MakeHandler) -> None:
     environ = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "60000000"}
     handler = make_handler(task("lb", drain=DUMP, stage=7, env={"REGION": "here"}), environ=environ).start()
     vm.announce(event)
@@ -75,7 +73,7 @@ def test_tells_a_task_what_is_coming_and_how_long_it_has(
     assert told["rehearsal"] is False
 
 
-def test_tells_a_task_what_is_known_of_a_window(vm: Vm, make_handler: MakeHandler) -> None:
+def test_task_gets_the_fields_of_a_window(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "window", drain=DUMP, restore=DUMP)).start()
     start, latest, end = in_seconds(3600), in_seconds(5400), in_seconds(7200)
     vm.set(
@@ -120,14 +118,14 @@ def test_drains_stages_in_ascending_and_restores_them_in_descending_order(vm: Vm
     assert trace[3:] == ["drain database", "restore database", "restore queue", "restore lb"]
 
 
-def test_hears_of_an_event_that_was_there_before_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_handles_an_event_announced_before_its_start(vm: Vm, make_handler: MakeHandler) -> None:
     vm.announce("migrate")
     handler = make_handler(task("lb")).start()
     handler.until_state("drained")
     assert handler.trace() == ["drain lb"]
 
 
-def test_restores_what_was_started_when_an_event_is_cancelled_in_the_middle(vm: Vm, make_handler: MakeHandler) -> None:
+def test_restores_started_tasks_if_the_event_is_cancelled_during_the_drain(vm: Vm, make_handler: MakeHandler) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
@@ -136,12 +134,12 @@ def test_restores_what_was_started_when_an_event_is_cancelled_in_the_middle(vm: 
     handler.until_traced("drain lb", "drain queue")
     vm.withdraw("terminate")
     incident = handler.until_over()
-    # What was never started is never restored.
+    # A task that was not started is not restored.
     assert handler.trace() == ["drain lb", "drain queue", "restore queue", "restore lb"]
     assert ("drain", "queue", "cancelled") in steps(incident)
 
 
-def test_a_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
+def test_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb"), task("database", "terminate", stage=60)).start()
     vm.announce("migrate")
@@ -156,7 +154,7 @@ def test_a_migration_that_becomes_a_termination_is_one_incident(vm: Vm, make_han
     assert len(handler.history()) == 1
 
 
-def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHandler) -> None:
+def test_preemption_during_an_event_is_the_same_incident(vm: Vm, make_handler: MakeHandler) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb", stage=10), task("database", "terminate", stage=20, drain="sleep 60")).start()
     vm.announce("terminate")
@@ -173,9 +171,7 @@ def test_a_preemption_on_top_is_the_same_incident(vm: Vm, make_handler: MakeHand
     assert sorted(past["event"] for past in incident["past"]) == ["preempt", "terminate"]
 
 
-def test_a_task_is_ended_by_the_shorter_deadline_and_the_next_stage_still_runs(
-    vm: Vm, make_handler: MakeHandler
-) -> None:
+def test_nearer_deadline_ends_a_task_and_runs_the_next_stage(vm: Vm, make_handler: MakeHandler) -> None:
     """Others have no deadline, or one for all events."""
     handler = make_handler(
         task("slow", "terminate", stage=10, drain="sleep 60", timeout=10),
@@ -195,7 +191,7 @@ def test_a_task_is_ended_by_the_shorter_deadline_and_the_next_stage_still_runs(
     assert done["seconds matter"]["seconds_left"] > 0
 
 
-def test_an_event_during_the_restore_starts_a_new_drain(vm: Vm, make_handler: MakeHandler) -> None:
+def test_event_during_the_restore_drains_again(vm: Vm, make_handler: MakeHandler) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED)).start()
     vm.announce("migrate")
@@ -213,7 +209,7 @@ def test_an_event_during_the_restore_starts_a_new_drain(vm: Vm, make_handler: Ma
     assert ("restore", "queue", "cancelled") in steps(incident)
 
 
-def test_waits_for_the_lead_before_a_window_and_follows_it_when_it_moves(vm: Vm, make_handler: MakeHandler) -> None:
+def test_waits_for_the_lead_and_follows_a_moved_window(vm: Vm, make_handler: MakeHandler) -> None:
     """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
     handler = make_handler(task("database", "window", lead=3600)).start()
     vm.set("upcoming-maintenance", window(2 * 86400))
@@ -242,7 +238,7 @@ def test_a_window_may_be_announced_however_far_ahead(days: int, vm: Vm, make_han
     assert handler.trace() == ["drain lb"]
 
 
-def test_starts_a_task_at_its_lead_without_hearing_anything_more(vm: Vm, make_handler: MakeHandler) -> None:
+def test_starts_a_task_at_its_lead_without_further_answers(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("database", "window", lead=2, timeout=1)).start()
     # Whole seconds on the wire: 2 to 3 s from now, thus up to 1 s before the lead.
     vm.set("upcoming-maintenance", window(3))
@@ -261,7 +257,7 @@ def test_a_window_that_is_cancelled_before_its_lead_starts_nothing(vm: Vm, make_
     assert incident["steps"] == []
 
 
-def test_a_window_that_has_begun_is_acted_on_at_once(vm: Vm, make_handler: MakeHandler) -> None:
+def test_handles_a_started_window_at_once(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("database", "window", lead=3600)).start()
     vm.set("upcoming-maintenance", window(-600, maintenance_status="ONGOING"))
     handler.until_state("drained")
@@ -285,7 +281,7 @@ def test_a_window_and_the_event_in_it_are_one_incident(vm: Vm, make_handler: Mak
 
 
 @pytest.mark.parametrize("settings,event", [({}, "terminate"), ({"unknown_event": "migrate"}, "migrate")])
-def test_an_unknown_value_is_taken_for_the_configured_event(
+def test_unknown_value_is_handled_as_the_configured_event(
     settings: dict[str, Any], event: str, vm: Vm, make_handler: MakeHandler
 ) -> None:
     """Scripts compare with values that never occur, such as `TERMINATE`."""
@@ -298,7 +294,7 @@ def test_an_unknown_value_is_taken_for_the_configured_event(
     assert handler.log().count(line) == 1
 
 
-def test_a_task_runs_only_when_its_condition_holds(vm: Vm, make_handler: MakeHandler) -> None:
+def test_task_runs_only_if_its_condition_is_true(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         task("move it", "window", when="event.can_reschedule"),
         task("fail over", "window", when="event.can_reschedule == `false`"),
@@ -312,7 +308,7 @@ def test_a_task_runs_only_when_its_condition_holds(vm: Vm, make_handler: MakeHan
     assert [skip["task"] for skip in handler.status()["incident"]["skips"]] == ["move it"]
 
 
-def test_a_task_that_fails_is_tried_again_and_stops_what_depends_on_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_failed_task_is_retried_and_stops_later_stages(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         task("flaky", stage=10, drain='[ -e "$FOLDER/once" ] || { touch "$FOLDER/once"; exit 7; }', retries=1),
         task("broken", stage=20, drain="echo no such volume; exit 3", on_failure="stop"),
@@ -326,7 +322,7 @@ def test_a_task_that_fails_is_tried_again_and_stops_what_depends_on_it(vm: Vm, m
         ("drain", "flaky", "ok"),
         ("drain", "broken", "failed"),
     ]
-    # What it printed is not for everybody who reads the status.
+    # Its output is not in the status, which all users can read.
     assert incident["steps"][-1]["detail"] == "exit status 3"
     assert "no such volume" not in json.dumps(handler.status())
     assert [(skip["task"], skip["reason"]) for skip in incident["skips"]] == [("after it", "broken failed")]
@@ -338,7 +334,7 @@ def test_a_task_that_fails_is_tried_again_and_stops_what_depends_on_it(vm: Vm, m
 
 
 def test_gets_the_notice_of_every_migration(vm: Vm, make_handler: MakeHandler) -> None:
-    """The 60 s notice is given only to a VM that has asked for the key directly since its last event."""
+    """A VM gets the 60 s notice only if it has requested the key directly since its last event."""
     handler = make_handler(task("lb")).start()
     vm.control.scenario(vm.name, "back-to-back", notice=0.3, migration=0.2, gap=0.3)
     handler.until_over(incidents=2)
@@ -346,7 +342,7 @@ def test_gets_the_notice_of_every_migration(vm: Vm, make_handler: MakeHandler) -
     handler.until(lambda: vm.control.instance(vm.name)["asked_directly"], "another direct question")
 
 
-def test_a_value_that_flips_and_flips_back_is_one_event_with_an_end(vm: Vm, make_handler: MakeHandler) -> None:
+def test_brief_announcement_is_one_event_with_an_end(vm: Vm, make_handler: MakeHandler) -> None:
     """A change between two polls was lost (GoogleCloudPlatform/python-docs-samples#270)."""
     handler = make_handler(task("lb")).start()
     for number in range(1, 4):

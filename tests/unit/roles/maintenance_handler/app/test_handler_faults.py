@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A metadata server that is away, lies, or says nothing."""
+"""Outages and faults of the metadata server."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def until_one_hanging_get_a_key(handler: HandlerProcess, vm: Vm) -> None:
     handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "one hanging GET a key")
 
 
-def test_nothing_announced_is_an_answer_in_each_of_its_forms(
+def test_no_announcement_is_an_answer_in_each_form(
     vms_without_window: dict[str, Vm], make_handler: MakeHandler
 ) -> None:
     """A 503 with "no notifications have been received yet" means no window. Clients take it for an outage
@@ -59,7 +59,7 @@ def test_nothing_announced_is_an_answer_in_each_of_its_forms(
         assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_survives_outages_of_every_kind_and_reacts_when_they_end(
+def test_survives_all_kinds_of_outages_and_reacts_at_their_end(
     make_vm: Callable[[], Vm], make_handler: MakeHandler
 ) -> None:
     """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916).
@@ -91,7 +91,7 @@ def test_survives_outages_of_every_kind_and_reacts_when_they_end(
             vm.heal(faults[kind])
     for kind, handler in handlers.items():
         handler.until_state("drained")
-        # Whatever it was that answered meanwhile, no value was made of it.
+        # No answer in the meantime was taken as a value.
         (signal,) = handler.signals()
         assert signal["value"] == "MIGRATE_ON_HOST_MAINTENANCE"
         until_seeing(handler)
@@ -100,14 +100,14 @@ def test_survives_outages_of_every_kind_and_reacts_when_they_end(
         until_one_hanging_get_a_key(handler, watched[kind])
 
 
-def test_an_outage_is_logged_once_and_not_with_every_try(vm: Vm, make_handler: MakeHandler) -> None:
+def test_outage_is_logged_once(vm: Vm, make_handler: MakeHandler) -> None:
     vm.fault("503", path="instance/preempted")
     handler = make_handler(task("lb"), poll_timeout=1).start(ready=False)
     handler.until(lambda: len(vm.requests("preempted")) > 3, "four tries")
     assert handler.log().count("instance/preempted") == 1
 
 
-def test_an_outage_at_the_start_is_survived(vm: Vm, make_handler: MakeHandler) -> None:
+def test_survives_an_outage_at_its_start(vm: Vm, make_handler: MakeHandler) -> None:
     fault = vm.fault("refuse")
     handler = make_handler(task("lb")).start(ready=False)
     handler.until_blind()
@@ -119,7 +119,7 @@ def test_an_outage_at_the_start_is_survived(vm: Vm, make_handler: MakeHandler) -
     handler.until_state("drained")
 
 
-def test_drains_for_one_key_while_another_is_not_answered(vm: Vm, make_handler: MakeHandler) -> None:
+def test_drains_for_one_key_during_an_outage_of_another(vm: Vm, make_handler: MakeHandler) -> None:
     vm.fault("503", path="instance/upcoming-maintenance")
     handler = make_handler(task("lb")).start(ready=False)
     handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()) - 1, "a hanging GET for each other key")
@@ -129,19 +129,19 @@ def test_drains_for_one_key_while_another_is_not_answered(vm: Vm, make_handler: 
     handler.until_over()
 
 
-def test_a_key_that_is_not_there_is_not_an_outage(vm: Vm, make_handler: MakeHandler) -> None:
+def test_missing_key_is_not_an_outage(vm: Vm, make_handler: MakeHandler) -> None:
     vm.control.remove(vm.name, "instance/preempted")
     handler = make_handler(task("lb")).start()
     assert handler.status()["outages"] == []
     assert handler.command("status").returncode == 0
 
 
-def test_an_etag_that_flaps_does_not_make_a_busy_loop(vm: Vm, make_handler: MakeHandler) -> None:
+def test_changing_etag_makes_no_busy_loop(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), poll_timeout=1).start()
     vm.fault("etag-flap", path="instance/maintenance-event")
     until_polled(handler, vm, len(vm.requests("preempted")) + 2)
     assert len(vm.requests("maintenance-event")) < 12
-    # And it is no event.
+    # And it is not an event.
     assert handler.state() == "idle"
     vm.announce("migrate")
     handler.until_state("drained")
@@ -169,7 +169,7 @@ def make_watcher(vm: Vm) -> Iterator[Callable[..., Watcher]]:
         watcher._server.close()
 
 
-def test_is_flat_over_ten_thousand_polls(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
+def test_memory_is_constant_over_ten_thousand_polls(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     heard: list[Heard | Failed] = []
     watcher = make_watcher("maintenance-event", heard.append)
@@ -192,7 +192,7 @@ def test_is_flat_over_ten_thousand_polls(vm: Vm, make_watcher: Callable[..., Wat
     assert abs(objects_after - objects) < 100
 
 
-def test_a_failure_leaves_nothing_open(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
+def test_failures_leak_no_descriptors_or_threads(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     failures: list[Heard | Failed] = []
     watcher = make_watcher("maintenance-event", failures.append)
@@ -206,7 +206,7 @@ def test_a_failure_leaves_nothing_open(vm: Vm, make_watcher: Callable[..., Watch
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_asks_calmly_when_answers_have_no_news(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
+def test_pauses_between_requests_without_news(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
     watcher = make_watcher("maintenance-event", lambda _unused: None, clock=lambda: 0.0)
     at_news = watcher.turn()
     vm.fault("etag-flap", path="instance/maintenance-event")
@@ -216,8 +216,8 @@ def test_asks_calmly_when_answers_have_no_news(vm: Vm, make_watcher: Callable[..
     assert watcher.turn() == at_news < LEAST_TURN
 
 
-def test_a_watcher_says_that_its_tries_end(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
-    """What the watchdog is fed by: also an outage is a sign of life."""
+def test_watcher_reports_the_end_of_each_request(vm: Vm, make_watcher: Callable[..., Watcher]) -> None:
+    """The watchdog depends on it. A failed request counts as well."""
     times = iter(range(1, 1000))
     messages: list[Any] = []
     watcher = make_watcher("preempted", messages.append, clock=lambda: float(next(times)))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Values without an end: whatever one key is answered with, an event that another key tells of is drained."""
+"""Endless values of one key do not delay events of other keys."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def peak(handler: HandlerProcess) -> int:
         drips,
     ],
 )
-def test_a_flooded_window_does_not_cost_a_preemption_its_time(flood: Flood, make_handler: MakeHandler) -> None:
+def test_endless_window_does_not_delay_a_preemption(flood: Flood, make_handler: MakeHandler) -> None:
     """A long value must not block the loop (patroni/patroni#1331)."""
     with flooded({UPCOMING_MAINTENANCE_KEY: flood}) as (server, host):
         handler = make_handler(task("lb"), metadata_host=host, poll_timeout=5).start(ready=False)
@@ -147,7 +147,7 @@ def test_a_flooded_window_does_not_cost_a_preemption_its_time(flood: Flood, make
         handler.kill()
 
 
-def test_floods_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
+def test_endless_values_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
     """Four endless bodies led to 328 MB of resident memory."""
     floods: dict[str, Flood] = {
         MAINTENANCE_EVENT_KEY: endless,
@@ -170,7 +170,7 @@ def test_floods_of_all_other_keys_at_once(make_handler: MakeHandler) -> None:
         handler.kill()
 
 
-def test_what_is_kept_of_a_long_window_is_small(make_handler: MakeHandler) -> None:
+def test_long_window_is_truncated(make_handler: MakeHandler) -> None:
     """The status of a window has no limit, and the history grew by 8 MB an incident."""
     lines = [
         "maintenance_status " + "P" * 30_000,

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whatever never answers costs nobody but who needs it: the tasks beside it run, and so do those of the next stage.
+"""A hanging dependency only delays the tasks that need it: other tasks and the next stage run.
 
 A log that is not read blocked the main loop (patroni/patroni#1331).
 """
@@ -19,7 +19,7 @@ from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
 
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts, and runs a task as somebody else")
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount, and run a task as another user")
 
 # In the stage of what hangs, and in the next one.
 BESIDE = (task("beside", stage=10), task("next", stage=60))
@@ -45,7 +45,7 @@ def drained_without_the_bad_one(handler: HandlerProcess, vm: Vm) -> None:
     assert outcomes(handler) == {"bad": "not started", "beside": "ok", "next": "ok"}
 
 
-def test_a_disk_that_stalls(vm: Vm, make_handler: MakeHandler) -> None:
+def test_stalled_disk(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(*BESIDE).start(module="support.stalling")
     handler.until(lambda: handler.journal().get("instance_id"), "the journal")
     stalled = handler.folder / "stalled"
@@ -58,7 +58,7 @@ def test_a_disk_that_stalls(vm: Vm, make_handler: MakeHandler) -> None:
     assert handler.command("status").returncode == 1
     stalled.unlink()
     handler.until(lambda: len(steps(handler.journal()["incident"] or {"steps": []})) == 2, "the journal of the drain")
-    handler.until(lambda: handler.command("status").returncode == 0, "that all is well")
+    handler.until(lambda: handler.command("status").returncode == 0, "a healthy status")
     vm.withdraw("migrate")
     handler.until_over()
     assert handler.trace() == ["drain beside", "drain next", "restore next", "restore beside"]
@@ -66,7 +66,7 @@ def test_a_disk_that_stalls(vm: Vm, make_handler: MakeHandler) -> None:
     assert handler.log().count("Writing the journal") == 1
 
 
-def test_a_log_that_nobody_reads(vm: Vm, make_handler: MakeHandler) -> None:
+def test_unread_log(vm: Vm, make_handler: MakeHandler) -> None:
     prints = 'i=0; while [ $i -lt 150 ]; do i=$((i+1)); printf "line $i %0900d\\n" 0; done'
     handler = make_handler(task("bad", stage=10, drain=prints), *BESIDE)
     log = UnreadLog(handler.folder)
@@ -84,7 +84,7 @@ def test_a_log_that_nobody_reads(vm: Vm, make_handler: MakeHandler) -> None:
 
 
 @needs_root
-def test_a_user_database_that_does_not_answer(vm: Vm, make_handler: MakeHandler) -> None:
+def test_user_database_without_a_response(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(hanging(user="nobody", drain=["true"]), *BESIDE)
     handler.configure(path=path_with_slow_groups(handler.folder))
     handler.start()
@@ -96,7 +96,7 @@ def test_a_user_database_that_does_not_answer(vm: Vm, make_handler: MakeHandler)
 
 
 @needs_root
-def test_a_program_on_a_file_system_that_does_not_answer(vm: Vm, make_handler: MakeHandler) -> None:
+def test_program_on_a_hanging_file_system(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(*BESIDE)
     with hung_mount(handler.folder / "share") as share:
         handler.configure(tasks=[hanging(drain=[str(share / "program")]), *BESIDE])

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How the handler is seen from outside: systemd, the status, the metrics, the guest attribute."""
+"""The handler's reports: to systemd, status, metrics and guest attribute."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def supervisor(tmp_path: Path) -> Iterator[Supervisor]:
     made.close()
 
 
-def test_is_ready_only_after_the_first_good_answer(vm: Vm, make_handler: MakeHandler, supervisor: Supervisor) -> None:
+def test_is_ready_after_the_first_successful_request(vm: Vm, make_handler: MakeHandler, supervisor: Supervisor) -> None:
     """Others always report that they are healthy."""
     fault = vm.fault("503")
     handler = make_handler(task("lb"), environ={"NOTIFY_SOCKET": str(supervisor.path)}).start(ready=False)
@@ -90,13 +90,13 @@ def test_feeds_the_watchdog_while_polls_finish(vm: Vm, make_handler: MakeHandler
         handler.until(lambda: supervisor.told().count("WATCHDOG=1") >= times, f"{times} signs of life")
 
     until_fed(3)
-    # An outage is the metadata server's trouble: a restart would help nobody.
+    # An outage of the metadata server: a restart would not help.
     vm.fault("503")
     handler.until_blind()
     until_fed(supervisor.told().count("WATCHDOG=1") + 3)
 
 
-def test_a_watchdog_for_another_process_is_not_fed(vm: Vm, make_handler: MakeHandler, supervisor: Supervisor) -> None:
+def test_ignores_a_watchdog_for_another_process(vm: Vm, make_handler: MakeHandler, supervisor: Supervisor) -> None:
     environ = {"NOTIFY_SOCKET": str(supervisor.path), "WATCHDOG_USEC": "100000", "WATCHDOG_PID": "1"}
     handler = make_handler(task("lb"), environ=environ).start()
     vm.announce("migrate")
@@ -104,7 +104,7 @@ def test_a_watchdog_for_another_process_is_not_fed(vm: Vm, make_handler: MakeHan
     assert "WATCHDOG=1" not in supervisor.told()
 
 
-def test_a_supervisor_that_does_not_listen_is_no_trouble(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_ignores_a_supervisor_that_does_not_listen(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     handler = make_handler(task("lb"), environ={"NOTIFY_SOCKET": str(tmp_path / "nobody")}).start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -121,13 +121,13 @@ def written_status(folder: Path, **changes: Any) -> configuration.Config:
     return config
 
 
-def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
+def test_health_depends_on_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
     """Others always report that they are healthy. Here, health is the age of the last good answer."""
     config = written_status(tmp_path)
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     well = status.read(config, 120.0, "boot-1")
     assert (well["healthy"], well["problems"]) == (True, [])
-    # Of the key that was not heard of for the longest time.
+    # Of the key without an answer for the longest time.
     assert well["last_good_answer_age"] == 30.0
     edge = 90.0 + 60 + status.SILENT_AFTER
     assert status.read(config, edge, "boot-1")["healthy"] is True
@@ -140,8 +140,8 @@ def test_health_is_the_age_of_the_last_good_answer(tmp_path: Path) -> None:
 @pytest.mark.parametrize("since_last_answer", [0.0, 60 + status.SILENT_AFTER, 60 + status.SILENT_AFTER + 1])
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("problem", ["", "Writing the journal: no."])
-def test_the_metric_and_the_status_agree(since_last_answer: float, fails: bool, problem: str, tmp_path: Path) -> None:
-    """One rule: a poll that fails is no problem until there was no answer for too long."""
+def test_metric_and_status_agree(since_last_answer: float, fails: bool, problem: str, tmp_path: Path) -> None:
+    """One rule: a failed poll is not a problem until there was no answer for too long."""
     config = configuration.Config(state_dir=tmp_path, runtime_dir=tmp_path, guest_attributes=False)
     reporter = Reporter(config, Log(stream=io.StringIO()), "boot-1", lambda _result: None, lambda _shown: None)
     for key in (*SIGNAL_KEYS, DRIFT_TOKEN_KEY):
@@ -161,7 +161,7 @@ def test_the_metric_and_the_status_agree(since_last_answer: float, fails: bool, 
     assert (read["healthy"], reporter.metrics.counted("healthy")) == (is_healthy, float(is_healthy))
 
 
-def test_the_metric_changes_when_a_key_falls_silent(tmp_path: Path) -> None:
+def test_metric_changes_when_a_key_becomes_silent(tmp_path: Path) -> None:
     config = configuration.Config(state_dir=tmp_path, runtime_dir=tmp_path, guest_attributes=False)
     reporter = Reporter(config, Log(stream=io.StringIO()), "boot-1", lambda _result: None, lambda _shown: None)
     for key in (*SIGNAL_KEYS, DRIFT_TOKEN_KEY):
@@ -175,7 +175,7 @@ def test_the_metric_changes_when_a_key_falls_silent(tmp_path: Path) -> None:
     assert reporter.next_time() is None
 
 
-def test_a_key_that_was_never_heard_of_is_not_health(tmp_path: Path) -> None:
+def test_key_without_any_answer_is_not_healthy(tmp_path: Path) -> None:
     config = written_status(tmp_path, last_good_answer={"instance/preempted": None, "instance/maintenance-event": 1.0})
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     now = status.read(config, 2.0, "boot-1")
@@ -184,14 +184,14 @@ def test_a_key_that_was_never_heard_of_is_not_health(tmp_path: Path) -> None:
     lock.release()
 
 
-def test_a_problem_of_its_own_is_not_health(tmp_path: Path) -> None:
+def test_handler_with_a_problem_is_not_healthy(tmp_path: Path) -> None:
     config = written_status(tmp_path, problems=["Writing the journal: no."])
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     assert status.read(config, 120.0, "boot-1")["healthy"] is False
     lock.release()
 
 
-def test_what_a_handler_left_behind_is_not_health(tmp_path: Path) -> None:
+def test_status_of_a_killed_handler_is_not_healthy(tmp_path: Path) -> None:
     config = written_status(tmp_path)
     Lock(lock_paths(config.state_dir, config.runtime_dir)[0]).release()
     gone = status.read(config, 120.0, "boot-1")
@@ -204,7 +204,7 @@ def test_what_a_handler_left_behind_is_not_health(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\xff"])
-def test_a_status_that_cannot_be_read_is_not_health(content: bytes, tmp_path: Path) -> None:
+def test_unreadable_status_is_not_healthy(content: bytes, tmp_path: Path) -> None:
     config = written_status(tmp_path)
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     status.status_path(config).write_bytes(content)
@@ -214,8 +214,8 @@ def test_a_status_that_cannot_be_read_is_not_health(content: bytes, tmp_path: Pa
     lock.release()
 
 
-def test_the_status_of_the_handler_before_is_not_taken_for_this_ones(vm: Vm, make_handler: MakeHandler) -> None:
-    """A role waits after a restart until the handler has heard from the metadata server: this handler, not the last."""
+def test_status_of_the_previous_handler_is_not_used(vm: Vm, make_handler: MakeHandler) -> None:
+    """After a restart, a role waits until this handler, not the previous one, has an answer."""
     handler = make_handler(task("lb")).start()
     handler.kill()
     before = handler.status()["pid"]
@@ -227,7 +227,7 @@ def test_the_status_of_the_handler_before_is_not_taken_for_this_ones(vm: Vm, mak
     assert "no answer for instance/preempted yet" in result.stdout
 
 
-def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) -> None:
+def test_reports_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     handler.until(lambda: handler.status()["reach"], "which events can reach this VM")
     # Also when nothing about the VM is new, as after each restart.
@@ -237,7 +237,7 @@ def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) 
     assert handler.status()["reach"]["preempt"] == {"possible": False, "reason": "preemptible is FALSE"}
     assert handler.status()["instance_id"] == str(vm.control.get(vm.name, "instance/id"))
     assert handler.status()["reach"]["window"]["possible"] is None
-    # What was announced can reach it, from then on.
+    # From then on, an announced event can reach it.
     vm.announce("window")
     handler.until_state("drained")
     vm.withdraw("window")
@@ -245,7 +245,7 @@ def test_says_which_events_can_reach_this_vm(vm: Vm, make_handler: MakeHandler) 
     assert handler.status()["reach"]["window"] == {"possible": True, "reason": "it was announced"}
 
 
-def test_an_instance_id_is_made_harmless(vm: Vm, make_handler: MakeHandler) -> None:
+def test_instance_id_is_sanitized(vm: Vm, make_handler: MakeHandler) -> None:
     """An id such as `../../x` must not become part of a path."""
     vm.control.set(vm.name, "instance/id", "../../x{{ 1 }}" + "7" * 100)
     handler = make_handler(task("lb")).start()
@@ -289,7 +289,7 @@ def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHand
     assert metrics[f'{prefix}polls_total{{key="instance/preempted",result="answer"}}'] >= 1
 
     handler.stop()
-    # Nobody updates them any more.
+    # They are not updated any more.
     assert parsed_metrics(path)[f"{prefix}healthy"] == 0
 
 
@@ -311,11 +311,11 @@ def test_publishes_its_state_as_a_guest_attribute(vm: Vm, make_handler: MakeHand
     assert (now["events"], now["held"]) == (["terminate"], ["lb"])
     assert now["incident"] == handler.status()["incident"]["id"]
     handler.until(lambda: handler.status()["guest_attribute"] == "ok", "the result of the write")
-    # Announced, draining and drained within milliseconds: what was overtaken is never sent.
+    # Announced, draining and drained within milliseconds: superseded states are not sent.
     assert len([one for one in vm.requests("guest-attributes") if one["method"] == "PUT"]) == 2
 
 
-def test_a_guest_attribute_that_is_refused_never_delays_a_drain(vm: Vm, make_handler: MakeHandler) -> None:
+def test_rejected_guest_attribute_does_not_delay_a_drain(vm: Vm, make_handler: MakeHandler) -> None:
     """A notification was lost (aws/aws-node-termination-handler#534)."""
     vm.fault("hang", path="instance/guest-attributes")
     handler = make_handler(task("lb"), guest_attributes=True).start()
@@ -328,7 +328,7 @@ def test_a_guest_attribute_that_is_refused_never_delays_a_drain(vm: Vm, make_han
     assert len(vm.requests("guest-attributes")) == 1
 
 
-def test_says_once_that_guest_attributes_are_disabled(vm: Vm, make_handler: MakeHandler) -> None:
+def test_logs_once_that_guest_attributes_are_disabled(vm: Vm, make_handler: MakeHandler) -> None:
     """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     handler = make_handler(task("lb"), guest_attributes=True).start()
     handler.until_logged("cannot publish the status as a guest attribute")
@@ -367,14 +367,14 @@ def publishing(vm: Vm) -> Iterator[Publishing]:
     made.publisher._server.close()
 
 
-def test_a_disabled_guest_attribute_is_tried_again_later(vm: Vm, publishing: Publishing) -> None:
+def test_disabled_guest_attribute_is_retried_later(vm: Vm, publishing: Publishing) -> None:
     """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     publishing.publisher.offer("first")
     publishing.turn()
     publishing.turn()
     assert publishing.slept == [DISABLED_PAUSE, DISABLED_PAUSE]
     vm.set("attributes/enable-guest-attributes", "TRUE")
-    # What is written then is the newest.
+    # Then the newest state is written.
     publishing.publisher.offer("second")
     publishing.turn()
     assert vm.control.get(vm.name, ATTRIBUTE) == "second"
@@ -382,7 +382,7 @@ def test_a_disabled_guest_attribute_is_tried_again_later(vm: Vm, publishing: Pub
     assert publishing.results[-1] == "ok"
 
 
-def test_a_write_that_fails_is_tried_again(vm: Vm, publishing: Publishing) -> None:
+def test_failed_write_is_retried(vm: Vm, publishing: Publishing) -> None:
     vm.set("attributes/enable-guest-attributes", "TRUE")
     vm.fault("503", path="instance/guest-attributes", count=1)
     publishing.publisher.offer("text")
@@ -392,7 +392,7 @@ def test_a_write_that_fails_is_tried_again(vm: Vm, publishing: Publishing) -> No
     assert vm.control.get(vm.name, ATTRIBUTE) == "text"
 
 
-def test_ten_writes_a_minute_at_most(vm: Vm, publishing: Publishing) -> None:
+def test_writes_at_most_ten_times_a_minute(vm: Vm, publishing: Publishing) -> None:
     vm.set("attributes/enable-guest-attributes", "TRUE")
     start = publishing.now
     for number in range(25):
@@ -403,7 +403,7 @@ def test_ten_writes_a_minute_at_most(vm: Vm, publishing: Publishing) -> None:
     assert len(vm.requests("guest-attributes")) == 25
 
 
-def test_offering_never_blocks_and_what_was_overtaken_is_not_written(vm: Vm, publishing: Publishing) -> None:
+def test_offer_does_not_block_and_superseded_text_is_not_written(vm: Vm, publishing: Publishing) -> None:
     vm.set("attributes/enable-guest-attributes", "TRUE")
     for number in range(1000):
         publishing.publisher.offer(str(number))
@@ -423,7 +423,7 @@ def test_offering_never_blocks_and_what_was_overtaken_is_not_written(vm: Vm, pub
     assert len(vm.requests("guest-attributes")) == 2
 
 
-def test_a_rehearsal_is_told_from_an_event(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_rehearsal_is_distinguished_from_an_event(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     path = tmp_path / "maintenance.prom"
     handler = make_handler(task("lb"), metrics_textfile=str(path)).start()
     assert handler.command("rehearse", "migrate", "--execute").returncode == 0
@@ -435,11 +435,9 @@ def test_a_rehearsal_is_told_from_an_event(vm: Vm, make_handler: MakeHandler, tm
 
 
 class TestTextfile:
-    """Figures that nobody writes any more would be shown for ever."""
+    """Stale metrics would be shown for ever."""
 
-    def test_is_removed_when_the_metrics_are_written_elsewhere(
-        self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
-    ) -> None:
+    def test_is_removed_if_the_path_changes(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         first, second = tmp_path / "first.prom", tmp_path / "second.prom"
         handler = make_handler(task("lb"), metrics_textfile=str(first)).start()
         handler.until(first.exists, "the metrics")
@@ -453,7 +451,7 @@ class TestTextfile:
         handler.start()
         assert not second.exists()
 
-    def test_a_file_of_somebody_else_stays(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    def test_file_of_another_program_is_kept(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         path = tmp_path / "mine"
         handler = make_handler(task("lb"), metrics_textfile=str(path)).start()
         handler.stop()
@@ -462,7 +460,7 @@ class TestTextfile:
         handler.start()
         assert path.read_text() == "something else"
 
-    def test_a_directory_that_is_missing_is_a_problem(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    def test_missing_directory_is_a_problem(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         folder = tmp_path / "node"
         handler = make_handler(task("lb"), metrics_textfile=str(folder / "h.prom"), poll_timeout=1).start()
         handler.until(lambda: any("metrics" in one for one in handler.status()["problems"]), "the problem")
@@ -470,7 +468,7 @@ class TestTextfile:
         assert result.returncode == 2
         assert f"field 'metrics_textfile': the directory '{folder}' does not exist" in result.stderr
 
-    def test_one_that_goes_away_is_a_problem_until_it_is_back(
+    def test_removed_directory_is_a_problem_until_it_exists_again(
         self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
     ) -> None:
         folder = tmp_path / "node"
@@ -482,7 +480,7 @@ class TestTextfile:
         handler.until(lambda: handler.status()["problems"] == [], "a clean bill")
 
 
-def test_the_guest_attribute_of_a_handler_that_has_stopped_says_so(vm: Vm, make_handler: MakeHandler) -> None:
+def test_guest_attribute_of_a_stopped_handler_is_stopped(vm: Vm, make_handler: MakeHandler) -> None:
     vm.set("attributes/enable-guest-attributes", "TRUE")
     handler = make_handler(task("lb"), guest_attributes=True).start()
     handler.until(lambda: handler.status()["guest_attribute"] == "ok", "the first guest attribute")

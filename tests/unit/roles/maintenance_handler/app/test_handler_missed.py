@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Migrations that nothing announced, seen by the handler on a VM."""
+"""Migrations without notice, detected by the handler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.vm import Vm
 TOKEN = "virtual-clock/drift-token"
 
 
-def test_a_migration_without_a_notice_is_counted_logged_and_handled(
+def test_migration_without_a_notice_is_counted_logged_and_handled(
     vm: Vm, make_handler: Callable[..., HandlerProcess]
 ) -> None:
     handler = make_handler(task("resync", "missed"), task("lb", "migrate")).start()
@@ -27,9 +27,7 @@ def test_a_migration_without_a_notice_is_counted_logged_and_handled(
     assert "migrations without a notice since the handler started: 1" in handler.command("status").stdout
 
 
-def test_a_migration_while_no_handler_ran_is_found_by_the_next_one(
-    vm: Vm, make_handler: Callable[..., HandlerProcess]
-) -> None:
+def test_migration_between_two_handlers_is_detected(vm: Vm, make_handler: Callable[..., HandlerProcess]) -> None:
     handler = make_handler(task("lb", "migrate")).start()
     handler.until((handler.state_dir / "drift-token.json").exists, "the token on disk")
     handler.kill()
@@ -41,7 +39,7 @@ def test_a_migration_while_no_handler_ran_is_found_by_the_next_one(
     assert json.loads((handler.state_dir / "drift-token.json").read_text())["token"] == "4712"
 
 
-def test_an_announced_migration_is_not_a_missed_one(vm: Vm, make_handler: Callable[..., HandlerProcess]) -> None:
+def test_announced_migration_is_not_counted(vm: Vm, make_handler: Callable[..., HandlerProcess]) -> None:
     handler = make_handler(task("lb", "migrate")).start()
     vm.announce("migrate")
     handler.until_state("drained")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The metadata server at its own address, on networks where its name is not to be had."""
+"""The metadata server at its own address, on networks that cannot resolve its name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MakeHandler = Callable[..., HandlerProcess]
 def network_with_metadata_server(name_server: str) -> Iterator[tuple[Vm, tuple[str, ...]]]:
     """A VM whose metadata server answers at 169.254.169.254, and how to start a process on its network.
 
-    `name_server` is "silent", or "none" for one whose port nobody listens on. /etc/hosts does not help either.
+    `name_server` is "silent", or "none" for a closed port. /etc/hosts does not help either.
     """
     with network_namespace() as (name, outside, _inside):
         etc = Path("/etc/netns") / name
@@ -38,7 +38,7 @@ def network_with_metadata_server(name_server: str) -> Iterator[tuple[Vm, tuple[s
             with EmulatorProcess(fleet) as emulator:
                 in_namespace = ("ip", "netns", "exec", name)
                 target = f"DNAT --to-destination {emulator.metadata['vm']}"
-                # Without ICMP, so that nobody says that there is no name server.
+                # Without ICMP, so that a missing name server is not reported.
                 for command in (
                     "ip link set lo up",
                     f"ip route add default via {outside}",
@@ -54,7 +54,7 @@ def network_with_metadata_server(name_server: str) -> Iterator[tuple[Vm, tuple[s
 
 
 @pytest.mark.parametrize("name_server", ["none", "silent"])
-def test_an_event_is_heard_of_without_any_names(name_server: str, make_handler: MakeHandler) -> None:
+def test_event_is_handled_without_name_resolution(name_server: str, make_handler: MakeHandler) -> None:
     """The name cannot be resolved, but the address answers (cloudfoundry/bosh-google-cpi-release#83)."""
     with network_with_metadata_server(name_server) as (vm, launcher):
         handler = make_handler(task("lb"), metadata_host=None, launcher=launcher).start()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A VM that could not be restored is never well: it is tried again until it is restored, or somebody ends it."""
+"""A failed restore is unhealthy, and retried until it succeeds or is acknowledged."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def last_step(handler: HandlerProcess) -> dict[str, Any]:
     return dict(handler.history()[-1]["steps"][-1])
 
 
-def test_it_is_not_well_and_tried_again_until_it_is(vm: Vm, make_handler: MakeHandler) -> None:
+def test_is_unhealthy_and_retried_until_it_succeeds(vm: Vm, make_handler: MakeHandler) -> None:
     metrics = "metrics.prom"
     handler = make_handler(task("lb", stage=10), task("app", stage=20, restore=NEEDS_API), restore_retry_every=1)
     handler.configure(metrics_textfile=str(handler.folder / metrics))
@@ -63,7 +63,7 @@ def test_it_is_not_well_and_tried_again_until_it_is(vm: Vm, make_handler: MakeHa
     handler.until(lambda: parsed_metrics(handler.folder / metrics)[f"{PREFIX}healthy"] == 1, "a good word")
 
 
-def test_a_program_that_is_away_for_a_moment_is_tried_again(vm: Vm, make_handler: MakeHandler) -> None:
+def test_temporarily_missing_program_is_retried(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), restore_retry_every=1)
     program = handler.folder / "mount" / "restore"
     handler.configure(tasks=[{**task("lb"), "restore": [str(program)]}])
@@ -75,7 +75,7 @@ def test_a_program_that_is_away_for_a_moment_is_tried_again(vm: Vm, make_handler
     assert handler.until_over()["steps"][-1]["outcome"] == "ok"
 
 
-def test_survives_the_handler(vm: Vm, make_handler: MakeHandler) -> None:
+def test_is_kept_across_a_restart(vm: Vm, make_handler: MakeHandler) -> None:
     handler = unrestored(vm, make_handler(task("lb", restore=NEEDS_API)))
     handler.kill()
     code, now = status_of(handler)
@@ -92,7 +92,7 @@ def test_survives_the_handler(vm: Vm, make_handler: MakeHandler) -> None:
     assert handler.trace().count("drain lb") == 1
 
 
-def test_survives_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
+def test_is_kept_across_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
     handler = unrestored(vm, make_handler(task("lb", restore=NEEDS_API)))
     handler.kill()
     handler.boot("boot-2")
@@ -102,7 +102,7 @@ def test_survives_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
     assert handler.trace().count("drain lb") == 1
 
 
-def test_a_reload_with_a_mended_command_mends_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_reload_with_a_fixed_command_restores_it(vm: Vm, make_handler: MakeHandler) -> None:
     handler = unrestored(vm, make_handler(task("lb", restore="exit 3")))
     handler.configure(tasks=[task("lb", restore='touch "$FOLDER/mended"')])
     handler.send(signal.SIGHUP)
@@ -110,7 +110,7 @@ def test_a_reload_with_a_mended_command_mends_it(vm: Vm, make_handler: MakeHandl
     assert (handler.folder / "mended").exists()
 
 
-def test_restore_tries_now_and_says_what_came_of_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_restore_retries_now_and_shows_the_result(vm: Vm, make_handler: MakeHandler) -> None:
     refused = task("lb", restore=f"{NEEDS_API} || {{ echo no API; exit 4; }}")
     # By itself the handler retries after 600 s only.
     handler = unrestored(vm, make_handler(refused, restore_retry_for=0))
@@ -128,11 +128,11 @@ def test_restore_tries_now_and_says_what_came_of_it(vm: Vm, make_handler: MakeHa
     assert "asks to restore 'lb'" in handler.log()
 
 
-def test_restore_waits_for_an_attempt_that_runs_already(vm: Vm, make_handler: MakeHandler) -> None:
+def test_restore_waits_for_a_running_attempt(vm: Vm, make_handler: MakeHandler) -> None:
     slow = f'test -e "$FOLDER/slow" || exit 3; touch "$FOLDER/runs"; {UNTIL_RELEASED}'
     handler = unrestored(vm, make_handler(task("lb", restore=slow, restore_timeout=60), restore_retry_every=1))
     (handler.folder / "slow").touch()
-    handler.until((handler.folder / "runs").exists, "an attempt that goes on")
+    handler.until((handler.folder / "runs").exists, "a running attempt")
     command = handler.start_command("restore", "lb")
     handler.until_logged("asks to restore 'lb'")
     handler.release()
@@ -141,7 +141,7 @@ def test_restore_waits_for_an_attempt_that_runs_already(vm: Vm, make_handler: Ma
     assert out.startswith("restore 'lb': ok in ")
 
 
-def test_acknowledge_ends_it_and_says_who_did(vm: Vm, make_handler: MakeHandler) -> None:
+def test_acknowledge_closes_it_and_records_the_user(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", restore="exit 3"), environ={"SUDO_USER": "ann"})
     unrestored(vm, handler)
     result = handler.command("acknowledge", "lb")
@@ -155,7 +155,7 @@ def test_acknowledge_ends_it_and_says_who_did(vm: Vm, make_handler: MakeHandler)
 
 
 @pytest.mark.parametrize("command", ["restore", "acknowledge"])
-def test_there_is_nothing_to_end_by_hand(vm: Vm, make_handler: MakeHandler, command: str) -> None:
+def test_commands_fail_if_all_tasks_are_restored(vm: Vm, make_handler: MakeHandler, command: str) -> None:
     handler = make_handler(task("lb", restore="exit 3"))
     result = handler.command(command)
     assert (result.returncode, result.stdout) == (1, "")
@@ -173,7 +173,7 @@ def test_there_is_nothing_to_end_by_hand(vm: Vm, make_handler: MakeHandler, comm
     assert "handler is not running" in handler.command(command, "lb").stderr
 
 
-def test_a_request_that_makes_no_sense_is_logged(vm: Vm, make_handler: MakeHandler) -> None:
+def test_invalid_request_is_logged(vm: Vm, make_handler: MakeHandler) -> None:
     handler = unrestored(vm, make_handler(task("lb", restore="exit 3")))
     for text in ("", "[1]", '{"name": 3, "by": "", "tasks": []}', '{"name": "x", "by": "y", "tasks": 3}'):
         path = handler.folder / "run" / "acknowledge.json"
@@ -185,7 +185,7 @@ def test_a_request_that_makes_no_sense_is_logged(vm: Vm, make_handler: MakeHandl
     assert handler.state() == "not restored"
 
 
-def test_a_rehearsal_says_that_it_could_not_restore(vm: Vm, make_handler: MakeHandler) -> None:
+def test_rehearsal_reports_a_failed_restore(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", restore="exit 3")).start()
     result = handler.command("rehearse", "migrate", "--execute")
     assert result.returncode == 1
@@ -193,7 +193,7 @@ def test_a_rehearsal_says_that_it_could_not_restore(vm: Vm, make_handler: MakeHa
     assert handler.state() == "not restored"
 
 
-def test_a_rehearsal_without_a_handler_leaves_it_to_the_next_one(vm: Vm, make_handler: MakeHandler) -> None:
+def test_rehearsal_without_a_handler_leaves_it_to_the_next_one(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", restore=NEEDS_API))
     result = handler.command("rehearse", "migrate", "--execute")
     assert result.returncode == 1

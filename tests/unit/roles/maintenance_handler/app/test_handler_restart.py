@@ -40,7 +40,7 @@ def crash(handler: HandlerProcess, boot_id: str = "boot-2") -> None:
     handler.boot(boot_id)
 
 
-def test_its_tasks_run_once_a_boot(handler: HandlerProcess) -> None:
+def test_tasks_run_once_a_boot(handler: HandlerProcess) -> None:
     crash(handler)
     incident = handler.start().until_over()
     assert handler.trace() == LINES
@@ -57,7 +57,7 @@ def test_its_tasks_run_once_a_boot(handler: HandlerProcess) -> None:
     assert handler.trace() == LINES * 2
 
 
-def test_an_orderly_stop_is_none(handler: HandlerProcess) -> None:
+def test_orderly_stop_is_ignored(handler: HandlerProcess) -> None:
     for boot_id in ("boot-2", "boot-3"):
         handler.stop()
         assert handler.journal()["stopped"] is True
@@ -67,8 +67,8 @@ def test_an_orderly_stop_is_none(handler: HandlerProcess) -> None:
     assert (handler.trace(), handler.history()) == ([], [])
 
 
-def test_neither_is_a_shutdown_during_which_the_power_is_cut(vm: Vm, make_handler: MakeHandler) -> None:
-    """A Spot VM looks for a preemption for 30 s while it shuts down, which is all the time that it may have."""
+def test_power_cut_during_a_shutdown_is_ignored(vm: Vm, make_handler: MakeHandler) -> None:
+    """On a Spot VM, the checks for a preemption may take the whole 30 s of its shutdown."""
     vm.set("scheduling/preemptible", "TRUE")
     tasks = task("resync", "restart"), task("lb", "preempt")
     handler = until_settled(make_handler(*tasks, stop_timeout=300).start(module="support.shutting_down"))
@@ -83,13 +83,13 @@ def test_neither_is_a_shutdown_during_which_the_power_is_cut(vm: Vm, make_handle
     assert (handler.trace(), handler.history()) == ([], [])
 
 
-def test_the_crash_of_a_handler_is_none(handler: HandlerProcess) -> None:
+def test_crash_of_the_handler_is_ignored(handler: HandlerProcess) -> None:
     handler.kill()
     until_settled(handler.start())
     assert (handler.trace(), handler.history()) == ([], [])
 
 
-def test_neither_is_the_first_boot_nor_an_image_of_another_instance(
+def test_first_boot_and_image_of_another_instance_are_ignored(
     vm: Vm, make_vm: Callable[[], Vm], make_handler: MakeHandler
 ) -> None:
     handler = until_settled(make_handler(task("resync", "restart")).start())
@@ -101,7 +101,7 @@ def test_neither_is_the_first_boot_nor_an_image_of_another_instance(
     assert (handler.trace(), handler.history()) == ([], [])
 
 
-def test_the_journal_of_an_earlier_version_says_nothing_of_a_stop(handler: HandlerProcess) -> None:
+def test_journal_of_an_earlier_version_is_ignored(handler: HandlerProcess) -> None:
     crash(handler)
     path = handler.state_dir / "journal.json"
     path.write_bytes(path.read_bytes().replace(b'"stopped": false, ', b""))
@@ -110,7 +110,7 @@ def test_the_journal_of_an_earlier_version_says_nothing_of_a_stop(handler: Handl
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n"], ids=["empty", "not text"])
-def test_a_boot_id_that_says_nothing_is_an_error(make_handler: MakeHandler, content: bytes) -> None:
+def test_empty_boot_id_is_an_error(make_handler: MakeHandler, content: bytes) -> None:
     handler = make_handler(task("resync", "restart"))
     (handler.folder / "boot_id").write_bytes(content)
     done = handler.command("status")
@@ -119,7 +119,7 @@ def test_a_boot_id_that_says_nothing_is_an_error(make_handler: MakeHandler, cont
     assert content or f"{handler.folder / 'boot_id'}: is empty" in done.stderr
 
 
-def test_an_open_incident_is_restored_and_that_is_all(vm: Vm, handler: HandlerProcess) -> None:
+def test_open_incident_is_only_restored(vm: Vm, handler: HandlerProcess) -> None:
     vm.announce("migrate")
     handler.until_state("drained")
     crash(handler)
@@ -129,7 +129,7 @@ def test_an_open_incident_is_restored_and_that_is_all(vm: Vm, handler: HandlerPr
     assert [past["event"] for past in incident["past"]] == ["migrate"]
 
 
-def test_waits_for_the_metadata_server(vm: Vm, handler: HandlerProcess) -> None:
+def test_waits_for_the_metadata_server_to_confirm_the_instance(vm: Vm, handler: HandlerProcess) -> None:
     """Until it answers, the disk might be another instance's."""
     crash(handler)
     fault = vm.fault("503")
@@ -144,7 +144,7 @@ def test_waits_for_the_metadata_server(vm: Vm, handler: HandlerProcess) -> None:
     assert handler.trace() == LINES
 
 
-def test_a_crash_in_the_middle_restores_and_runs_it_no_second_time(vm: Vm, make_handler: MakeHandler) -> None:
+def test_crash_during_the_tasks_restores_without_running_them_again(vm: Vm, make_handler: MakeHandler) -> None:
     handler = until_settled(make_handler(task("resync", "restart", drain=UNTIL_RELEASED)).start())
     crash(handler)
     handler.start().until_traced("drain resync")

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A graceful shutdown: somebody stops or deletes the VM, and the guest is left time."""
+"""A graceful shutdown: a stop or deletion through the API that leaves the guest time."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ READ_EVENT = 'cat > "$FOLDER/document"'
 
 
 def announce(vm: Vm, seconds: float = 90, target: str = "STOPPED", state: str = "PENDING_STOP") -> None:
-    """Have the platform announce a stop that was asked for just now."""
+    """Have the platform announce a stop that was requested just now."""
     vm.set("shutdown-details/max-duration", str(seconds))
     vm.set("shutdown-details/request-timestamp", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()))
     vm.set("shutdown-details/target-state", target)
@@ -36,7 +36,7 @@ def with_systemctl(folder: Path, script: str = 'echo "systemctl $*" >> "$FOLDER/
     return f"{folder / 'bin'}:/usr/bin:/bin"
 
 
-def test_drains_within_the_duration_and_restores_after_the_next_boot(vm: Vm, make_handler: MakeHandler) -> None:
+def test_drains_within_the_duration_and_restores_at_the_next_boot(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "stop", drain=READ_EVENT)).start()
     announce(vm, 90, "DELETED")
     handler.until_state("drained")
@@ -55,7 +55,7 @@ def test_drains_within_the_duration_and_restores_after_the_next_boot(vm: Vm, mak
 
 
 @pytest.mark.parametrize("state", ["UNSPECIFIED", "UNKNOWN", "", "STOPPED_BEFORE"])
-def test_an_idle_state_is_no_event(vm: Vm, make_handler: MakeHandler, state: str) -> None:
+def test_idle_state_is_not_an_event(vm: Vm, make_handler: MakeHandler, state: str) -> None:
     handler = make_handler(task("lb")).start()
     asked = len(vm.requests("shutdown-details/stop-state"))
     vm.set("shutdown-details/stop-state", state or "NONE")
@@ -63,7 +63,7 @@ def test_an_idle_state_is_no_event(vm: Vm, make_handler: MakeHandler, state: str
     assert (handler.state(), handler.trace()) == ("idle", [])
 
 
-def test_a_server_without_the_key_is_asked_once_a_poll(vm: Vm, make_handler: MakeHandler) -> None:
+def test_missing_key_is_requested_once_a_poll(vm: Vm, make_handler: MakeHandler) -> None:
     vm.control.remove(vm.name, "instance/shutdown-details/stop-state")
     handler = make_handler(task("lb"), log_level="debug").start()
     assert handler.status()["outages"] == []
@@ -71,7 +71,7 @@ def test_a_server_without_the_key_is_asked_once_a_poll(vm: Vm, make_handler: Mak
     assert len(vm.requests("shutdown-details/stop-state")) == 1
 
 
-def test_on_top_of_another_event_it_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
+def test_during_another_event_is_one_incident(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "migrate", "stop"), task("db", "stop")).start()
     vm.announce("migrate")
     handler.until_traced("drain lb")
@@ -84,7 +84,7 @@ def test_on_top_of_another_event_it_is_one_incident(vm: Vm, make_handler: MakeHa
     assert sorted(handler.trace()) == ["drain db", "drain lb", "restore db", "restore lb"]
 
 
-def test_a_second_stop_without_grace_shortens_what_is_left(vm: Vm, make_handler: MakeHandler) -> None:
+def test_second_stop_without_grace_shortens_the_time_left(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "stop", drain=UNTIL_RELEASED, timeout=300)).start()
     announce(vm, 600)
     handler.until_state("draining")
@@ -97,7 +97,7 @@ def test_a_second_stop_without_grace_shortens_what_is_left(vm: Vm, make_handler:
 
 
 class TestPoweringOff:
-    def test_completes_the_stop_once_all_is_drained(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    def test_completes_the_stop_after_the_drain(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         path = with_systemctl(tmp_path)
         handler = make_handler(
             task("lb", "stop", drain=UNTIL_RELEASED),
@@ -118,7 +118,7 @@ class TestPoweringOff:
         handler.until_over()
         assert handler.trace().count("systemctl poweroff") == 1
 
-    def test_not_unless_the_configuration_says_so(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    def test_requires_the_setting(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         handler = make_handler(task("lb", "stop"), path=with_systemctl(tmp_path)).start()
         announce(vm)
         handler.until_state("drained")
@@ -126,17 +126,19 @@ class TestPoweringOff:
         assert handler.trace() == ["drain lb"]
 
     @pytest.mark.parametrize("event", ["migrate", "preempt"])
-    def test_not_for_other_events(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path, event: str) -> None:
+    def test_does_not_happen_for_other_events(
+        self, vm: Vm, make_handler: MakeHandler, tmp_path: Path, event: str
+    ) -> None:
         handler = make_handler(task("lb"), stop_when_drained=True, path=with_systemctl(tmp_path)).start()
         vm.announce(event)
         handler.until_state("drained")
         handler.stop()
         assert handler.trace() == ["drain lb"]
 
-    def test_not_for_a_task_that_was_drained_for_another_event(
+    def test_does_not_happen_for_a_task_drained_for_another_event(
         self, vm: Vm, make_handler: MakeHandler, tmp_path: Path
     ) -> None:
-        """Whoever has no task for a stop did not ask to be powered off."""
+        """Without a task for a stop, powering off is not wanted."""
         handler = make_handler(task("lb", "migrate"), stop_when_drained=True, path=with_systemctl(tmp_path)).start()
         vm.announce("migrate")
         handler.until_state("drained")
@@ -146,8 +148,8 @@ class TestPoweringOff:
         assert handler.trace() == ["drain lb"]
         assert "powering off" not in handler.log()
 
-    def test_not_after_a_drain_that_failed(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
-        """What is left of the time may still serve what the drain did not finish."""
+    def test_does_not_happen_after_a_failed_drain(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+        """The work that the drain did not finish may still need the time."""
         tasks = task("lb", "stop", drain="exit 1"), task("db", "stop", stage=60)
         handler = make_handler(*tasks, stop_when_drained=True, path=with_systemctl(tmp_path)).start()
         announce(vm)
@@ -156,7 +158,7 @@ class TestPoweringOff:
         handler.stop()
         assert handler.trace() == ["drain lb", "drain db"]
 
-    def test_a_refusal_is_logged(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    def test_failure_of_systemctl_is_logged(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         path = with_systemctl(tmp_path, "echo Interactive authentication required. >&2; exit 1")
         handler = make_handler(task("lb", "stop"), stop_when_drained=True, path=path).start()
         announce(vm)
@@ -169,7 +171,7 @@ class TestPoweringOff:
         assert "stop_when_drained" in done.stdout
 
 
-def test_plan_and_check_assume_the_notice_that_the_handler_assumes(vm: Vm, make_handler: MakeHandler) -> None:
+def test_plan_and_check_assume_the_same_notice_as_the_handler(vm: Vm, make_handler: MakeHandler) -> None:
     vm.set("scheduling/preemptible", "TRUE")
     vm.set("scheduling/preemption-notice-duration", "120")
     handler = make_handler(task("lb", "preempt")).start()
@@ -183,7 +185,7 @@ class TestShutdown:
     """The ACPI signal, by which systemd stops the handler, comes before the assumed deadline."""
 
     @pytest.mark.parametrize("event", ["preempt", "stop"])
-    def test_what_is_left_shrinks_to_30_s(self, vm: Vm, make_handler: MakeHandler, event: str) -> None:
+    def test_time_left_is_reduced_to_30_s(self, vm: Vm, make_handler: MakeHandler, event: str) -> None:
         handler = make_handler(
             task("lb", event, drain=UNTIL_RELEASED, timeout=110),
             notice={"preempt": 120.0},
@@ -202,9 +204,7 @@ class TestShutdown:
         assert handler.wait() == 0
         assert handler.trace() == ["drain lb"]
 
-    def test_a_preemption_that_is_read_after_the_signal_has_no_more_than_that(
-        self, vm: Vm, make_handler: MakeHandler
-    ) -> None:
+    def test_preemption_read_after_the_signal_has_30_s_from_the_signal(self, vm: Vm, make_handler: MakeHandler) -> None:
         vm.set("scheduling/preemptible", "TRUE")
         handler = make_handler(
             task("lb", "preempt", drain=UNTIL_RELEASED, timeout=110), notice={"preempt": 120.0}, stop_timeout=300
@@ -219,9 +219,7 @@ class TestShutdown:
         handler.release()
         assert handler.wait() == 0
 
-    def test_a_busy_systemd_and_a_shutdown_after_a_restart_are_waited_for(
-        self, vm: Vm, make_handler: MakeHandler
-    ) -> None:
+    def test_waits_for_a_busy_systemd_and_a_later_shutdown(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "stop", drain=UNTIL_RELEASED, timeout=110), stop_timeout=300)
         handler.start(module="support.shutting_down_late")
         announce(vm, 120)
@@ -232,7 +230,7 @@ class TestShutdown:
         assert handler.wait() == 0
         assert handler.trace() == ["drain lb"]
 
-    def test_a_restart_of_the_service_shortens_nothing(self, vm: Vm, make_handler: MakeHandler) -> None:
+    def test_restart_of_the_service_does_not_reduce_the_time(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "stop", drain=UNTIL_RELEASED, timeout=110), stop_timeout=300).start()
         announce(vm, 120)
         handler.until_traced("drain lb")

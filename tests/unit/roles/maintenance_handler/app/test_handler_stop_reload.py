@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""SIGTERM and SIGHUP, while nothing happens and in the middle of a drain."""
+"""SIGTERM and SIGHUP, while idle and during a drain."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MakeHandler = Callable[..., HandlerProcess]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stops_at_once_while_nothing_happens(number: signal.Signals, vm: Vm, make_handler: MakeHandler) -> None:
+def test_stops_at_once_while_idle(number: signal.Signals, vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     handler.send(number)
     assert handler.wait() == 0
@@ -38,7 +38,7 @@ def test_stops_while_drained_and_leaves_the_restore_to_the_next(vm: Vm, make_han
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_asked_to_stop_in_the_middle_of_a_drain_it_finishes_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_finishes_a_drain_before_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10, drain=UNTIL_RELEASED), task("queue", stage=20)).start()
     vm.announce("terminate")
     handler.until_traced("drain lb")
@@ -53,7 +53,7 @@ def test_asked_to_stop_in_the_middle_of_a_drain_it_finishes_it(vm: Vm, make_hand
     assert handler.trace() == ["drain lb", "drain queue"]
 
 
-def test_asked_twice_it_hands_over_through_the_journal(vm: Vm, make_handler: MakeHandler) -> None:
+def test_second_sigterm_hands_over_through_the_journal(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED)).start()
     vm.announce("terminate")
     handler.until_traced("drain lb", "drain queue")
@@ -72,7 +72,7 @@ def test_asked_twice_it_hands_over_through_the_journal(vm: Vm, make_handler: Mak
     assert steps(handler.until_over())[1] == ("drain", "queue", "interrupted")
 
 
-def test_gives_a_drain_no_longer_than_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -> None:
+def test_limits_a_drain_to_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", "terminate", drain=UNTIL_RELEASED, timeout=60), stop_timeout=1).start()
     vm.announce("terminate")
     handler.until_traced("drain lb")
@@ -80,7 +80,7 @@ def test_gives_a_drain_no_longer_than_the_stop_timeout(vm: Vm, make_handler: Mak
     assert handler.journal()["incident"]["steps"][0]["outcome"] == ""
 
 
-def test_hears_of_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) -> None:
+def test_handles_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) -> None:
     """A preemption shuts the system down: SIGTERM may be faster than the answer of the metadata server."""
     handler = make_handler(task("lb"), poll_timeout=30).start()
     vm.fault("hang", path="instance/preempted", count=1)
@@ -94,7 +94,7 @@ def test_hears_of_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) 
 
 
 def looks(vm: Vm) -> int:
-    """How often `preempted` was asked for without waiting."""
+    """The number of requests for `preempted` without waiting."""
     return sum("wait_for_change" not in one["query"] for one in vm.requests("preempted"))
 
 
@@ -105,7 +105,7 @@ def on_spot(vm: Vm, handler: HandlerProcess, module: str = "maintenance_handler"
     return handler
 
 
-def test_keeps_looking_for_a_preemption_when_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
+def test_checks_for_a_preemption_while_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
     """`preempted` can become TRUE half a second after SIGTERM."""
     handler = on_spot(vm, make_handler(task("lb")))
     handler.send(signal.SIGTERM)
@@ -115,7 +115,7 @@ def test_keeps_looking_for_a_preemption_when_it_stops(vm: Vm, make_handler: Make
     assert handler.trace() == ["drain lb"]
 
 
-def test_keeps_looking_for_as_long_as_the_notice_when_the_machine_shuts_down(vm: Vm, make_handler: MakeHandler) -> None:
+def test_checks_for_a_preemption_during_its_whole_notice_at_a_shutdown(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down")
     handler.send(signal.SIGTERM)
     handler.until_logged("the machine is shutting down: checking for a preemption for 30 s")
@@ -126,13 +126,13 @@ def test_keeps_looking_for_as_long_as_the_notice_when_the_machine_shuts_down(vm:
     assert handler.trace() == ["drain lb"]
 
 
-def test_looks_no_longer_than_it_may_take_to_stop(vm: Vm, make_handler: MakeHandler) -> None:
+def test_limits_the_checks_to_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb"), stop_timeout=2), module="support.shutting_down")
     assert handler.stop() == 0
     assert "checking for a preemption for 2 s" in handler.log()
 
 
-def test_asked_twice_it_does_not_look_any_longer(vm: Vm, make_handler: MakeHandler) -> None:
+def test_second_sigterm_ends_the_checks(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down")
     handler.send(signal.SIGTERM)
     handler.until_logged("the machine is shutting down")
@@ -151,7 +151,9 @@ def fake_systemctl(tmp_path: Path) -> str:
     return f"PATH={folder}:$PATH; cd {folder};"
 
 
-def test_says_that_a_systemctl_waits_for_the_shutdown(fake_systemctl: str, vm: Vm, make_handler: MakeHandler) -> None:
+def test_warns_of_a_systemctl_that_waits_for_the_shutdown(
+    fake_systemctl: str, vm: Vm, make_handler: MakeHandler
+) -> None:
     """`systemctl stop` in a drain waited for a systemd that waited for the drain."""
     waits = f"{fake_systemctl} systemctl stop db.service; :"
     does_not = f"{fake_systemctl} systemctl -- --no-block stop lb.service; :"
@@ -170,7 +172,7 @@ def test_says_that_a_systemctl_waits_for_the_shutdown(fake_systemctl: str, vm: V
     assert handler.log().count("waits for systemd") == 1
 
 
-def test_a_systemctl_may_wait_when_only_the_handler_is_stopped(
+def test_does_not_warn_of_a_systemctl_if_only_the_handler_stops(
     fake_systemctl: str, vm: Vm, make_handler: MakeHandler
 ) -> None:
     handler = make_handler(task("db", "terminate", drain=f"{fake_systemctl} systemctl stop db.service; :")).start()
@@ -183,13 +185,13 @@ def test_a_systemctl_may_wait_when_only_the_handler_is_stopped(
     assert "waits for systemd" not in handler.log()
 
 
-def test_does_not_look_for_what_no_task_is_for(vm: Vm, make_handler: MakeHandler) -> None:
+def test_does_not_check_for_a_preemption_without_a_task_for_it(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb", "migrate")))
     assert handler.stop() == 0
     assert looks(vm) == 0
 
 
-def test_takes_a_new_configuration_when_told_to(vm: Vm, make_handler: MakeHandler) -> None:
+def test_sighup_loads_a_new_configuration(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), log_level="warning").start()
     before = handler.status()["config_digest"]
     handler.configure(tasks=[task("queue")], log_level="info")
@@ -212,7 +214,7 @@ REFUSED = (
 )
 
 
-def test_keeps_a_good_configuration_when_the_new_one_is_bad(vm: Vm, make_handler: MakeHandler) -> None:
+def test_rejects_an_invalid_configuration_and_keeps_the_current_one(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     digest = handler.status()["config_digest"]
 
@@ -236,9 +238,7 @@ def test_keeps_a_good_configuration_when_the_new_one_is_bad(vm: Vm, make_handler
     assert handler.status()["config_digest"] == digest
 
 
-def test_a_new_configuration_in_the_middle_of_a_drain_leaves_what_was_started(
-    vm: Vm, make_handler: MakeHandler
-) -> None:
+def test_reload_during_a_drain_keeps_started_tasks(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         task("lb", stage=10), task("queue", stage=20, drain=UNTIL_RELEASED), task("database", stage=30)
     ).start()
@@ -257,7 +257,7 @@ def test_a_new_configuration_in_the_middle_of_a_drain_leaves_what_was_started(
     handler.until_state("drained")
     vm.withdraw("terminate")
     handler.until_over()
-    # `queue` is gone from the configuration, and was drained; `database` was never started, and is gone.
+    # `queue` was drained and is removed from the configuration; `database` was not started and is removed.
     assert handler.trace() == [
         "drain lb",
         "drain queue",
@@ -268,7 +268,7 @@ def test_a_new_configuration_in_the_middle_of_a_drain_leaves_what_was_started(
     ]
 
 
-def test_says_what_only_a_restart_can_change(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_reports_changes_that_require_a_restart(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     handler = make_handler(task("lb")).start()
     status_path = Path(handler.config["runtime_dir"]) / "status.json"
 
@@ -282,7 +282,7 @@ def test_says_what_only_a_restart_can_change(vm: Vm, make_handler: MakeHandler, 
     reload()
     assert handler.status()["restart_required"] is True
     assert "poll_timeout: the change requires a restart" in handler.log()
-    # Who reads the status judges by what the handler really does.
+    # Readers of the status see the effective settings of the handler.
     assert handler.status()["poll_timeout"] == 60
     reload()
     assert handler.status()["restart_required"] is True
@@ -292,5 +292,5 @@ def test_says_what_only_a_restart_can_change(vm: Vm, make_handler: MakeHandler, 
 
     handler.config_path.write_text(handler.config_path.read_text().replace(str(status_path.parent), str(tmp_path)))
     handler.send(signal.SIGHUP)
-    handler.until(lambda: handler.status()["restart_required"], "the need for a restart, said where it was always said")
+    handler.until(lambda: handler.status()["restart_required"], "the need for a restart, in the status")
     assert not (tmp_path / "status.json").exists()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Tasks that behave badly, run as somebody else, or are playbooks."""
+"""Tasks that misbehave, run as another user, or are playbooks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def drained(vm: Vm, handler: HandlerProcess) -> dict[str, dict[str, object]]:
     return first
 
 
-def test_a_task_that_does_not_end_is_ended_with_all_its_children(vm: Vm, make_handler: MakeHandler) -> None:
+def test_hanging_task_is_ended_with_all_its_children(vm: Vm, make_handler: MakeHandler) -> None:
     """Others have no deadline, or one for all events."""
     stubborn = "trap '' TERM; sleep 600 & while true; do sleep 600; done"
     handler = make_handler(
@@ -47,7 +47,7 @@ def test_a_task_that_does_not_end_is_ended_with_all_its_children(vm: Vm, make_ha
     handler.until(lambda: handler.descendants() == [], "no process is left")
 
 
-def test_a_task_may_leave_a_process_that_keeps_its_output_open(vm: Vm, make_handler: MakeHandler) -> None:
+def test_task_may_leave_a_process_with_its_output_open(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("starts a daemon", drain="setsid sleep 600 & echo started"), task("next", stage=60))
     done = drained(vm, handler)
     assert done["starts a daemon"]["outcome"] == done["next"]["outcome"] == "ok"
@@ -55,7 +55,7 @@ def test_a_task_may_leave_a_process_that_keeps_its_output_open(vm: Vm, make_hand
     handler.until_logged("drain 'starts a daemon': started")
 
 
-def test_a_task_that_prints_without_end_is_cut_short_in_the_log_only(vm: Vm, make_handler: MakeHandler) -> None:
+def test_endless_output_is_truncated_in_the_log(vm: Vm, make_handler: MakeHandler) -> None:
     prints = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; printf 'x%.0s' $(seq 5000)"
     handler = make_handler(task("noisy", "migrate", drain=prints, timeout=30))
     assert drained(vm, handler)["noisy"]["outcome"] == "ok"
@@ -66,7 +66,7 @@ def test_a_task_that_prints_without_end_is_cut_short_in_the_log_only(vm: Vm, mak
     assert max(len(line) for line in lines) < 1200
 
 
-def test_what_a_failed_task_printed_last_is_its_reason(vm: Vm, make_handler: MakeHandler) -> None:
+def test_last_line_of_a_failed_task_is_its_reason(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain="echo; printf 'caf\\351 \\033[1mclosed'; exit 4"))
     done = drained(vm, handler)
     assert done["lb"]["outcome"] == "failed"
@@ -82,7 +82,7 @@ def test_what_a_failed_task_printed_last_is_its_reason(vm: Vm, make_handler: Mak
     assert "\x1b" not in shown
 
 
-def test_a_task_that_closes_its_output_is_still_waited_for(vm: Vm, make_handler: MakeHandler) -> None:
+def test_task_that_closes_its_output_is_waited_for(vm: Vm, make_handler: MakeHandler) -> None:
     silent = 'exec >/dev/null 2>&1 0<&-; sleep 0.3; touch "$FOLDER/done"; exit 5'
     handler = make_handler(task("silent", drain=silent))
     done = drained(vm, handler)
@@ -90,7 +90,7 @@ def test_a_task_that_closes_its_output_is_still_waited_for(vm: Vm, make_handler:
     assert (handler.folder / "done").exists()
 
 
-def test_a_program_that_is_gone_at_run_time_fails_alone(vm: Vm, make_handler: MakeHandler) -> None:
+def test_missing_program_fails_only_its_task(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler()
     gone = handler.folder / "gone"
     handler.configure(
@@ -104,7 +104,7 @@ def test_a_program_that_is_gone_at_run_time_fails_alone(vm: Vm, make_handler: Ma
     (handler.folder / "empty").write_bytes(b"\x00\x01")
     (handler.folder / "empty").chmod(0o755)
     handler.start()
-    # Told, but no reason to leave the VM without its other tasks.
+    # Reported, but the VM keeps its other tasks.
     handler.until_logged(f"task 'gone', field 'drain': program '{gone}' does not exist")
     handler.until(lambda: len(handler.status()["problems"]) == 2, "the problems of two tasks")
     vm.announce("migrate")
@@ -119,12 +119,12 @@ def test_a_program_that_is_gone_at_run_time_fails_alone(vm: Vm, make_handler: Ma
     assert ("restore", "gone", "ok") in steps(handler.until_over())
 
 
-def test_a_task_killed_by_a_signal_says_which(vm: Vm, make_handler: MakeHandler) -> None:
+def test_task_killed_by_a_signal_is_reported_with_the_signal(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain="kill -SEGV $$"))
     assert drained(vm, handler)["lb"]["detail"] == "ended by SIGSEGV"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
 def test_runs_a_task_as_its_user(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         {
@@ -143,7 +143,7 @@ def test_runs_a_task_as_its_user(vm: Vm, make_handler: MakeHandler) -> None:
     assert read == "1"
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
 def test_ends_a_task_of_another_user_in_time(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
         {"name": "lb", "on": ["migrate"], "user": "nobody", "drain": ["sleep", "600"], "timeout": 0.5}
@@ -189,7 +189,7 @@ def test_runs_a_playbook_on_this_machine_with_the_event(vm: Vm, make_handler: Ma
         assert (told["gce_event"]["name"], told["gce_event"]["phase"]) == ("migrate", phase)
 
 
-def test_runs_a_playbook_with_the_ansible_there_is(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_runs_a_playbook_with_the_installed_ansible(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     ansible = shutil.which("ansible-playbook", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     if ansible is None:
         pytest.skip("there is no ansible-playbook")

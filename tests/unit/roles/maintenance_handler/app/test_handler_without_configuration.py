@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A configuration that cannot be used, while the journal has tasks that were drained: they are restored."""
+"""With an invalid configuration, the handler restores the drained tasks of the journal."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ MakeHandler = Callable[..., HandlerProcess]
 def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -> HandlerProcess:
     """A handler that was killed while its VM was drained, and whose configuration then became an empty file."""
     folder = tmp_path / "handler-0"
-    # As systemd tells a service of its directories.
+    # As systemd passes directories to a service.
     environ = {"STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "run")}
     handler = make_handler(*(tasks or (task("lb"),)), environ={**environ, "GCE_METADATA_HOST": vm.host})
-    # Without a configuration nobody knows of another file.
+    # Without a configuration, the path of another file is unknown.
     handler.configure(boot_id_file="/proc/sys/kernel/random/boot_id")
     handler.start()
     vm.announce("terminate")
@@ -34,7 +34,7 @@ def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -
     return handler
 
 
-def test_what_was_drained_is_restored_by_the_journal(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_drained_tasks_are_restored_from_the_journal(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     """A power cut can leave an empty file."""
     handler = drained(vm, make_handler, tmp_path)
     vm.withdraw("terminate")
@@ -49,9 +49,7 @@ def test_what_was_drained_is_restored_by_the_journal(vm: Vm, make_handler: MakeH
     assert handler.wait() == 2
 
 
-def test_it_stays_drained_for_as_long_as_its_event_lasts_and_is_not_well(
-    vm: Vm, make_handler: MakeHandler, tmp_path: Path
-) -> None:
+def test_stays_drained_and_unhealthy_during_the_event(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     handler = drained(vm, make_handler, tmp_path, task("lb"), task("spot", "preempt"))
     handler.start()
     result = handler.command("status", "--json")
@@ -67,13 +65,13 @@ def test_it_stays_drained_for_as_long_as_its_event_lasts_and_is_not_well(
     assert handler.trace() == ["drain lb", "restore lb"]
 
 
-def test_a_stop_meanwhile_is_no_failure(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_stop_in_the_meantime_is_not_a_failure(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     handler = drained(vm, make_handler, tmp_path).start()
     assert handler.stop() == 0
     assert handler.trace() == ["drain lb"]
 
 
-def test_a_configuration_that_is_mended_comes_into_force(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+def test_corrected_configuration_is_loaded(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
     handler = drained(vm, make_handler, tmp_path).start()
     handler.configure()
     handler.send(signal.SIGHUP)
@@ -84,14 +82,14 @@ def test_a_configuration_that_is_mended_comes_into_force(vm: Vm, make_handler: M
 
 
 @pytest.mark.parametrize("text", [b"", b"\0" * 400, b'{"tasks": [', b'{"colour": 1}'])
-def test_without_an_incident_it_is_an_error(make_handler: MakeHandler, text: bytes) -> None:
+def test_fails_without_an_incident(make_handler: MakeHandler, text: bytes) -> None:
     handler = make_handler(task("lb"))
     handler.config_path.write_bytes(text)
     handler.start(ready=False)
     assert handler.wait() == 2
 
 
-def test_the_directories_are_where_the_role_puts_them() -> None:
+def test_directories_are_those_of_the_role() -> None:
     found = without_file(Path("/opt/x/etc/gce-maintenance-handler/config.json"), {})
     assert found is not None
     assert str(found.state_dir) == "/opt/x/var/lib/gce-maintenance-handler"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a configuration speaks of and this machine does not have, each in one line with its task and field."""
+"""Checks of a configuration on this machine: one line for each problem, with its task and field."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def tools(tmp_path: Path) -> str:
         {"when": "event.can_reschedule"},
     ],
 )
-def test_nothing_is_wrong(fields: dict[str, Any]) -> None:
+def test_valid_configuration_has_no_problems(fields: dict[str, Any]) -> None:
     assert check(**fields) == []
 
 
-def test_a_playbook_and_what_runs_it(playbook: str, tools: str) -> None:
+def test_playbook_and_ansible_are_found(playbook: str, tools: str) -> None:
     assert check(drain=(), playbook=playbook, restore_playbook=playbook, env={"PATH": tools}) == []
 
 
@@ -88,11 +88,11 @@ def test_a_playbook_and_what_runs_it(playbook: str, tools: str) -> None:
 def test_a_missing_program(field: str, program: str) -> None:
     (line,) = check(**{field: (program,)})
     assert line.startswith(f"task 'lb', field '{field}': program {program!r} does not exist or cannot be executed here")
-    # Who looks for it is told where it was looked for.
+    # The message has the searched path.
     assert line.endswith(f" (PATH is {os.environ['PATH']})") is ("/" not in program)
 
 
-def test_a_program_is_looked_for_on_the_task_s_own_path(tmp_path: Path, tools: str) -> None:
+def test_program_is_searched_on_the_task_s_own_path(tmp_path: Path, tools: str) -> None:
     assert check(drain=("ansible-playbook",), env={"PATH": tools}) == []
     assert len(check(drain=("true",), env={"PATH": str(tmp_path)})) == 1
 
@@ -106,7 +106,7 @@ def test_a_missing_playbook(field: str, path: str, tools: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["playbook", "restore_playbook"])
-def test_nothing_to_run_a_playbook(field: str, playbook: str, tmp_path: Path) -> None:
+def test_missing_ansible_playbook(field: str, playbook: str, tmp_path: Path) -> None:
     assert check(drain=(), **{field: playbook}, env={"PATH": str(tmp_path)}) == [
         f"task 'lb', field '{field}': needs ansible-playbook: program 'ansible-playbook' does not exist or cannot be "
         f"executed here (PATH is {tmp_path})"
@@ -118,7 +118,7 @@ def as_root_only(function: Any) -> Any:
 
 
 @as_root_only
-def test_a_program_that_the_task_s_user_cannot_reach(tmp_path: Path) -> None:
+def test_program_that_the_task_s_user_cannot_reach(tmp_path: Path) -> None:
     """tmp_path is root's alone."""
     program = tmp_path / "lb"
     program.write_text("#!/bin/sh\n")
@@ -131,7 +131,7 @@ def test_a_program_that_the_task_s_user_cannot_reach(tmp_path: Path) -> None:
 
 
 @as_root_only
-def test_a_playbook_of_a_user_without_a_home(playbook: str, tools: str) -> None:
+def test_playbook_of_a_user_without_a_writable_home(playbook: str, tools: str) -> None:
     Path(tools).chmod(0o755)
     fields = {"drain": (), "playbook": "/etc/passwd", "user": "nobody"}
     (line,) = check(**fields, env={"PATH": f"/bin:{shared(tools)}", "HOME": "/nonexistent"})
@@ -153,7 +153,7 @@ def test_a_playbook_of_a_user_without_a_home(playbook: str, tools: str) -> None:
         (b"", "is neither a binary nor a script that begins with a line such as #!/bin/sh"),
     ],
 )
-def test_a_script_that_the_kernel_would_not_run(content: bytes, problem: str, tmp_path: Path) -> None:
+def test_script_that_the_kernel_cannot_execute(content: bytes, problem: str, tmp_path: Path) -> None:
     program = tmp_path / "lb"
     program.write_bytes(content)
     program.chmod(0o755)
@@ -164,7 +164,7 @@ def test_a_script_that_the_kernel_would_not_run(content: bytes, problem: str, tm
 
 
 @pytest.mark.parametrize("first", ["#! /bin/sh -e", "#!/usr/bin/env sh", "#!/usr/bin/env -S A=1 sh -e"])
-def test_a_script_that_the_kernel_runs(first: str, tmp_path: Path) -> None:
+def test_script_that_the_kernel_can_execute(first: str, tmp_path: Path) -> None:
     program = tmp_path / "lb"
     program.write_text(f"{first}\n:\n")
     program.chmod(0o755)
@@ -172,8 +172,8 @@ def test_a_script_that_the_kernel_runs(first: str, tmp_path: Path) -> None:
     assert check(drain=(str(program),)) == []
 
 
-def test_does_not_wait_for_what_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A user database, say."""
+def test_does_not_wait_for_a_hanging_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For example of a user database."""
 
     def hangs(_name: str) -> None:
         while True:
@@ -195,7 +195,7 @@ def test_the_directory_of_the_metrics(tmp_path: Path) -> None:
     assert preflight.problems(config.metrics_textfile, config.tasks) == []
 
 
-def test_an_unknown_user_who_is_like_a_known_one() -> None:
+def test_unknown_user_with_a_similar_known_one() -> None:
     assert check(user="nobdy") == ["task 'lb', field 'user': there is no user 'nobdy' here; did you mean 'nobody'?"]
 
 
@@ -208,13 +208,13 @@ def test_bad_jmespath() -> None:
     assert line.startswith("task 'lb', field 'when': is not JMESPath: ")
 
 
-def test_a_condition_with_a_name_that_no_event_has() -> None:
+def test_condition_with_an_unknown_name() -> None:
     assert check(when="event.can_reshedule == `false`") == [
         "task 'lb', field 'when': an event has no field 'can_reshedule'; did you mean 'can_reschedule'?"
     ]
 
 
-def test_every_problem_has_a_line() -> None:
+def test_each_problem_has_a_line() -> None:
     lines = check(drain=("/no",), restore=("/no",), user="no-such-user", when="event.")
     assert [line.split(":")[0] for line in lines] == [
         "task 'lb', field 'user'",
@@ -224,7 +224,9 @@ def test_every_problem_has_a_line() -> None:
     ]
 
 
-def test_a_relative_path_is_looked_up_where_tasks_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_path_is_resolved_in_the_working_directory_of_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "lb"
     program.write_text("#!/bin/sh\n")

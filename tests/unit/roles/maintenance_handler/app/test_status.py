@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a reader concludes from what the handler writes down, and that it never says well while blind."""
+"""The status as commands read it; it is never healthy without answers of the metadata server."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def written(config: Config, **changes: Any) -> dict[str, Any]:
     return status.read(config, NOW, BOOT)
 
 
-def test_well(running: Config) -> None:
+def test_healthy(running: Config) -> None:
     found = written(running)
     assert (found["running"], found["healthy"], found["problems"], found["state"]) == (True, True, [], "idle")
     assert found["last_good_answer_age"] == 5.0
@@ -59,7 +59,7 @@ def test_well(running: Config) -> None:
     assert found["pid"] == 42
 
 
-def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
+def test_without_an_answer_for_too_long(running: Config) -> None:
     """Others always report that they are healthy."""
     limit = 60 + SILENT_AFTER
     assert written(running, last_good_answer={"a": NOW - limit, "b": NOW})["healthy"]
@@ -69,14 +69,14 @@ def test_blind_for_longer_than_a_poll_may_take(running: Config) -> None:
     assert found["last_good_answer_age"] == limit + 1
 
 
-def test_has_never_heard_of_one_key(running: Config) -> None:
+def test_without_any_answer_for_one_key(running: Config) -> None:
     """Others always report that they are healthy."""
     found = written(running, last_good_answer={"a": None, "b": NOW})
     assert (found["healthy"], found["problems"]) == (False, ["no answer for a yet"])
     assert found["last_good_answer_age"] is None
 
 
-def test_has_a_problem_of_its_own(running: Config) -> None:
+def test_with_a_problem_of_the_handler(running: Config) -> None:
     found = written(running, problems=["the journal cannot be written"])
     assert (found["healthy"], found["problems"]) == (False, ["the journal cannot be written"])
 
@@ -97,7 +97,7 @@ def open_incident(config: Config, boot: str = BOOT) -> Incident:
 
 
 @pytest.mark.parametrize("boot", [BOOT, "boot-2"])
-def test_a_handler_that_is_gone_has_left_what_its_journal_says(config: Config, boot: str) -> None:
+def test_status_of_a_stopped_handler_is_that_of_its_journal(config: Config, boot: str) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     open_incident(config, boot)
     found = written(config, state="idle")
@@ -108,24 +108,24 @@ def test_a_handler_that_is_gone_has_left_what_its_journal_says(config: Config, b
     ]
     assert (found["incident"]["id"], found["incident"]["held"]) == ("1-migrate", ["lb"])
     assert "hunter2" not in json.dumps(found)
-    # Nothing runs, so nothing is to be waited for.
+    # No handler is running, so there is nothing to wait for.
     assert not in_flight(found)
 
 
-def test_a_handler_that_is_gone_and_whose_journal_nobody_can_read(config: Config) -> None:
+def test_unreadable_journal_of_a_stopped_handler_is_reported(config: Config) -> None:
     Journal(config.state_dir).path.write_bytes(b"{")
     found = status.read(config, NOW, BOOT)
     assert (found["running"], found["state"], found["incident"]) == (False, "unknown", None)
     assert found["problems"][1].startswith("Reading the journal ")
 
 
-def test_the_lock_of_last_resort_counts(config: Config) -> None:
+def test_handler_with_the_lock_of_last_resort_is_running(config: Config) -> None:
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[-1])
     assert written(config)["running"]
     lock.release()
 
 
-def test_what_a_handler_that_is_gone_wrote_counts_for_nothing(config: Config) -> None:
+def test_status_file_of_a_stopped_handler_is_ignored(config: Config) -> None:
     """Others always report that they are healthy."""
     found = written(config, state="draining")
     assert (found["running"], found["healthy"], found["state"]) == (False, False, "idle")
@@ -134,7 +134,7 @@ def test_what_a_handler_that_is_gone_wrote_counts_for_nothing(config: Config) ->
 
 
 @pytest.mark.parametrize("text", [None, b"", b"{", b"[]", b"null", b"\xff"])
-def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | None) -> None:
+def test_running_handler_without_a_status(running: Config, text: bytes | None) -> None:
     if text is not None:
         status_path(running).write_bytes(text)
     found = status.read(running, NOW, BOOT)
@@ -151,7 +151,7 @@ def test_a_handler_that_has_not_said_anything(running: Config, text: bytes | Non
         pytest.param({"incident": {"id": "1-migrate"}}, id="an incident"),
     ],
 )
-def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) -> None:
+def test_running_handler_of_another_version(running: Config, changes: dict[str, Any]) -> None:
     """New code does not restart a handler in the middle of a drain, and has to see that it is in one."""
     found = written(running, state="draining", **changes)
     assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
@@ -164,17 +164,17 @@ def test_a_handler_of_another_version(running: Config, changes: dict[str, Any]) 
     assert is_reached(SETTLED, "", written(running, state="drained", **changes))
 
 
-def test_a_handler_that_says_nothing_intelligible(running: Config) -> None:
+def test_running_handler_with_an_invalid_status(running: Config) -> None:
     found = written(running, state=7)
     assert (found["state"], in_flight(found)) == ("unknown", False)
 
 
-def test_what_was_written_before_the_reboot_counts_for_nothing(running: Config) -> None:
+def test_status_file_of_an_earlier_boot_is_ignored(running: Config) -> None:
     written(running)
     assert status.read(running, NOW, "boot-2")["problems"][0].startswith("has not written its status")
 
 
-def test_looking_does_not_make_files(config: Config) -> None:
+def test_reading_the_status_creates_no_files(config: Config) -> None:
     status.read(config, NOW, BOOT)
     assert not lock_paths(config.state_dir, config.runtime_dir)[0].exists()
 
@@ -186,14 +186,14 @@ def test_in_flight(running: Config, state: str, busy: bool) -> None:
     assert in_flight(written(running, state=state)) == busy
 
 
-def test_everybody_may_read_it(config: Config) -> None:
+def test_all_users_can_read_it(config: Config) -> None:
     written(config)
     assert status_path(config).stat().st_mode & 0o777 == 0o644
     assert json.loads(status_path(config).read_bytes())["pid"] == 42
 
 
-def test_a_handler_that_cannot_write_its_status_is_what_its_journal_says(running: Config) -> None:
-    """A full /run: what was written before is true no longer."""
+def test_status_of_a_handler_that_cannot_write_it_is_that_of_its_journal(running: Config) -> None:
+    """A full /run: the earlier content is outdated."""
     drive = Drive(task("lb"))
     drive.on(MIGRATE)
     Journal(running.state_dir).write(Entry("4711", BOOT, drive.incident))
@@ -208,7 +208,7 @@ def test_a_handler_that_cannot_write_its_status_is_what_its_journal_says(running
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounts are for root")
-def test_what_cannot_be_written_anew_is_deleted(running: Config) -> None:
+def test_status_that_cannot_be_updated_is_deleted(running: Config) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4k", "tmpfs", str(running.runtime_dir)], check=True)
     try:
         status.write(running, {"state": "idle"})
@@ -219,7 +219,7 @@ def test_what_cannot_be_written_anew_is_deleted(running: Config) -> None:
         subprocess.run(["umount", "--lazy", str(running.runtime_dir)], check=True)
 
 
-def test_a_runtime_directory_that_is_gone_is_made_again(running: Config) -> None:
+def test_deleted_runtime_directory_is_created_again(running: Config) -> None:
     shutil.rmtree(running.runtime_dir)
     status.write(running, {"state": "idle"})
     assert json.loads(status_path(running).read_bytes()) == {"state": "idle"}

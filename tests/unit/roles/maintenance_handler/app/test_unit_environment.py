@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A command in a service's environment, by a systemd-run that notes how it was called.
+"""Commands in the environment of a service, with a systemd-run that records its calls.
 
 That the real one makes the same of it, the scenario `systemd` of molecule sees.
 """
@@ -46,7 +46,7 @@ WantedBy=multi-user.target
 """
 
 
-def test_what_a_service_sees_of_the_machine_and_nothing_of_how_it_runs() -> None:
+def test_properties_are_those_that_affect_the_environment() -> None:
     assert service_properties(UNIT) == [
         "User=app",
         "CapabilityBoundingSet=",
@@ -60,7 +60,7 @@ def test_what_a_service_sees_of_the_machine_and_nothing_of_how_it_runs() -> None
 
 @pytest.fixture
 def systemd_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Puts a systemd-run in place that notes its arguments, a line each call, and goes on as its shell text says."""
+    """Installs a systemd-run that records its arguments, a line for each call, and then runs a shell text."""
 
     def make(then: str) -> Path:
         program = tmp_path / "systemd-run"
@@ -88,39 +88,39 @@ def test_runs_a_command_with_its_input(systemd_run: Callable[[str], Path]) -> No
     assert run(UNIT, ["sh", "-c", "cat; exit 2"]) == (2, "")
 
 
-def test_leaves_out_what_a_transient_unit_cannot_have(systemd_run: Callable[[str], Path]) -> None:
+def test_omits_properties_that_a_transient_unit_cannot_have(systemd_run: Callable[[str], Path]) -> None:
     calls = systemd_run(f"if 'Slice=-.slice' in sys.argv: sys.exit('Unknown assignment: Slice=-.slice')\n{EXECUTE}")
     assert run(UNIT, ["true"]) == (0, "")
     assert len(calls.read_text().splitlines()) == 2
 
 
-def test_says_what_the_unit_asks_for_that_cannot_be_had(systemd_run: Callable[[str], Path]) -> None:
+def test_reports_settings_of_the_unit_that_cannot_be_applied(systemd_run: Callable[[str], Path]) -> None:
     systemd_run("sys.exit(226)")
     with pytest.raises(CannotRun, match=r"exit status 226, NAMESPACE, of the paths in ReadWritePaths= and the like"):
         run(UNIT, ["true"])
 
 
-def test_says_what_systemd_refuses(systemd_run: Callable[[str], Path]) -> None:
+def test_reports_an_error_of_systemd(systemd_run: Callable[[str], Path]) -> None:
     systemd_run("sys.exit('Failed to start transient service unit: no such thing')")
     with pytest.raises(CannotRun, match=r"systemd-run failed with exit status 1: Failed to start transient"):
         run(UNIT, ["true"])
 
 
-def test_says_that_there_is_no_systemd_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reports_a_missing_systemd_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CannotRun, match="systemd-run cannot be run: "):
         run(UNIT, ["true"])
 
 
 class TestCheck:
-    """The command `check`, judged there."""
+    """The command `check` in the environment of the service."""
 
     @pytest.fixture(autouse=True)
     def _on_systemd(self, systemd_run: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
         systemd_run(EXECUTE)
         monkeypatch.setattr(unit_environment, "is_possible", lambda: True)
 
-    def test_tells_what_is_wrong_there(self, tmp_path: Path) -> None:
+    def test_reports_problems_in_the_service_s_environment(self, tmp_path: Path) -> None:
         config = tmp_path / "config.json"
         task = {"name": "lb", "on": ["migrate"], "drain": ["/no/such"], "timeout": 5}
         config.write_text(json.dumps({"state_dir": "/s", "runtime_dir": "/r", "tasks": [task]}))
@@ -130,7 +130,7 @@ class TestCheck:
             "task 'lb', field 'drain': program '/no/such' does not exist or cannot be executed here",
         )
 
-    def test_judges_by_the_installed_unit_if_that_is_for_the_configuration(
+    def test_uses_the_installed_unit_if_it_is_for_the_configuration(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(cli_check, "UNIT_FILE", tmp_path / "unit")
@@ -139,6 +139,6 @@ class TestCheck:
         assert cli_check.unit_text(None, Path("/etc/config.json")) == UNIT
         assert cli_check.unit_text(None, Path("/etc/other.json")) is None
 
-    def test_the_unit_that_is_named_must_be_there(self, tmp_path: Path) -> None:
+    def test_fails_if_the_given_unit_is_missing(self, tmp_path: Path) -> None:
         with pytest.raises(CannotRun, match=r"Reading the unit .*/none: No such file or directory\."):
             cli_check.unit_text(tmp_path / "none", Path("/etc/config.json"))

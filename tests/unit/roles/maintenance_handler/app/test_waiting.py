@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Waiting for the handler: `timeout` is a deadline on the clock, and no number of looks."""
+"""Waiting for the handler: `timeout` is a deadline on the clock, not a number of attempts."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_goals(now: Mapping[str, Any], reached: set[str]) -> None:
     assert {goal for goal in GOALS if is_reached(goal, "", now)} == reached
 
 
-def test_with_a_configuration_in_force() -> None:
+def test_waits_for_a_configuration() -> None:
     assert is_reached("well", "abcdef", WELL)
     assert not is_reached("well", "fedcba", WELL)
     assert not is_reached("settled", "abcdef", GONE)
@@ -54,7 +54,7 @@ def test_with_a_configuration_in_force() -> None:
     assert not is_reached("well", "abcdef", {**WELL, "config_refused": ["task 'lb' has no drain"]})
 
 
-def test_a_slow_look_does_not_make_it_longer() -> None:
+def test_slow_read_does_not_extend_the_timeout() -> None:
     """wait_timeout: 60 took 240 s on a busy machine."""
     clock = 0.0
 
@@ -73,7 +73,7 @@ def test_a_slow_look_does_not_make_it_longer() -> None:
     assert 60.0 <= clock <= 68.0
 
 
-def test_the_command(vm: Vm, make_handler: MakeHandler) -> None:
+def test_command_waits(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb", drain=UNTIL_RELEASED))
     result = handler.command("wait", "--until", "well", "--timeout", "0")
     assert (result.returncode, result.stderr) == (
@@ -100,7 +100,7 @@ def test_the_command(vm: Vm, make_handler: MakeHandler) -> None:
     assert handler.command("wait", "--until", "idle").returncode == 0
 
 
-def test_the_exit_status_says_whether_a_configuration_is_in_force(make_handler: MakeHandler) -> None:
+def test_exit_status_shows_whether_the_configuration_is_active(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
 
     def wait(timeout: str = "0") -> int:
@@ -119,7 +119,7 @@ def test_the_exit_status_says_whether_a_configuration_is_in_force(make_handler: 
     assert wait() == 1
 
 
-def test_the_state_is_unknown_without_a_status(make_handler: MakeHandler) -> None:
+def test_state_is_unknown_without_a_status(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
     (handler.folder / "run" / "status.json").unlink()
     handler.send(signal.SIGSTOP)
@@ -130,7 +130,7 @@ def test_the_state_is_unknown_without_a_status(make_handler: MakeHandler) -> Non
     assert "status.json" in result.stderr
 
 
-def test_the_reason_is_told_once(make_handler: MakeHandler) -> None:
+def test_reason_is_shown_once(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb"), metadata_host="127.0.0.1:9").start(ready=False)
     handler.until(lambda: handler.status().get("last_failure"), "a try that failed")
     result = handler.command("wait", "--until", "well", "--timeout", "0")
@@ -138,14 +138,14 @@ def test_the_reason_is_told_once(make_handler: MakeHandler) -> None:
     assert result.stderr.count("refused") == 1
 
 
-def test_the_status_says_how_many_tasks_are_in_force(make_handler: MakeHandler) -> None:
+def test_status_shows_the_number_of_tasks(make_handler: MakeHandler) -> None:
     for tasks, words in (([], "with NO task"), ([task("lb")], "with 1 task"), ([task("a"), task("b")], "with 2 tasks")):
         handler = make_handler(*tasks).start()
         assert words in handler.command("status").stdout
         handler.stop()
 
 
-def test_check_asks_the_metadata_server_if_asked_to(make_handler: MakeHandler) -> None:
+def test_check_queries_the_metadata_server_on_request(make_handler: MakeHandler) -> None:
     assert make_handler(task("lb")).command("check", "--probe", "5").returncode == 0
     handler = make_handler(task("lb"), metadata_host="127.0.0.1:9")
     assert handler.command("check").returncode == 0

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""From what the metadata server answers to what the state machine observes."""
+"""Converting values of the metadata server to observations of the state machine."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def signal(key: str, value: Any) -> Signal:
 
 
 @pytest.mark.parametrize("key", SIGNAL_KEYS)
-def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
+def test_a_missing_key_announces_nothing(key: str) -> None:
     """A 503 with "no notifications have been received yet" means no window."""
     assert reading(key, None) == Withdrawn(key)
 
@@ -66,7 +66,7 @@ def test_a_key_that_is_not_there_announces_nothing(key: str) -> None:
         (UPCOMING_MAINTENANCE_KEY, "maintenance_status COMPLETE"),
     ],
 )
-def test_nothing_is_announced(key: str, value: Any) -> None:
+def test_idle_values_announce_nothing(key: str, value: Any) -> None:
     assert reading(key, value) == Withdrawn(key)
 
 
@@ -78,7 +78,7 @@ def test_nothing_is_announced(key: str, value: Any) -> None:
         (PREEMPTED_KEY, "TRUE", PREEMPT, 30.0),
     ],
 )
-def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notice: float) -> None:
+def test_deadline_is_the_notice_after_the_announcement(key: str, value: str, event: str, notice: float) -> None:
     """Scripts compare with values that never occur, such as `TERMINATE`."""
     seen = signal(key, value)
     assert (seen.source, seen.event, seen.value, seen.noticed) == (key, event, value, NOW)
@@ -86,7 +86,7 @@ def test_an_event_comes_after_its_notice(key: str, value: str, event: str, notic
     assert seen.document["notice_seconds"] == notice
 
 
-def test_an_unknown_word_is_the_event_that_is_configured_for_it() -> None:
+def test_unknown_value_is_handled_as_the_configured_event() -> None:
     seen = signal(MAINTENANCE_EVENT_KEY, "SOMETHING_NEW")
     assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, TERMINATE, TERMINATE)
 
@@ -97,7 +97,7 @@ def test_the_notice_is_configured() -> None:
     assert seen.signal.deadline == NOW.clock + 3.0
 
 
-def test_a_window_comes_when_it_says() -> None:
+def test_deadline_of_a_window_is_its_start() -> None:
     seen = signal(UPCOMING_MAINTENANCE_KEY, {"maintenance_status": "PENDING", "window_start_time": _in(7200)})
     assert (seen.event, seen.value, seen.deadline, seen.begun) == (WINDOW, "PENDING", NOW.clock + 7200, False)
 
@@ -110,17 +110,17 @@ def test_a_window_comes_when_it_says() -> None:
         {"maintenance_status": "ONGOING"},
     ],
 )
-def test_a_window_that_has_begun_leaves_what_is_assumed(value: dict[str, str]) -> None:
+def test_started_window_has_the_assumed_notice(value: dict[str, str]) -> None:
     times = {"PAST": _in(-5), "FUTURE": _in(7200)}
     seen = signal(UPCOMING_MAINTENANCE_KEY, {key: times.get(word, word) for key, word in value.items()})
     assert (seen.deadline, seen.begun) == (NOW.clock + DEFAULT_NOTICE[WINDOW], True)
 
 
-def test_a_window_without_a_time_has_no_deadline() -> None:
+def test_window_without_a_start_has_no_deadline() -> None:
     assert signal(UPCOMING_MAINTENANCE_KEY, "maintenance_status PENDING").deadline is None
 
 
-def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
+def test_unreadable_window_does_not_end_the_event() -> None:
     """An HTML body with status 200 broke the agent (GoogleCloudPlatform/guest-agent#320)."""
     with pytest.raises(UnreadableWindow):
         reading(UPCOMING_MAINTENANCE_KEY, '{"window_start_time": "20')
@@ -128,7 +128,7 @@ def test_a_window_that_cannot_be_read_is_no_end_of_it() -> None:
 
 @pytest.mark.parametrize("key", [MAINTENANCE_EVENT_KEY, PREEMPTED_KEY, DRIFT_TOKEN_KEY])
 @pytest.mark.parametrize("value", ["X" * 60_000, {"a": ["b"] * 10_000}, 10**900])
-def test_of_a_long_value_little_is_kept(key: str, value: Any) -> None:
+def test_long_value_is_truncated(key: str, value: Any) -> None:
     kept = essence(key, value)
     assert isinstance(kept, str)
     assert len(kept) <= LONGEST_VALUE
@@ -137,7 +137,7 @@ def test_of_a_long_value_little_is_kept(key: str, value: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["{{ lookup('pipe', 'id') }}", "X" * 10_000, "a b", {"a": "b"}, "\x1b[2J", "<html>", "../../x"]
 )
-def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value: Any) -> None:
+def test_invalid_value_is_reported_as_its_event(value: Any) -> None:
     """Values from the network must not become templates, paths or file names."""
     seen = signal(MAINTENANCE_EVENT_KEY, value)
     assert (seen.event, seen.value, seen.document["value"]) == (TERMINATE, "terminate", "terminate")
@@ -148,13 +148,13 @@ def test_a_value_that_is_no_word_is_told_as_the_event_that_it_is_taken_for(value
     "status, ended, is_on",
     [("PENDING", -3000, True), ("PENDING", -3700, False), ("PENDING", -1e6, False), ("ONGOING", -1e6, True)],
 )
-def test_a_window_that_is_over_is_not_believed_for_ever(status: str, ended: float, is_on: bool) -> None:
+def test_announcement_of_an_ended_window_expires(status: str, ended: float, is_on: bool) -> None:
     """A window that ended weeks ago and is still PENDING is neither drained for nor held."""
     value = {"maintenance_status": status, "window_start_time": _in(ended - 7200), "window_end_time": _in(ended)}
     assert isinstance(reading(UPCOMING_MAINTENANCE_KEY, value), Announced) is is_on
 
 
-def test_the_signal_of_the_longest_window_is_small() -> None:
+def test_signal_of_the_longest_window_is_small() -> None:
     """The status of a window has no limit, and the history grew by 8 MB an incident."""
     lines = ["window_start_time " + _in(60), "maintenance_status " + "x" * 9000, "type " + "y" * 9000]
     lines += [f"maintenance_reasons/{number} REASON_{number:056}" for number in range(400)]
@@ -164,14 +164,14 @@ def test_the_signal_of_the_longest_window_is_small() -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS)
-def test_a_rehearsal_has_the_notice_of_its_event(event: str) -> None:
+def test_rehearsal_has_the_notice_of_its_event(event: str) -> None:
     seen = rehearsal(event, "rehearsal 7", NOW, DEFAULT_NOTICE).signal
     assert (seen.event, seen.value, seen.rehearsal) == (event, "rehearsal 7", True)
     assert seen.deadline == NOW.clock + DEFAULT_NOTICE[event]
     assert seen.document["rehearsal"] is True
 
 
-def test_every_document_has_the_same_keys() -> None:
+def test_all_event_documents_have_the_same_keys() -> None:
     """So that an expression over them means the same for each event."""
     documents = [
         signal(MAINTENANCE_EVENT_KEY, "MIGRATE_ON_HOST_MAINTENANCE").document,
@@ -214,39 +214,39 @@ class TestStop:
     def details(**fields: Any) -> dict[str, Any]:
         return {"stopState": "PENDING_STOP", "requestTimestamp": _in(-20), "maxDuration": "90s", **fields}
 
-    def test_is_due_when_its_duration_ends(self) -> None:
+    def test_deadline_is_the_end_of_its_duration(self) -> None:
         stop = signal(STOP_STATE_KEY, self.details(targetState="DELETED"))
         assert (stop.event, stop.value, stop.deadline) == (STOP, "PENDING_STOP", NOW.clock + 70)
         assert (stop.document["notice_seconds"], stop.document["target_state"]) == (90.0, "DELETED")
 
-    def test_a_clock_that_is_off_leaves_neither_more_nor_less_than_there_is(self) -> None:
+    def test_clock_skew_keeps_the_time_left_within_bounds(self) -> None:
         assert signal(STOP_STATE_KEY, self.details(requestTimestamp=_in(500))).deadline == NOW.clock + 90
         assert signal(STOP_STATE_KEY, self.details(requestTimestamp=_in(-500))).deadline == NOW.clock
 
     @pytest.mark.parametrize("value", ["PENDING_STOP", {"stopState": "PENDING_STOP", "maxDuration": "soon"}])
-    def test_without_details_the_notice_is_that_of_the_configuration(self, value: Any) -> None:
+    def test_without_details_has_the_configured_notice(self, value: Any) -> None:
         seen = read(STOP_STATE_KEY, essence(STOP_STATE_KEY, value), NOW, {**DEFAULT_NOTICE, STOP: 45.0}, TERMINATE)
         assert isinstance(seen, Announced)
         assert (seen.signal.deadline, seen.signal.document["target_state"]) == (NOW.clock + 45, "UNKNOWN")
 
-    def test_once_the_platform_shuts_the_vm_down_30_s_are_left(self) -> None:
+    def test_stopping_state_leaves_30_s(self) -> None:
         stop = signal(STOP_STATE_KEY, self.details(stopState="STOPPING"))
         assert (stop.value, stop.deadline) == ("STOPPING", NOW.clock + 30)
         assert stop.document["notice_seconds"] == 30
 
     @pytest.mark.parametrize("state", ["UNSPECIFIED", "UNKNOWN", "", "STOPPED"])
-    def test_any_other_state_is_idle(self, state: str) -> None:
+    def test_other_states_are_idle(self, state: str) -> None:
         assert reading(STOP_STATE_KEY, self.details(stopState=state)) == Withdrawn(STOP_STATE_KEY)
 
 
-def test_a_restart_has_neither_notice_nor_deadline() -> None:
+def test_restart_has_no_notice_and_no_deadline() -> None:
     seen = restart(NOW).signal
     assert (seen.event, seen.deadline, seen.ends_by_itself) == (RESTART, None, True)
     assert reduced(seen.document) == seen.document
 
 
 @given(st.sampled_from(SIGNAL_KEYS), st.none() | st.text() | st.integers() | st.dictionaries(st.text(), st.text()))
-def test_any_value_is_read_or_refused(key: str, value: Any) -> None:
+def test_any_value_is_parsed_or_rejected(key: str, value: Any) -> None:
     try:
         seen = reading(key, value)
     except UnreadableWindow:

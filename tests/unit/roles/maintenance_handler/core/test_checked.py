@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What was read from JSON, held against a shape."""
+"""Checking JSON data against a declared shape."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ SHAPE = {"id": "str", "steps?": [{"number?": "int", "outcome": "str"}]}
         ({"id": "1", "steps": [{"outcome": "ok", "number": "2"}]}, False),
     ],
 )
-def test_what_may_be_missing_has_its_shape_where_it_is_there(value: Any, expected: bool) -> None:
+def test_optional_key_is_checked_if_present(value: Any, expected: bool) -> None:
     assert fits(value, SHAPE) is expected
 
 
 @pytest.mark.parametrize("kind", [Incident, Moment, PastSignal, Request, Signal, Skip, Step, Task])
-def test_every_field_of_what_is_read_from_disk_can_be_checked(kind: type) -> None:
+def test_all_fields_of_stored_records_can_be_checked(kind: type) -> None:
     assert checked(kind, {}) == {}
 
 
@@ -46,7 +46,7 @@ def test_a_tuple_of_records_is_read_from_a_list(tasks: Any) -> None:
         checked(Incident, {"tasks": tasks})
 
 
-def test_a_type_that_cannot_be_checked_is_refused() -> None:
+def test_unsupported_type_is_rejected() -> None:
     @dataclass(frozen=True)
     class Record:
         names: frozenset[str] | None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What of the network's words reaches a task: what has the form of an event's field, and nothing else."""
+"""Only values with the form of an event's field reach a task."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ NOW = Moment(500.0, 1_780_000_000.0)
         (REHEARSAL, MIGRATE, TEMPLATE, MIGRATE),
     ],
 )
-def test_a_value_that_is_not_known_becomes_its_event(source: str, event: str, value: str, known: str) -> None:
+def test_unknown_value_is_replaced_by_its_event(source: str, event: str, value: str, known: str) -> None:
     assert known_value(source, event, value) == known
 
 
-def test_what_has_its_form_stays() -> None:
+def test_valid_fields_are_kept() -> None:
     good = {
         "name": "window",
         "source": UPCOMING_MAINTENANCE_KEY,
@@ -73,7 +73,7 @@ def test_what_has_its_form_stays() -> None:
 
 
 @pytest.mark.parametrize("bad", [TEMPLATE, {"a": TEMPLATE}, [TEMPLATE], [[TEMPLATE]], 7, "pending", "A\nB"])
-def test_what_has_not_is_dropped(bad: Any) -> None:
+def test_invalid_fields_are_dropped(bad: Any) -> None:
     fields = document(WINDOW, UPCOMING_MAINTENANCE_KEY, "PENDING", None)
     told = reduced({**dict.fromkeys(fields, bad), "reasons": ["GOOD", bad], TEMPLATE: "x"})
     rest = {key: value for key, value in told.items() if key not in ("reasons", "notice_seconds")}
@@ -84,12 +84,12 @@ def test_what_has_not_is_dropped(bad: Any) -> None:
 WORDS = st.text(max_size=8) | st.just(TEMPLATE)
 FIELDS = ("window_start_time", "maintenance_status", "type", "can_reschedule", "maintenance_reasons")
 WINDOWS = st.dictionaries(st.sampled_from(FIELDS), WORDS | st.lists(WORDS, max_size=3))
-# Quotes, braces and whatever else means something to a shell, to Jinja, to YAML or to a terminal.
+# Quotes, braces and other special characters of shells, Jinja, YAML and terminals.
 HARMLESS = set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789 _.:/-")
 
 
 @given(st.sampled_from(SIGNAL_KEYS), WORDS | WINDOWS)
-def test_nothing_that_means_something_gets_through(key: str, value: Any) -> None:
+def test_no_special_character_is_passed_on(key: str, value: Any) -> None:
     try:
         seen = read(key, essence(key, value), NOW, DEFAULT_NOTICE, TERMINATE)
     except UnreadableWindow:

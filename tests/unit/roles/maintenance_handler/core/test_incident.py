@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What an incident consists of, how it is written down, and what others get to see of it."""
+"""The parts of an incident, their JSON form, and the public view."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def eventful() -> Drive:
     return drive
 
 
-def test_an_incident_survives_being_written_down() -> None:
+def test_incident_survives_a_round_trip_through_json() -> None:
     incident = eventful().state.incident
     assert incident is not None
     assert incident.signals
@@ -51,26 +51,26 @@ def test_an_incident_survives_being_written_down() -> None:
         {"skips": ["lb"]},
     ],
 )
-def test_what_is_no_incident_is_refused(change: dict[str, Any]) -> None:
+def test_rejects_data_that_is_not_an_incident(change: dict[str, Any]) -> None:
     with pytest.raises((KeyError, TypeError, ValueError)):
         Incident.from_dict({**eventful().incident.to_dict(), **change})
 
 
-def test_a_damaged_acknowledgement_without_a_time_has_that_of_its_step() -> None:
+def test_acknowledgement_without_a_time_gets_the_time_of_its_step() -> None:
     raw = json.loads(json.dumps(eventful().incident.to_dict()))
     raw["steps"][0].update(acknowledged_by="ada", acknowledged_at=None)
     incident = Incident.from_dict(raw)
     assert public(incident, Moment(0.0, 0.0))["acknowledged"][0]["at"] == incident.steps[0].started.at
 
 
-def test_a_step_of_an_unknown_phase_is_refused() -> None:
+def test_rejects_a_step_of_an_unknown_phase() -> None:
     raw = json.loads(json.dumps(eventful().incident.to_dict()))
     raw["steps"][0]["phase"] = "dance"
     with pytest.raises(ValueError, match="no such phase: 'dance'"):
         Incident.from_dict(raw)
 
 
-def test_an_incident_that_nothing_announced_is_refused() -> None:
+def test_rejects_an_incident_without_an_announcement() -> None:
     """A handler that took it up would not know what to close: it ended, again after each start."""
     raw = {**eventful().incident.to_dict(), "signals": [], "past": [], "steps": []}
     with pytest.raises(ValueError, match="without an announcement"):
@@ -78,14 +78,14 @@ def test_an_incident_that_nothing_announced_is_refused() -> None:
 
 
 @pytest.mark.parametrize("missing", ["id", "opened", "tasks", "signals", "past", "steps", "skips", "phase"])
-def test_an_incident_with_a_part_missing_is_refused(missing: str) -> None:
+def test_rejects_an_incident_with_a_missing_part(missing: str) -> None:
     raw = eventful().incident.to_dict()
     del raw[missing]
     with pytest.raises(KeyError):
         Incident.from_dict(raw)
 
 
-def test_held_is_what_was_started_and_not_restored() -> None:
+def test_held_tasks_are_those_started_and_not_restored() -> None:
     drive = Drive(LB, APP)
     drive.on(MIGRATE)
     assert held(drive.incident) == ("lb",)
@@ -100,7 +100,7 @@ def test_held_is_what_was_started_and_not_restored() -> None:
     assert held(drive.closed[0]) == ()
 
 
-def test_an_interrupted_restore_still_holds() -> None:
+def test_task_with_an_interrupted_restore_is_held() -> None:
     drive = drained(LB)
     drive.off(MIGRATE)
     drive.restart()
@@ -108,7 +108,7 @@ def test_an_interrupted_restore_still_holds() -> None:
     assert held(drive.incident) == ("lb",)
 
 
-def test_the_deadline_is_the_nearest() -> None:
+def test_deadline_is_the_nearest_of_all_events() -> None:
     drive = Drive(LB)
     drive.window(None)
     assert drive.incident.deadline() is None

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The incident's state machine: what is drained and restored when, in which order, and with how much time.
 
-Time is whatever a test says. What the machine wants done is compared in words: "drain lb", "end restore lb", "close".
+Tests set the time. Actions of the machine are compared as text: "drain lb", "end restore lb", "close".
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ HOUR = 3600.0
 DAY = 86400.0
 
 
-class TestPair:
+class TestDrainAndRestore:
     """Drain and restore are a pair."""
 
     def test_an_event_drains_and_its_end_restores(self) -> None:
@@ -81,7 +81,7 @@ class TestPair:
         assert drive.ends("lb") == []
         assert drive.off(MIGRATE) == ["restore lb"]
 
-    def test_what_was_never_started_is_never_restored(self) -> None:
+    def test_task_that_was_not_started_is_not_restored(self) -> None:
         """The event is over before the second stage: only the first one is taken back."""
         drive = Drive(LB, APP)
         assert drive.on(MIGRATE) == ["drain lb"]
@@ -94,8 +94,8 @@ class TestPair:
         assert drive.off(MIGRATE) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_a_drain_that_failed_is_restored_all_the_same(self) -> None:
-        """It was started, and nobody knows how far it came."""
+    def test_failed_drain_is_restored(self) -> None:
+        """It was started, and may have changed something."""
         drive = Drive(LB)
         drive.on(MIGRATE)
         assert drive.ends("lb", FAILED) == []
@@ -103,7 +103,7 @@ class TestPair:
         assert drive.off(MIGRATE) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_an_announcement_that_is_repeated_drains_nothing_twice(self) -> None:
+    def test_repeated_announcement_does_not_drain_again(self) -> None:
         """A node was drained twice (aws/aws-node-termination-handler#146)."""
         drive = Drive(LB)
         assert drive.on(MIGRATE) == ["drain lb"]
@@ -114,7 +114,7 @@ class TestPair:
         assert drive.on(MIGRATE) == []
         assert drive.steps() == ["drain lb: ok"]
 
-    def test_nothing_is_restored_twice(self) -> None:
+    def test_task_is_restored_once(self) -> None:
         drive = drained(LB, APP)
         assert drive.off(MIGRATE) == ["restore app"]
         assert drive.off(MIGRATE) == []
@@ -123,7 +123,7 @@ class TestPair:
         assert drive.ends("lb") == ["close"]
         assert drive.off(MIGRATE) == []
 
-    def test_a_restore_that_fails_does_not_keep_the_others_from_theirs(self) -> None:
+    def test_failed_restore_does_not_block_others(self) -> None:
         drive = drained(LB, APP)
         drive.off(MIGRATE)
         assert drive.ends("app", FAILED) == ["restore lb"]
@@ -141,14 +141,14 @@ class TestPair:
         assert drive.off(MIGRATE) == drive.no_window() == drive.wait(HOUR) == []
         assert drive.state == Drive(LB).state
 
-    def test_an_end_that_nobody_waits_for_changes_nothing(self) -> None:
+    def test_end_of_an_unknown_event_changes_nothing(self) -> None:
         drive = drained(LB)
         before = drive.incident
         assert drive.see(Finished(99, FAILED)) == []
         assert drive.see(Finished(1, FAILED)) == []
         assert drive.incident == before
 
-    def test_a_signal_that_ends_while_another_is_on_keeps_what_both_want(self) -> None:
+    def test_task_wanted_by_another_event_stays_drained(self) -> None:
         """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = Drive(task("both", MIGRATE, PREEMPT), task("one", MIGRATE))
         assert drive.on(MIGRATE) == ["drain both", "drain one"]
@@ -162,8 +162,8 @@ class TestPair:
         assert drive.ends("both") == ["close"]
 
 
-class TestEndOfAnEventInTheMiddle:
-    def test_of_a_drain_ends_it_and_restores(self) -> None:
+class TestEventEndsDuringDrain:
+    def test_ends_the_drain_and_restores(self) -> None:
         """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
@@ -180,7 +180,7 @@ class TestEndOfAnEventInTheMiddle:
             "restore lb: ok",
         ]
 
-    def test_nothing_is_restored_while_a_drain_still_ends(self) -> None:
+    def test_restore_waits_for_the_end_of_the_drain(self) -> None:
         drive = Drive(task("slow", stage=10), task("quick", stage=10), task("first", stage=5))
         drive.on(MIGRATE)
         drive.ends("first")
@@ -188,20 +188,20 @@ class TestEndOfAnEventInTheMiddle:
         assert drive.off(MIGRATE) == ["end drain slow"]
         assert drive.ends("slow", TIMEOUT) == ["restore slow", "restore quick"]
 
-    def test_of_a_drain_without_restore_closes(self) -> None:
+    def test_closes_the_incident_of_a_task_without_restore(self) -> None:
         drive = Drive(task("log", restore=False))
         drive.on(MIGRATE)
         assert drive.off(MIGRATE) == ["end drain log"]
         assert drive.ends("log", FAILED) == ["close"]
 
-    def test_a_drain_that_ends_well_although_asked_to_end_is_restored(self) -> None:
+    def test_drain_that_succeeds_although_asked_to_end_is_restored(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
         drive.off(MIGRATE)
         assert drive.ends("lb", OK) == ["restore lb"]
         assert drive.steps() == ["drain lb: ok", "restore lb: running"]
 
-    def test_a_new_event_while_the_drain_still_ends_drains_again(self) -> None:
+    def test_new_event_during_the_end_of_a_drain_drains_again(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
         assert drive.off(MIGRATE) == ["end drain lb"]
@@ -224,7 +224,7 @@ class TestEventDuringRestore:
         assert drive.ends("app") == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_drains_at_once_what_is_restored_already(self) -> None:
+    def test_drains_restored_tasks_at_once(self) -> None:
         drive = drained(LB, APP)
         drive.off(MIGRATE)
         assert drive.ends("app") == ["restore lb"]
@@ -232,13 +232,13 @@ class TestEventDuringRestore:
         assert drive.ends("lb", FAILED) == ["drain lb"]
         assert drive.ends("lb") == ["drain app"]
 
-    def test_that_was_finished_in_time_counts_as_restored(self) -> None:
+    def test_restore_that_finished_in_time_counts(self) -> None:
         drive = drained(LB)
         drive.off(MIGRATE)
         assert drive.on(PREEMPT) == ["end restore lb"]
         assert drive.ends("lb", OK) == ["drain lb"]
 
-    def test_and_over_again_before_the_restore_has_ended_restores_again(self) -> None:
+    def test_that_ends_before_the_restore_does_restores_again(self) -> None:
         drive = drained(LB)
         drive.off(MIGRATE)
         assert drive.on(PREEMPT) == ["end restore lb"]
@@ -254,7 +254,7 @@ class TestEventDuringRestore:
         assert drive.on(PREEMPT) == ["end restore lb"]
         assert drive.ends("lb", FAILED) == ["drain lb"]
 
-    def test_back_to_back_is_two_events_in_one_incident(self) -> None:
+    def test_directly_after_another_is_the_same_incident(self) -> None:
         drive = drained(LB)
         drive.off(MIGRATE)
         drive.on(TERMINATE)
@@ -269,13 +269,13 @@ class TestEventDuringRestore:
 class TestBudget:
     """Deadlines are budgets."""
 
-    def test_a_task_has_its_timeout_when_there_is_time(self) -> None:
+    def test_task_has_its_timeout_if_there_is_time(self) -> None:
         drive = Drive(task("a", timeout=20))
         drive.on(MIGRATE)
         assert drive.seconds("a") == 20.0
         assert drive.running("a").left == 60.0
 
-    def test_stages_that_cannot_all_have_their_time_get_equal_parts_of_what_is_left(self) -> None:
+    def test_stages_share_too_short_a_notice_proportionally(self) -> None:
         """Others have no deadline, or one for all events."""
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
         drive.on(MIGRATE)
@@ -285,14 +285,14 @@ class TestBudget:
         assert drive.seconds("b") == pytest.approx(59.0 * 122 / 184 - GRACE)
 
     @pytest.mark.parametrize("timeout", [0.1, 3.0, 15.0, 27.0])
-    def test_the_whole_timeout_is_the_task_s_where_the_notice_allows_it(self, timeout: float) -> None:
+    def test_task_gets_its_whole_timeout_if_the_notice_allows_it(self, timeout: float) -> None:
         """A timeout of 15 s ended a task after 13.0 s."""
         drive = Drive(task("a", PREEMPT, timeout=timeout))
         drive.on(PREEMPT)
         assert drive.seconds("a") == pytest.approx(timeout)
         assert drive.running("a").until - drive.now.clock == pytest.approx(timeout + min(GRACE, timeout / 4))
 
-    def test_what_a_stage_does_not_use_goes_to_the_next(self) -> None:
+    def test_unused_time_of_a_stage_goes_to_the_next(self) -> None:
         drive = Drive(task("a", stage=1, timeout=60), task("b", stage=2, timeout=120))
         drive.on(MIGRATE)
         drive.ends("a", after=1.0)
@@ -314,45 +314,45 @@ class TestBudget:
         # Both within the notice of the preemption.
         assert drive.seconds("app") == pytest.approx(29.0 - GRACE)
 
-    def test_a_moment_is_kept_free_before_the_deadline(self) -> None:
+    def test_time_is_reserved_before_the_deadline(self) -> None:
         drive = Drive(task("a", TERMINATE, timeout=2 * HOUR))
         drive.on(TERMINATE)
         assert drive.seconds("a") == HOUR - RESERVE_MOST - GRACE
 
-    def test_a_small_part_of_a_short_notice_is_kept_free(self) -> None:
+    def test_reserve_is_smaller_for_a_short_notice(self) -> None:
         drive = Drive(task("a", timeout=60), notice={MIGRATE: 2.0, TERMINATE: 2.0, PREEMPT: 2.0, WINDOW: 2.0})
         drive.on(MIGRATE)
         assert drive.running("a").until - drive.now.clock == pytest.approx(1.9)
 
-    def test_past_the_notice_tasks_get_what_they_ask_for(self) -> None:
-        """The event is late, and nobody knows for how long."""
+    def test_tasks_get_their_timeouts_after_the_deadline(self) -> None:
+        """The event is late by an unknown time."""
         drive = Drive(task("a", stage=1, timeout=20), task("b", stage=2, timeout=20))
         drive.on(MIGRATE)
         drive.ends("a", after=70.0)
         assert drive.seconds("b") == 20.0
         assert drive.running("b").left == -10.0
 
-    def test_an_announcement_without_a_time_leaves_all_the_time(self) -> None:
+    def test_event_without_a_deadline_leaves_timeouts_unchanged(self) -> None:
         drive = Drive(task("a", WINDOW, timeout=300))
         assert drive.window(None) == ["drain a"]
         assert drive.seconds("a") == 300.0
         assert drive.running("a").left is None
 
-    def test_restoring_has_no_deadline(self) -> None:
+    def test_restore_has_no_deadline(self) -> None:
         drive = drained(task("a", timeout=20, restore_timeout=300))
         drive.wait(50.0)
         drive.off(MIGRATE)
         assert drive.seconds("a") == 300.0
         assert drive.running("a").left is None
 
-    def test_without_a_timeout_of_its_own_a_restore_has_the_drain_s(self) -> None:
+    def test_restore_timeout_defaults_to_the_drain_timeout(self) -> None:
         drive = drained(task("a", timeout=17))
         drive.off(MIGRATE)
         assert drive.seconds("a") == 17.0
 
 
 class TestSecondEvent:
-    def test_with_a_shorter_deadline_shortens_what_runs_and_drains_nothing_twice(self) -> None:
+    def test_with_a_shorter_deadline_shortens_running_tasks_and_drains_once(self) -> None:
         """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
         drive = Drive(task("a", TERMINATE, PREEMPT, stage=1, timeout=600), task("b", TERMINATE, stage=2, timeout=600))
         drive.on(TERMINATE)
@@ -367,13 +367,13 @@ class TestSecondEvent:
         assert drive.ends("a", after=5.0) == ["drain b"]
         assert drive.seconds("b") == pytest.approx(24.0 - GRACE)
 
-    def test_that_comes_later_than_the_first_takes_nothing_away(self) -> None:
+    def test_with_a_later_deadline_changes_no_timeout(self) -> None:
         drive = Drive(task("a", PREEMPT, TERMINATE, timeout=25))
         drive.on(PREEMPT)
         assert drive.on(TERMINATE) == []
         assert drive.seconds("a") == 25.0
 
-    def test_with_a_shorter_deadline_leaves_a_task_alone_that_fits(self) -> None:
+    def test_with_a_shorter_deadline_keeps_tasks_that_fit(self) -> None:
         drive = Drive(task("a", TERMINATE, PREEMPT, timeout=20))
         drive.on(TERMINATE)
         assert drive.on(PREEMPT) == []
@@ -419,7 +419,7 @@ class TestSecondEvent:
         assert drive.ends("db") == ["close"]
         assert len(drive.closed) == 1
 
-    def test_a_deadline_that_goes_away_gives_no_time_back(self) -> None:
+    def test_removed_deadline_does_not_extend_running_tasks(self) -> None:
         drive = Drive(task("a", TERMINATE, PREEMPT, timeout=600))
         drive.on(TERMINATE)
         drive.on(PREEMPT)
@@ -430,7 +430,7 @@ class TestSecondEvent:
 
 
 class TestUnknownValue:
-    def test_is_the_event_configured_for_it(self) -> None:
+    def test_is_handled_as_the_configured_event(self) -> None:
         """Scripts compare with values that never occur, such as `TERMINATE`."""
         drive = Drive(LB)
         assert drive.hear(MAINTENANCE_EVENT_KEY, "HOST_IS_ON_FIRE") == ["drain lb"]
@@ -438,7 +438,7 @@ class TestUnknownValue:
 
 
 class TestRetries:
-    def test_a_failed_drain_is_tried_again_after_a_pause(self) -> None:
+    def test_failed_drain_is_retried_after_a_pause(self) -> None:
         drive = Drive(task("a", retries=1, timeout=20), task("b", stage=60))
         drive.on(MIGRATE)
         assert drive.ends("a", FAILED, after=2.0) == []
@@ -456,7 +456,7 @@ class TestRetries:
         drive.wait(RETRY_PAUSE)
         assert drive.seconds("a") == 10.0
 
-    def test_there_are_no_more_attempts_than_configured(self) -> None:
+    def test_attempts_are_limited_by_the_configuration(self) -> None:
         drive = Drive(task("a", retries=2), task("b", stage=60))
         drive.on(MIGRATE)
         drive.ends("a", FAILED)
@@ -465,19 +465,19 @@ class TestRetries:
         assert drive.wait(RETRY_PAUSE) == ["drain a (attempt 3)"]
         assert drive.ends("a", FAILED) == ["drain b"]
 
-    def test_without_time_for_it_there_is_no_other_attempt(self) -> None:
+    def test_no_retry_without_enough_time(self) -> None:
         drive = Drive(task("a", retries=5, timeout=20), task("b", stage=60))
         drive.on(MIGRATE)
         assert drive.ends("a", TIMEOUT, after=19.5) == ["drain b"]
 
-    def test_a_restore_is_tried_again_before_what_comes_after_it(self) -> None:
+    def test_restore_is_retried_before_the_next_stage(self) -> None:
         drive = drained(task("a", stage=1), task("b", stage=2, retries=1))
         drive.off(MIGRATE)
         assert drive.ends("b", FAILED) == []
         assert drive.wait(RETRY_PAUSE) == ["restore b (attempt 2)"]
         assert drive.ends("b", FAILED) == ["restore a"]
 
-    def test_attempts_of_an_earlier_run_do_not_count(self) -> None:
+    def test_attempts_are_counted_anew_for_a_new_event(self) -> None:
         """After the event came back, a task has all its attempts and all its time again."""
         drive = Drive(task("a", retries=1, timeout=20))
         drive.on(MIGRATE)
@@ -491,13 +491,13 @@ class TestRetries:
         assert drive.wait(RETRY_PAUSE) == ["drain a (attempt 2)"]
         assert drive.seconds("a") == 14.0
 
-    def test_the_end_of_the_event_ends_the_retrying(self) -> None:
+    def test_end_of_the_event_ends_the_retries(self) -> None:
         drive = Drive(task("a", retries=3))
         drive.on(MIGRATE)
         drive.ends("a", FAILED)
         assert drive.off(MIGRATE) == ["restore a"]
 
-    def test_the_pause_of_one_task_holds_up_no_other_of_its_stage(self) -> None:
+    def test_retry_pause_does_not_delay_other_tasks_of_the_stage(self) -> None:
         drive = Drive(task("a", retries=1), task("b"))
         drive.on(MIGRATE)
         assert drive.ends("a", FAILED) == []
@@ -506,7 +506,7 @@ class TestRetries:
 
 
 class TestOnFailure:
-    def test_by_default_the_next_stage_runs_all_the_same(self) -> None:
+    def test_continues_with_the_next_stage_by_default(self) -> None:
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         assert drive.ends("lb", FAILED) == ["drain app"]
@@ -520,7 +520,7 @@ class TestOnFailure:
         assert drive.off(MIGRATE) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_stop_lets_its_own_stage_finish(self) -> None:
+    def test_stop_does_not_end_its_own_stage(self) -> None:
         drive = Drive(task("a", on_failure=SKIP_LATER), task("b"), task("c", stage=60))
         drive.on(MIGRATE)
         assert drive.ends("a", FAILED) == []
@@ -535,7 +535,7 @@ class TestOnFailure:
         drive.wait(RETRY_PAUSE)
         assert drive.ends("a") == ["drain b"]
 
-    def test_a_task_for_another_event_stops_nothing(self) -> None:
+    def test_stop_of_a_task_for_another_event_is_ignored(self) -> None:
         drive = Drive(task("a", PREEMPT, on_failure=SKIP_LATER, stage=1), task("b", MIGRATE, PREEMPT, stage=2))
         drive.on(PREEMPT)
         drive.ends("a", FAILED)
@@ -545,7 +545,7 @@ class TestOnFailure:
         assert drive.on(MIGRATE) == ["drain b"]
 
     @pytest.mark.parametrize("event, skips", [(MIGRATE, []), (TERMINATE, [("app", "lb failed")])])
-    def test_stop_for_one_event(self, event: str, skips: list[tuple[str, str]]) -> None:
+    def test_stop_applies_to_the_configured_event(self, event: str, skips: list[tuple[str, str]]) -> None:
         drive = Drive(
             replace(LB, on=(MIGRATE, TERMINATE), on_failure={TERMINATE: SKIP_LATER}),
             replace(APP, on=(MIGRATE, TERMINATE)),
@@ -555,19 +555,19 @@ class TestOnFailure:
         assert drive.skips() == skips
 
     @pytest.mark.parametrize("event, seconds", [(MIGRATE, 15.0), (TERMINATE, 600.0), (PREEMPT, 20.0)])
-    def test_each_event_gives_its_own_time(self, event: str, seconds: float) -> None:
+    def test_timeout_depends_on_the_event(self, event: str, seconds: float) -> None:
         lb = replace(LB, on=(MIGRATE, TERMINATE, PREEMPT), timeout={MIGRATE: 15.0, TERMINATE: 600.0})
         drive = Drive(lb)
         drive.on(event)
         assert drive.seconds("lb") == pytest.approx(seconds)
 
-    def test_stop_is_for_the_stages_after_it(self) -> None:
+    def test_stop_does_not_affect_earlier_stages(self) -> None:
         drive = Drive(task("a", PREEMPT, on_failure=SKIP_LATER, stage=1), task("b", MIGRATE, stage=1))
         drive.on(PREEMPT)
         drive.ends("a", FAILED)
         assert drive.on(MIGRATE) == ["drain b"]
 
-    def test_a_new_event_tries_again_what_was_skipped(self) -> None:
+    def test_new_event_runs_skipped_tasks(self) -> None:
         drive = Drive(replace(LB, on_failure=SKIP_LATER), APP)
         drive.on(MIGRATE)
         drive.ends("lb", FAILED)
@@ -599,24 +599,24 @@ class TestWhen:
         drive = Drive(task("a", WINDOW, when="can_reschedule"), applies=reschedulable)
         assert drive.window(DAY, can_reschedule=True) == ["drain a"]
 
-    def test_is_decided_once_for_an_announcement(self) -> None:
+    def test_is_evaluated_once_for_an_announcement(self) -> None:
         drive = Drive(task("a", when="can_reschedule"), applies=reschedulable)
         drive.on(MIGRATE)
         drive.on(MIGRATE)
         drive.wait(30.0)
         assert drive.skips() == [("a", "when is false")]
 
-    def test_is_asked_again_when_the_announcement_changes(self) -> None:
+    def test_is_evaluated_again_after_a_changed_announcement(self) -> None:
         drive = Drive(task("a", WINDOW, when="can_reschedule"), applies=reschedulable)
         assert drive.window(DAY, can_reschedule=False) == []
         assert drive.window(DAY, can_reschedule=True) == ["drain a"]
 
-    def test_false_for_one_event_does_not_speak_for_another(self) -> None:
+    def test_false_for_one_event_does_not_skip_for_another(self) -> None:
         drive = Drive(task("a", MIGRATE, WINDOW, when="can_reschedule"), applies=reschedulable)
         assert drive.on(MIGRATE) == []
         assert drive.window(DAY, can_reschedule=True) == ["drain a"]
 
-    def test_that_turns_false_later_does_not_take_back_what_runs(self) -> None:
+    def test_that_becomes_false_later_keeps_running_tasks(self) -> None:
         drive = Drive(task("a", WINDOW, when="can_reschedule"), applies=reschedulable)
         drive.window(DAY, can_reschedule=True)
         assert drive.window(DAY, can_reschedule=False) == []
@@ -625,7 +625,7 @@ class TestWhen:
 
 
 class TestLead:
-    def test_a_window_days_ahead_starts_its_tasks_that_long_before_it(self) -> None:
+    def test_tasks_start_their_lead_before_a_window(self) -> None:
         """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
         drive = Drive(task("a", WINDOW, lead=600))
         assert drive.window(3 * DAY) == []
@@ -634,26 +634,26 @@ class TestLead:
         assert drive.wait(1) == ["drain a"]
         assert drive.running("a").left == pytest.approx(600)
 
-    def test_without_lead_at_once(self) -> None:
+    def test_without_a_lead_starts_at_once(self) -> None:
         drive = Drive(task("a", WINDOW))
         assert drive.window(3 * DAY) == ["drain a"]
 
-    def test_a_window_nearer_than_the_lead_starts_at_once(self) -> None:
+    def test_starts_at_once_if_the_window_is_nearer_than_the_lead(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         assert drive.window(60) == ["drain a"]
 
-    def test_a_termination_starts_its_tasks_that_long_before_it(self) -> None:
+    def test_tasks_start_their_lead_before_a_termination(self) -> None:
         drive = Drive(task("a", TERMINATE, lead=600), LB)
         assert drive.on(TERMINATE) == ["drain lb"]
         assert drive.ends("lb") == []
         assert drive.wait(HOUR - 601) == []
         assert drive.wait(2) == ["drain a"]
 
-    def test_other_events_come_too_soon_for_a_lead(self) -> None:
+    def test_is_ignored_for_other_events(self) -> None:
         drive = Drive(task("a", TERMINATE, MIGRATE, lead=10))
         assert drive.on(MIGRATE) == ["drain a"]
 
-    def test_a_lead_in_a_lower_stage_does_not_hold_up_the_others(self) -> None:
+    def test_of_a_lower_stage_does_not_delay_other_stages(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600, stage=10), task("b", WINDOW, lead=3600, stage=20))
         drive.window(DAY)
         assert drive.wait(DAY - 3600) == ["drain b"]
@@ -663,7 +663,7 @@ class TestLead:
         assert drive.no_window() == ["restore b"]
         assert drive.ends("b") == ["restore a"]
 
-    def test_a_window_that_moves_later_restores_and_is_armed_again(self) -> None:
+    def test_window_that_moves_later_restores_and_waits_again(self) -> None:
         """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(300)
@@ -677,19 +677,19 @@ class TestLead:
         assert drive.no_window() == ["restore a"]
         assert drive.ends("a") == ["close"]
 
-    def test_a_window_that_moves_later_in_the_middle_of_a_drain_ends_it(self) -> None:
+    def test_window_that_moves_later_ends_a_running_drain(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(300)
         assert drive.window(2 * DAY) == ["end drain a"]
         assert drive.ends("a", FAILED) == ["restore a"]
 
-    def test_a_window_that_moves_later_takes_nothing_back_that_has_no_lead(self) -> None:
+    def test_window_that_moves_later_keeps_tasks_without_a_lead_drained(self) -> None:
         drive = Drive(task("a", WINDOW))
         drive.window(DAY)
         drive.ends("a")
         assert drive.window(2 * DAY) == []
 
-    def test_a_window_that_moves_keeps_the_time_it_was_first_heard_of(self) -> None:
+    def test_moved_window_keeps_the_time_of_its_first_notice(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(DAY)
         first = drive.now
@@ -697,7 +697,7 @@ class TestLead:
         drive.window(2 * DAY)
         assert [signal.noticed for signal in drive.incident.signals] == [first]
 
-    def test_a_restore_is_told_the_newest_that_was_known_of_its_event(self) -> None:
+    def test_restore_gets_the_newest_document_of_its_event(self) -> None:
         drive = Drive(task("a", WINDOW), task("b", MIGRATE))
         drive.on(MIGRATE)
         drive.ends("b")
@@ -714,7 +714,7 @@ class TestLead:
         assert drive.window(HOUR) == []
         assert drive.wait(HOUR - 600) == ["drain a"]
 
-    def test_a_window_that_moves_earlier_shortens_what_runs(self) -> None:
+    def test_a_window_that_moves_earlier_shortens_running_tasks(self) -> None:
         drive = Drive(task("a", WINDOW, timeout=900))
         drive.window(DAY)
         assert drive.seconds("a") == 900.0
@@ -733,13 +733,13 @@ class TestLead:
         drive.ends("a")
         assert drive.no_window() == ["restore a"]
 
-    def test_a_window_that_is_complete_restores(self) -> None:
+    def test_completed_window_restores(self) -> None:
         drive = Drive(task("a", WINDOW))
         drive.window(DAY)
         drive.ends("a")
         assert drive.window(DAY, "COMPLETE") == ["restore a"]
 
-    def test_a_window_begun_early_starts_everything_at_once(self) -> None:
+    def test_window_that_starts_early_starts_all_tasks(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(DAY)
         assert drive.window(DAY, "ONGOING") == ["drain a"]
@@ -749,11 +749,11 @@ class TestLead:
         assert drive.wait(HOUR) == []
         assert drive.window(-HOUR, "COMPLETE") == ["restore a"]
 
-    def test_a_window_found_when_it_has_begun_starts_at_once(self) -> None:
+    def test_window_first_read_after_its_start_starts_all_tasks(self) -> None:
         drive = Drive(task("a", WINDOW, lead=10))
         assert drive.window(-5) == ["drain a"]
 
-    def test_a_begun_window_keeps_its_tasks_drained_while_it_lasts(self) -> None:
+    def test_tasks_stay_drained_while_the_window_lasts(self) -> None:
         """Its deadline is assumed and passes; that is not the end of the window."""
         drive = Drive(task("a", WINDOW, lead=10))
         announced = window_at(drive.now.at - 5)
@@ -768,7 +768,7 @@ class TestLead:
 class TestWallClock:
     """All timing is on the monotonic clock: the wall clock jumps during a migration."""
 
-    def test_a_jump_does_not_move_the_deadline_of_an_event(self) -> None:
+    def test_jump_does_not_move_the_deadline_of_an_event(self) -> None:
         drive = Drive(task("a", stage=1, timeout=40), task("b", stage=2, timeout=40))
         drive.on(MIGRATE)
         drive.wait(10)
@@ -778,7 +778,7 @@ class TestWallClock:
         assert drive.running("b").left == 50.0
 
     @pytest.mark.parametrize("jump", [-HOUR, -5, 5, HOUR])
-    def test_a_jump_does_not_move_the_deadline_of_a_window_that_is_acted_upon(self, jump: float) -> None:
+    def test_jump_does_not_move_the_deadline_of_a_window_with_started_tasks(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=600, timeout=500), task("b", WINDOW, lead=600, stage=60))
         announced = window_at(drive.now.at + 590)
         assert drive.hear(UPCOMING_MAINTENANCE_KEY, announced) == ["drain a"]
@@ -789,7 +789,7 @@ class TestWallClock:
         assert drive.running("b").left == pytest.approx(580)
 
     @pytest.mark.parametrize("jump", [-HOUR, HOUR])
-    def test_a_window_that_has_begun_stays_begun(self, jump: float) -> None:
+    def test_started_window_stays_started(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=10))
         announced = window_at(drive.now.at - 5)
         drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
@@ -799,7 +799,7 @@ class TestWallClock:
         assert drive.wait(HOUR) == []
 
     @pytest.mark.parametrize("jump", [-HOUR, HOUR])
-    def test_days_ahead_a_clock_that_is_set_right_moves_the_start(self, jump: float) -> None:
+    def test_corrected_clock_moves_the_start_of_a_window_days_ahead(self, jump: float) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         announced = window_at(drive.now.at + DAY)
         drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
@@ -808,7 +808,7 @@ class TestWallClock:
         assert drive.wait(DAY - jump - 601) == []
         assert drive.wait(2) == ["drain a"]
 
-    def test_also_for_a_window_that_was_acted_upon_and_then_moved(self) -> None:
+    def test_corrected_clock_moves_a_window_that_was_moved_after_its_drain(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         drive.window(300)
         drive.ends("a")
@@ -824,7 +824,7 @@ class TestWallClock:
 class TestCrash:
     """The handler dies in the middle, and the next one of the same boot takes up its journal."""
 
-    def test_what_was_interrupted_is_run_again(self) -> None:
+    def test_interrupted_step_is_run_again(self) -> None:
         """A node was drained twice (aws/aws-node-termination-handler#146)."""
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
@@ -845,7 +845,7 @@ class TestCrash:
         assert drive.on(MIGRATE) == []
         assert drive.phase == "drained"
 
-    def test_an_event_that_ended_meanwhile_is_restored(self) -> None:
+    def test_event_that_ended_in_the_meantime_is_restored(self) -> None:
         """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
         drive = drained(LB, APP)
         drive.restart()
@@ -853,7 +853,7 @@ class TestCrash:
         assert drive.ends("app") == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_an_interrupted_drain_of_an_event_that_is_over_is_restored(self) -> None:
+    def test_interrupted_drain_of_an_ended_event_is_restored(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
         drive.off(MIGRATE)
@@ -866,7 +866,7 @@ class TestCrash:
         assert drive.restart() == ["restore app"]
         assert drive.ends("app") == ["restore lb"]
 
-    def test_a_failed_drain_keeps_to_its_attempts(self) -> None:
+    def test_failed_drain_keeps_its_number_of_attempts(self) -> None:
         drive = Drive(task("a", retries=1))
         drive.on(MIGRATE)
         drive.ends("a", FAILED)
@@ -877,7 +877,7 @@ class TestCrash:
 
 
 class TestReboot:
-    """The clock starts anew, and no signal counts until it has been seen again."""
+    """The monotonic clock restarts, and no signal counts until it is confirmed."""
 
     def test_waits_for_the_metadata_server(self) -> None:
         drive = drained(LB)
@@ -893,7 +893,7 @@ class TestReboot:
         assert drive.ends("app") == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_an_event_that_is_still_on_goes_on(self) -> None:
+    def test_announced_event_is_resumed(self) -> None:
         drive = Drive(LB, APP)
         drive.on(TERMINATE)
         drive.ends("lb")
@@ -903,7 +903,7 @@ class TestReboot:
         assert drive.running("app").left == pytest.approx(HOUR - 105)
         assert drive.steps() == ["drain lb: ok", "drain app: interrupted", "drain app: running"]
 
-    def test_a_wall_clock_that_was_set_back_does_not_put_the_notice_into_the_future(self) -> None:
+    def test_wall_clock_set_back_does_not_put_the_notice_into_the_future(self) -> None:
         drive = drained(LB, event=TERMINATE)
         drive.set_wall_clock(-HOUR)
         drive.reboot()
@@ -911,18 +911,18 @@ class TestReboot:
         assert drive.phase == "drained"
         assert drive.off(TERMINATE) == ["restore lb"]
 
-    def test_what_was_interrupted_is_restored_when_the_event_is_over(self) -> None:
+    def test_interrupted_step_is_restored_after_the_event(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
         drive.reboot()
         assert drive.off(MIGRATE) == ["restore lb"]
 
-    def test_while_it_restored_goes_on_restoring(self) -> None:
+    def test_interrupted_restore_is_resumed(self) -> None:
         drive = drained(LB, APP)
         drive.off(MIGRATE)
         assert drive.reboot() == ["restore app"]
 
-    def test_every_signal_has_to_be_seen_again_before_anything_is_restored(self) -> None:
+    def test_restore_waits_until_all_signals_are_confirmed(self) -> None:
         drive = drained(LB, task("db", WINDOW), event=MIGRATE)
         drive.window(DAY)
         drive.ends("db")
@@ -930,8 +930,8 @@ class TestReboot:
         assert drive.off(MIGRATE) == []
         assert drive.no_window() == ["restore db"]
 
-    def test_a_signal_that_is_not_seen_again_holds_up_no_drain_for_one_that_is(self) -> None:
-        """30 s of notice are not for waiting until another key can be read."""
+    def test_unconfirmed_signal_does_not_delay_a_drain_for_a_confirmed_one(self) -> None:
+        """30 s of notice are too short to wait for another key."""
         drive = Drive(LB, task("db", WINDOW, PREEMPT))
         drive.window(DAY)
         drive.ends("db")
@@ -943,7 +943,7 @@ class TestReboot:
         assert drive.no_window() == ["restore db"]
         assert drive.ends("db") == ["restore lb"]
 
-    def test_the_unconfirmed_deadline_presses_nobody(self) -> None:
+    def test_unconfirmed_deadline_does_not_shorten_timeouts(self) -> None:
         drive = Drive(LB, task("a", PREEMPT))
         drive.on(MIGRATE)
         drive.ends("lb")
@@ -953,7 +953,7 @@ class TestReboot:
         assert drive.running("a").left == 30.0
         assert drive.seconds("a") == 20.0
 
-    def test_nothing_is_in_flight_while_it_waits(self) -> None:
+    def test_no_step_runs_while_it_waits(self) -> None:
         drive = Drive(LB)
         drive.on(MIGRATE)
         assert drive.phase == "draining"
@@ -968,7 +968,7 @@ class TestReboot:
         assert drive.reboot() == []
         assert drive.off(MIGRATE) == ["restore lb"]
 
-    def test_a_window_is_carried_over_by_the_wall_clock(self) -> None:
+    def test_deadline_of_a_window_is_converted_by_the_wall_clock(self) -> None:
         drive = Drive(task("a", WINDOW, lead=600))
         announced = window_at(drive.now.at + DAY)
         drive.hear(UPCOMING_MAINTENANCE_KEY, announced)
@@ -979,7 +979,7 @@ class TestReboot:
 
 
 class TestRehearsal:
-    def test_ends_by_itself_when_all_is_drained(self) -> None:
+    def test_ends_once_all_tasks_are_drained(self) -> None:
         """How to try it out was asked in aws/aws-node-termination-handler#110."""
         drive = Drive(LB, APP)
         assert drive.rehearse(MIGRATE) == ["drain lb"]
@@ -990,7 +990,7 @@ class TestRehearsal:
         (past,) = drive.closed[0].past
         assert (past.event, past.rehearsal) == (MIGRATE, True)
 
-    def test_ends_by_itself_when_drains_fail(self) -> None:
+    def test_ends_after_failed_drains(self) -> None:
         drive = Drive(task("a", retries=1), task("b", stage=60))
         drive.rehearse(MIGRATE)
         drive.ends("a", FAILED)
@@ -998,20 +998,20 @@ class TestRehearsal:
         assert drive.ends("a", FAILED) == ["drain b"]
         assert drive.ends("b", TIMEOUT) == ["restore b"]
 
-    def test_of_an_event_without_tasks_is_over_at_once(self) -> None:
+    def test_of_an_event_without_tasks_ends_at_once(self) -> None:
         assert Drive(LB).rehearse(WINDOW) == ["close"]
 
     def test_does_not_wait_for_a_lead(self) -> None:
         drive = Drive(task("a", WINDOW, TERMINATE, lead=600))
         assert drive.rehearse(TERMINATE) == ["drain a"]
 
-    def test_has_the_notice_of_the_event_for_a_budget(self) -> None:
+    def test_tasks_share_the_notice_of_the_event(self) -> None:
         drive = Drive(task("a", PREEMPT, timeout=60))
         drive.rehearse(PREEMPT)
         assert drive.seconds("a") == 29.0 - GRACE
 
-    def test_merges_with_an_event_that_comes_in_the_middle(self) -> None:
-        """Nothing is drained twice; what the event wants stays drained, the rest is restored."""
+    def test_merges_with_a_real_event(self) -> None:
+        """Nothing is drained twice; tasks of the event stay drained, others are restored."""
         drive = Drive(task("both", MIGRATE, PREEMPT, stage=1), task("one", MIGRATE, stage=2))
         assert drive.rehearse(MIGRATE) == ["drain both"]
         assert drive.ends("both") == ["drain one"]
@@ -1022,14 +1022,14 @@ class TestRehearsal:
         assert drive.off(PREEMPT) == ["restore both"]
         assert drive.ends("both") == ["close"]
 
-    def test_an_event_while_it_restores_drains_again(self) -> None:
+    def test_event_during_its_restore_drains_again(self) -> None:
         drive = Drive(LB)
         drive.rehearse(MIGRATE)
         assert drive.ends("lb") == ["restore lb"]
         assert drive.on(MIGRATE) == ["end restore lb"]
         assert drive.ends("lb", FAILED) == ["drain lb"]
 
-    def test_does_not_outlive_the_handler_that_held_it(self) -> None:
+    def test_ends_with_its_handler(self) -> None:
         drive = Drive(LB, APP)
         drive.rehearse(MIGRATE)
         drive.ends("lb")
@@ -1037,19 +1037,19 @@ class TestRehearsal:
         assert drive.ends("app") == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_does_not_outlive_a_reboot(self) -> None:
+    def test_ends_at_a_reboot(self) -> None:
         drive = Drive(LB)
         drive.rehearse(MIGRATE)
         assert drive.reboot() == ["restore lb"]
 
 
 class TestReconfigured:
-    def test_without_an_incident_the_next_one_has_the_new_tasks(self) -> None:
+    def test_next_incident_has_the_new_tasks(self) -> None:
         drive = Drive(LB)
         assert drive.configure(APP) == []
         assert drive.on(MIGRATE) == ["drain app"]
 
-    def test_what_was_started_keeps_the_definition_it_was_started_with(self) -> None:
+    def test_started_task_keeps_its_definition(self) -> None:
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         drive.ends("lb")
@@ -1063,14 +1063,14 @@ class TestReconfigured:
         assert drive.ends("lb") == ["close"]
         assert drive.state.tasks == new
 
-    def test_what_was_not_started_gets_the_new_definition(self) -> None:
+    def test_task_that_was_not_started_gets_the_new_definition(self) -> None:
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         drive.configure(LB, replace(APP, drain=("/new",)))
         drive.ends("lb")
         assert [action.task.drain for action in drive.actions if isinstance(action, Start)] == [("/new",)]
 
-    def test_what_was_restored_gets_the_new_definition(self) -> None:
+    def test_restored_task_gets_the_new_definition(self) -> None:
         """Also when its restore failed as often as it could."""
         for outcome in (OK, FAILED):
             drive = drained(task("a", retries=5, timeout=20), task("b", PREEMPT))
@@ -1083,30 +1083,30 @@ class TestReconfigured:
             drive.configure(task("a", drain=("/new",)), task("b", PREEMPT))
             assert drive.incident.task("a").drain == ("/new",)
 
-    def test_a_task_that_is_gone_is_restored_if_it_was_started(self) -> None:
+    def test_removed_task_is_restored_if_it_was_started(self) -> None:
         drive = drained(LB, APP)
         assert drive.configure() == []
         assert drive.off(MIGRATE) == ["restore app"]
         assert drive.ends("app") == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_a_task_that_is_gone_is_not_started(self) -> None:
+    def test_removed_task_is_not_started(self) -> None:
         drive = Drive(LB, APP)
         drive.on(MIGRATE)
         drive.configure(LB)
         assert drive.ends("lb") == []
         assert drive.phase == "drained"
 
-    def test_a_new_task_for_an_event_that_is_on_is_drained(self) -> None:
+    def test_added_task_for_an_announced_event_is_drained(self) -> None:
         drive = drained(LB)
         assert drive.configure(LB, APP) == ["drain app"]
 
-    def test_a_new_condition_is_asked(self) -> None:
+    def test_new_condition_is_evaluated(self) -> None:
         drive = Drive(replace(LB, when="can_reschedule"), applies=reschedulable)
         assert drive.on(MIGRATE) == []
         assert drive.configure(LB) == ["drain lb"]
 
-    def test_what_was_decided_about_a_task_that_was_started_stays(self) -> None:
+    def test_decision_about_a_started_task_is_kept(self) -> None:
         same = task("a", MIGRATE, WINDOW, when="can_reschedule")
         drive = Drive(same, applies=reschedulable)
         drive.on(MIGRATE)
@@ -1125,7 +1125,7 @@ def unrestored(*tasks: Task, outcome: str = FAILED) -> Drive:
 
 
 class TestNotRestored:
-    """A VM that stays drained must not be reported as well."""
+    """A VM that stays drained must not be reported as healthy."""
 
     def test_an_incident_stays_open_until_the_restore_succeeds(self) -> None:
         drive = unrestored(LB)
@@ -1138,7 +1138,7 @@ class TestNotRestored:
         assert drive.ends("lb") == ["close"]
         assert drive.closed[0].phase == "closed"
 
-    def test_a_task_of_a_later_stage_is_restored_meanwhile(self) -> None:
+    def test_task_of_a_later_stage_is_restored_in_the_meantime(self) -> None:
         drive = unrestored(LB, APP)
         assert drive.running("lb").phase == "restore"
         assert drive.ends("lb") == []
@@ -1155,7 +1155,7 @@ class TestNotRestored:
         assert drive.wait(5.0) == ["restore lb (attempt 3)"]
 
     @pytest.mark.parametrize("outcome", [FAILED, TIMEOUT, NOT_STARTED])
-    def test_pauses_grow_for_an_hour_and_stay_at_ten_minutes(self, outcome: str) -> None:
+    def test_pauses_grow_for_an_hour_up_to_ten_minutes(self, outcome: str) -> None:
         drive = unrestored(LB, outcome=outcome)
         pauses: list[float] = []
         while sum(pauses) < 3 * HOUR:
@@ -1169,19 +1169,19 @@ class TestNotRestored:
         assert set(pauses[in_first_hour + 1 :]) == {600.0}
         assert pauses[in_first_hour - 2] < 600.0
 
-    def test_somebody_has_it_tried_at_once(self) -> None:
+    def test_is_retried_at_once_on_request(self) -> None:
         drive = unrestored(LB)
         drive.wait(2 * HOUR)
         drive.ends("lb", FAILED)
         assert drive.see(RetryWanted(("other",))) == []
         assert drive.see(RetryWanted(("lb",)))[0].startswith("restore lb")
         assert drive.see(RetryWanted(("lb",))) == []
-        # The pauses grow anew.
+        # The pauses start again.
         drive.ends("lb", FAILED)
         assert drive.wait(4.9) == []
         assert len(drive.wait(0.2)) == 1
 
-    def test_somebody_acknowledges_it(self) -> None:
+    def test_can_be_acknowledged(self) -> None:
         drive = unrestored(LB)
         assert drive.see(Acknowledged(("other",), "ann")) == []
         assert drive.see(Acknowledged(("lb",), "ann")) == ["close"]
@@ -1189,13 +1189,13 @@ class TestNotRestored:
         assert (last.acknowledged_by, last.acknowledged_at) == ("ann", drive.now.at)
         assert held(drive.closed[0]) == not_restored(drive.closed[0]) == ()
 
-    def test_a_try_that_runs_ends_when_it_is_acknowledged(self) -> None:
+    def test_acknowledgement_ends_a_running_retry(self) -> None:
         drive = unrestored(LB)
         drive.wait(5.0)
         assert drive.see(Acknowledged(("lb",), "ann")) == ["end restore lb"]
         assert drive.ends("lb", FAILED) == ["close"]
 
-    def test_only_what_is_not_restored_can_be_acknowledged(self) -> None:
+    def test_only_tasks_that_are_not_restored_can_be_acknowledged(self) -> None:
         drive = drained(LB)
         assert drive.see(Acknowledged(("lb",), "ann")) == []
         assert drive.off(MIGRATE) == ["restore lb"]
@@ -1203,7 +1203,7 @@ class TestNotRestored:
         assert drive.ends("lb") == ["close"]
         assert not any(one.acknowledged_by for one in drive.closed[0].steps)
 
-    def test_survives_a_restart_and_is_tried_at_once(self) -> None:
+    def test_is_retried_at_once_after_a_restart(self) -> None:
         drive = unrestored(LB)
         drive.wait(HOUR)
         drive.ends("lb", FAILED)
@@ -1211,18 +1211,18 @@ class TestNotRestored:
         drive.ends("lb", FAILED)
         assert drive.phase == "not restored"
 
-    def test_survives_a_reboot_and_is_tried_at_once(self) -> None:
+    def test_is_retried_at_once_after_a_reboot(self) -> None:
         drive = unrestored(LB)
         assert drive.reboot() == ["restore lb (attempt 2)"]
         assert drive.ends("lb") == ["close"]
 
-    def test_a_try_that_was_interrupted_is_not_well_either(self) -> None:
+    def test_interrupted_retry_is_not_healthy(self) -> None:
         drive = unrestored(LB)
         drive.wait(5.0)
         assert drive.restart() == ["restore lb"]
         assert [one.task for one in not_restored(drive.incident)] == ["lb"]
 
-    def test_a_new_configuration_can_mend_it(self) -> None:
+    def test_new_configuration_can_fix_it(self) -> None:
         drive = unrestored(LB)
         mended = replace(LB, restore=("/mended",), timeout=7.0)
         assert drive.configure(mended) == ["restore lb (attempt 2)"]
@@ -1231,17 +1231,17 @@ class TestNotRestored:
         assert drive.seconds("lb") >= 7.0
         assert drive.ends("lb") == ["close"]
 
-    def test_a_new_configuration_that_cannot_restore_it_does_not_end_it(self) -> None:
+    def test_new_configuration_without_a_restore_does_not_end_it(self) -> None:
         drive = unrestored(LB)
         assert drive.configure(replace(LB, restore=())) == []
         assert drive.configure() == []
         assert drive.wait(5.0) == ["restore lb (attempt 2)"]
 
-    def test_the_same_configuration_again_does_not_hurry_it(self) -> None:
+    def test_reload_of_the_same_configuration_keeps_its_pause(self) -> None:
         drive = unrestored(LB)
         assert drive.configure(LB) == []
 
-    def test_a_new_event_drains_it_again_as_part_of_it_may_be_restored(self) -> None:
+    def test_new_event_drains_again_after_a_restore_that_ran(self) -> None:
         drive = unrestored(LB)
         assert drive.on(MIGRATE) == ["drain lb"]
         assert not_restored(drive.incident) == ()
@@ -1249,7 +1249,7 @@ class TestNotRestored:
         assert drive.off(MIGRATE) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_a_new_event_finds_it_drained_when_its_restore_could_not_be_started(self) -> None:
+    def test_new_event_does_not_drain_again_if_the_restore_did_not_start(self) -> None:
         drive = unrestored(LB, outcome=NOT_STARTED)
         assert drive.on(MIGRATE) == []
         assert drive.phase == "drained"
@@ -1257,23 +1257,23 @@ class TestNotRestored:
         assert drive.wait(50.0) == []
         assert drive.off(MIGRATE) == ["restore lb (attempt 2)"]
 
-    def test_one_restore_that_ran_is_enough_to_drain_again(self) -> None:
+    def test_new_event_drains_again_if_one_of_several_restores_ran(self) -> None:
         drive = unrestored(LB)
         drive.wait(5.0)
         drive.ends("lb", NOT_STARTED)
         assert drive.on(MIGRATE) == ["drain lb"]
 
-    def test_a_new_event_ends_a_try_that_runs(self) -> None:
+    def test_new_event_ends_a_running_retry(self) -> None:
         drive = unrestored(LB)
         drive.wait(5.0)
         assert drive.on(MIGRATE) == ["end restore lb"]
         assert drive.ends("lb", FAILED) == ["drain lb"]
 
-    def test_a_drain_of_another_task_comes_before_the_next_try(self) -> None:
+    def test_drain_of_another_task_precedes_the_next_retry(self) -> None:
         drive = unrestored(LB, task("spot", PREEMPT))
         assert drive.on(PREEMPT) == ["drain spot", "drain lb"] or drive.phase == "draining"
 
-    def test_what_was_acknowledged_is_drained_again_for_the_next_event(self) -> None:
+    def test_acknowledged_task_is_drained_for_the_next_event(self) -> None:
         drive = unrestored(LB, task("other", PREEMPT, restore=True))
         drive.on(PREEMPT)
         for name in ("lb", "other"):
@@ -1300,14 +1300,14 @@ class TestFlapping:
         return drains
 
     @pytest.mark.parametrize("ends", [True, False], ids=["quick tasks", "slow tasks"])
-    def test_drains_become_rare_and_the_task_stays_drained(self, ends: bool) -> None:
+    def test_task_stays_drained_between_frequent_events(self, ends: bool) -> None:
         drive = Drive(LB)
         assert self.flap(drive, 1501, ends=ends) < 15
         assert len(drive.incident.steps) < 30
         assert len(drive.incident.past) <= 30
         assert drive.incident.past_dropped > 50
 
-    def test_once_it_is_calm_the_task_is_restored(self) -> None:
+    def test_task_is_restored_after_a_pause_without_events(self) -> None:
         drive = Drive(LB)
         self.flap(drive, 200, ends=True)
         drive.off(MIGRATE)
@@ -1315,7 +1315,7 @@ class TestFlapping:
         assert drive.wait(301.0) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
-    def test_events_on_different_days_are_no_flapping(self) -> None:
+    def test_events_on_different_days_do_not_count(self) -> None:
         drive = Drive(LB)
         for _unused in range(20):
             drive.on(MIGRATE)
@@ -1324,7 +1324,7 @@ class TestFlapping:
             assert drive.ends("lb") == ["close"]
             drive.wait(DAY)
 
-    def test_rehearsals_are_no_flapping(self) -> None:
+    def test_rehearsals_do_not_count(self) -> None:
         drive = Drive(LB)
         for _unused in range(20):
             drive.rehearse(MIGRATE)
@@ -1339,41 +1339,41 @@ class TestCancelled:
         incident = drive.state.incident or drive.closed[-1]
         return incident.past[-1].cancelled
 
-    def test_before_its_time(self) -> None:
+    def test_event_that_ends_before_its_deadline_is_cancelled(self) -> None:
         drive = drained(LB)
         drive.off(MIGRATE)
         assert self.last(drive)
 
-    def test_after_its_time(self) -> None:
+    def test_event_that_ends_after_its_deadline_is_not_cancelled(self) -> None:
         drive = drained(LB)
         drive.wait(70.0)
         drive.off(MIGRATE)
         assert not self.last(drive)
 
-    def test_a_reboot_may_have_been_the_event(self) -> None:
+    def test_event_that_ends_with_a_reboot_is_not_cancelled(self) -> None:
         drive = drained(LB, event=TERMINATE)
         drive.reboot()
         drive.off(TERMINATE)
         assert not self.last(drive)
 
-    def test_a_window_that_is_still_to_come_is_cancelled_whatever_happened_meanwhile(self) -> None:
+    def test_future_window_that_ends_with_a_reboot_is_cancelled(self) -> None:
         drive = Drive(task("db", WINDOW, lead=600.0))
         drive.window(3 * DAY)
         drive.reboot()
         drive.no_window()
         assert self.last(drive)
 
-    def test_a_rehearsal_is_not(self) -> None:
+    def test_rehearsal_is_not_cancelled(self) -> None:
         drive = Drive(LB)
         drive.rehearse(MIGRATE)
         drive.ends("lb")
         assert not self.last(drive)
 
 
-class TestBegan:
+class TestLateStart:
     """A step may have to wait for its start: for a user database, a file system, the journal's disk."""
 
-    def test_its_time_counts_from_then(self) -> None:
+    def test_time_of_a_step_counts_from_its_start(self) -> None:
         drive = Drive(task("lb", TERMINATE, timeout=15.0))
         drive.on(TERMINATE)
         given = drive.seconds("lb")
@@ -1385,7 +1385,7 @@ class TestBegan:
         assert step.finished is not None
         assert step.finished.clock - step.started.clock == 2.0
 
-    def test_the_deadline_of_the_event_stays(self) -> None:
+    def test_late_start_does_not_move_the_deadline(self) -> None:
         drive = Drive(task("lb", PREEMPT, timeout=15.0, stage=10), task("db", PREEMPT, timeout=10.0, stage=20))
         drive.on(PREEMPT)
         drive.wait(10.0)
@@ -1395,7 +1395,7 @@ class TestBegan:
         assert drive.ends("lb", TIMEOUT, after=drive.seconds("lb")) == ["drain db"]
         assert 0 < drive.seconds("db") <= 30.0 - (drive.now.clock - drive.incident.signals[0].noticed.clock)
 
-    def test_a_step_that_is_over_stays_as_it_was(self) -> None:
+    def test_ended_step_is_unchanged(self) -> None:
         drive = Drive(task("lb", TERMINATE))
         drive.on(TERMINATE)
         number = drive.running("lb").number
@@ -1404,7 +1404,7 @@ class TestBegan:
         assert drive.see(Began(number, 5.0)) == []
         assert drive.incident == before
 
-    def test_the_step_can_be_ended_before_it_has_begun(self) -> None:
+    def test_step_can_be_ended_before_its_start(self) -> None:
         drive = Drive(task("lb", TERMINATE))
         drive.on(TERMINATE)
         number = drive.running("lb").number
@@ -1419,7 +1419,7 @@ class TestShutdown:
     STOPPING = task("lb", PREEMPT, STOP, timeout=60.0)
 
     @pytest.mark.parametrize("event", [PREEMPT, STOP])
-    def test_what_runs_goes_on_in_less_time(self, event: str) -> None:
+    def test_running_steps_get_less_time(self, event: str) -> None:
         drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0, STOP: 120.0})
         drive.on(event)
         drive.wait(5.0)
@@ -1427,14 +1427,14 @@ class TestShutdown:
         assert drive.incident.deadline() == drive.now.clock + 30.0
         assert drive.see(ShutdownBegan(30.0)) == []
 
-    def test_it_never_gives_more_time(self) -> None:
+    def test_never_gives_more_time(self) -> None:
         drive = Drive(self.STOPPING)
         drive.on(PREEMPT)
         drive.wait(20.0)
         assert drive.see(ShutdownBegan(30.0)) == []
         assert drive.incident.deadline() == drive.now.clock + 10.0
 
-    def test_the_same_announcement_read_again_does_not_take_it_back(self) -> None:
+    def test_repeated_announcement_does_not_restore_the_time(self) -> None:
         drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0})
         drive.on(PREEMPT)
         drive.see(ShutdownBegan(30.0))
@@ -1443,13 +1443,13 @@ class TestShutdown:
 
     @pytest.mark.parametrize("event", [MIGRATE, TERMINATE])
     def test_other_events_keep_their_time(self, event: str) -> None:
-        """Somebody may reboot a VM whose termination is an hour away."""
+        """A user may reboot a VM whose termination is an hour away."""
         drive = drained(LB, event=event)
         before = drive.incident.deadline()
         drive.see(ShutdownBegan(30.0))
         assert drive.incident.deadline() == before
 
-    def test_neither_does_it_open_an_incident_nor_end_a_rehearsal(self) -> None:
+    def test_opens_no_incident_and_ends_no_rehearsal(self) -> None:
         drive = Drive(self.STOPPING, notice={**DEFAULT_NOTICE, PREEMPT: 120.0})
         assert drive.see(ShutdownBegan(30.0)) == []
         assert drive.state.incident is None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What holds for the state machine whatever happens: any tasks, any signals, any failures, in any order."""
+"""Invariants of the state machine with any tasks, signals and failures, in any order."""
 
 from __future__ import annotations
 
@@ -59,12 +59,12 @@ def applies(task: Task, event: Any) -> bool:
 
 
 def stage_of(incident: Incident, step: Step) -> int:
-    """Of a task that a new configuration dropped, none that matters."""
+    """Not significant for a task that a new configuration has removed."""
     return next((task.stage for task in incident.tasks if task.name == step.task), 99)
 
 
 class Collecting(Drive):
-    """Keeps the actions of all that happened since somebody looked."""
+    """Collects the actions since the last check."""
 
     def __init__(self, *tasks: Task) -> None:
         super().__init__(*tasks, applies=applies)
@@ -77,16 +77,16 @@ class Collecting(Drive):
 
 
 class AnyCourse(RuleBasedStateMachine):
-    """A world of signals, and processes that end when they like, or when they are told to."""
+    """Signals, and processes that end at any time, or when they are asked to."""
 
     @initialize(tasks=some_tasks())
     def start(self, tasks: tuple[Task, ...]) -> None:
         self.drive = Collecting(*tasks)
-        # What the metadata server says of each key now.
+        # The current value of each key of the metadata server.
         self.world: dict[str, Any] = {}
         # For each process that runs, its step and when it is ended.
         self.processes: dict[int, tuple[Step, float]] = {}
-        # Those that have told when they were started.
+        # Those whose start was reported.
         self.begun: set[int] = set()
         self.failed = False
 
@@ -156,7 +156,7 @@ class AnyCourse(RuleBasedStateMachine):
     @precondition(lambda self: self.drive.state.incident is not None)
     @rule(tasks=st.lists(st.sampled_from("abcd"), unique=True).map(tuple), by=st.sampled_from(["", "ann"]))
     def end_by_hand(self, tasks: tuple[str, ...], by: str) -> None:
-        """Somebody has tasks tried again, or (by a name) acknowledges them, whether they are not restored or not."""
+        """A user requests retries, or (with a name) acknowledges tasks, whether they are restored or not."""
         self._act(self.drive.see(Acknowledged(tasks, by) if by else RetryWanted(tasks)))
 
     @rule(seconds=st.sampled_from([-4000, -5, 5, 4000]))
@@ -214,7 +214,7 @@ class AnyCourse(RuleBasedStateMachine):
                 assert self.drive.state.wake_at <= step.again_at + SLACK
 
     def teardown(self) -> None:
-        """Whatever happened, the end of all signals is the end of the incident."""
+        """In any state, the end of all signals closes the incident."""
         if not hasattr(self, "drive") or self.failed:
             return
         for event in (MIGRATE, PREEMPT):
@@ -239,7 +239,7 @@ class AnyCourse(RuleBasedStateMachine):
             self._act(self.drive.see(Finished(number, outcome)))
 
     def _act(self, _words: list[str]) -> None:
-        """Do what the machine wants, and look at whether it may want that."""
+        """Carry out the machine's actions, and check that they are allowed."""
         actions, self.drive.to_do = self.drive.to_do, []
         self.failed = True
         for action in actions:
@@ -294,7 +294,7 @@ class AnyCourse(RuleBasedStateMachine):
         assert start.task.has(RESTORE)
         if earlier[-1].phase == RESTORE:
             assert earlier[-1].outcome != OK, "restored twice"
-        assert not earlier[-1].acknowledged_by, "restored after somebody said to leave it"
+        assert not earlier[-1].acknowledged_by, "restored after it was acknowledged"
         again_at = earlier[-1].again_at
         assert again_at is None or again_at <= self.drive.now.clock + SLACK, "tried again too soon"
         assert not any(one.open and one.phase == DRAIN for one in incident.steps), "restored beside a drain"

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the log says of an incident."""
+"""Log lines about an incident."""
 
 from __future__ import annotations
 
@@ -59,13 +59,13 @@ def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
     ]
 
 
-def test_a_window_that_moves_is_told_anew() -> None:
+def test_moved_window_is_logged_again() -> None:
     drive = Telling(LB)
     drive.window(600)
     assert drive.tell(lambda: drive.window(6000)) == [("warning", "window is announced (PENDING), 6000.0 s left")]
 
 
-def test_a_rehearsal_is_called_one() -> None:
+def test_rehearsal_is_marked() -> None:
     drive = Telling(LB)
     assert drive.tell(lambda: drive.rehearse(MIGRATE))[0] == (
         "warning",
@@ -78,7 +78,7 @@ def test_an_incident_that_closes_at_once() -> None:
     assert drive.tell(lambda: drive.rehearse(MIGRATE)) == [("info", "migrate is over (rehearsal 1)")]
 
 
-def test_what_is_skipped_and_why() -> None:
+def test_skipped_task_is_logged_with_its_reason() -> None:
     drive = Telling(replace(LB, on_failure=SKIP_LATER), APP)
     drive.on(MIGRATE)
     assert drive.tell(lambda: drive.ends("lb", FAILED))[1:] == [
@@ -86,7 +86,7 @@ def test_what_is_skipped_and_why() -> None:
     ]
 
 
-def test_what_is_skipped_anew_after_a_new_configuration() -> None:
+def test_task_skipped_after_a_new_configuration_is_logged() -> None:
     def never(_task: Task, _event: Mapping[str, Any]) -> bool:
         return False
 
@@ -96,7 +96,7 @@ def test_what_is_skipped_anew_after_a_new_configuration() -> None:
     assert drive.tell(lambda: drive.configure(LB)) == [("info", "drain 'lb' is skipped for migrate: when is false")]
 
 
-def test_what_was_interrupted_by_a_crash_is_told_when_it_runs_again() -> None:
+def test_step_interrupted_by_a_crash_is_logged_when_it_runs_again() -> None:
     drive = Telling(LB)
     drive.on(MIGRATE)
     assert ("info", "drain 'lb' starts, 60.0 s before migrate, timeout 20.0 s") in drive.tell(drive.restart)

@@ -24,7 +24,7 @@ def names(batch: Batch) -> list[tuple[int, str]]:
     return [(stage.number, each.name) for stage in batch.stages for each in stage.tasks]
 
 
-def test_stages_ascend_to_drain_and_are_as_long_as_their_longest_task() -> None:
+def test_drain_stages_ascend_and_last_as_long_as_their_longest_task() -> None:
     rows = stages([A, B, C], MIGRATE)
     assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
         (10, ["b"], 5.0),
@@ -32,7 +32,7 @@ def test_stages_ascend_to_drain_and_are_as_long_as_their_longest_task() -> None:
     ]
 
 
-def test_stages_descend_to_restore_and_leave_out_what_cannot_be_restored() -> None:
+def test_restore_stages_descend_and_omit_tasks_without_restore() -> None:
     rows = stages([A, B, C], MIGRATE, RESTORE)
     assert [(row.number, [one.name for one in row.tasks], row.seconds) for row in rows] == [
         (20, ["a"], 10.0),
@@ -40,7 +40,7 @@ def test_stages_descend_to_restore_and_leave_out_what_cannot_be_restored() -> No
     ]
 
 
-def test_batches_at_once_first_then_by_the_longest_lead() -> None:
+def test_batches_without_a_lead_precede_the_longest_lead() -> None:
     now = task("now", WINDOW)
     found = batches([LATER, LATE, now, A], WINDOW)
     assert [(batch.lead, names(batch)) for batch in found] == [
@@ -50,7 +50,7 @@ def test_batches_at_once_first_then_by_the_longest_lead() -> None:
     ]
 
 
-def test_batches_of_an_event_that_nothing_is_for() -> None:
+def test_event_without_tasks_has_no_batches() -> None:
     assert batches([B], WINDOW) == ()
 
 
@@ -61,7 +61,7 @@ def test_batches_of_an_event_that_nothing_is_for() -> None:
         (60.0, 60.0, 1.0),
         (60.0, 30.0, 0.5),
         (0.0, 30.0, 1.0),
-        # Past the notice: nobody knows for how long, so tasks get what they ask for.
+        # After the deadline, by an unknown time, tasks get their timeouts.
         (60.0, 0.0, 1.0),
         (60.0, -5.0, 1.0),
     ],
@@ -71,7 +71,7 @@ def test_fraction(needs: float, left: float, part: float) -> None:
 
 
 @given(st.floats(0, 1e6), st.floats(0.001, 1e6))
-def test_a_fraction_never_gives_more_than_is_left_nor_more_than_is_needed(needs: float, left: float) -> None:
+def test_fraction_is_limited_by_time_left_and_time_needed(needs: float, left: float) -> None:
     part = fraction(needs, left)
     assert 0 < part <= 1
     assert needs * part <= left * (1 + 1e-9)
@@ -94,7 +94,7 @@ def test_a_fraction_never_gives_more_than_is_left_nor_more_than_is_needed(needs:
         ([task("x", MIGRATE, WINDOW, lead=5.0, timeout=4.0)], MIGRATE),
     ],
 )
-def test_what_fits(tasks: list[Task], event: str) -> None:
+def test_tasks_that_fit_the_notice_are_accepted(tasks: list[Task], event: str) -> None:
     assert misfits(tasks, event, DEFAULT_NOTICE) == []
 
 
@@ -112,7 +112,7 @@ def test_what_fits(tasks: list[Task], event: str) -> None:
             WINDOW,
             ["task 'x', field 'timeout': the stages for window take 61 s, more than the lead of 60 s"],
         ),
-        # Whoever starts earlier has to leave room for those that start later.
+        # Earlier tasks have to leave time for later ones.
         (
             [task("x", WINDOW, lead=100, stage=1, timeout=60.0), task("y", WINDOW, lead=60, stage=2, timeout=50.0)],
             WINDOW,
@@ -125,14 +125,14 @@ def test_what_fits(tasks: list[Task], event: str) -> None:
         ),
     ],
 )
-def test_what_does_not_fit(tasks: list[Task], event: str, expected: list[str]) -> None:
+def test_tasks_that_exceed_the_notice_are_reported(tasks: list[Task], event: str, expected: list[str]) -> None:
     """Others have no deadline, or one for all events."""
     found = misfits(tasks, event, DEFAULT_NOTICE)
     assert len(found) == len(expected)
     assert all(map(str.startswith, found, expected))
 
 
-def test_a_termination_with_leads_has_to_fit_the_notice_as_a_whole() -> None:
+def test_leads_of_a_termination_must_fit_the_notice_in_total() -> None:
     tasks = [task("x", TERMINATE, stage=1, timeout=3500.0), task("y", TERMINATE, lead=600, stage=2, timeout=200.0)]
     (line,) = misfits(tasks, TERMINATE, DEFAULT_NOTICE)
     assert line.startswith("task 'x', field 'timeout': the stages for terminate take 3500 + 200 = 3700 s, more than")

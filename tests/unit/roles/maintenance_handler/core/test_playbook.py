@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A playbook is told of the event in a form that YAML reads back and Ansible does not template."""
+"""Playbooks get the event in a form that YAML parses and Ansible does not template."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ANSIBLE = Path(sys.executable).parent / "ansible-playbook"
 
 
 class Loader(yaml.SafeLoader):
-    """YAML as Ansible reads it, with the tag for what is data."""
+    """YAML as Ansible reads it, with the tag for data."""
 
 
 def _construct_unsafe(loader: Loader, node: yaml.Node) -> Any:
@@ -47,7 +47,7 @@ VALUES = st.recursive(SCALARS, lambda inner: st.lists(inner, max_size=3) | st.di
 @example("yes")
 @example("2026-12-01T02:00:00Z")
 @example("\x00\x7f\x85\u2028\ufeff\U0001f600\"\\'{{ 1 }}#: -")
-def test_is_read_back_as_it_was(value: Any) -> None:
+def test_yaml_parses_the_same_value(value: Any) -> None:
     text = unsafe(value)
     assert text.isascii()
     assert text.isprintable()
@@ -59,7 +59,7 @@ def test_half_a_surrogate_pair_is_replaced() -> None:
     assert unsafe("a\ud800b") == r'"a\uFFFDb"'
 
 
-def test_a_playbook_is_run_on_localhost_and_knows_the_event() -> None:
+def test_playbook_runs_on_localhost_with_the_event() -> None:
     *options, variables, playbook = command("/etc/drain.yml", {"name": "migrate"}, "drain")
     assert options == ["ansible-playbook", "-i", "localhost,", "-c", "local", "-e"]
     assert playbook == "/etc/drain.yml"
@@ -67,8 +67,8 @@ def test_a_playbook_is_run_on_localhost_and_knows_the_event() -> None:
 
 
 @pytest.mark.skipif(not ANSIBLE.exists(), reason="there is no ansible-playbook")
-def test_nothing_in_it_is_executed(tmp_path: Path) -> None:
-    """Whatever got as far as this, in every place that a value can have."""
+def test_templates_in_an_event_are_not_evaluated(tmp_path: Path) -> None:
+    """Templates in every place of an event that can have a value."""
     trap = tmp_path / "executed"
     bad = f"{{{{ lookup('pipe', 'touch {trap}') }}}}{{% set x = lookup('pipe', 'touch {trap}') %}}"
     event = {"name": bad, "value": bad, "reasons": [bad, [bad], {"a": bad}], "more": {"deep": {"list": [bad]}}}

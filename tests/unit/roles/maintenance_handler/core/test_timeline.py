@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Incidents and plans as a person reads them."""
+"""Incidents and plans as text."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_an_incident_in_order_of_time() -> None:
     ]
 
 
-def test_an_incident_of_which_nothing_is_known_yet() -> None:
+def test_incident_without_steps() -> None:
     drive = Drive()
     drive.window(None)
     assert incident_lines(public(drive.incident, drive.now))[1:] == ["     +0.000 s  notice   window (PENDING)"]
@@ -64,7 +64,7 @@ def test_the_plan_of_an_event() -> None:
     ]
 
 
-def test_the_plan_says_where_the_notice_shortens_timeouts() -> None:
+def test_plan_shows_timeouts_shortened_by_the_notice() -> None:
     """A moment before the event is kept free, and a task that is asked to end gets one to do so."""
     tasks = [task("a", MIGRATE, stage=1, timeout=30.0), task("b", MIGRATE, stage=2, timeout=30.0)]
     lines = plan_lines(MIGRATE, tasks, NOTICE, {})
@@ -76,7 +76,7 @@ def test_the_plan_says_where_the_notice_shortens_timeouts() -> None:
     assert not any("shortened" in line for line in plan_lines(MIGRATE, tasks[:1], NOTICE, {}))
 
 
-def test_the_plan_says_where_a_lead_shortens_timeouts() -> None:
+def test_plan_shows_timeouts_shortened_by_a_lead() -> None:
     (line,) = [
         line
         for line in plan_lines(WINDOW, [task("db", WINDOW, lead=300.0, timeout=299.0)], NOTICE, {})
@@ -104,7 +104,7 @@ def test_the_plan_of_a_window_with_leads() -> None:
     "possible, words",
     [(True, "can reach this VM"), (False, "cannot reach this VM"), (None, "unknown whether it can reach this VM")],
 )
-def test_the_plan_of_an_event_that_no_task_is_for(possible: bool | None, words: str) -> None:
+def test_plan_of_an_event_without_tasks(possible: bool | None, words: str) -> None:
     reach = {TERMINATE: {"possible": possible, "reason": "because"}}
     assert plan_lines(TERMINATE, [APP], NOTICE, reach) == [
         f"terminate (3600 s of notice, the default): {words}, because",
@@ -120,7 +120,7 @@ def test_the_plan_of_an_event_that_no_task_is_for(possible: bool | None, words: 
         ({PREEMPT: 90.0}, 120.0, "90 s of notice, set in the configuration"),
     ],
 )
-def test_the_plan_says_which_notice_of_a_preemption_is_assumed(
+def test_plan_shows_the_assumed_notice_of_a_preemption(
     configured: dict[str, float], shown: float | None, words: str
 ) -> None:
     notice = assumed_notice({**DEFAULT_NOTICE, **configured}, configured, shown)

@@ -34,12 +34,12 @@ def after(*observations: tuple[float, str]) -> Drift:
         [(0.0, "1")],
         [(0.0, "1"), (60.0, "1")],
         [(0.0, "1"), (5.0, "on"), (65.0, "2"), (66.0, "off")],
-        # Heard over connections of their own, in either order.
+        # Received over separate connections, in either order.
         [(0.0, "1"), (5.0, "on"), (66.0, "off"), (66.1, "2")],
         [(0.0, "1"), (5.0, "2"), (5.1, "on")],
     ],
 )
-def test_a_change_with_an_announcement_near_it_is_no_missed_migration(observations: list[tuple[float, str]]):
+def test_change_near_an_announcement_is_not_a_missed_migration(observations: list[tuple[float, str]]):
     drift = after(*observations)
     assert wake_at(drift) is None
     assert found_missed(drift, 1000.0) == (drift, False)
@@ -53,7 +53,7 @@ def test_a_change_with_an_announcement_near_it_is_no_missed_migration(observatio
         [(0.0, "1"), (5.0, "on"), (6.0, "off"), (100.0, "2")],
     ],
 )
-def test_a_change_with_no_announcement_near_it_is_told_once_its_grace_is_over(observations: list[tuple[float, str]]):
+def test_change_without_an_announcement_is_reported_after_the_grace_period(observations: list[tuple[float, str]]):
     drift = after(*observations)
     assert wake_at(drift) == 100.0 + GRACE
     assert found_missed(drift, 99.9 + GRACE)[1] is False
@@ -62,14 +62,14 @@ def test_a_change_with_no_announcement_near_it_is_told_once_its_grace_is_over(ob
     assert found_missed(drift, 1000.0) == (drift, False)
 
 
-def test_the_token_of_this_boot_outlives_the_handler(tmp_path: Path):
+def test_token_of_this_boot_is_kept_for_the_next_handler(tmp_path: Path):
     TokenFile(tmp_path, "boot-1").write("4711")
     assert TokenFile(tmp_path, "boot-1").read() == "4711"
     assert TokenFile(tmp_path, "boot-2").read() is None
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b'{"boot_id": "boot-1"}', b"\xff"])
-def test_a_token_that_cannot_be_read_is_none(tmp_path: Path, content: bytes | None):
+def test_unreadable_token_is_ignored(tmp_path: Path, content: bytes | None):
     if content is not None:
         (tmp_path / "drift-token.json").write_bytes(content)
     assert TokenFile(tmp_path, "boot-1").read() is None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Where tasks' programs are looked for."""
+"""Where programs of tasks are searched."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LOGIN = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/snap/bin"
         ("/opt/bin", LOGIN, "/opt/bin"),
     ],
 )
-def test_is_what_is_configured_or_inherited_with_that_of_a_login(
+def test_path_is_the_configured_one_or_the_inherited_one_and_a_login_s(
     configured: str | None, inherited: str, path: str
 ) -> None:
     assert search_path(configured, inherited) == path

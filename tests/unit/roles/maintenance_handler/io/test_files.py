@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Files that are whole at any time."""
+"""Files that are replaced atomically."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path, mode: int) -> Non
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
 
 
-def test_whoever_has_the_old_file_open_keeps_it_whole(tmp_path: Path) -> None:
+def test_open_old_file_stays_complete(tmp_path: Path) -> None:
     path = tmp_path / "file"
     write_whole(path, b"old")
     with path.open("rb") as reader:
@@ -40,7 +40,7 @@ def test_whoever_has_the_old_file_open_keeps_it_whole(tmp_path: Path) -> None:
         assert reader.read() == b"old"
 
 
-def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+def test_failed_write_keeps_the_old_file_and_leaves_no_other(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.mkdir()
     with pytest.raises(OSError, match="directory"):
@@ -48,7 +48,7 @@ def test_what_cannot_be_written_leaves_the_old_file_and_nothing_else(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_no_two_writes_have_the_same_name_until_they_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_names_are_unique(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names = []
     replace = os.replace
 
@@ -62,7 +62,7 @@ def test_no_two_writes_have_the_same_name_until_they_are_whole(tmp_path: Path, m
     assert len(set(names)) == 20
 
 
-def test_a_link_at_the_file_s_place_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     (tmp_path / "file").symlink_to(victim)
@@ -73,7 +73,7 @@ def test_a_link_at_the_file_s_place_is_replaced_and_not_followed(tmp_path: Path)
 
 
 @pytest.mark.parametrize("left", ["a file", "a link"])
-def test_what_a_crash_left_half_written_is_swept(tmp_path: Path, left: str) -> None:
+def test_temporary_files_of_a_crash_are_deleted(tmp_path: Path, left: str) -> None:
     half, others = tmp_path / ".file.0123abcd.new", [tmp_path / ".file.new", tmp_path / ".files.0123abcd.new"]
     for other in others:
         other.write_bytes(b"not ours")
@@ -87,7 +87,7 @@ def test_what_a_crash_left_half_written_is_swept(tmp_path: Path, left: str) -> N
 
 
 class TestReadOwn:
-    def test_reads_what_is_ours(self, tmp_path: Path) -> None:
+    def test_reads_own_files(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"data")
         assert read_own(tmp_path / "file") == b"data"
 
@@ -97,13 +97,13 @@ class TestReadOwn:
         with pytest.raises(OSError, match="symbolic links"):
             read_own(tmp_path / "link")
 
-    def test_does_not_wait_for_a_writer(self, tmp_path: Path) -> None:
+    def test_does_not_block_on_a_pipe_without_a_writer(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe")
         with pytest.raises(OSError, match="is not a regular file"):
             read_own(tmp_path / "pipe")
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of somebody else's")
-    def test_does_not_trust_another_user_s_file(self, tmp_path: Path) -> None:
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root can create a file of another user")
+    def test_rejects_a_file_of_another_user(self, tmp_path: Path) -> None:
         (tmp_path / "file").write_bytes(b"a trap")
         os.chown(tmp_path / "file", 12345, 12345)
         with pytest.raises(OSError, match="belongs to user 12345, neither to root nor to the handler's user"):

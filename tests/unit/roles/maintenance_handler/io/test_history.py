@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The incidents that are over."""
+"""The history of closed incidents."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def kept(tmp_path: Path) -> History:
     return History(tmp_path)
 
 
-def test_nothing_yet(kept: History) -> None:
+def test_history_is_empty_at_first(kept: History) -> None:
     assert kept.read() == []
 
 
-def test_the_newest_comes_last(kept: History) -> None:
+def test_newest_incident_is_last(kept: History) -> None:
     first, second = incident("a"), incident("b", text="línea\u2028\nzwei")
     kept.add(first)
     kept.add(second)
     assert kept.read() == [first, second]
 
 
-def test_an_incident_is_kept_once_however_often_it_is_added(kept: History) -> None:
+def test_adding_an_incident_again_replaces_it(kept: History) -> None:
     """After a crash between this and the journal, it is added again."""
     kept.add(incident("a"))
     kept.add(incident("b"))
@@ -38,8 +38,8 @@ def test_an_incident_is_kept_once_however_often_it_is_added(kept: History) -> No
     assert kept.read() == [incident("b"), incident("a", held=["lb"])]
 
 
-def test_is_for_the_handler_s_user_and_root_only(kept: History) -> None:
-    """What a task printed is in it."""
+def test_only_the_handler_s_user_and_root_can_read_it(kept: History) -> None:
+    """It contains output of tasks."""
     kept.add(incident("a"))
     assert kept.path.stat().st_mode & 0o777 == 0o600
 
@@ -47,7 +47,7 @@ def test_is_for_the_handler_s_user_and_root_only(kept: History) -> None:
 class TestClaim:
     """A disk or an image brings along the incidents of another VM."""
 
-    def test_what_is_ours_stays(self, kept: History) -> None:
+    def test_incidents_of_this_instance_are_kept(self, kept: History) -> None:
         ours = [incident("a", instance_id="1"), incident("b", instance_id=None), incident("c")]
         for one in ours:
             kept.add(one)
@@ -55,7 +55,7 @@ class TestClaim:
         assert kept.claim("1", "1") is None
         assert kept.read() == ours
 
-    def test_another_instance_s_is_kept_beside_it(self, kept: History) -> None:
+    def test_incidents_of_another_instance_are_moved_to_another_file(self, kept: History) -> None:
         ours, theirs = incident("a", instance_id="1"), incident("b", instance_id="../../x")
         kept.add(ours)
         kept.add(theirs)
@@ -64,7 +64,7 @@ class TestClaim:
         assert aside == kept.path.parent / "history.jsonl.of-another-instance"
         assert json.loads(aside.read_bytes()) == theirs
 
-    def test_what_names_no_instance_is_of_the_one_that_wrote_the_journal(self, kept: History) -> None:
+    def test_entries_without_an_instance_belong_to_the_writer_of_the_journal(self, kept: History) -> None:
         kept.add(incident("a"))
         assert kept.claim("2", "1") is not None
         assert kept.read() == []
@@ -84,14 +84,14 @@ class TestClaim:
         json.dumps(incident("b", skips={})).encode(),
     ],
 )
-def test_a_line_that_cannot_be_read_is_left_out(kept: History, line: bytes) -> None:
+def test_unreadable_line_is_skipped(kept: History, line: bytes) -> None:
     kept.path.write_bytes(json.dumps(incident("a")).encode() + b"\n" + line + b"\n")
     assert kept.read() == [incident("a")]
     kept.add(incident("c"))
     assert kept.read() == [incident("a"), incident("c")]
 
 
-def test_it_does_not_grow_for_ever(kept: History) -> None:
+def test_number_of_incidents_is_limited(kept: History) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     for number in range(history.MOST + 5):
         kept.add(incident(str(number)))

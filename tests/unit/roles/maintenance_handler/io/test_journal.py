@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The journal's file: what is read back after every kind of interruption."""
+"""The journal file, also after every kind of interruption."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def journal(tmp_path: Path) -> Journal:
     return Journal(tmp_path)
 
 
-def test_there_is_none_at_first(journal: Journal) -> None:
+def test_journal_is_missing_at_first(journal: Journal) -> None:
     assert journal.read() is None
 
 
-def test_gives_back_all_that_was_written(journal: Journal) -> None:
+def test_reads_the_entry_that_was_written(journal: Journal) -> None:
     journal.write(AT_REST)
     assert journal.read() == AT_REST
     journal.write(entry("first"))
@@ -32,7 +32,7 @@ def test_gives_back_all_that_was_written(journal: Journal) -> None:
     assert journal.read() == entry("second")
 
 
-def test_an_incident_is_written_into_the_room_that_was_made_at_rest(journal: Journal) -> None:
+def test_entries_of_an_incident_are_written_into_the_allocated_room(journal: Journal) -> None:
     journal.write(AT_REST)
     before = journal.path.stat()
     for name in ("first", "second"):
@@ -43,7 +43,7 @@ def test_an_incident_is_written_into_the_room_that_was_made_at_rest(journal: Jou
     assert begins == [0, BLOCK, 2 * BLOCK]
 
 
-def test_at_rest_nothing_of_the_incident_stays(journal: Journal) -> None:
+def test_idle_journal_contains_nothing_of_the_incident(journal: Journal) -> None:
     """Its entries have the tasks' environments in them."""
     journal.write(AT_REST)
     journal.write(entry("first"))
@@ -51,7 +51,7 @@ def test_at_rest_nothing_of_the_incident_stays(journal: Journal) -> None:
     assert b"TOKEN" not in journal.path.read_bytes()
 
 
-def test_makes_a_new_file_when_the_room_is_used_up(journal: Journal) -> None:
+def test_creates_a_new_file_when_the_room_is_full(journal: Journal) -> None:
     journal.write(AT_REST)
     before = journal.path.stat().st_ino
     for number in range(4):
@@ -61,8 +61,8 @@ def test_makes_a_new_file_when_the_room_is_used_up(journal: Journal) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 1, 511, 512, 600])
-def test_an_entry_that_a_crash_cut_short_was_never_written(kept: int, journal: Journal) -> None:
-    """What it says was not started yet: a step starts once its entry is on the disk."""
+def test_truncated_entry_is_ignored(kept: int, journal: Journal) -> None:
+    """Its step was not started: a step starts once its entry is on disk."""
     journal.write(AT_REST)
     journal.write(entry("whole"))
     with journal.path.open("r+b") as file:
@@ -75,7 +75,7 @@ def test_an_entry_that_a_crash_cut_short_was_never_written(kept: int, journal: J
     assert Journal(journal.path.parent).read() == entry("whole")
 
 
-def test_an_entry_whose_first_half_is_lost_was_never_written(journal: Journal) -> None:
+def test_entry_without_its_first_half_is_ignored(journal: Journal) -> None:
     journal.write(AT_REST)
     journal.write(entry("whole"))
     journal.write(entry("torn"))
@@ -85,8 +85,8 @@ def test_an_entry_whose_first_half_is_lost_was_never_written(journal: Journal) -
     assert Journal(journal.path.parent).read() == entry("whole")
 
 
-def test_whoever_takes_it_up_goes_on_in_a_file_of_its_own(journal: Journal) -> None:
-    """Where the room began is not known any more, and something torn may be in it."""
+def test_next_handler_writes_a_new_file(journal: Journal) -> None:
+    """The start of the room is unknown, and it may contain an incomplete entry."""
     journal.write(AT_REST)
     journal.write(entry("first"))
     successor = Journal(journal.path.parent)
@@ -95,7 +95,7 @@ def test_whoever_takes_it_up_goes_on_in_a_file_of_its_own(journal: Journal) -> N
     assert successor.read() == entry("second")
 
 
-def test_a_file_that_was_put_in_its_place_is_not_written_into(journal: Journal, tmp_path: Path) -> None:
+def test_replaced_file_is_not_written_into(journal: Journal, tmp_path: Path) -> None:
     journal.write(AT_REST)
     other = tmp_path / "restored from a backup"
     other.write_bytes(b"\n" * 2 * ROOM)
@@ -107,14 +107,14 @@ def test_a_file_that_was_put_in_its_place_is_not_written_into(journal: Journal, 
     assert journal.read() == entry("first")
 
 
-def test_written_again_after_it_was_deleted(journal: Journal) -> None:
+def test_deleted_journal_is_written_again(journal: Journal) -> None:
     journal.write(AT_REST)
     journal.path.unlink()
     journal.write(entry("first"))
     assert journal.read() == entry("first")
 
 
-def test_tells_when_an_entry_does_not_reach_the_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_raises_if_an_entry_cannot_be_written(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_descriptor: int) -> None:
         raise OSError(5, "Input/output error")
 
@@ -144,9 +144,7 @@ def test_every_entry_is_synced_before_write_returns(journal: Journal, monkeypatc
     assert done == ["pwrite", "fdatasync"]
 
 
-def test_the_end_of_an_incident_needs_no_new_file_when_there_is_no_place_for_one(
-    journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_incident_can_be_closed_on_a_full_disk(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else its last step would be run again by the next handler."""
 
     def full(*_unused: object, **_also_unused: object) -> None:
@@ -165,13 +163,13 @@ def test_the_end_of_an_incident_needs_no_new_file_when_there_is_no_place_for_one
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n", b"{", b"[]", b"\xff\n", b'{"version": 99}\n'])
-def test_says_so_when_it_cannot_be_read(content: bytes, journal: Journal) -> None:
+def test_raises_if_it_cannot_be_read(content: bytes, journal: Journal) -> None:
     journal.path.write_bytes(content)
     with pytest.raises(JournalError, match=f"Reading the journal {journal.path}: "):
         journal.read()
 
 
-def test_keeps_what_is_not_its_own_under_another_name(journal: Journal) -> None:
+def test_sets_another_journal_aside(journal: Journal) -> None:
     journal.write(entry("theirs"))
     content = journal.path.read_bytes()
     aside = journal.set_aside("of-4711")

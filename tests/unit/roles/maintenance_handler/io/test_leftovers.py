@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes of a step that go on although the step is over."""
+"""Processes left over from a step."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def start() -> Iterator[Start]:
         process.wait()
 
 
-def test_all_processes_of_the_step_are_killed_whatever_their_session(start: Start) -> None:
+def test_kills_all_processes_of_a_step_in_any_session(start: Start) -> None:
     mine = [start(f"{INCIDENT}/1"), start(f"{INCIDENT}/1", start_new_session=True)]
     assert end_leftovers([(INCIDENT, 1)]) == 2
     assert [process.wait() for process in mine] == [-signal.SIGKILL, -signal.SIGKILL]
 
 
-def test_of_several_steps(start: Start) -> None:
+def test_kills_processes_of_several_steps(start: Start) -> None:
     mine = [start(f"{INCIDENT}/1"), start(f"{INCIDENT}/2")]
     assert end_leftovers([(INCIDENT, 1), (INCIDENT, 2)]) == 2
     assert [process.wait() for process in mine] == [-signal.SIGKILL, -signal.SIGKILL]
 
 
-def test_without_its_environment_it_has_its_input(start: Start) -> None:
-    """What `su` and `env -i` leave of it."""
+def test_finds_a_process_without_its_environment_by_its_input(start: Start) -> None:
+    """As after `su` and `env -i`."""
     mine = start(reads=3, command=("setsid", "env", "-i", "/bin/sleep", "60"))
     assert end_leftovers([(INCIDENT, 3)]) == 1
     assert mine.wait() == -signal.SIGKILL
 
 
-def test_its_input_may_have_moved(start: Start) -> None:
+def test_finds_a_process_with_its_input_on_another_descriptor(start: Start) -> None:
     mine = start(reads=3, command=("sh", "-c", "exec 7<&0 </dev/null; echo; exec sleep 60"))
     fd = f"/proc/{mine.pid}/fd"
     eventually(lambda: os.path.exists(f"{fd}/7") and os.readlink(f"{fd}/0") == "/dev/null", what="the move")
@@ -75,21 +75,21 @@ def test_its_input_may_have_moved(start: Start) -> None:
     assert mine.wait() == -signal.SIGKILL
 
 
-def test_what_it_starts_meanwhile_is_killed_as_well(start: Start) -> None:
+def test_kills_processes_started_in_the_meantime(start: Start) -> None:
     mine = start(f"{INCIDENT}/1", command=("sh", "-c", "while :; do sleep 60 & sleep 0.01; done"))
     assert end_leftovers([(INCIDENT, 1)]) >= 1
     mine.wait()
     assert end_leftovers([(INCIDENT, 1)]) == 0
 
 
-def test_others_are_left_alone(start: Start) -> None:
+def test_other_processes_are_not_killed(start: Start) -> None:
     step = f"{INCIDENT}/1"
     others = [start(), start(f"{step}0"), start(f"{INCIDENT}/2"), start(f"x{step}"), start(reads=10), start(reads=2)]
     assert end_leftovers([(INCIDENT, 1)]) == 0
     assert [process.poll() for process in others] == [None] * len(others)
 
 
-def test_whoever_looks_does_not_kill_itself() -> None:
+def test_does_not_kill_itself() -> None:
     given = os.memfd_create(input_name(INCIDENT, 3))
     try:
         assert end_leftovers([(INCIDENT, 3)]) == 0

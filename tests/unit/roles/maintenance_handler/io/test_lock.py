@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A lock that is for one, and goes away with its holder."""
+"""An exclusive lock that is released with its holder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ sys.stdin.read()
 """
 
 
-def test_a_lock_is_for_one(tmp_path: Path) -> None:
+def test_lock_is_exclusive(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = Lock(path)
     with pytest.raises(Locked, match="is locked by another process"):
@@ -34,7 +34,7 @@ def test_a_lock_is_for_one(tmp_path: Path) -> None:
     Lock(path).release()
 
 
-def test_a_lock_goes_away_with_its_holder_however_it_ends(tmp_path: Path) -> None:
+def test_lock_is_released_however_its_holder_ends(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     command = [sys.executable, "-c", HOLDER, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
@@ -49,8 +49,8 @@ def test_a_lock_goes_away_with_its_holder_however_it_ends(tmp_path: Path) -> Non
     Lock(path).release()
 
 
-def test_looking_at_a_lock_takes_it_from_nobody(tmp_path: Path) -> None:
-    """The handler may start while somebody asks for its status, again and again."""
+def test_checking_a_lock_does_not_take_it(tmp_path: Path) -> None:
+    """The handler may start during repeated queries of its status."""
     path = tmp_path / "lock"
     Lock(path).release()
     done = threading.Event()
@@ -71,6 +71,6 @@ def test_looking_at_a_lock_takes_it_from_nobody(tmp_path: Path) -> None:
             looker.join()
 
 
-def test_a_lock_that_nobody_ever_took(tmp_path: Path) -> None:
+def test_unused_lock_is_not_locked(tmp_path: Path) -> None:
     assert not is_locked(tmp_path / "lock")
     assert not (tmp_path / "lock").exists()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One line an occurrence."""
+"""One line for each message."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def test_journald_gets_priorities_instead(monkeypatch: pytest.MonkeyPatch) -> No
     assert written("debug") == ["<7>at debug", "<6>at info", "<4>at warning", "<3>at error"]
 
 
-def test_a_message_of_many_lines_stays_one() -> None:
+def test_message_of_several_lines_is_one_line() -> None:
     stream = io.StringIO()
     Log("info", stream).info("one\ntwo\r\nthree")
     assert stream.getvalue().endswith(" info one two three\n")
 
 
-def test_nobody_reads_any_more() -> None:
+def test_closed_reader_is_ignored() -> None:
     stream = io.StringIO()
     stream.close()
     Log("info", stream).error("nobody")
@@ -75,7 +75,7 @@ def test_the_level_can_change() -> None:
         ("\udce9", r"\udce9"),
     ],
 )
-def test_what_a_terminal_would_obey_is_shown_instead(text: str, shown: str) -> None:
+def test_control_sequences_are_escaped(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
@@ -93,7 +93,7 @@ def pipe() -> Iterator[tuple[int, int]]:
         os.close(end)
 
 
-class TestAPipeThatNobodyReads:
+class TestUnreadPipe:
     """systemd#16456: a service that logs to a journal that does not read stands still."""
 
     def test_keeps_nobody_waiting_and_what_is_lost_is_counted(self, pipe: tuple[int, int]) -> None:
@@ -109,14 +109,14 @@ class TestAPipeThatNobodyReads:
             reading = threading.Thread(target=lambda: lines.extend(iter(reader.readline, "the end\n")))
             reading.start()
             assert stream.finish(PATIENCE)
-            log.info("somebody reads again")
+            log.info("it is read again")
             stream.write("the end\n")
             reading.join(PATIENCE)
         whole = [one for one in lines if one.endswith(f" info {line}\n")]
         lost = [re.search(r"(\d+) lines were dropped", one) for one in lines]
         assert len(whole) + sum(int(one[1]) for one in lost if one) == 2 * MOST_WAITING // len(line)
         assert len(whole) < 2 * MOST_WAITING // len(line)
-        assert lines[-1].endswith(" info somebody reads again\n")
+        assert lines[-1].endswith(" info it is read again\n")
 
     def test_its_reader_is_gone(self) -> None:
         reader, writer = os.pipe()

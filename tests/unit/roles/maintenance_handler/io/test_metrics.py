@@ -37,7 +37,7 @@ def test_a_label_is_escaped() -> None:
     assert '{version="a\\"b\\\\c\\nd"} 1\n' in metrics.text()
 
 
-def test_what_was_counted() -> None:
+def test_counted_returns_the_current_value() -> None:
     metrics = Metrics()
     metrics.count("steps_total", phase="drain")
     assert metrics.counted("steps_total", phase="drain") == 1
@@ -45,7 +45,7 @@ def test_what_was_counted() -> None:
     assert metrics.counted("incidents_total") == 0
 
 
-def test_it_does_not_grow_with_the_polls() -> None:
+def test_size_does_not_grow_with_polls() -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     metrics = Metrics()
     metrics.count("polls_total", key="a")

@@ -13,7 +13,7 @@ from maintenance_handler.io.newest import Newest, Shown
 from support.raw_server import PATIENCE
 
 
-def test_a_disk_that_stalls_keeps_nobody_waiting_and_gets_the_newest() -> None:
+def test_stalled_disk_blocks_nothing_and_gets_the_newest_content() -> None:
     posted: queue.SimpleQueue[Shown] = queue.SimpleQueue()
     newest = Newest("status", posted.put)
     disk, written = threading.Event(), []
@@ -34,7 +34,7 @@ def test_a_disk_that_stalls_keeps_nobody_waiting_and_gets_the_newest() -> None:
     assert posted.empty()
 
 
-def test_a_problem_is_told_when_it_comes_and_when_it_goes() -> None:
+def test_problem_is_reported_when_it_starts_and_ends() -> None:
     posted: queue.SimpleQueue[Shown] = queue.SimpleQueue()
     newest = Newest("status", posted.put)
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What systemd is told, over its own kind of socket."""
+"""Notifications to systemd over a real socket."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from maintenance_handler.io.notify import Supervisor, watchdog_interval
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
-def test_a_line_arrives(tmp_path: Path, kind: str) -> None:
+def test_notification_arrives(tmp_path: Path, kind: str) -> None:
     name = str(tmp_path / "notify") if kind == "path" else f"@gce-guest-{uuid.uuid4().hex}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name.replace("@", "\0", 1))
@@ -27,12 +27,12 @@ def test_a_line_arrives(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("environ", [{}, {"NOTIFY_SOCKET": ""}, {"NOTIFY_SOCKET": "/no/such/socket"}])
-def test_nobody_listens(environ: dict[str, str]) -> None:
+def test_missing_listener_is_ignored(environ: dict[str, str]) -> None:
     with closing(Supervisor(environ)) as supervisor:
         supervisor.notify("READY=1")
 
 
-def test_systemd_does_not_read(tmp_path: Path) -> None:
+def test_full_queue_does_not_block(tmp_path: Path) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name)
@@ -42,7 +42,9 @@ def test_systemd_does_not_read(tmp_path: Path) -> None:
                 supervisor.notify("WATCHDOG=1")
 
 
-def test_no_descriptor_is_left(tmp_path: Path, no_descriptors: Callable[[], AbstractContextManager[None]]) -> None:
+def test_works_without_a_free_descriptor(
+    tmp_path: Path, no_descriptors: Callable[[], AbstractContextManager[None]]
+) -> None:
     name = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name)
@@ -70,5 +72,5 @@ def test_no_descriptor_is_left(tmp_path: Path, no_descriptors: Callable[[], Abst
         ({"WATCHDOG_USEC": "60000000", "WATCHDOG_PID": "1"}, None),
     ],
 )
-def test_signs_of_life_come_twice_as_often_as_asked_for(environ: dict[str, str], seconds: float | None) -> None:
+def test_watchdog_interval_is_half_the_limit(environ: dict[str, str], seconds: float | None) -> None:
     assert watchdog_interval(environ) == seconds

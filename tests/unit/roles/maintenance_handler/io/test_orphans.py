@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Processes that have ended, and that nobody else reaps."""
+"""Reaping of ended child processes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def is_there(pid: int) -> bool:
     return os.path.exists(f"/proc/{pid}")
 
 
-def test_an_orphan_is_reaped_when_nobody_else_did_for_a_while(child: int) -> None:
+def test_orphan_is_reaped_after_a_while(child: int) -> None:
     orphans = Orphans()
     orphans.reap((), 100.0)
     orphans.reap((), 100.0 + PATIENCE / 2)
@@ -38,7 +38,7 @@ def test_an_orphan_is_reaped_when_nobody_else_did_for_a_while(child: int) -> Non
     orphans.reap((), 200.0)
 
 
-def test_a_step_is_not(child: int) -> None:
+def test_process_of_a_step_is_not_reaped(child: int) -> None:
     orphans = Orphans()
     for now in (100.0, 200.0):
         orphans.reap((child,), now)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Root's command line on a handler that has a user of its own."""
+"""Root's command line for a handler of another user."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 USER = pwd.getpwnam("nobody")
 
 pytestmark = [
-    pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else"),
-    pytest.mark.skipif(not Path(SYSTEM_PYTHON).exists(), reason="there is no Python that everybody may use"),
+    pytest.mark.skipif(os.geteuid() != 0, reason="only root can switch to another user"),
+    pytest.mark.skipif(not Path(SYSTEM_PYTHON).exists(), reason="there is no Python that all users can execute"),
 ]
 
 
@@ -50,7 +50,7 @@ def give_away(*paths: Path) -> None:
 
 
 def configured(folder: Path, drain: str, **settings: Any) -> Path:
-    """The configuration of nobody's handler, and its directories."""
+    """The configuration of a handler of the user `nobody`, and its directories."""
     home = folder / "home"
     for path in (home, home / "state", home / "run"):
         path.mkdir()
@@ -81,17 +81,17 @@ def command(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_what_the_user_configured_is_not_run_by_root(folder: Path, installed: Path) -> None:
+def test_root_does_not_run_the_user_s_configuration(folder: Path, installed: Path) -> None:
     config = configured(folder, 'echo "$(id -u) $(id -G) $HOME $USER" >&2; exit 3')
     result = command(installed, "rehearse", "migrate", "--execute", "--config", str(config))
     home = USER.pw_dir
     assert f"{USER.pw_uid} {USER.pw_gid} {home} nobody" in result.stderr, result.stderr
-    # What it wrote, the handler can read.
+    # The handler can read the file.
     for path in (folder / "home" / "state").iterdir():
         assert path.stat().st_uid == USER.pw_uid, path
 
 
-def test_a_link_of_the_user_s_is_not_written_through(folder: Path, installed: Path) -> None:
+def test_link_of_the_user_is_not_written_through(folder: Path, installed: Path) -> None:
     config = configured(folder, "true")
     victim = folder / "victim"
     victim.write_text("precious")
@@ -104,7 +104,7 @@ def test_a_link_of_the_user_s_is_not_written_through(folder: Path, installed: Pa
     assert victim.stat().st_mode & 0o777 == 0o644
 
 
-def test_a_configuration_that_leads_elsewhere_is_not_read(folder: Path, installed: Path) -> None:
+def test_link_to_another_configuration_is_not_read(folder: Path, installed: Path) -> None:
     config = configured(folder, "true")
     config.unlink()
     secret = folder / "secret"
@@ -118,8 +118,8 @@ def test_a_configuration_that_leads_elsewhere_is_not_read(folder: Path, installe
         assert "Permission denied" in result.stderr
 
 
-def test_root_s_configuration_of_a_user_s_state(folder: Path, installed: Path) -> None:
-    """The role gives the file to the user; somebody else may not."""
+def test_root_s_configuration_of_a_user_s_state_is_read_as_the_user(folder: Path, installed: Path) -> None:
+    """The role gives the file to the user; another tool may not."""
     config = configured(folder, "id -u >&2; exit 3")
     own = folder / "config.json"
     shutil.copy(config, own)
@@ -128,7 +128,7 @@ def test_root_s_configuration_of_a_user_s_state(folder: Path, installed: Path) -
     assert f": {USER.pw_uid}" in result.stderr
 
 
-def test_files_of_several_users_are_refused(folder: Path, installed: Path) -> None:
+def test_files_of_several_users_are_rejected(folder: Path, installed: Path) -> None:
     config = configured(folder, "true")
     os.chown(config, 1, 1)
     result = command(installed, "rehearse", "migrate", "--execute", "--config", str(config))
@@ -137,7 +137,7 @@ def test_files_of_several_users_are_refused(folder: Path, installed: Path) -> No
     assert list((folder / "home" / "state").iterdir()) == []
 
 
-def test_the_user_s_handler_carries_out_what_root_asks_for(
+def test_user_s_handler_serves_requests_of_root(
     folder: Path, installed: Path, vm: Vm, make_handler: Callable[..., HandlerProcess]
 ) -> None:
     config = configured(folder, "true", metadata_host=vm.host)
@@ -146,7 +146,7 @@ def test_the_user_s_handler_carries_out_what_root_asks_for(
     try:
         witness = make_handler(task("unused"))
         witness.until(
-            lambda: command(installed, "status", "--config", str(config)).returncode == 0, "a handler that is well", 30
+            lambda: command(installed, "status", "--config", str(config)).returncode == 0, "a healthy handler", 30
         )
         result = command(installed, "rehearse", "migrate", "--execute", "--config", str(config))
         assert (result.returncode, result.stderr) == (0, "")

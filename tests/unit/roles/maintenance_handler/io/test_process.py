@@ -33,13 +33,13 @@ START = 1000.0
 UNTIL = 1020.0
 SETTINGS: dict[str, Any] = {"input_name": "input", "document": {}, "now": START, "until": UNTIL}
 IGNORING = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
 
 Launch = Callable[..., TaskProcess]
 
 
 class Remembering(TaskProcess):
-    """Knows how it ended, so that it can be cleared away whatever a test did with it."""
+    """Records its end, so that it can be cleaned up in any state."""
 
     end_of_it: tuple[str, str] | None = None
 
@@ -50,7 +50,7 @@ class Remembering(TaskProcess):
 
 @pytest.fixture
 def launch() -> Iterator[Launch]:
-    """Starts a shell script at START that may run until UNTIL; whatever is left is killed."""
+    """Starts a shell script at START that may run until UNTIL; remaining processes are killed."""
     started: list[Remembering] = []
 
     def start(script: str, **options: Any) -> TaskProcess:
@@ -70,7 +70,7 @@ def launch() -> Iterator[Launch]:
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
-    """What the condition comes to, once it comes to anything."""
+    """The result of the condition, as soon as it has one."""
     give_up_at = time.monotonic() + PATIENCE
     while time.monotonic() < give_up_at:
         result = condition()
@@ -116,16 +116,16 @@ class TestEnd:
             ("no-such-program 2> /dev/null", (FAILED, "exit status 127")),
         ],
     )
-    def test_of_itself(self, launch: Launch, script: str, expected: tuple[str, str]) -> None:
+    def test_of_its_own_accord(self, launch: Launch, script: str, expected: tuple[str, str]) -> None:
         assert result(launch(script)) == expected
 
-    def test_not_yet(self, launch: Launch) -> None:
+    def test_is_not_reported_before_it(self, launch: Launch) -> None:
         process = launch("echo ready; exec sleep 60")
         output(process)
         assert process.poll(START) is None
         assert process.poll(UNTIL - GRACE - 0.1) is None
 
-    def test_of_a_process_that_leaves_others_running(self, launch: Launch) -> None:
+    def test_does_not_wait_for_background_processes(self, launch: Launch) -> None:
         """A restore may start a service that stays."""
         process = launch("sleep 60 > /dev/null 2>&1 & echo $!")
         child = int(output(process)[0])
@@ -137,18 +137,18 @@ class TestEnd:
 class TestDeadline:
     """Others have no deadline, or one for all events."""
 
-    def test_it_is_asked_to_end_before_its_time_is_up(self, launch: Launch) -> None:
+    def test_sigterm_comes_before_the_deadline(self, launch: Launch) -> None:
         process = launch("echo ready; exec sleep 60")
         output(process)
         assert process.next_time() == UNTIL - GRACE
         assert result(process, UNTIL - GRACE) == (TIMEOUT, "timed out")
 
-    def test_even_if_it_ends_well_then_it_was_late(self, launch: Launch) -> None:
+    def test_success_after_sigterm_counts_as_timeout(self, launch: Launch) -> None:
         process = launch("trap 'exit 0' TERM; echo ready; while :; do sleep 0.01; done")
         output(process)
         assert result(process, UNTIL - GRACE) == (TIMEOUT, "timed out")
 
-    def test_what_does_not_listen_is_killed(self, launch: Launch) -> None:
+    def test_process_that_ignores_sigterm_is_killed(self, launch: Launch) -> None:
         process = launch(IGNORING)
         output(process)
         assert process.poll(UNTIL - GRACE) is None
@@ -159,7 +159,7 @@ class TestDeadline:
         assert process.next_time() == UNTIL + UNKILLABLE_AFTER
         assert result(process, UNTIL) == (TIMEOUT, "timed out")
 
-    def test_a_clock_that_jumped_past_everything_kills_it_and_waits_for_that(self, launch: Launch) -> None:
+    def test_jump_past_the_deadline_kills_and_waits(self, launch: Launch) -> None:
         """As after a live migration."""
         process = launch(IGNORING)
         output(process)
@@ -168,39 +168,39 @@ class TestDeadline:
         assert process.next_time() == late + UNKILLABLE_AFTER
         assert result(process, late) == (TIMEOUT, "timed out")
 
-    def test_with_its_whole_group(self, launch: Launch) -> None:
+    def test_whole_process_group_is_ended(self, launch: Launch) -> None:
         process = launch(f"({IGNORING}) & echo $!; wait")
         child = int(next(line for line in output(process, 2) if line != "ready"))
         assert result(process, UNTIL - GRACE)[0] == TIMEOUT
         eventually(lambda: is_gone(child))
 
-    def test_the_grace_of_a_short_limit_is_short(self, launch: Launch) -> None:
+    def test_short_limit_has_a_short_grace_period(self, launch: Launch) -> None:
         assert launch("exec sleep 60", until=START + 1.0).next_time() == START + 0.8
 
-    def test_a_shorter_limit_counts(self, launch: Launch) -> None:
+    def test_shorter_limit_applies(self, launch: Launch) -> None:
         process = launch("exec sleep 60")
         process.limit(START + 5.0, START + 10.0)
         assert process.next_time() == pytest.approx(START + 9.0)
 
-    def test_a_longer_limit_does_not(self, launch: Launch) -> None:
+    def test_longer_limit_is_ignored(self, launch: Launch) -> None:
         process = launch("exec sleep 60")
         process.limit(START, UNTIL + 60)
         assert process.next_time() == UNTIL - GRACE
 
-    def test_a_limit_that_is_over_ends_it_now(self, launch: Launch) -> None:
+    def test_past_limit_ends_it_now(self, launch: Launch) -> None:
         process = launch("echo ready; exec sleep 60")
         output(process)
         process.limit(START + 5.0, START + 4.0)
         assert result(process, START + 5.0)[0] == TIMEOUT
 
-    def test_ended_early_it_says_what_it_came_to(self, launch: Launch) -> None:
+    def test_early_end_reports_the_exit_status(self, launch: Launch) -> None:
         process = launch("echo ready; exec sleep 60")
         output(process)
         process.end(START + 1.0)
         assert process.next_time() == START + 1.0
         assert result(process, START + 1.0) == (FAILED, "ended by SIGTERM")
 
-    def test_ended_early_what_does_not_listen_is_killed(self, launch: Launch) -> None:
+    def test_early_end_kills_a_process_that_ignores_sigterm(self, launch: Launch) -> None:
         process = launch(IGNORING)
         output(process)
         process.end(START + 1.0)
@@ -208,7 +208,7 @@ class TestDeadline:
         assert process.next_time() == START + 1.0 + GRACE
         assert result(process, START + 1.0 + GRACE) == (FAILED, "ended by SIGKILL")
 
-    def test_ended_early_it_gets_no_more_time_than_it_had(self, launch: Launch) -> None:
+    def test_early_end_does_not_extend_its_time(self, launch: Launch) -> None:
         process = launch(IGNORING, until=START + 1.0)
         output(process)
         process.end(START + 0.5)
@@ -221,23 +221,21 @@ class TestInput:
         document = {"event": {"name": "migrate", "text": "ä\n"}}
         assert json.loads(output(launch("cat; echo", document=document))[0]) == document
 
-    def test_who_does_not_read_it_blocks_nobody(self, launch: Launch) -> None:
+    def test_unread_input_does_not_block(self, launch: Launch) -> None:
         assert result(launch("exit 0", document={"long": "x" * 1_000_000})) == (OK, "")
 
-    def test_it_has_the_environment_it_is_given(self, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_it_has_the_given_environment(self, launch: Launch, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("INHERITED", "yes")
         monkeypatch.setenv("CHANGED", "no")
         process = launch('echo "$INHERITED $CHANGED $NEW"', environment={"CHANGED": "yes", "NEW": "yes"})
         assert output(process) == ["yes yes yes"]
 
     @pytest.mark.parametrize("name", ["NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "JOURNAL_STREAM", "PYTHONPATH"])
-    def test_what_systemd_gave_the_handler_is_not_for_tasks(
-        self, launch: Launch, monkeypatch: pytest.MonkeyPatch, name: str
-    ) -> None:
+    def test_systemd_s_variables_are_removed(self, launch: Launch, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
         monkeypatch.setenv(name, "1")
         assert output(launch(f'echo "<${name}>"')) == ["<>"]
 
-    def test_it_runs_in_a_session_of_its_own_at_the_root(self, launch: Launch) -> None:
+    def test_it_runs_in_its_own_session_in_the_root_directory(self, launch: Launch) -> None:
         process = launch("pwd; exec sleep 60")
         assert output(process) == ["/"]
         assert os.getsid(process.pid) == process.pid
@@ -254,22 +252,22 @@ class TestInput:
         assert "0" not in groups.split()
 
     @pytest.mark.parametrize("user", [pytest.param("nobody", marks=as_root), pwd.getpwuid(os.geteuid()).pw_name])
-    def test_what_a_task_says_of_its_environment_counts_most(self, launch: Launch, user: str) -> None:
+    def test_task_s_own_environment_takes_precedence(self, launch: Launch, user: str) -> None:
         process = launch('echo "$HOME $USER"', user=user, environment={"HOME": "/srv"})
         assert output(process) == [f"/srv {user}"]
 
 
 class TestCannotStart:
     @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
-    def test_a_program_that_cannot_be_executed(self, program: str) -> None:
+    def test_reports_a_program_that_cannot_be_executed(self, program: str) -> None:
         with pytest.raises(CannotStart, match=f"^{program} cannot be started: "):
             TaskProcess(Command([program], program, {}), **SETTINGS)
 
-    def test_arguments_that_are_too_long(self) -> None:
+    def test_reports_too_long_arguments(self) -> None:
         with pytest.raises(CannotStart, match="too long"):
             TaskProcess(Command(["/bin/true", "x" * 5_000_000], "/bin/true", {}), **SETTINGS)
 
-    def test_it_leaves_nothing_open(self) -> None:
+    def test_it_leaks_no_descriptors(self) -> None:
         """Memory leaked over days (aws/aws-node-termination-handler#121)."""
         before = len(os.listdir("/proc/self/fd"))
         for _unused in range(3):
@@ -285,21 +283,21 @@ class TestOutput:
         assert [*process.read_lines()[0], *process.last_lines()[0]] == ["one", "two", "three"]
         assert process.last_line == "three"
 
-    def test_empty_lines_are_left_out_and_bytes_are_shown(self, launch: Launch) -> None:
+    def test_empty_lines_are_skipped_and_invalid_bytes_are_escaped(self, launch: Launch) -> None:
         process = launch(r"printf '\n  \na\377b  \n'")
         result(process)
         assert process.last_lines()[0] == ["a\ufffdb"]
 
-    def test_more_may_come_until_it_is_closed(self, launch: Launch) -> None:
+    def test_more_output_may_follow_until_it_is_closed(self, launch: Launch) -> None:
         process = launch("echo one; exec > /dev/null 2>&1; exec sleep 60")
         output(process)
         eventually(lambda: process.read_lines() == ([], False))
         assert process.poll(START) is None
 
-    def test_nothing_there_yet(self, launch: Launch) -> None:
+    def test_is_empty_at_first(self, launch: Launch) -> None:
         assert launch("exec sleep 60").read_lines() == ([], True)
 
-    def test_a_flood_is_cut_and_does_not_block_the_task(self, launch: Launch) -> None:
+    def test_flood_is_truncated_and_does_not_block_the_task(self, launch: Launch) -> None:
         process = launch("i=0; while [ $i -lt 20000 ]; do i=$((i+1)); echo line $i; done; echo end")
         lines: list[str] = []
 
@@ -313,7 +311,7 @@ class TestOutput:
         assert lines[-1] == "(more output is not logged)"
         assert len(lines) == LOGGED_LINES + 1
 
-    def test_a_long_line_is_cut(self, launch: Launch) -> None:
+    def test_long_line_is_truncated(self, launch: Launch) -> None:
         process = launch("head -c 300000 /dev/zero | tr '\\0' x; echo; echo end")
         lines: list[str] = []
 

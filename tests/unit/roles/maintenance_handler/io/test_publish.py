@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The guest attribute: the newest text, not too often, and what the server says about it."""
+"""The guest attribute: the newest text, within the query limits, with the server's response checked."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Publishing:
             self.publisher.offer(self.meanwhile.pop(0))
 
 
-def test_a_text_is_written() -> None:
+def test_offered_text_is_written() -> None:
     with Publishing(answering(WRITTEN)) as publishing:
         assert publishing.publish("idle") == LEAST_PAUSE
         assert publishing.results == ["ok"]
@@ -63,13 +63,13 @@ def test_a_text_is_written() -> None:
         assert head.startswith(b"PUT /computeMetadata/v1/instance/guest-attributes/maintenance-handler/status HTTP/1.1")
 
 
-def test_what_was_overtaken_is_never_sent() -> None:
+def test_superseded_text_is_not_sent() -> None:
     with Publishing(answering(WRITTEN)) as publishing:
         publishing.publish("draining", "drained", "restoring")
         assert publishing.written() == ["restoring"]
 
 
-def test_the_server_s_answer_is_checked() -> None:
+def test_response_of_the_server_is_checked() -> None:
     """Guest attributes return 403 for a while after they are enabled (GoogleCloudPlatform/osconfig#411)."""
     with Publishing(answering(DISABLED, WRITTEN)) as publishing:
         assert publishing.publish("idle") == DISABLED_PAUSE
@@ -79,7 +79,7 @@ def test_the_server_s_answer_is_checked() -> None:
         assert publishing.written() == ["idle", "idle"]
 
 
-def test_what_failed_is_sent_again_in_its_newest_form() -> None:
+def test_failed_write_is_retried_with_the_newest_text() -> None:
     """A notification was lost (aws/aws-node-termination-handler#534)."""
     with Publishing(answering(UNAVAILABLE, WRITTEN)) as publishing:
         assert publishing.publish("draining") == FAILED_PAUSE
@@ -89,7 +89,7 @@ def test_what_failed_is_sent_again_in_its_newest_form() -> None:
         assert publishing.written() == ["draining", "drained"]
 
 
-def test_what_changed_and_changed_back_while_it_failed_needs_no_writing() -> None:
+def test_text_that_reverted_during_a_failure_is_not_written() -> None:
     with Publishing(answering(WRITTEN, UNAVAILABLE, WRITTEN)) as publishing:
         publishing.publish("idle")
         publishing.publish("draining")
@@ -97,7 +97,7 @@ def test_what_changed_and_changed_back_while_it_failed_needs_no_writing() -> Non
         assert publishing.written() == ["idle", "draining", "announced"]
 
 
-def test_the_budget_is_kept_and_the_newest_is_sent_after_the_wait() -> None:
+def test_waits_for_the_budget_and_sends_the_newest_text() -> None:
     with Publishing(answering(*[WRITTEN] * 20)) as publishing:
         for number in range(QUERIES_PER_SECOND):
             publishing.publish(f"text {number}")
@@ -108,7 +108,7 @@ def test_the_budget_is_kept_and_the_newest_is_sent_after_the_wait() -> None:
         assert publishing.written()[-1] == "newer"
 
 
-def test_no_minute_sees_more_than_its_ten() -> None:
+def test_limits_writes_to_ten_a_minute() -> None:
     with Publishing(answering(*[WRITTEN] * 40)) as publishing:
         times = []
         for number in range(30):
@@ -118,7 +118,7 @@ def test_no_minute_sees_more_than_its_ten() -> None:
         assert min(map(operator.sub, ten_later, times)) >= 60.0
 
 
-def test_an_offer_never_waits_and_wakes_the_one_who_does() -> None:
+def test_offer_does_not_block_and_wakes_the_writer() -> None:
     """A notification was lost (aws/aws-node-termination-handler#534). It must not delay a drain either."""
     with Publishing(answering(WRITTEN, WRITTEN)) as publishing:
         publishing.publish("idle")

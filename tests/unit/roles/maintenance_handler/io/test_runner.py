@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Steps as real processes: what they are told, what is heard of them, and how they end."""
+"""Steps as real processes: their input, their output, and how they end."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ class Bench:
 
     @property
     def lines(self) -> list[str]:
-        """What was logged, without its time and level."""
+        """The log lines, without time and level."""
         return [line.split(" ", 2)[2] for line in self.stream.getvalue().splitlines()]
 
 
@@ -127,14 +127,14 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     made.selector.close()
 
 
-def test_a_step_that_ends_well(bench: Bench) -> None:
+def test_successful_step_is_reported(bench: Bench) -> None:
     assert bench.run(start("echo done")) == [Finished(1, OK, "")]
     assert bench.lines == ["drain 'lb': done"]
     assert bench.runner.next_time() is None
     assert not bench.selector.get_map()
 
 
-def test_a_step_that_fails_is_told_with_its_last_words(bench: Bench) -> None:
+def test_failed_step_is_reported_with_its_last_line(bench: Bench) -> None:
     assert bench.run(start("echo begins; echo no such pool >&2; exit 4")) == [
         Finished(1, FAILED, "exit status 4", "no such pool")
     ]
@@ -148,23 +148,23 @@ def test_a_step_that_fails_is_told_with_its_last_words(bench: Bench) -> None:
         "PGPASSWORD=hunter2hunter2 pg_ctl",
     ],
 )
-def test_a_secret_that_a_task_prints_is_not_kept(bench: Bench, line: str) -> None:
+def test_secret_in_the_output_is_redacted(bench: Bench, line: str) -> None:
     (finished,) = bench.run(start(f"echo '{line}'; exit 4"))
     assert (finished.detail, finished.output) == ("exit status 4", "[redacted]")
     assert bench.lines == ["drain 'lb': [redacted]"]
 
 
-def test_last_words_are_cut(bench: Bench) -> None:
+def test_last_line_is_truncated(bench: Bench) -> None:
     (finished,) = bench.run(start("printf 'x%.0s' $(seq 900); exit 4"))
     assert (finished.detail, finished.output) == ("exit status 4", 200 * "x")
 
 
-def test_steps_side_by_side(bench: Bench) -> None:
+def test_steps_run_in_parallel(bench: Bench) -> None:
     finished = bench.run(start("exit 0", 1), start("exit 1", 2), start("exit 0", 3))
     assert sorted((one.number, one.outcome) for one in finished) == [(1, OK), (2, FAILED), (3, OK)]
 
 
-def test_a_step_that_cannot_start_has_failed_at_once(bench: Bench) -> None:
+def test_step_that_cannot_start_fails_at_once(bench: Bench) -> None:
     finished = bench.begin(start("", drain=("/no/such/program",)))
     assert finished is not None
     assert (finished.number, finished.outcome) == (1, NOT_STARTED)
@@ -172,7 +172,7 @@ def test_a_step_that_cannot_start_has_failed_at_once(bench: Bench) -> None:
     assert not bench.selector.get_map()
 
 
-def test_a_step_that_closes_its_output_goes_on(bench: Bench) -> None:
+def test_step_that_closes_its_output_continues(bench: Bench) -> None:
     assert bench.begin(start("exec > /dev/null 2>&1; read line; exec sleep 60")) is None
     give_up_at = time.monotonic() + PATIENCE
     while bench.selector.get_map():
@@ -183,7 +183,7 @@ def test_a_step_that_closes_its_output_goes_on(bench: Bench) -> None:
     assert bench.finish(1) == [Finished(1, FAILED, "ended by SIGTERM")]
 
 
-def test_a_step_has_until_its_limit(bench: Bench) -> None:
+def test_step_is_ended_at_its_limit(bench: Bench) -> None:
     bench.begin(start("echo ready; exec sleep 60"))
     bench.wait_for("ready")
     assert bench.runner.next_time() == NOW + 18.0
@@ -192,21 +192,21 @@ def test_a_step_has_until_its_limit(bench: Bench) -> None:
     assert bench.finish(1, NOW + 8.0) == [Finished(1, TIMEOUT, "timed out", "ready")]
 
 
-def test_the_next_time_is_the_soonest_of_all(bench: Bench) -> None:
+def test_next_poll_is_the_earliest_of_all_steps(bench: Bench) -> None:
     bench.begin(start("exec sleep 60", 1))
     bench.begin(start("exec sleep 60", 2))
     bench.runner.limit(2, NOW, NOW + 10.0)
     assert bench.runner.next_time() == NOW + 8.0
 
 
-def test_a_step_that_has_ended_already_cannot_be_ended(bench: Bench) -> None:
+def test_ended_step_cannot_be_ended_again(bench: Bench) -> None:
     bench.run(start("exit 0"))
     bench.runner.end(1, NOW)
     bench.runner.limit(1, NOW, NOW)
     assert bench.runner.poll(NOW) == []
 
 
-def test_a_hand_over_ends_everything_and_tells_nobody(bench: Bench) -> None:
+def test_hand_over_kills_steps_without_reporting_them(bench: Bench) -> None:
     """In the journal the steps stay open, for the next handler."""
     bench.begin(start("echo ready; trap '' TERM; while :; do sleep 0.01; done"))
     bench.begin(start("echo ready too; exec sleep 60", 2))
@@ -217,7 +217,7 @@ def test_a_hand_over_ends_everything_and_tells_nobody(bench: Bench) -> None:
     assert bench.runner.poll(NOW) == []
 
 
-class TestWhatATaskIsTold:
+class TestTaskInput:
     def told(self, bench: Bench, one: Start) -> tuple[dict[str, Any], dict[str, str]]:
         bench.run(one)
         document, variables = (line.split(": ", 1)[1] for line in bench.lines)
@@ -225,8 +225,8 @@ class TestWhatATaskIsTold:
 
     SCRIPT = "cat; echo; env | grep -E '^G(CE|REETING)' | sort | tr '\\n' ' '"
 
-    def test_to_drain(self, bench: Bench) -> None:
-        """Time is told in seconds on the monotonic clock, and for people as a time of day."""
+    def test_of_a_drain(self, bench: Bench) -> None:
+        """Times are seconds on the monotonic clock, and also times of day."""
         document, variables = self.told(bench, start(self.SCRIPT, env={"GREETING": "hello", "GCE_EVENT": "mine"}))
         assert document == {
             "event": {
@@ -252,22 +252,22 @@ class TestWhatATaskIsTold:
             "GREETING": "hello",
         }
 
-    def test_to_restore(self, bench: Bench) -> None:
+    def test_of_a_restore(self, bench: Bench) -> None:
         document, variables = self.told(bench, start(self.SCRIPT, phase=RESTORE, left=None))
         assert (document["event"]["phase"], document["event"]["deadline_seconds"]) == ("restore", None)
         assert "GCE_EVENT_DEADLINE_SECONDS" not in variables
         assert variables["GCE_EVENT_PHASE"] == "restore"
 
-    def test_without_a_known_time(self) -> None:
+    def test_without_a_deadline(self) -> None:
         event = task_document(start("", left=None), "incident-1", AT)["event"]
         assert (event["deadline_seconds"], event["deadline_at"]) == (None, None)
 
-    def test_when_the_event_is_late(self) -> None:
+    def test_after_the_deadline(self) -> None:
         event = task_document(start("", left=-5.0), "incident-1", AT)["event"]
         assert event["deadline_seconds"] == 0.0
 
 
-def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None:
+def test_processes_of_a_previous_handler_are_killed(bench: Bench) -> None:
     """A node was drained twice (aws/aws-node-termination-handler#146)."""
     drive = Drive(start("").task)
     drive.on(MIGRATE)
@@ -284,8 +284,8 @@ def test_what_a_handler_that_is_gone_left_running_is_ended(bench: Bench) -> None
     bench.wait_for("drain 'lb': killed 2 processes left over")
 
 
-class TestWhatHangs:
-    """SSSD#8194, patroni#1331: a look-up, a file system or a disk that does not answer costs nobody else anything."""
+class TestBlocking:
+    """SSSD#8194, patroni#1331: a lookup, a file system or a disk that does not respond does not affect other steps."""
 
     def test_a_user_database(self) -> None:
         answers = threading.Event()
@@ -328,7 +328,7 @@ class TestWhatHangs:
         # Less where the notice is short.
         assert sorted(bounds) == [0.2, 3.0, float("inf")]
 
-    def test_a_start_that_is_cancelled(self, bench: Bench) -> None:
+    def test_cancelled_start(self, bench: Bench) -> None:
         journal = threading.Event()
         bench.request(start("echo begun"), journal=lambda _bound: journal.wait(PATIENCE))
         bench.runner.end(1, NOW)
@@ -338,10 +338,10 @@ class TestWhatHangs:
         assert bench.run(start("exit 0", 2)) == [Finished(2, OK)]
         assert "begun" not in " ".join(bench.lines)
 
-    def test_a_step_that_starts_late_has_its_time_from_then(self, bench: Bench) -> None:
+    def test_late_step_gets_its_full_time(self, bench: Bench) -> None:
         journal = threading.Event()
         bench.request(
-            start(TestWhatATaskIsTold.SCRIPT + "; echo; exec sleep 60", left=60.0),
+            start(TestTaskInput.SCRIPT + "; echo; exec sleep 60", left=60.0),
             journal=lambda _bound: journal.wait(PATIENCE),
         )
         bench.now = Moment(NOW + 5.0, AT + 5.0)
@@ -353,7 +353,7 @@ class TestWhatHangs:
         bench.wait_for("GCE_TASK_TIMEOUT_SECONDS=18.000")
         bench.wait_for("GCE_EVENT_DEADLINE_SECONDS=55.000")
 
-    def test_the_event_is_the_limit_of_one_that_starts_late(self, bench: Bench) -> None:
+    def test_late_step_ends_before_the_event(self, bench: Bench) -> None:
         journal = threading.Event()
         bench.request(start("exec sleep 60", left=20.0), journal=lambda _bound: journal.wait(PATIENCE))
         bench.now = Moment(NOW + 10.0, AT + 10.0)
@@ -361,12 +361,12 @@ class TestWhatHangs:
         assert bench.runner.launched(bench.launched()) is None
         assert bench.runner.next_time() == NOW + 18.0
 
-    def test_no_process_can_be_made_for_a_while(
+    def test_start_is_retried_while_no_process_can_be_created(
         self, bench: Bench, no_descriptors: Callable[[], AbstractContextManager[None]]
     ) -> None:
         with no_descriptors():
             bench.request(start("exit 0", drain=("/bin/true",)))
-            # It goes on trying.
+            # It keeps trying.
             assert bench.posted.empty()
             launch = bench.runner._launching[1]
             give_up_at = time.monotonic() + PATIENCE
@@ -376,9 +376,9 @@ class TestWhatHangs:
         assert bench.finish(1) == [Finished(1, OK)]
 
 
-class TestWhatAStepLeavesBehind:
-    def test_a_daemon_outlives_the_end_of_its_output(self, bench: Bench, tmp_path: Path) -> None:
-        """A pipe that nobody has open any more would kill it at its next line."""
+class TestLeftoverProcesses:
+    def test_daemon_survives_the_end_of_its_step(self, bench: Bench, tmp_path: Path) -> None:
+        """A pipe without a reader would kill it at its next line."""
         daemon = f"(until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo daemon speaks; echo $? > {tmp_path}/status) &"
         assert bench.run(start(f"{daemon} echo started")) == [Finished(1, OK)]
         (tmp_path / "go").touch()
@@ -390,7 +390,7 @@ class TestWhatAStepLeavesBehind:
             assert time.monotonic() < give_up_at
             bench.turn()
 
-    def test_also_when_the_handler_stops(self, tmp_path: Path) -> None:
+    def test_daemon_survives_the_stop_of_the_handler(self, tmp_path: Path) -> None:
         bench = Bench()
         daemon = f"(until [ -e {tmp_path}/go ]; do sleep 0.01; done; echo daemon speaks; echo $? > {tmp_path}/status) &"
         assert bench.run(start(f"{daemon} echo started")) == [Finished(1, OK)]
@@ -400,7 +400,7 @@ class TestWhatAStepLeavesBehind:
         (tmp_path / "go").touch()
         assert eventually(lambda: (tmp_path / "status").exists() and (tmp_path / "status").read_text()) == "0\n"
 
-    def test_what_escaped_a_step_that_was_ended_is_found(self, bench: Bench, tmp_path: Path) -> None:
+    def test_process_that_escaped_an_ended_step_is_found(self, bench: Bench, tmp_path: Path) -> None:
         escaped = f"env -i /usr/bin/setsid /bin/sh -c 'echo $$ > {tmp_path}/pid; exec /bin/sleep 60' <&0 &"
         assert bench.begin(start(f"{escaped} echo ready; exec sleep 60")) is None
         bench.wait_for("ready")
@@ -408,11 +408,11 @@ class TestWhatAStepLeavesBehind:
         assert bench.finish(1, NOW + 18.0)[0].outcome == TIMEOUT
         bench.wait_for("killed 1 processes left over")
         stat = Path(f"/proc/{pid}/stat")
-        # Whoever adopted it may not have reaped it yet.
+        # Its new parent may not have reaped it yet.
         assert not stat.exists() or ") Z " in stat.read_text()
 
-    def test_what_may_go_on_is_ended_before_the_next_step_of_the_task(self, bench: Bench) -> None:
-        """Here of a handler that is gone: the undo does not begin beside what it undoes."""
+    def test_leftover_processes_are_killed_before_the_task_s_next_step(self, bench: Bench) -> None:
+        """Here of a previous handler: a restore must not run in parallel with its drain."""
         name = input_name("incident-1", 1)
         given = os.memfd_create(name)
         left = subprocess.Popen(["sleep", "60"], stdin=given, env={})
@@ -426,8 +426,8 @@ class TestWhatAStepLeavesBehind:
         assert "restore 'lb': 1" not in bench.lines
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as somebody else")
-def test_a_task_of_another_user_can_open_its_streams(bench: Bench) -> None:
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
+def test_task_of_another_user_can_open_its_standard_streams(bench: Bench) -> None:
     script = "echo out > /dev/stdout; echo err > /dev/stderr; cat /dev/stdin > /dev/null && echo in"
     assert bench.run(start(script, user="nobody")) == [Finished(1, OK)]
     assert bench.lines == ["drain 'lb': out", "drain 'lb': err", "drain 'lb': in"]
@@ -443,7 +443,7 @@ def test_commands_and_variables_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-X", "utf8=0", "-c", code, str(folder)], env={"LC_ALL": "POSIX"}, check=True)
 
 
-def test_nothing_leaks(bench: Bench, open_files: Callable[[], int]) -> None:
+def test_no_descriptors_or_threads_leak(bench: Bench, open_files: Callable[[], int]) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     bench.run(start("exit 0"))
     before = open_files()

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What systemd says of the machine, by messages of D-Bus on its sockets."""
+"""The state of the machine according to systemd, by D-Bus messages."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ def answering(*replies: bytes, calls: int = 1) -> Speak:
 
 @pytest.mark.parametrize("text, expected", [("stopping", True), ("running", False), ("degraded", False)])
 @pytest.mark.parametrize("order", ["<", ">"])
-def test_by_systemd_s_own_socket(serve: Serve, text: str, expected: bool, order: str) -> None:
+def test_reads_the_state_from_systemd_s_own_socket(serve: Serve, text: str, expected: bool, order: str) -> None:
     path = serve("private", answering(message(RETURN, state(text, order), order)))
     assert is_shutting_down(path, "/nonexistent", within=10) is expected
 
 
-def test_by_the_bus_where_that_is_not_ours(serve: Serve) -> None:
+def test_reads_the_state_from_the_bus_if_the_own_socket_is_denied(serve: Serve) -> None:
     hello = message(RETURN, struct.pack("<I", 4) + b":1.7\0")
     path = serve(
         "bus", answering(hello, message(SIGNAL, state("running")), message(RETURN, state("stopping")), calls=2)
@@ -87,8 +87,8 @@ def test_by_the_bus_where_that_is_not_ours(serve: Serve) -> None:
     assert is_shutting_down("/nonexistent", path, within=10) is True
 
 
-def test_what_else_systemd_tells_of_is_no_answer(serve: Serve) -> None:
-    """At a shutdown it tells of each unit, and of states of theirs that read the same."""
+def test_ignores_systemd_s_signals(serve: Serve) -> None:
+    """At a shutdown, it sends signals about each unit, with states that look the same."""
     noise = [message(SIGNAL, state("running"))] * 20
     path = serve("private", answering(*noise, message(RETURN, state("stopping"))))
     assert is_shutting_down(path, "/nonexistent", within=10) is True
@@ -115,11 +115,11 @@ def endless(peer: socket.socket) -> None:
 
 
 @pytest.mark.parametrize("speak", [silent, refusing, hanging_up, endless, answering(message(ERROR, state("stopping")))])
-def test_anything_else_is_no_answer_and_costs_little(serve: Serve, speak: Speak) -> None:
+def test_ignores_invalid_data_within_bounds(serve: Serve, speak: Speak) -> None:
     began = time.monotonic()
     assert is_shutting_down(serve("private", speak), "/nonexistent", within=0.3) is None
     assert time.monotonic() - began < 5
 
 
-def test_without_systemd_there_is_no_answer() -> None:
+def test_is_none_without_systemd() -> None:
     assert is_shutting_down("/nonexistent", "/nonexistent") is None

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What goes to the state directory, by one thread, on a disk that may stall."""
+"""Writes to the state directory by one thread, on a disk that may stall."""
 
 from __future__ import annotations
 
@@ -69,9 +69,7 @@ def entry(name: str) -> Entry:
     return Entry("4711", name, None)
 
 
-def test_an_entry_is_on_disk_when_it_was_waited_for(
-    writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled]
-) -> None:
+def test_entry_is_on_disk_after_the_wait(writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled]) -> None:
     disk.answers.set()
     assert writer.write_journal(entry("one"))(PATIENCE)
     assert disk.read() == entry("one")
@@ -80,7 +78,7 @@ def test_an_entry_is_on_disk_when_it_was_waited_for(
     assert writer.finish(0.0)
 
 
-def test_nobody_waits_longer_than_the_bound_and_only_the_first_waits_at_all(
+def test_only_the_first_entry_waits_and_not_longer_than_the_limit(
     writer: StateWriter, disk: Disk, now: list[float]
 ) -> None:
     """A stalled disk costs a drain its bound once, not once a stage."""
@@ -99,10 +97,10 @@ def test_journal_wait_ends_every_wait(writer: StateWriter) -> None:
     assert not writer.write_journal(entry("one"))(float("inf"))
 
 
-def test_a_disk_that_is_back_has_not_stalled_with_what_waited_behind(
+def test_waiting_entries_do_not_count_as_further_stalls(
     writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled], now: list[float]
 ) -> None:
-    """Else each entry that waited is told as a stall of its own."""
+    """Otherwise each waiting entry would be reported as another stall."""
     holds = threading.Event()
     writer.write_journal(entry("one"))
     writer.do(partial(_wait_for, holds))
@@ -114,7 +112,7 @@ def test_a_disk_that_is_back_has_not_stalled_with_what_waited_behind(
     assert writer.finish(PATIENCE)
 
 
-def test_it_is_written_when_the_disk_is_back_and_only_the_newest(
+def test_only_the_newest_entry_is_written_after_a_stall(
     writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled]
 ) -> None:
     writer.write_journal(entry("one"))
@@ -127,7 +125,7 @@ def test_it_is_written_when_the_disk_is_back_and_only_the_newest(
     assert not writer.journal_waits()
 
 
-def test_what_was_asked_for_before_comes_first(writer: StateWriter, disk: Disk) -> None:
+def test_jobs_run_in_order(writer: StateWriter, disk: Disk) -> None:
     writer.write_journal(entry("one"))
     writer.do(lambda: disk.written.append("history"))
     last = writer.write_journal(entry("two"))
@@ -136,7 +134,7 @@ def test_what_was_asked_for_before_comes_first(writer: StateWriter, disk: Disk) 
     assert disk.written == ["one", "history", "two"]
 
 
-def test_a_disk_that_refuses_keeps_nobody_waiting(
+def test_failed_write_does_not_delay_the_caller(
     writer: StateWriter, disk: Disk, posted: queue.SimpleQueue[Journaled]
 ) -> None:
     disk.is_full = True
@@ -148,7 +146,7 @@ def test_a_disk_that_refuses_keeps_nobody_waiting(
     assert posted.get(timeout=PATIENCE) == Journaled("")
 
 
-def test_whatever_goes_wrong_it_goes_on(writer: StateWriter, disk: Disk) -> None:
+def test_exception_in_a_job_does_not_end_the_thread(writer: StateWriter, disk: Disk) -> None:
     disk.answers.set()
 
     def fail() -> None:

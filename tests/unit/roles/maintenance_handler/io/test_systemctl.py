@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Which systemctl waits for a job, as its command line says; that it is found is tested with the stop of a handler."""
+"""Which systemctl commands wait for a job. Their detection is tested with the stop of a handler."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ from maintenance_handler.io.systemctl import waits
         ("", False),
     ],
 )
-def test_what_waits(command: str, does: bool) -> None:
+def test_commands_that_wait_for_a_job(command: str, does: bool) -> None:
     assert waits(command.encode().split(b" ")) is does

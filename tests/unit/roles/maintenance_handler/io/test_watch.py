@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The thread that hangs on one key: what it asks, what it says, and how long it then waits."""
+"""The thread that watches one key: its requests, its messages, and its pauses."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def watching(*scripts: Script, key: str = MAINTENANCE_EVENT_KEY) -> Iterator[Wat
             watch.close()
 
 
-def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news() -> None:
+def test_first_request_is_answered_at_once_and_later_ones_on_change() -> None:
     """A change between two polls was lost (GoogleCloudPlatform/python-docs-samples#270)."""
     with watching(answering(NONE, MIGRATE, NONE, MIGRATE)) as watch:
         assert [watch.turn() for _unused in range(4)] == [NEWS_PAUSE] * 4
@@ -93,7 +93,7 @@ def test_the_first_answer_comes_at_once_and_every_later_one_when_there_is_news()
         assert watch.server.requests[0].startswith(b"GET /computeMetadata/v1/instance/maintenance-event?")
 
 
-def test_an_answer_without_news_is_an_answer() -> None:
+def test_unchanged_answer_counts_as_an_answer() -> None:
     """Others always report that they are healthy. An answer without news counts as well."""
     with watching(answering(NONE, NONE)) as watch:
         watch.turn()
@@ -106,7 +106,7 @@ def test_an_answer_without_news_is_an_answer() -> None:
         assert watch.watcher.last_turn == 1060.0
 
 
-def test_an_etag_that_changes_while_the_value_does_not_makes_no_busy_loop() -> None:
+def test_changing_etag_of_an_unchanged_value_makes_no_busy_loop() -> None:
     flapping = [http_answer("200 OK", b"NONE", etag=f"etag-{number}") for number in range(3)]
     with watching(answering(*flapping)) as watch:
         assert [watch.turn() for _unused in flapping] == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN]
@@ -117,7 +117,7 @@ def test_an_etag_that_changes_while_the_value_does_not_makes_no_busy_loop() -> N
     "key, pause",
     [(MAINTENANCE_EVENT_KEY, ABSENT_PAUSE), (PREEMPTED_KEY, ABSENT_PAUSE), (UPCOMING_MAINTENANCE_KEY, 60.0)],
 )
-def test_a_key_that_is_not_there_is_asked_for_again(key: str, pause: float) -> None:
+def test_missing_key_is_requested_again(key: str, pause: float) -> None:
     with watching(answering(ABSENT, NONE), key=key) as watch:
         assert watch.turn() == pause
         watch.turn()
@@ -125,14 +125,14 @@ def test_a_key_that_is_not_there_is_asked_for_again(key: str, pause: float) -> N
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "NONE"]
 
 
-def test_a_key_that_goes_away_is_heard_of() -> None:
+def test_removed_key_is_reported() -> None:
     with watching(answering(MIGRATE, ABSENT)) as watch:
         watch.turn()
         watch.turn()
         assert watch.heard() == ["MIGRATE_ON_HOST_MAINTENANCE", None]
 
 
-def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
+def test_no_notifications_is_an_answer_and_is_requested_again_later() -> None:
     """A 503 with "no notifications have been received yet" means no window."""
     with watching(answering(NO_NOTIFICATIONS), key=UPCOMING_MAINTENANCE_KEY) as watch:
         assert watch.turn() == 60.0
@@ -142,7 +142,7 @@ def test_no_notifications_is_an_answer_and_asked_again_at_a_calm_pace() -> None:
 @pytest.mark.parametrize(
     "bad", [UNAVAILABLE, WEB_PAGE, http_answer("200 OK", b"NONE")], ids=["503", "web page", "no etag"]
 )
-def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
+def test_failure_is_reported_and_retried(bad: bytes) -> None:
     """503 ended the handler (aws/aws-node-termination-handler#916), HTML the agent (guest-agent#320)."""
     with watching(answering(bad, bad, MIGRATE), answering(bad, MIGRATE), answering(MIGRATE)) as watch:
         watch.until_heard()
@@ -151,7 +151,7 @@ def test_what_is_no_answer_is_told_and_asked_again(bad: bytes) -> None:
         assert watch.now - 1000.0 < 2.0
 
 
-def test_what_is_not_the_metadata_server_is_told_with_the_setting_that_leads_to_it() -> None:
+def test_another_server_is_reported_with_the_setting_of_its_address() -> None:
     with watching(answering(WEB_PAGE)) as watch:
         watch.turn()
         failed = watch.posted[0]
@@ -159,7 +159,7 @@ def test_what_is_not_the_metadata_server_is_told_with_the_setting_that_leads_to_
         assert failed.reason.endswith("Check the setting metadata_host.")
 
 
-def test_an_outage_of_an_hour_is_survived() -> None:
+def test_survives_an_outage_of_an_hour() -> None:
     """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916)."""
     with watching(answering(*[UNAVAILABLE] * 5000, MIGRATE)) as watch:
         watch.until_heard()
@@ -169,7 +169,7 @@ def test_an_outage_of_an_hour_is_survived() -> None:
         assert watch.posted[-1].clock - watch.posted[-2].clock < 2.0
 
 
-def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
+def test_truncated_answer_is_retried() -> None:
     def cutting(peer: object) -> None:
         peer.read_request()  # type: ignore[attr-defined]
         peer.send(CUT)  # type: ignore[attr-defined]
@@ -179,7 +179,7 @@ def test_an_answer_that_is_cut_off_is_asked_for_again() -> None:
         assert watch.heard() == ["failed", "MIGRATE_ON_HOST_MAINTENANCE"]
 
 
-def test_the_end_of_an_outage_is_heard_of_although_nothing_has_changed() -> None:
+def test_end_of_an_outage_is_reported_without_a_change() -> None:
     """Others always report that they are healthy. Nor may an outage be reported after its end."""
     with watching(answering(NONE, UNAVAILABLE, NONE, NONE)) as watch:
         watch.turn()
@@ -190,14 +190,14 @@ def test_the_end_of_an_outage_is_heard_of_although_nothing_has_changed() -> None
         assert [one["last_etag"] for one in watch.asked()] == ["NONE", "etag-none", "NONE", "etag-none"]
 
 
-def test_a_server_that_only_fails_waits_is_not_hammered() -> None:
+def test_server_that_only_fails_hanging_requests_is_not_overloaded() -> None:
     with watching(answering(*[NONE, UNAVAILABLE] * 40)) as watch:
         for _unused in range(80):
             watch.sleep(watch.turn())
         assert watch.now - 1000.0 > 20.0
 
 
-def test_a_refusal_is_told_and_asked_again_later() -> None:
+def test_refusal_is_reported_and_retried_later() -> None:
     with watching(answering(MIGRATE, FORBIDDEN, NONE)) as watch:
         watch.turn()
         assert watch.turn() == ABSENT_PAUSE
@@ -224,7 +224,7 @@ def test_a_refusal_is_told_and_asked_again_later() -> None:
         http_answer("200 OK", b"[" * 6000, content_type="application/json", etag="x"),
     ],
 )
-def test_what_is_too_large_is_no_answer_and_asked_again_at_a_calm_pace(key: str, pause: float, large: bytes) -> None:
+def test_too_large_value_is_a_failure_and_is_retried_later(key: str, pause: float, large: bytes) -> None:
     """Four endless bodies led to 328 MB of resident memory."""
     with watching(answering(large, large), answering(large), key=key) as watch:
         assert watch.turn() == pause
@@ -234,14 +234,14 @@ def test_what_is_too_large_is_no_answer_and_asked_again_at_a_calm_pace(key: str,
         assert ("larger than 65536" in str(watch.posted[0])) != ("more than 64 levels" in str(watch.posted[0]))
 
 
-def test_what_is_passed_on_of_a_window_is_read_here() -> None:
+def test_window_is_parsed_in_the_watcher() -> None:
     lines = b"maintenance_status PENDING\nwindow_start_time 2026-12-01T02:00:00+00:00"
     with watching(answering(http_answer("200 OK", lines, etag="a")), key=UPCOMING_MAINTENANCE_KEY) as watch:
         watch.turn()
         assert watch.heard() == [Window(1796090400.0, status="PENDING")]
 
 
-def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
+def test_unreadable_window_is_reported_and_watched() -> None:
     """An HTML body with status 200 broke the agent (GoogleCloudPlatform/guest-agent#320)."""
     odd = [http_answer("200 OK", b"odd", etag=f"etag-{number}") for number in range(3)]
     with watching(answering(*odd, NONE), key=UPCOMING_MAINTENANCE_KEY) as watch:
@@ -250,7 +250,7 @@ def test_a_window_that_cannot_be_read_is_told_and_waited_for() -> None:
         assert watch.asked()[1]["last_etag"] == "etag-0"
 
 
-def test_one_connection_for_all_its_questions() -> None:
+def test_uses_one_connection() -> None:
     """Abandoned hanging GETs added up until the server refused (googleapis/google-cloud-go#11035)."""
     with watching(answering(*[NONE] * 500)) as watch:
         watch.turn()
@@ -261,8 +261,8 @@ def test_one_connection_for_all_its_questions() -> None:
         assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_the_notice_of_a_migration_stays_armed() -> None:
-    """A VM gets the 60 s notice only if it has asked for the key itself since its last event.
+def test_requests_keep_the_notice_of_a_migration_armed() -> None:
+    """A VM gets the 60 s notice only if it has requested the key itself since its last event.
 
     A request for the directory, recursive or not, does not count. So whatever is answered, the next request must be for
     the key: https://cloud.google.com/compute/docs/metadata/getting-live-migration-notice
@@ -302,7 +302,7 @@ class TestStop:
             assert watch.asked()[1] == {"recursive": "true"}
             assert watch.asked()[2]["last_etag"] == "etag-stop"
 
-    def test_without_its_details_it_counts_and_they_are_asked_for_again(self) -> None:
+    def test_without_its_details_it_counts_and_they_are_requested_again(self) -> None:
         """A server that fails for a moment must not cost the notice, and is not hammered."""
         answers = [self.STATE, UNAVAILABLE] * 3 + [self.STATE, self.details(targetState="STOPPED")]
         with watching(answering(*answers), key=STOP_STATE_KEY) as watch:
@@ -311,7 +311,7 @@ class TestStop:
             assert pauses == [NEWS_PAUSE, LEAST_TURN, LEAST_TURN, NEWS_PAUSE]
 
     @pytest.mark.parametrize("problem", [UNAVAILABLE, ABSENT, FORBIDDEN])
-    def test_details_that_are_known_stay_known(self, problem: bytes) -> None:
+    def test_known_details_are_kept(self, problem: bytes) -> None:
         """Without them the stop would have another deadline, and `when` another target."""
         details = self.details(maxDuration="90", requestTimestamp="2026-11-26T12:00:00Z", targetState="DELETED")
         stopping = http_answer("200 OK", b"STOPPING", etag="etag-stopping")
@@ -323,7 +323,7 @@ class TestStop:
             assert watch.heard() == [known, known, known, Stop("STOPPING", "DELETED", 1795694400.0, 90.0)]
 
 
-def test_needs_no_disk_to_read_an_error_page() -> None:
+def test_error_page_needs_no_import() -> None:
     """The client imports error_page when it meets one, at which time a disk may hang."""
     code = "import sys, maintenance_handler.io.watch; print('maintenance_handler._vm.error_page' in sys.modules)"
     environ = {"PYTHONPATH": ":".join(sys.path)}

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the entries of `recipes` in a configuration become, and which are refused."""
+"""Entries of `recipes` in a configuration: the tasks made from them, and invalid ones."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def test_the_fields_of_its_task_can_be_replaced(written: Callable[..., Path]) ->
     records = {"GCE_RECIPE_RECORDS": "/srv/app/records"}
     [task] = config.load(written({**MARKER, "user": "app", "env": records})).tasks
     assert (task.user, task.env) == ("app", records)
-    # A lead is only for events that have one, and not in the way of a task for others.
+    # A lead applies only to events that can have one, and does not prevent a task for other events.
     [task] = config.load(written({**MARKER, "on": ["migrate"], "timeout": 7})).tasks
     assert (task.lead, task.limit("drain", "migrate")) == (None, 7)
 
@@ -195,7 +195,7 @@ def test_check_runs_the_check_of_each_recipe(written: Callable[..., Path], capsy
     err = capsys.readouterr().err
     assert err == f"{path}: task 'marker /no/file', check: the file /no/file cannot be\n"
     assert main(["check", "--config", str(written(MARKER))]) == 0
-    # In an image, what it needs does not run.
+    # In an image, the software that it needs is not running.
     assert main(["check", "--without-task-checks", "--config", str(written({"marker": {"file": "/no/file"}}))]) == 0
 
 
@@ -225,7 +225,7 @@ def test_each_recipe_is_whole(name: str) -> None:
     assert (RECIPES / name / "program.py").is_file()
     assert (RECIPES / name / "README.md").read_text(encoding="utf-8").startswith(f"## {name}\n")
     assert {"on", "stage", "timeout", "restore_timeout"} <= recipe.task.keys()
-    # For every event that it could be given, it says how long it takes, and when it starts.
+    # It has a timeout and a start for every event that it supports.
     assert {*recipe.task["on"], "window"} <= recipe.task["timeout"].keys()
     assert {"terminate", "window"} <= recipe.task["lead"].keys()
     for parameter in recipe.parameters.values():

@@ -51,7 +51,7 @@ class Nginx:
         return int(self.pid_file.read_text()) if self.pid_file.exists() else None
 
     def get(self, path: str = "/") -> int | None:
-        """The status; None where nobody listens."""
+        """The status; None if the connection is refused."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
             connection.request("GET", path)

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a recipe notes down before it changes something."""
+"""The record that a recipe writes before it changes something."""
 
 from __future__ import annotations
 

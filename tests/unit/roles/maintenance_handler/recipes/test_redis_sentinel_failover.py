@@ -63,7 +63,7 @@ class Server:
         self.process.wait(PATIENCE)
 
     def ask(self, *words: str) -> Any:
-        """The answer; None where nobody answers."""
+        """The answer; None without one."""
         try:
             connection = Connection(self.address, None, PATIENCE)
         except Refusal:
@@ -126,7 +126,7 @@ def recipe(cluster: Cluster, tmp_path: Path) -> Recipe:
 
 
 class Writer:
-    """Writes to whatever Sentinel has for the master, and counts what was acknowledged."""
+    """Writes to Sentinel's current master, and counts acknowledged writes."""
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster

@@ -95,7 +95,7 @@ class Slurm:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Slurm]:
-    # munged insists on a path that nobody else may write to.
+    # munged requires a path that other users cannot write to.
     folder = Path(tempfile.mkdtemp(prefix="gce-guest-slurm-", dir="/run"))
     folder.chmod(0o755)
     started = Slurm(folder)

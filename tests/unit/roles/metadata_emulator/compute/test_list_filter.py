@@ -91,7 +91,7 @@ def test_filter_matches(text: str) -> None:
         # OR binds tighter than AND: (other OR web-1) AND stopped.
         "name = web-1 OR name = other AND status = STOPPED",
         "NOT name = web-1",
-        # One more than what is there; as floating point numbers the two are equal.
+        # One more than the id; as floating point numbers the two are equal.
         "id = 9223372036854775810",
         "creationTimestamp > 2026-01-01T08:00:00Z",
         "name eq web",

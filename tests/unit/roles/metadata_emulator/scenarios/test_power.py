@@ -32,7 +32,7 @@ def one(make_project: Callable[..., Project]) -> Callable[..., Instance]:
 
 
 def events(instance: Instance) -> list[str]:
-    """What the platform records of this instance from now on."""
+    """The platform's records of this instance from now on."""
     seen: list[str] = []
     instance.project.on_system_event(lambda _instance, event: seen.append(event))
     return seen
