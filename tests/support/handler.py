@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -137,6 +138,16 @@ class HandlerProcess:
 
     def send(self, number: signal.Signals) -> None:
         self.running.send_signal(number)
+
+    def request(self, data: bytes) -> None:
+        """Send this to the socket on which it takes requests of commands."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            # Not by its path, which may be longer than an address can be.
+            directory = os.open(self.config["runtime_dir"], os.O_PATH)
+            try:
+                sender.sendto(data, f"/proc/self/fd/{directory}/requests")
+            finally:
+                os.close(directory)
 
     def wait(self) -> int:
         """Its exit status, once it has ended by itself."""

@@ -23,9 +23,18 @@ from maintenance_handler._vm.maintenance import (
 from maintenance_handler._vm.records import replace
 from maintenance_handler.core import announcements
 from maintenance_handler.core.actions import Action, Close, End, Limit, Start
-from maintenance_handler.core.incident import OK, Incident, Moment, Step
+from maintenance_handler.core.incident import OK, Hold, Incident, Moment, Order, Step
 from maintenance_handler.core.machine import State, step
-from maintenance_handler.core.observations import Finished, Observation, Reconfigured, Tick, recovered
+from maintenance_handler.core.observations import (
+    Finished,
+    HoldWanted,
+    Observation,
+    Reconfigured,
+    Released,
+    Tick,
+    Unheld,
+    recovered,
+)
 from maintenance_handler.core.tasks import Task
 
 # Arbitrary start of the clocks; not 0, so that nothing holds by chance.
@@ -93,6 +102,21 @@ class Drive:
 
     def rehearse(self, event: str) -> list[str]:
         return self.see(announcements.rehearsal(event, "rehearsal 1", self.now, self._notice))
+
+    def drain(self, as_event: str = TERMINATE, *, seconds: float | None = None) -> list[str]:
+        """An operator orders a drain."""
+        ends = None if seconds is None else self.now.clock + seconds
+        return self.see(announcements.by_hand(Order("alice", as_event, "a new kernel", ends), self.now))
+
+    def release(self) -> list[str]:
+        """An operator ends it."""
+        return self.see(Released("bob"))
+
+    def hold(self) -> list[str]:
+        return self.see(HoldWanted(Hold("carol", self.now.at, "not yet")))
+
+    def unhold(self) -> list[str]:
+        return self.see(Unheld("dave"))
 
     def ends(self, name: str, outcome: str = OK, *, after: float = 0.0, detail: str = "") -> list[str]:
         """The running step of a task ends."""

@@ -26,6 +26,8 @@ EVENTS = (MIGRATE, TERMINATE, PREEMPT, WINDOW, STOP)
 # Detected afterwards: a migration, or a boot, without notice.
 MISSED = "missed"
 RESTART = "restart"
+# A drain that an operator orders.
+MANUAL = "manual"
 
 MAINTENANCE_EVENT_KEY = "instance/maintenance-event"
 PREEMPTED_KEY = "instance/preempted"

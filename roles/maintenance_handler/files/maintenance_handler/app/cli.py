@@ -16,12 +16,13 @@ from pathlib import Path
 from typing import Callable
 
 from .. import __version__
-from .._vm.maintenance import EVENTS
+from .._vm.maintenance import EVENTS, TERMINATE
 from .._vm.metadata_server import MetadataError
 from ..core.tasks import DRAIN, RESTORE, TASK_EVENTS
 from ..io.history import MOST
 from ..io.lock import Locked
 from ..io.owner import NotOurs
+from ..io.request import LONGEST_REASON
 from .cli_common import EXIT_FAILED, EXIT_USAGE, CommandError
 from .config import ConfigError
 from .waiting import GOALS
@@ -79,6 +80,15 @@ def _parser() -> argparse.ArgumentParser:
         sub.set_defaults(command=(group, name))
         return sub
 
+    def because(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="for status, log and history")
+
+    def waiting(sub: argparse.ArgumentParser) -> None:
+        sub.add_argument("--wait", action="store_true", help="wait for the end, and show each step")
+        sub.add_argument(
+            "--timeout", type=_seconds, default=3600.0, metavar="SECONDS", help="with --wait; default: %(default)s"
+        )
+
     command("run", "run", "Watch, drain and restore until asked to stop.")
     sub = command("check", "check", "Check the configuration on this machine.")
     sub.description = (
@@ -106,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         "--probe", type=_seconds, metavar="SECONDS", help="also query the metadata server, for this many seconds"
     )
     command("plan", "check", "Show for each event what would run when, and how much notice is left.")
-    sub = command("rehearse", "request", "Show what an event would run; with --execute, drain and restore.")
+    sub = command("rehearse", "rehearse", "Show what an event would run; with --execute, drain and restore.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
     sub = command("run-task", "task", "Run one task by hand, as its user and with its environment.")
@@ -121,9 +131,41 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--here", action="store_true", help="in the environment of the caller")
     sub = command("status", "status", "Show the status. Exit status 0: well, 1: not well, 3: draining or restoring.")
     sub.add_argument("--json", action="store_true", help="as JSON")
-    sub = command("restore", "request", "Retry failed restores now, and show the result.")
-    sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
-    sub = command("acknowledge", "request", "Leave tasks that are not restored as they are, and close the incident.")
+    sub.add_argument(
+        "--output", action="store_true", help="also the last line of output of failed steps, which only root can read"
+    )
+    sub = command("drain", "drain", "Drain this VM now, until it is restored.")
+    sub.description = (
+        "Drain this VM now: run the tasks for manual, and those for the event that --as names. The VM stays drained, "
+        "also over a restart of the handler and a reboot, until restore, or until the time of --for is over. For root "
+        "and the group of operators."
+    )
+    sub.add_argument(
+        "--as", dest="as_event", choices=EVENTS, default=TERMINATE, metavar="EVENT", help="default: %(default)s"
+    )
+    sub.add_argument(
+        "--for", dest="seconds", type=_duration, metavar="TIME", help="at most this long, such as 30m, 2h or 1d"
+    )
+    sub.add_argument(
+        "--reason", type=_reason, default="", metavar="TEXT", help="for the status, the log and the history"
+    )
+    sub.add_argument("--dry-run", action="store_true", help="show what would run; for root")
+    sub.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
+    waiting(sub)
+    sub = command("restore", "restore", "End a drain by hand, or retry failed restores now.")
+    sub.description = (
+        "End a drain by hand. Tasks of an event that is announced stay drained until it is over, and what is held "
+        "until unhold. Without a drain by hand, retry failed restores now, and show the result. With --wait, the exit "
+        "status is 0 only if all tasks are restored."
+    )
+    sub.add_argument("task", nargs="?", metavar="TASK", help="retry the restore of this task only")
+    waiting(sub)
+    sub = command("hold", "drain", "Keep what is drained, or is to be drained, after its event, until unhold.")
+    sub.add_argument(
+        "--reason", type=_reason, default="", metavar="TEXT", help="for the status, the log and the history"
+    )
+    waiting(command("unhold", "restore", "Release what is held, so that it is restored once no event is left."))
+    sub = command("acknowledge", "restore", "Leave tasks that are not restored as they are, and close the incident.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("wait", "status", "Wait until the handler reaches a state.")
     sub.description = (
@@ -164,6 +206,20 @@ def _moment(text: str) -> float:
     except (ValueError, OverflowError, OSError):
         how = "30m, 12h, 7d, 2w, 2026-11-26 or 2026-11-26T14:00:00Z"
         raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as {how}") from None
+
+
+def _duration(text: str) -> float:
+    units = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+    number = text[:-1] if text[-1:] in units else text
+    if not number.isdecimal() or len(number) > 9 or int(number) == 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time, such as 90s, 30m, 2h or 1d")
+    return float(int(number) * units.get(text[-1:], 1))
+
+
+def _reason(text: str) -> str:
+    if len(text) > LONGEST_REASON or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"must be one printable line of at most {LONGEST_REASON} characters")
+    return text
 
 
 def _formatter(prog: str) -> argparse.HelpFormatter:

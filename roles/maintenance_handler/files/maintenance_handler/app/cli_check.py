@@ -9,7 +9,9 @@ import json
 import sys
 from pathlib import Path
 
+from .._vm.maintenance import MANUAL, TERMINATE
 from .._vm.metadata_server import Limits, MetadataServer
+from ..core.plan import by_hand
 from ..core.tasks import TASK_EVENTS
 from ..core.timeline import plan_lines
 from ..io.examination import PROGRAM
@@ -54,7 +56,8 @@ def plan(options: argparse.Namespace) -> int:
     now = read_status(settings)
     assumed = settings.assumed_notice(status.shown_preemption_notice(now))
     for event in TASK_EVENTS:
-        print_lines(plan_lines(event, settings.tasks, assumed, now.get("reach", {})))
+        tasks = by_hand(settings.tasks, TERMINATE) if event == MANUAL else settings.tasks
+        print_lines(plan_lines(event, tasks, assumed, now.get("reach", {})))
     return EXIT_OK
 
 

@@ -8,15 +8,17 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Callable
 
+from ..core.tasks import Task
 from ..io.log import Log, PatientStream, visible
 from ..io.owner import become_owner
 from . import config, status
 from .config import Config, ConfigError
+from .expressions import ExpressionError, compiled
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -57,6 +59,21 @@ def known_settings(path: Path) -> Config:
         if not read_status(settings)["incident"]:
             raise
         return settings
+
+
+def public_settings(path: Path, load: Callable[[Path], Config] = known_settings) -> Config:
+    """The configuration; for a user who cannot read it, only where the handler shows its status and takes requests."""
+    is_hidden = str(path) not in config.STANDARD_INPUT and path.exists() and not os.access(path, os.R_OK)
+    settings = config.without_file(path, os.environ) if is_hidden else None
+    return load(path) if settings is None else settings
+
+
+def runs_for(task: Task, event: Mapping[str, Any]) -> bool:
+    """Whether the `when` of a task is true for an event. Raises `CommandError`."""
+    try:
+        return task.when is None or bool(compiled(task.when)({"event": event}))
+    except ExpressionError as exc:
+        raise CommandError(f"task {task.name!r}, field 'when': {exc}") from None
 
 
 @contextmanager

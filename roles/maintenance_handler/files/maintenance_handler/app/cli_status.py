@@ -11,8 +11,10 @@ import time
 from typing import Any
 
 from .._vm.maintenance import format_time
-from ..core.timeline import ended_at, incident_lines
+from ..core.timeline import by_whom, ended_at, incident_lines
 from ..io.history import History
+from ..io.journal import Journal, JournalError
+from . import config
 from . import status as status_file
 from .cli_common import (
     EXIT_FAILED,
@@ -20,17 +22,20 @@ from .cli_common import (
     EXIT_OK,
     EXIT_RESTART_REQUIRED,
     CommandError,
-    known_settings,
     print_lines,
+    public_settings,
     read_status,
     settings_of,
 )
+from .config import Config
 from .waiting import is_known, wait_until
 
 
 def status(options: argparse.Namespace) -> int:
-    settings = settings_of(options, known_settings)
+    settings = settings_of(options, public_settings)
     now = read_status(settings)
+    if options.output and now["incident"]:
+        _add_output(now["incident"], settings)
     if options.json:
         print(json.dumps(now, indent=2))
     else:
@@ -41,7 +46,7 @@ def status(options: argparse.Namespace) -> int:
 
 
 def wait(options: argparse.Namespace) -> int:
-    settings = settings_of(options)
+    settings = settings_of(options, lambda path: public_settings(path, config.load))
     reached, now = wait_until(
         options.until,
         options.configuration,
@@ -84,11 +89,38 @@ def history(options: argparse.Namespace) -> int:
     return EXIT_OK
 
 
+def _add_output(incident: dict[str, Any], settings: Config) -> None:
+    """Add the last line of output of failed steps, which is only in the journal."""
+    try:
+        entry = Journal(settings.state_dir).read()
+    except JournalError as exc:
+        raise CommandError(str(exc)) from None
+    known = entry.incident.steps if entry is not None and entry.incident is not None else ()
+    outputs = {(step.number, step.task): step.output for step in known}
+    for step in incident["steps"]:
+        step["output"] = outputs.get((step.get("number"), step["task"]), "")
+
+
+def _orders(incident: dict[str, Any]) -> list[str]:
+    """A line for each order of an operator that is on."""
+    lines = []
+    for one in incident["signals"]:
+        order = one.get("order")
+        if order:
+            until = "" if order["until"] is None else f" until {format_time(order['until'])}"
+            since = format_time(one["noticed_at"])
+            lines.append(f"  drained by hand as for {order['as_event']} since {since}{until}, {by_whom(order)}")
+    hold = incident.get("hold")
+    if hold and hold["released_at"] is None:
+        lines.append(f"  held since {format_time(hold['at'])}, {by_whom(hold)}")
+    return lines
+
+
 def _status_lines(now: dict[str, Any]) -> list[str]:
     lines = [f"{'well' if now['healthy'] else 'NOT WELL'}, {now['state']}"]
     lines += [f"  problem: {problem}" for problem in now["problems"]]
     if now["incident"]:
-        lines += incident_lines(now["incident"])
+        lines += [*_orders(now["incident"]), *incident_lines(now["incident"])]
     if not now.get("pid"):
         return lines
     lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")

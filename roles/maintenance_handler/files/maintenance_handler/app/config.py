@@ -74,6 +74,8 @@ class Config:
     journal_wait: float = 1.0
     # The PATH of tasks; None: the handler's, followed by the directories of a login shell.
     path: str | None = None
+    # The group whose members may drain, restore and hold by hand, besides root.
+    operators: str | None = None
     # A container has the boot id of its host, so that its restart would not count as a boot.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""

@@ -212,6 +212,7 @@ FIELDS: dict[str, Check] = {
     "flap_limit": _whole(1, 1_000_000),
     "journal_wait": _number(0, 60),
     "path": _optional(_search_path),
+    "operators": _optional(_text),
     "boot_id_file": _path,
 }
 TASK_FIELDS: dict[str, Check] = {

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from .._vm.maintenance import EVENTS
+from .._vm.maintenance import EVENTS, MANUAL
 from ..core.incident import Incident, Moment, Step, held, not_restored
 from ..core.tasks import DRAIN
 from ..io.metrics import Metrics
@@ -14,7 +14,7 @@ def show_incident(metrics: Metrics, incident: Incident | None, now: Moment) -> N
     """Set the gauges of announced events, drained tasks and failed restores."""
     signals = incident.signals if incident else ()
     on = {(one.event, one.rehearsal) for one in signals}
-    for event in EVENTS:
+    for event in (*EVENTS, MANUAL):
         for rehearsed in (False, True):
             metrics.set("event", float((event, rehearsed) in on), event=event, rehearsal=_word(rehearsed))
     metrics.clear("event_deadline_timestamp_seconds")

@@ -12,6 +12,7 @@ from .. import __version__
 from .._vm.maintenance import format_time
 from ..core.incident import Incident, Moment, held, not_restored
 from ..core.last_incident import last_incident
+from ..core.public import order_document
 from ..io.publish import Publisher
 from .config import Config
 from .figures import is_rehearsed
@@ -66,11 +67,15 @@ class GuestStatus:
         self._publisher.finish(self._text(incident, STOPPED, now), GOODBYE)
 
     def _text(self, incident: Incident | None, state: str, now: Moment) -> str:
+        hold = incident.hold if incident and incident.is_held else None
+        by_hand = incident.by_hand() if incident else None
         document = {
             "state": state,
             "rehearsal": incident is not None and is_rehearsed(incident),
             "events": [one.event for one in incident.signals] if incident else [],
             "held": list(held(incident)) if incident else [],
+            "order": order_document(by_hand.order, now) if by_hand else None,
+            "hold": {"by": hold.by, "reason": hold.reason, "at": hold.at} if hold else None,
             "not_restored": [step.task for step in not_restored(incident)] if incident else [],
             "incident": incident.id if incident else None,
             "last_incident": self._last_incident,

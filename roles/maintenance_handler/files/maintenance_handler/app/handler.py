@@ -18,8 +18,8 @@ from .._vm.maintenance import DRIFT_TOKEN_KEY, PREEMPT, SIGNAL_KEYS
 from .._vm.records import dataclass
 from ..core import announcements
 from ..core.incident import NOT_RESTORED, Moment
-from ..core.observations import Reading, ShutdownBegan
-from ..io import executable, request
+from ..core.observations import Observation, Reading, ShutdownBegan
+from ..io import executable
 from ..io.examination import Examined
 from ..io.files import sweep
 from ..io.inbox import Inbox
@@ -32,18 +32,19 @@ from ..io.log import Log
 from ..io.newest import Shown
 from ..io.orphans import Orphans
 from ..io.pool import Pool
-from ..io.request import REHEARSE, Request, UnreadableRequest
+from ..io.request import DRAIN, Request
 from ..io.runner import Runner
 from ..io.state_writer import Journaled
 from ..io.watch import Failed, Heard, Watcher
 from . import status
-from .command_requests import Refused, end_by_hand, rehearsal
+from .command_requests import FOR_OPERATORS, Refused, Situation, required_by
 from .config import Config
 from .open_incident import OpenIncident
 from .readings import Readings
 from .recovery import Recovery
 from .reload import ConfigChecks
 from .report import Reporter
+from .requests import Admitted, Requests, is_trusted
 from .state_files import LastIncident, StateFiles
 from .stopping import PowerOff, Stop
 
@@ -95,7 +96,9 @@ class Handler:
         self._power_off = PowerOff(log)
         self._readings = Readings(self._files, log)
         self._selector = selectors.DefaultSelector()
-        self._runner = Runner(self._selector, log, post, pool=Pool("work"), now=self._now)
+        pool = Pool("work")
+        self._runner = Runner(self._selector, log, post, pool=pool, now=self._now)
+        self._requests = Requests(self._selector, log, post, pool)
         self._open = OpenIncident(config, self._runner, self._files, log, self._reporter, self._now)
         self._orphans = Orphans()
         self._watchers: list[Watcher] = []
@@ -114,6 +117,8 @@ class Handler:
             ShutsDown: self._on_shutdown,
             Published: lambda published: self._reporter.published(published.result),
             Shown: self._reporter.shown,
+            Admitted: lambda admitted: self._reporter.admitted(admitted.problem),
+            Request: self._on_request,
         }
 
     def run(self) -> int:
@@ -192,12 +197,15 @@ class Handler:
 
     def _prepare(self) -> None:
         self._selector.register(self._inbox, selectors.EVENT_READ)
-        self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, request.SIGNAL)
+        self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
+        self._requests.listen(self._config)
 
     def _turn(self) -> None:
         for key, _unused in self._selector.select(self._patience()):
             if key.data is None:
                 self._inbox.drain()
+            elif key.data is self._requests:
+                self._requests.take()
             else:
                 self._runner.read(key.data)
         for number in self._inbox.signals():
@@ -236,6 +244,7 @@ class Handler:
 
     def _stopped(self) -> int:
         self._checks.close()
+        self._requests.close()
         self._runner.hand_over()
         self._record_stop()
         self._files.finish(LAST_WRITE)
@@ -295,9 +304,9 @@ class Handler:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGHUP:
             self._checks.examine_and_reload()
-        elif number == request.SIGNAL:
-            self._take_requests()
-        else:
+            self._requests.listen(self._config)
+        # SIGUSR1 comes with requests of earlier versions' commands, which find no answer.
+        elif number != signal.SIGUSR1:
             self._stop.request(self._config, self._open.incident, is_watching=bool(self._watchers))
 
     def _on_shutdown(self, _shuts_down: ShutsDown) -> None:
@@ -312,37 +321,47 @@ class Handler:
         new = self._checks.examined(examined, self._config, load_if_valid=self._is_restoring_only)
         if new is None:
             return
+        is_another_group = new.operators != self._config.operators
         self._config = new
         self._is_restoring_only = False
+        if is_another_group:
+            self._requests.listen(new)
         executable.adopt_path(new.path)
         self._log.level = new.log_level
         self._files.configured(new)
         self._open.configured(new)
         self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
 
-    def _take_requests(self) -> None:
-        for wanted in request.take(self._config.runtime_dir):
-            if isinstance(wanted, UnreadableRequest):
-                self._log.error(str(wanted))
-                continue
-            refusal = ""
-            try:
-                self._carry_out(wanted)
-            except Refused as exc:
-                refusal = str(exc)
-                self._log.error(f"{wanted.command}, requested by {wanted.by}, was refused: {refusal}")
-            self._reporter.answered(wanted.name, refusal)
+    def _on_request(self, wanted: Request) -> None:
+        refusal = ""
+        try:
+            required = self._required_by(wanted)
+        except Refused as exc:
+            refusal = str(exc)
+            self._log.error(f"{wanted.command}, requested by {wanted.by}, was refused: {refusal}")
+        else:
+            if wanted.tasks:
+                self._log.warning(f"{wanted.by} asks to {wanted.command} {', '.join(map(repr, wanted.tasks))}")
+            for observation in required:
+                self._open.observe(observation)
+        self._reporter.answered(wanted.name, refusal)
 
-    def _carry_out(self, wanted: Request) -> None:
+    def _required_by(self, wanted: Request) -> list[Observation]:
         """Raises `Refused`."""
-        incident, is_waiting = self._open.incident, self._recovery.is_waiting()
-        if wanted.command == REHEARSE:
-            notice = self._readings.notice(self._config)
-            self._open.observe(rehearsal(wanted, incident, is_waiting, self._now(), notice))
-            return
-        ended = end_by_hand(wanted, incident, is_waiting)
-        self._log.warning(f"{wanted.by} asks to {wanted.command} {', '.join(map(repr, ended.tasks))}")
-        self._open.observe(ended)
+        if wanted.command not in FOR_OPERATORS and not is_trusted(wanted):
+            raise Refused("only root can request that")
+        if wanted.command == DRAIN and self._stop.requests:
+            raise Refused("the handler is stopping")
+        return required_by(
+            wanted,
+            Situation(
+                self._open.incident,
+                self._recovery.is_waiting(),
+                None if self._is_restoring_only else self._config.tasks,
+                self._readings.notice(self._config),
+                self._now(),
+            ),
+        )
 
     def _show_life(self) -> None:
         now = self._clock()

@@ -66,6 +66,8 @@ class Reporter:
         self._restart_required = False
         self._journal_problem = ""
         self._lock_problem = ""
+        self._requests_problem = ""
+        self._last_incident: Mapping[str, Any] | None = None
         self._lost_journal: Path | None = None
         self._task_problems: list[str] = []
         # The problems of writing files, by name.
@@ -206,6 +208,12 @@ class Reporter:
         """A request was accepted, or refused for this reason."""
         self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
 
+    def admitted(self, problem: str) -> None:
+        """Commands can send requests, or cannot for this reason."""
+        if problem and problem != self._requests_problem:
+            self._log.error(problem)
+        self._requests_problem = problem
+
     def incident(self, before: Incident | None, after: Incident | None, closed: Incident | None) -> None:
         """An observation has changed the incident."""
         seen = after or closed
@@ -216,6 +224,9 @@ class Reporter:
 
     def closed(self, document: Mapping[str, Any]) -> None:
         """An incident (of `public.recorded`) is closed."""
+        # Everybody can read the status, but not the output of tasks.
+        steps = [{name: step[name] for name in step if name != "output"} for step in document["steps"]]
+        self._last_incident = {**document, "steps": steps}
         if self._guest_status is not None:
             self._guest_status.closed(document)
 
@@ -278,7 +289,9 @@ class Reporter:
             self._guest_status.finish(incident, now)
             return
         unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
-        shown = (state, held(incident) if incident else (), unrestored, bool(self._outages))
+        events = tuple((one.event, one.order) for one in incident.signals) if incident else ()
+        held_now = (held(incident), incident.is_held) if incident else ()
+        shown = (state, events, held_now, unrestored, bool(self._outages))
         if shown == self._shown_state:
             return
         self._shown_state = shown
@@ -304,6 +317,7 @@ class Reporter:
             "tasks": len(self._config.tasks),
             "config_refused": self._config_problems,
             "answers": self._answers,
+            "last_incident": self._last_incident,
             "restart_required": self._restart_required,
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "notice": {event: vars(notice) for event, notice in assumed.items()},
@@ -334,7 +348,9 @@ class Reporter:
             self._log.info(f"metrics are no longer written to {removed}, which was removed")
 
     def _problems(self) -> list[str]:
-        problems = [problem for problem in (self._lock_problem, self._journal_problem) if problem]
+        problems = [
+            problem for problem in (self._lock_problem, self._journal_problem, self._requests_problem) if problem
+        ]
         if self._lost_journal is not None:
             problems.append(
                 f"tasks in a journal that cannot be read may not be restored: look at {self._lost_journal}, restore "

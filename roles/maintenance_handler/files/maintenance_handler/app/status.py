@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -48,6 +49,7 @@ _WRITTEN = {
     "tasks?": "int",
     "notice?": {...: {"seconds": "float", "source": "str"}},
     "answers?": {...: "str"},
+    "last_incident?": "Mapping[str, Any] | None",
 }
 
 
@@ -85,11 +87,11 @@ def read(config: Config, now_clock: float, boot_id: str) -> dict[str, Any]:
 
     Raises OSError if the state directory cannot be read.
     """
-    running = any(is_locked(path) for path in lock_paths(config.state_dir, config.runtime_dir))
     try:
         status = json.loads(status_path(config).read_bytes())
     except (FileNotFoundError, ValueError, RecursionError):
         status = {}
+    running = _is_running(config, status)
     if not running or not isinstance(status, dict) or status.get("boot_id") != boot_id:
         said = {"running": running, "healthy": False, "last_good_answer_age": None}
         return {**said, **_by_journal(config, now_clock, boot_id, running)}
@@ -132,9 +134,35 @@ def shown_preemption_notice(status: Mapping[str, Any]) -> float | None:
     return float(notice["seconds"]) if notice.get("source") == SHOWN else None
 
 
+def by_hand(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The drain that an operator has ordered, if it is on: its signal in the incident."""
+    signals = status["incident"]["signals"] if status["incident"] else ()
+    found: Mapping[str, Any] | None = next((one for one in signals if one.get("order")), None)
+    return found
+
+
 def in_flight(status: Mapping[str, Any]) -> bool:
     """Whether steps are running, so that the handler should not be restarted."""
     return bool(status["running"]) and status["state"] in (DRAINING, RESTORING)
+
+
+def _is_running(config: Config, status: Any) -> bool:
+    try:
+        return any(is_locked(path) for path in lock_paths(config.state_dir, config.runtime_dir))
+    except PermissionError:
+        # Only root and the handler's user can see the lock.
+        pid = status.get("pid") if isinstance(status, dict) else None
+        return isinstance(pid, int) and _exists(pid)
+
+
+def _exists(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _is_readable(status: Mapping[str, Any]) -> bool:

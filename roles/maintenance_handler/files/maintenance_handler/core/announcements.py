@@ -9,6 +9,7 @@ from typing import Any, Union
 
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
+    MANUAL,
     MISSED,
     PENDING_STOP,
     PREEMPT,
@@ -26,8 +27,8 @@ from .._vm.maintenance import (
     parse_window,
 )
 from .._vm.records import replace
-from .event import BOOT, REHEARSAL, TOKEN_CHANGED, UNANNOUNCED, document
-from .incident import Moment, Signal
+from .event import BOOT, OPERATOR, REHEARSAL, TOKEN_CHANGED, UNANNOUNCED, document
+from .incident import Moment, Order, Signal
 from .observations import Announced, Reading, Withdrawn
 
 # What is kept of a key's value; None if the key, or an announcement in it, does not exist.
@@ -76,6 +77,12 @@ def rehearsal(event: str, name: str, now: Moment, notice: Mapping[str, float]) -
     deadline = now.clock + notice[event]
     told = document(event, REHEARSAL, name, notice[event])
     return Announced(Signal(REHEARSAL, event, told["value"], now, deadline, told))
+
+
+def by_hand(order: Order, now: Moment) -> Announced:
+    """An operator orders a drain."""
+    told = document(MANUAL, OPERATOR, order.as_event, None)
+    return Announced(Signal(OPERATOR, MANUAL, told["value"], now, None, told, order=order))
 
 
 def missed(now: Moment) -> Announced:

@@ -54,7 +54,7 @@ def time_to_retry(task: Task, last: Step) -> float:
     if last.attempt > task.retries or last.finished is None:
         return 0.0
     spent = last.finished.clock + RETRY_PAUSE - last.attempts_began
-    return max(0.0, task.limit(last.phase, last.event) - spent)
+    return max(0.0, task.limit(last.phase, last.task_event) - spent)
 
 
 def is_still_drained(condition: str, last: Step) -> bool:

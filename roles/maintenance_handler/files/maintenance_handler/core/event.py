@@ -15,6 +15,7 @@ from typing import Any
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
     EVENT_OF_VALUE,
+    EVENTS,
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
     REASONS_LIMIT,
@@ -32,6 +33,8 @@ TOKEN_CHANGED = "drift-token changed"
 # The source and the value of an event that the handler finds in its own journal.
 BOOT = "boot"
 UNANNOUNCED = "no orderly stop"
+# The source of a drain by hand. Its value is the event as which the tasks run.
+OPERATOR = "operator"
 
 # Known values. Any other value announces its event as well, and is replaced by the name of the event.
 _KNOWN_VALUES = {
@@ -39,7 +42,7 @@ _KNOWN_VALUES = {
     PREEMPTED_KEY: ("TRUE",),
     STOP_STATE_KEY: STOP_STATES,
 }
-_SOURCES = (*_KNOWN_VALUES, UPCOMING_MAINTENANCE_KEY, DRIFT_TOKEN_KEY, BOOT, REHEARSAL)
+_SOURCES = (*_KNOWN_VALUES, UPCOMING_MAINTENANCE_KEY, DRIFT_TOKEN_KEY, BOOT, REHEARSAL, OPERATOR)
 
 _REHEARSAL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}\Z")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\Z")
@@ -53,6 +56,8 @@ def known_value(source: str, event: str, value: str) -> str:
         return TOKEN_CHANGED
     if source == BOOT:
         return UNANNOUNCED
+    if source == OPERATOR:
+        return value if value in EVENTS else event
     word = plain_word(value, event)
     return word if word in _KNOWN_VALUES.get(source, (word,)) else event
 

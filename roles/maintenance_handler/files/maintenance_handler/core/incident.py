@@ -16,7 +16,7 @@ from typing import Any
 from .._vm.maintenance import DRIFT_TOKEN_KEY
 from .._vm.records import dataclass, replace
 from .checked import checked
-from .event import BOOT, REHEARSAL, reduced
+from .event import BOOT, OPERATOR, REHEARSAL, reduced
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
 
 # How a step ended. An open step has the outcome "".
@@ -50,8 +50,30 @@ class Moment:
 
 
 @dataclass(frozen=True)
+class Order:
+    """An operator's order to drain. Tasks that are not for `manual` run as for the event `as_event`."""
+
+    by: str
+    as_event: str
+    reason: str = ""
+    # When it is over, on the monotonic clock, unless it is ended before.
+    ends: float | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """An operator's order to leave drained what is drained, also after the event. Times in epoch seconds."""
+
+    by: str
+    at: float
+    reason: str = ""
+    released_by: str = ""
+    released_at: float | None = None
+
+
+@dataclass(frozen=True)
 class Signal:
-    """An event that is announced now. `source` is the metadata key that announces it, or a rehearsal."""
+    """An event that is announced now. `source` is the metadata key that announces it, a rehearsal, or an operator."""
 
     source: str
     event: str
@@ -65,6 +87,8 @@ class Signal:
     confirmed: bool = True
     # Increases with each change within an incident, so that a decision applies to one announcement only.
     serial: int = 0
+    # Of a drain by hand.
+    order: Order | None = None
 
     @property
     def rehearsal(self) -> bool:
@@ -74,6 +98,14 @@ class Signal:
     def ends_by_itself(self) -> bool:
         """Whether its end is not announced: it is over when all its tasks have been run."""
         return self.source in (REHEARSAL, DRIFT_TOKEN_KEY, BOOT)
+
+    @property
+    def is_by_hand(self) -> bool:
+        return self.source == OPERATOR
+
+    def event_for(self, task: Task) -> str:
+        """The event as which it concerns a task; empty if it does not."""
+        return task.event_for(self.event, self.order.as_event if self.order is not None else "")
 
 
 @dataclass(frozen=True)
@@ -88,6 +120,9 @@ class PastSignal:
     document: Mapping[str, Any]
     # It was withdrawn before its deadline.
     cancelled: bool = False
+    # Of a drain by hand, and who ended it; nobody if its time was over.
+    order: Order | None = None
+    ended_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -124,6 +159,13 @@ class Step:
     # Who acknowledged that the task is not restored, and when (epoch seconds).
     acknowledged_by: str = ""
     acknowledged_at: float | None = None
+    # The event as which its task runs, if that is not `event`: see `Order`.
+    as_event: str = ""
+
+    @property
+    def task_event(self) -> str:
+        """The event as which its task runs."""
+        return self.as_event or self.event
 
     @property
     def open(self) -> bool:
@@ -162,6 +204,8 @@ class Incident:
     steps: tuple[Step, ...] = ()
     skips: tuple[Skip, ...] = ()
     phase: str = ANNOUNCED
+    # The last hold: until it is released, nothing that is drained is restored.
+    hold: Hold | None = None
     # The number of older ones that were dropped (`trimming`).
     past_dropped: int = 0
     steps_dropped: int = 0
@@ -173,10 +217,11 @@ class Incident:
             **vars(self),
             "opened": vars(self.opened),
             "tasks": [task.to_dict() for task in self.tasks],
-            "signals": [{**vars(signal), "noticed": vars(signal.noticed)} for signal in self.signals],
-            "past": [vars(past) for past in self.past],
+            "signals": [{**_to_dict(signal), "noticed": vars(signal.noticed)} for signal in self.signals],
+            "past": [_to_dict(past) for past in self.past],
             "steps": [_step_to_dict(step) for step in self.steps],
             "skips": [vars(skip) for skip in self.skips],
+            "hold": self.hold and vars(self.hold),
         }
 
     @classmethod
@@ -191,6 +236,7 @@ class Incident:
             steps=tuple(_step_from_dict(step) for step in raw["steps"]),
             skips=tuple(Skip(**checked(Skip, skip)) for skip in raw["skips"]),
             phase=raw["phase"],
+            hold=None if raw.get("hold") is None else Hold(**checked(Hold, raw["hold"])),
             past_dropped=raw.get("past_dropped", 0),
             steps_dropped=raw.get("steps_dropped", 0),
         )
@@ -209,6 +255,15 @@ class Incident:
 
     def task(self, name: str) -> Task:
         return next(task for task in self.tasks if task.name == name)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether an operator holds what is drained."""
+        return self.hold is not None and self.hold.released_at is None
+
+    def by_hand(self) -> Signal | None:
+        """The drain that an operator has ordered, if it is on."""
+        return next((signal for signal in self.signals if signal.is_by_hand), None)
 
     def deadline(self) -> float | None:
         """The nearest deadline of the announced events on the monotonic clock, None if none is known."""
@@ -235,9 +290,27 @@ def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
     return {step.task: step for step in steps}
 
 
+# Fields that only drains by hand have.
+_NEW_FIELDS = ("order", "ended_by", "as_event")
+
+
 def _step_to_dict(step: Step) -> dict[str, Any]:
     finished = None if step.finished is None else vars(step.finished)
-    return {**vars(step), "started": vars(step.started), "finished": finished}
+    return {**_without_new(vars(step)), "started": vars(step.started), "finished": finished}
+
+
+def _to_dict(signal: Signal | PastSignal) -> dict[str, Any]:
+    values = _without_new(vars(signal))
+    return values if signal.order is None else {**values, "order": vars(signal.order)}
+
+
+def _without_new(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the fields of drains by hand that are empty: earlier versions, after a roll-back, do not know them."""
+    return {name: value for name, value in values.items() if value or name not in _NEW_FIELDS}
+
+
+def _order_from_dict(raw: Mapping[str, Any]) -> Order | None:
+    return None if raw.get("order") is None else Order(**checked(Order, raw["order"]))
 
 
 def _moment(raw: Any) -> Moment:
@@ -246,7 +319,9 @@ def _moment(raw: Any) -> Moment:
 
 def _signal_from_dict(raw: Any) -> Signal:
     read = checked(Signal, raw)
-    signal = Signal(**{**read, "noticed": _moment(raw["noticed"]), "document": reduced(read["document"])})
+    document = reduced(read["document"])
+    moments = {"noticed": _moment(raw["noticed"])}
+    signal = Signal(**{**read, **moments, "document": document, "order": _order_from_dict(read)})
     if signal.event not in TASK_EVENTS:
         raise ValueError(f"no such event: {signal.event!r}")
     return signal
@@ -254,7 +329,7 @@ def _signal_from_dict(raw: Any) -> Signal:
 
 def _past_from_dict(raw: Any) -> PastSignal:
     read = checked(PastSignal, raw)
-    return PastSignal(**{**read, "document": reduced(read["document"])})
+    return PastSignal(**{**read, "document": reduced(read["document"]), "order": _order_from_dict(read)})
 
 
 def _step_from_dict(raw: Any) -> Step:
@@ -263,6 +338,8 @@ def _step_from_dict(raw: Any) -> Step:
     step = Step(**{**raw, **moments})
     if step.phase not in (DRAIN, RESTORE):
         raise ValueError(f"no such phase: {step.phase!r}")
+    if step.task_event not in TASK_EVENTS:
+        raise ValueError(f"no such event: {step.task_event!r}")
     return step
 
 

@@ -10,7 +10,8 @@ The rules, each once:
   An interrupted restore is run again as well. A step that succeeded is never run again.
 - A failed restore is retried with growing pauses until it succeeds or is acknowledged. If its task is wanted again in
   the meantime, it is drained again, unless the restore could not even be started.
-- A task that is drained repeatedly stays drained for a while after its event.
+- A task that is drained repeatedly stays drained for a while after its event. What an operator holds stays drained
+  until it is released.
 - The nearest deadline of all events that are on applies to all drains. If the time does not suffice for all stages,
   each gets a share.
 """
@@ -20,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
+from .._vm.maintenance import MANUAL
 from .._vm.records import dataclass, field, replace
 from .actions import Action, Close, End, Limit, Start
 from .condition import (
@@ -50,7 +52,7 @@ from .incident import (
     Skip,
     Step,
 )
-from .observations import Observation, Reconfigured, observed, without_signal
+from .observations import Observation, Reconfigured, observed, without_expired, without_signal
 from .patience import Drains, Patience, calm_until, with_drain
 from .plan import fraction, reserve
 from .tasks import DRAIN, RESTORE, Task, with_grace
@@ -83,6 +85,7 @@ def step(state: State, observation: Observation, now: Moment, applies: Applies) 
     incident = observed(state.incident, tasks, observation, now, state.patience)
     if incident is None:
         return state, []
+    incident = without_expired(incident, now)
     calm_at = {task.name: calm_until(state.patience, state.drains.get(task.name)) for task in incident.tasks}
     incident, wake_at, actions = _advanced(trimmed(incident), now, applies, calm_at)
     if actions and isinstance(actions[-1], Close):
@@ -97,15 +100,19 @@ class _Survey:
     own: dict[str, tuple[Step, ...]]
     condition: dict[str, str]
     trigger: dict[str, Signal]
+    # The tasks that an operator holds drained.
+    kept: set[str]
     skips: list[Skip]
     wake_at: list[float]
 
 
 def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
     for action in actions:
-        # Rehearsals may be repeated without limit.
-        if isinstance(action, Start) and action.step.phase == DRAIN and not action.event.get("rehearsal"):
-            drains = with_drain(drains, action.task.name, now.clock) if action.step.attempt == 1 else drains
+        if not isinstance(action, Start) or action.step.phase != DRAIN or action.step.attempt > 1:
+            continue
+        # Rehearsals and drains by hand may be repeated without limit.
+        if not action.event.get("rehearsal") and action.step.event != MANUAL:
+            drains = with_drain(drains, action.task.name, now.clock)
     return drains
 
 
@@ -119,7 +126,7 @@ def _advanced(
     is_restless = restless_until > now.clock
     if is_restless:
         survey.wake_at.append(restless_until)
-    incident = _end_unwanted(incident, survey, actions, spare_drains=is_restless)
+    incident = _end_unwanted(incident, survey, actions, spare_drains=is_restless or incident.is_held)
     to_drain = [task for task in incident.tasks if _is_to_drain(task, survey)]
     if to_drain:
         incident = _drain(incident, to_drain, survey, now, actions)
@@ -130,6 +137,7 @@ def _advanced(
             return incident, wake_at, actions + more
     conditions = survey.condition.values()
     at_rest = DRAINED if any(condition != REST for condition in conditions) else ANNOUNCED
+    at_rest = DRAINING if RUNS_DRAIN in conditions else at_rest
     if any(not signal.confirmed for signal in incident.signals):
         # After a reboot, only the metadata server knows whether the event is still on.
         return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
@@ -144,7 +152,7 @@ def _advanced(
         return replace(incident, phase=RESTORING), min(survey.wake_at, default=None), actions
     if to_restore:
         return replace(incident, phase=NOT_RESTORED), min(survey.wake_at, default=None), actions
-    if not incident.signals:
+    if not incident.signals and not survey.kept:
         actions.append(Close(replace(incident, phase=CLOSED)))
     return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
 
@@ -155,15 +163,17 @@ def _surveyed(incident: Incident, now: Moment, applies: Applies) -> _Survey:
         own=own,
         condition={task.name: condition_of(task, own[task.name]) for task in incident.tasks},
         trigger={},
+        kept={name for name in own if incident.is_held and _waits_for_restore(incident.task(name), own[name])},
         skips=[],
         wake_at=[],
     )
     skipped = {(skip.task, skip.serial) for skip in incident.skips}
     confirmed = [signal for signal in incident.signals if signal.confirmed]
     soonest_first = sorted(confirmed, key=lambda one: float("inf") if one.deadline is None else one.deadline)
+    survey.wake_at += [one.order.ends for one in confirmed if one.order is not None and one.order.ends is not None]
     for task in sorted(incident.tasks, key=lambda one: one.stage):
         for signal in soonest_first:
-            if signal.event not in task.on or (task.name, signal.serial) in skipped:
+            if not signal.event_for(task) or (task.name, signal.serial) in skipped:
                 continue
             due = _due(task, signal)
             if due > now.clock:
@@ -190,9 +200,9 @@ def _reason_to_skip(task: Task, signal: Signal, incident: Incident, survey: _Sur
     for other in incident.tasks:
         if other.stage < task.stage and other.name in survey.trigger and survey.condition[other.name] == HOLDS:
             last = survey.own[other.name][-1]
-            if last.outcome != OK and other.stops_after_failure(last.event):
+            if last.outcome != OK and other.stops_after_failure(last.task_event):
                 return f"{other.name} failed"
-    return "" if applies(task, signal.document) else "when is false"
+    return "" if applies(task, _told(signal.document, signal.event_for(task))) else "when is false"
 
 
 def _is_to_drain(task: Task, survey: _Survey) -> bool:
@@ -204,10 +214,12 @@ def _is_to_drain(task: Task, survey: _Survey) -> bool:
 
 def _is_unwanted(task: Task, survey: _Survey) -> bool:
     """Whether a task was drained, or is being drained, for events that are over, and its restore has not started."""
-    last = survey.own[task.name][-1:]
-    if not last or last[0].phase != DRAIN or task.name in survey.trigger:
-        return False
-    return last[0].open or task.has(RESTORE)
+    return task.name not in survey.trigger and _waits_for_restore(task, survey.own[task.name])
+
+
+def _waits_for_restore(task: Task, own: tuple[Step, ...]) -> bool:
+    last = own[-1:]
+    return bool(last) and last[0].phase == DRAIN and (last[0].open or task.has(RESTORE))
 
 
 def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
@@ -221,7 +233,7 @@ def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
 
 def _is_to_restore(task: Task, survey: _Survey) -> bool:
     condition = survey.condition[task.name]
-    if task.name in survey.trigger or condition == REST:
+    if task.name in survey.trigger or task.name in survey.kept or condition == REST:
         return False
     return task.has(RESTORE) or condition in (RUNS_DRAIN, RUNS_RESTORE)
 
@@ -260,7 +272,7 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
             incident = _limited(incident, survey.own[task.name][-1], deadline, until, actions)
         elif condition != RUNS_RESTORE and task.stage == stage and _is_ready(task, survey, now, DRAIN):
             signal = survey.trigger[task.name]
-            occasion = _Occasion(signal.event, signal.document, now, until, deadline)
+            occasion = _Occasion(signal.event, signal.event_for(task), signal.document, now, until, deadline)
             incident = _started(incident, task, DRAIN, occasion, survey, actions)
     return incident
 
@@ -272,9 +284,9 @@ def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment
     for task in tasks:
         runs = survey.condition[task.name] == RUNS_RESTORE
         if task.stage == stage and not runs and _is_ready(task, survey, now, RESTORE):
-            event = survey.own[task.name][-1].event
+            last = survey.own[task.name][-1]
             until = now.clock + _need(task, survey, now, RESTORE)
-            occasion = _Occasion(event, _document(incident, event), now, until)
+            occasion = _Occasion(last.event, last.task_event, _document(incident, last.event), now, until)
             incident = _started(incident, task, RESTORE, occasion, survey, actions)
     return incident
 
@@ -286,6 +298,11 @@ def _document(incident: Incident, event: str) -> Mapping[str, Any]:
     return (past + present)[-1]
 
 
+def _told(document: Mapping[str, Any], event: str) -> Mapping[str, Any]:
+    """The document of an event as a task sees that runs as for this one."""
+    return {**document, "name": event}
+
+
 def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float:
     """Seconds that a task may still take in a phase, including the time between SIGTERM and SIGKILL."""
     own = survey.own[task.name]
@@ -294,7 +311,7 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
         return max(0.0, own[-1].until - now.clock)
     if condition == retrying(phase):
         return with_grace(time_to_retry(task, own[-1]))
-    event = survey.trigger[task.name].event if phase == DRAIN else own[-1].event
+    event = survey.trigger[task.name].event_for(task) if phase == DRAIN else own[-1].task_event
     return with_grace(task.limit(phase, event))
 
 
@@ -328,9 +345,10 @@ def _limited(
 
 @dataclass(frozen=True)
 class _Occasion:
-    """For which event a task is started, and how much time it has. `until` and `deadline` are on the clock."""
+    """For which event a task is started, as for which, and how much time it has (`until`, `deadline`: on the clock)."""
 
     event: str
+    task_event: str
     document: Mapping[str, Any]
     now: Moment
     until: float
@@ -349,6 +367,7 @@ def _started(
         task=task.name,
         phase=phase,
         event=occasion.event,
+        as_event="" if occasion.task_event == occasion.event else occasion.task_event,
         attempt=last.attempt + 1 if last is not None and again else 1,
         started=now,
         until=occasion.until,
@@ -358,5 +377,5 @@ def _started(
         failing=last is not None and last.failing,
         partial=last is not None and phase == RESTORE and (last.partial or last.outcome != NOT_STARTED),
     )
-    actions.append(Start(new, task, occasion.document))
+    actions.append(Start(new, task, _told(occasion.document, occasion.task_event)))
     return replace(incident, steps=(*incident.steps, new))

@@ -17,7 +17,13 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
     lines += [_signal_line(one, now) for one in after.signals if (one.source, one.serial) not in known]
     past_before = len(before.past) + before.past_dropped if before else 0
     for past in after.past[max(0, past_before - after.past_dropped) :]:
-        lines.append(("info", f"{past.event} is {'cancelled' if past.cancelled else 'over'} ({past.value})"))
+        how = f"ended by {past.ended_by}" if past.ended_by else past.value
+        lines.append(("info", f"{past.event} is {'cancelled' if past.cancelled else 'over'} ({how})"))
+    hold = after.hold
+    if hold is not None and hold != (before.hold if before else None):
+        reason = f": {hold.reason}" if hold.reason else ""
+        what = f"{hold.released_by} releases" if hold.released_by else f"{hold.by} holds"
+        lines.append(("warning", f"{what} what is drained{reason}"))
     earlier = {} if before is None else {one.number: one for one in before.steps}
     ended = [step for step in after.steps if step.number in earlier and earlier[step.number].open and not step.open]
     lines += [_end_line(step) for step in ended]
@@ -39,6 +45,11 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
 
 
 def _signal_line(signal: Signal, now: Moment) -> Line:
+    order = signal.order
+    if order is not None:
+        reason = f": {order.reason}" if order.reason else ""
+        seconds = "" if order.ends is None else f", for {order.ends - now.clock:.0f} s"
+        return "warning", f"{order.by} orders to drain as for {order.as_event}{seconds}{reason}"
     left = "" if signal.deadline is None else f", {max(0.0, signal.deadline - now.clock):.1f} s left"
     what = "is rehearsed" if signal.rehearsal else "is announced"
     return "warning", f"{signal.event} {what} ({signal.value}){left}"

@@ -14,6 +14,7 @@ from .incident import (
     FAILURES,
     INTERRUPTED,
     OK,
+    Hold,
     Incident,
     Moment,
     PastSignal,
@@ -103,6 +104,27 @@ class Acknowledged(Observation):
 
 
 @dataclass(frozen=True)
+class Released(Observation):
+    """Someone ends the drain by hand."""
+
+    by: str
+
+
+@dataclass(frozen=True)
+class HoldWanted(Observation):
+    """Someone holds what is drained."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True)
+class Unheld(Observation):
+    """Someone releases what is held."""
+
+    by: str
+
+
+@dataclass(frozen=True)
 class Tick(Observation):
     """Time has passed."""
 
@@ -131,6 +153,14 @@ def observed(
         for signal in incident.signals:
             if signal.source == observation.source:
                 incident = without_signal(incident, signal, now)
+    if isinstance(observation, Released):
+        for signal in incident.signals:
+            if signal.is_by_hand:
+                incident = without_signal(incident, signal, now, ended_by=observation.by)
+    if isinstance(observation, HoldWanted):
+        return replace(incident, hold=observation.hold)
+    if isinstance(observation, Unheld) and incident.hold is not None:
+        return replace(incident, hold=replace(incident.hold, released_by=observation.by, released_at=now.at))
     if isinstance(observation, ShutdownBegan):
         until = now.clock + observation.seconds
         return replace(incident, signals=tuple(with_shutdown(signal, until) for signal in incident.signals))
@@ -155,8 +185,18 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
 
     def carried_signal(signal: Signal) -> Signal:
         noticed = carried(signal.noticed)
-        deadline = None if signal.deadline is None else signal.deadline - signal.noticed.clock + noticed.clock
-        return replace(signal, noticed=noticed, deadline=deadline, confirmed=same_boot and signal.confirmed)
+        shift = noticed.clock - signal.noticed.clock
+        order, deadline = signal.order, signal.deadline
+        if order is not None and order.ends is not None:
+            order = replace(order, ends=order.ends + shift)
+        return replace(
+            signal,
+            noticed=noticed,
+            deadline=None if deadline is None else deadline + shift,
+            # The platform need not confirm what it did not announce.
+            confirmed=signal.is_by_hand or (same_boot and signal.confirmed),
+            order=order,
+        )
 
     def carried_step(step: Step) -> Step:
         started = carried(step.started)
@@ -185,7 +225,15 @@ def with_shutdown(signal: Signal, until: float) -> Signal:
     return replace(signal, deadline=until) if stops and is_late else signal
 
 
-def without_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
+def without_expired(incident: Incident, now: Moment) -> Incident:
+    """The incident without a drain by hand whose time is over."""
+    for signal in incident.signals:
+        if signal.order is not None and signal.order.ends is not None and signal.order.ends <= now.clock:
+            incident = without_signal(incident, signal, now)
+    return incident
+
+
+def without_signal(incident: Incident, signal: Signal, now: Moment, ended_by: str = "") -> Incident:
     """The incident after a signal is over."""
     past = PastSignal(
         signal.event,
@@ -195,6 +243,8 @@ def without_signal(incident: Incident, signal: Signal, now: Moment) -> Incident:
         now.at,
         signal.document,
         cancelled=_is_cancelled(signal, now),
+        order=signal.order,
+        ended_by=ended_by,
     )
     return replace(
         incident,

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 
-from .._vm.maintenance import PREEMPT, WINDOW
-from .._vm.records import dataclass
+from .._vm.maintenance import MANUAL, PREEMPT, WINDOW
+from .._vm.records import dataclass, replace
 from .tasks import DRAIN, GRACE, RESTORE, Task, with_grace, without_grace
 
 # The part of the notice, and the seconds, that are kept free before an event, so that no task is running then.
@@ -80,6 +80,17 @@ def batches(tasks: Iterable[Task], event: str) -> tuple[Batch, ...]:
     # Tasks without a lead come first, then the longest lead.
     order = sorted(by_lead, key=lambda lead: float("-inf") if lead is None else -lead)
     return tuple(Batch(lead, stages(by_lead[lead], event)) for lead in order)
+
+
+def by_hand(tasks: Iterable[Task], as_event: str) -> tuple[Task, ...]:
+    """The tasks of a drain by hand, with the times that they have for the event as which they run."""
+    mine = []
+    for task in tasks:
+        event = task.event_for(MANUAL, as_event)
+        if event:
+            drain, restore = task.limit(DRAIN, event), task.limit(RESTORE, event)
+            mine.append(replace(task, on=(MANUAL,), timeout=drain, restore_timeout=restore))
+    return tuple(mine)
 
 
 def misfits(tasks: Iterable[Task], event: str, notice: Mapping[str, float]) -> list[str]:

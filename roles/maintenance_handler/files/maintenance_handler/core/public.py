@@ -6,15 +6,22 @@ from __future__ import annotations
 
 from typing import Any
 
-from .incident import Incident, Moment, held, not_restored
+from .incident import Incident, Moment, Order, held, not_restored
 
 # The part of `public` that readers rely on (`checked.fits`).
-_PAST = {"event": "str", "value": "str", "rehearsal": "bool", "noticed_at": "float"}
+_PAST = {
+    "event": "str",
+    "value": "str",
+    "rehearsal": "bool",
+    "noticed_at": "float",
+    # Not written by earlier versions.
+    "order?": "Mapping[str, Any] | None",
+}
 PUBLIC = {
     "id": "str",
     "opened_at": "float",
     "signals": [{**_PAST, "seconds_left": "float | None"}],
-    "past": [{**_PAST, "ended_at": "float"}],
+    "past": [{**_PAST, "ended_at": "float", "ended_by?": "str"}],
     "steps": [
         {
             "task": "str",
@@ -34,6 +41,7 @@ PUBLIC = {
     "skips": [{"task": "str", "reason": "str", "at": "float"}],
     "held": ["str"],
     "not_restored?": [{"task": "str", "detail": "str", "attempts": "int", "next_attempt_at": "float | None"}],
+    "hold?": "Mapping[str, Any] | None",
     "acknowledged?": [{"task": "str", "by": "str", "at": "float"}],
 }
 
@@ -58,6 +66,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "rehearsal": signal.rehearsal,
                 "noticed_at": signal.noticed.at,
                 "seconds_left": None if signal.deadline is None else round(signal.deadline - now.clock, 3),
+                "order": order_document(signal.order, now),
             }
             for signal in incident.signals
         ],
@@ -69,6 +78,8 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "noticed_at": past.noticed_at,
                 "ended_at": past.ended_at,
                 "cancelled": past.cancelled,
+                "order": order_document(past.order, now),
+                "ended_by": past.ended_by,
             }
             for past in incident.past
         ],
@@ -90,6 +101,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
         ],
         "skips": [dict(vars(skip)) for skip in incident.skips],
         "held": list(held(incident)),
+        "hold": incident.hold and dict(vars(incident.hold)),
         "not_restored": [
             {
                 "task": step.task,
@@ -107,3 +119,11 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
         "past_dropped": incident.past_dropped,
         "steps_dropped": incident.steps_dropped,
     }
+
+
+def order_document(order: Order | None, now: Moment) -> dict[str, Any] | None:
+    """An operator's order to drain; `until` is when it ends by itself, in epoch seconds."""
+    if order is None:
+        return None
+    until = None if order.ends is None else round(now.at + order.ends - now.clock, 3)
+    return {"by": order.by, "as_event": order.as_event, "reason": order.reason, "until": until}

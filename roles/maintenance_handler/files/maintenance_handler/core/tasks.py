@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .._vm.maintenance import EVENTS, MISSED, RESTART, TERMINATE, WINDOW
+from .._vm.maintenance import EVENTS, MANUAL, MISSED, RESTART, TERMINATE, WINDOW
 from .._vm.records import dataclass, field
 from . import playbook as playbooks
 
@@ -25,7 +25,7 @@ GRACE = 2.0
 GRACE_SHARE = 0.2
 
 # The events that a task can be for.
-TASK_EVENTS = (*EVENTS, MISSED, RESTART)
+TASK_EVENTS = (*EVENTS, MISSED, RESTART, MANUAL)
 # The events that are announced long enough ahead for a lead.
 EVENTS_WITH_LEAD = (TERMINATE, WINDOW)
 # A `lead` that means: when the event is announced.
@@ -69,6 +69,10 @@ class Task:
     def has(self, phase: str) -> bool:
         """Whether the task has a command for this phase."""
         return bool(self.drain or self.playbook) if phase == DRAIN else bool(self.restore or self.restore_playbook)
+
+    def event_for(self, event: str, as_event: str = "") -> str:
+        """The one of two events as which the task runs, the first if it is for both; empty if it is for neither."""
+        return next((one for one in (event, as_event) if one in self.on), "")
 
     def limit(self, phase: str, event: str) -> float:
         """Seconds that the phase may take for an event if its deadline is not nearer."""

@@ -8,12 +8,17 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .._vm.maintenance import MISSED, RESTART, WINDOW
+from .._vm.maintenance import MANUAL, MISSED, RESTART, WINDOW
 from .incident import OK
 from .plan import Notice, Stage, batches, shortened, stages
 from .tasks import RESTORE, Task
 
-_NO_NOTICE = {WINDOW: "announced ahead", MISSED: "detected afterwards", RESTART: "detected at the next boot"}
+_NO_NOTICE = {
+    WINDOW: "announced ahead",
+    MISSED: "detected afterwards",
+    RESTART: "detected at the next boot",
+    MANUAL: "ordered by an operator, by default as for terminate",
+}
 
 
 def incident_lines(incident: Mapping[str, Any]) -> list[str]:
@@ -23,13 +28,18 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
     for past in incident["past"]:
         rows.append((past["noticed_at"], _notice(past), ""))
         how = "cancelled" if past.get("cancelled") else "over"
-        rows.append((past["ended_at"], f"{past['event']} is {how}", ""))
+        rows.append((past["ended_at"], f"{past['event']} is {how}", ended_how(past)))
     rows += [(one["noticed_at"], _notice(one), _left(one["seconds_left"], "left now")) for one in incident["signals"]]
     rows += [(skip["at"], f"skip     {skip['task']}", skip["reason"]) for skip in incident["skips"]]
     rows += [
         (step["started_at"], f"{step['phase']:<8} {step['task']}{_attempt(step)}", step_end(step))
         for step in incident["steps"]
     ]
+    hold = incident.get("hold")
+    if hold:
+        rows.append((hold["at"], "hold what is drained", by_whom(hold)))
+        if hold["released_at"] is not None:
+            rows.append((hold["released_at"], "release what is held", f"by {hold['released_by']}"))
     for one in incident.get("acknowledged", ()):
         rows.append((one["at"], f"acknowledged {one['task']} as not restored", f"by {one['by']}"))
     rows.sort(key=lambda row: row[0])
@@ -41,6 +51,18 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
         if incident.get(f"{what}_dropped")
     ]
     return [head, *dropped, *(f"  {at - began:+9.3f} s  {what:<{width}}  {how}".rstrip() for at, what, how in rows)]
+
+
+def by_whom(order: Mapping[str, Any]) -> str:
+    """Who has ordered a drain or a hold, and why."""
+    return f"by {order['by']}" + (f": {order['reason']}" if order["reason"] else "")
+
+
+def ended_how(past: Mapping[str, Any]) -> str:
+    """How a drain by hand ended; empty for other events."""
+    if not past.get("order"):
+        return ""
+    return f"by {past['ended_by']}" if past["ended_by"] else "its time is over"
 
 
 def ended_at(incident: Mapping[str, Any]) -> float:
@@ -101,6 +123,9 @@ def _reach(reach: Mapping[str, Any] | None) -> str:
 
 def _notice(signal: Mapping[str, Any]) -> str:
     kind = "rehearsal of " if signal["rehearsal"] else ""
+    order = signal.get("order")
+    if order:
+        return f"order    {signal['event']}, as for {order['as_event']}, {by_whom(order)}"
     return f"notice   {kind}{signal['event']} ({signal['value']})"
 
 

@@ -40,6 +40,18 @@ def look_up(user: str, within: float) -> Account:
     return Account(user, entry.pw_uid, entry.pw_gid, entry.pw_dir, entry.pw_shell, groups)
 
 
+def name_of(uid: int, within: float) -> str:
+    """The name of a user, or its number if the user database does not tell `within` seconds."""
+    try:
+        # Not by `pwd`, which cannot be given up.
+        asked = subprocess.run(
+            ["id", "-un", "--", f"+{uid}"], stdin=subprocess.DEVNULL, capture_output=True, timeout=within, check=False
+        )
+    except (OSError, subprocess.SubprocessError):
+        return f"user {uid}"
+    return asked.stdout.decode(errors="replace").strip() or f"user {uid}"
+
+
 def _groups(user: str, within: float) -> tuple[int, ...]:
     # os.getgrouplist would block all threads until the user database answers.
     try:

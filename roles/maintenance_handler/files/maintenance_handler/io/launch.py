@@ -180,7 +180,7 @@ def task_document(start: Start, incident: str, at: float) -> dict[str, Any]:
 def variables(start: Start, incident: str) -> dict[str, str]:
     """The variables in a task's environment, apart from its times."""
     return {
-        "GCE_EVENT": start.step.event,
+        "GCE_EVENT": start.step.task_event,
         "GCE_EVENT_PHASE": start.step.phase,
         "GCE_EVENT_INCIDENT": incident,
         "GCE_EVENT_TASK": start.task.name,

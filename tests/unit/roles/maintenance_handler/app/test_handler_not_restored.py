@@ -176,12 +176,9 @@ def test_commands_fail_if_all_tasks_are_restored(vm: Vm, make_handler: MakeHandl
 def test_invalid_request_is_logged(vm: Vm, make_handler: MakeHandler) -> None:
     handler = unrestored(vm, make_handler(task("lb", restore="exit 3")))
     for text in ("", "[1]", '{"name": 3, "by": "", "tasks": []}', '{"name": "x", "by": "y", "tasks": 3}'):
-        path = handler.folder / "run" / "acknowledge.json"
-        path.write_text(text)
-        logged = handler.log().count("Reading the requests in")
-        handler.send(signal.SIGUSR1)
-        handler.until(lambda: handler.log().count("Reading the requests in") > logged, "an error")  # noqa: B023
-        assert not path.exists()
+        logged = handler.log().count("Reading a request of user")
+        handler.request(text.encode())
+        handler.until(lambda: handler.log().count("Reading a request of user") > logged, "an error")  # noqa: B023
     assert handler.state() == "not restored"
 
 

@@ -95,7 +95,7 @@ def test_link_of_the_user_is_not_written_through(folder: Path, installed: Path) 
     config = configured(folder, "true")
     victim = folder / "victim"
     victim.write_text("precious")
-    for name in (".rehearse.json.new", ".status.json.new", "rehearse.json", "status.json"):
+    for name in (".rehearse.json.new", ".status.json.new", "requests", "status.json"):
         (folder / "home" / "run" / name).symlink_to(victim)
     for name in ("history.jsonl", ".journal.json.new", "drift-token.json"):
         (folder / "home" / "state" / name).symlink_to(victim)
