@@ -170,7 +170,7 @@ def check_all_drained(handler: HandlerProcess) -> None:
         for meanwhile in (AT_ONCE, OVER, REBOOT)
     ],
 )
-def test_every_step_is_run_and_taken_back_once(
+def test_each_step_runs_and_is_restored_once(
     scenario: str, meanwhile: str, ways: tuple[str, ...], make_vm: Callable[[], Vm], tmp_path: Path, table: Table
 ) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
@@ -193,7 +193,7 @@ def test_every_step_is_run_and_taken_back_once(
 
 @pytest.mark.proof
 @pytest.mark.parametrize("meanwhile", [AT_ONCE, REBOOT])
-def test_a_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tmp_path: Path, table: Table) -> None:
+def test_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tmp_path: Path, table: Table) -> None:
     """Cut the power, boot, and kill the handler at each write while it handles the restart."""
     tasks = [task("a", "restart", stage=10), task("b", "restart", stage=20)]
     handler = Restart(make_vm(), tmp_path / "counted", tasks).restarted(None)

@@ -125,7 +125,7 @@ def window(starts_in: float, **fields: Any) -> dict[str, Any]:
         ("garbage", "answers with what is not HTTP"),
     ],
 )
-def test_an_outage(kind: str, name: str, prove: Prove) -> None:
+def test_outage(kind: str, name: str, prove: Prove) -> None:
     """503 ended the handler (aws/aws-node-termination-handler#916), HTML the agent (guest-agent#320)."""
     trial = prove(METADATA, f"It {name}", FAILED_POLLS)
     handler, vm = trial.make(task("lb")).start(), trial.vm
@@ -140,7 +140,7 @@ def test_an_outage(kind: str, name: str, prove: Prove) -> None:
     trial.survived(NEW_OUTAGE, "migrate")
 
 
-def test_an_hour_without_an_answer(prove: Prove) -> None:
+def test_outage_of_an_hour(prove: Prove) -> None:
     """503 from the metadata server ended the handler (aws/aws-node-termination-handler#916)."""
     trial = prove(METADATA, "It answers 503 for an hour (of simulated time)", FAILED_POLLS)
     handler = trial.make(task("lb"), environ={"TIME": "skip"}).start(module="support.steered")
@@ -153,7 +153,7 @@ def test_an_hour_without_an_answer(prove: Prove) -> None:
     trial.survived(NEW_OUTAGE, "migrate")
 
 
-def test_hangs_past_the_deadline(prove: Prove) -> None:
+def test_hanging_get_past_its_deadline(prove: Prove) -> None:
     """A hanging GET never ends on a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
     trial = prove(METADATA, "It takes a question and never answers it", FAILED_POLLS)
     handler, vm = trial.make(task("lb")).start(), trial.vm
@@ -166,7 +166,7 @@ def test_hangs_past_the_deadline(prove: Prove) -> None:
 
 
 @needs_root
-def test_a_connection_that_is_half_open(prove: Prove) -> None:
+def test_half_open_connection(prove: Prove) -> None:
     """A live migration can leave a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
     trial = prove(METADATA, "Its connections go dead: packets are dropped, nothing is reset", FAILED_POLLS)
     with network_namespace() as (name, outside, _inside):
@@ -191,7 +191,7 @@ def test_a_connection_that_is_half_open(prove: Prove) -> None:
             handler.close()
 
 
-def test_a_key_that_comes_to_be(prove: Prove) -> None:
+def test_key_that_is_created(prove: Prove) -> None:
     trial = prove(METADATA, "It answers 404, and then 200", 'steps_total{outcome="ok",phase="drain"}')
     trial.vm.control.remove(trial.vm.name, "instance/maintenance-event")
     handler = trial.make(task("lb")).start()
@@ -201,7 +201,7 @@ def test_a_key_that_comes_to_be(prove: Prove) -> None:
     trial.survived(MIGRATE_ON, "migrate")
 
 
-def test_an_etag_that_flaps(prove: Prove) -> None:
+def test_changing_etag(prove: Prove) -> None:
     name = "It has a new etag with each answer, and nothing new to say"
     trial = prove(METADATA, name, 'polls_total{key="instance/maintenance-event",result="answer"}')
     handler = trial.make(task("lb")).start()
@@ -215,7 +215,7 @@ def test_an_etag_that_flaps(prove: Prove) -> None:
     trial.survived(MIGRATE_ON, "migrate")
 
 
-def test_a_value_that_flips_and_flips_back(prove: Prove) -> None:
+def test_brief_change_of_a_value(prove: Prove) -> None:
     """A value that changes and changes back has the old etag again."""
     name = "A value flips, and flips back to what it was"
     trial = prove(METADATA, name, 'polls_total{key="instance/preempted",result="answer"}')
@@ -232,7 +232,7 @@ def test_a_value_that_flips_and_flips_back(prove: Prove) -> None:
 # Events
 
 
-def test_an_event_that_was_there_before(prove: Prove) -> None:
+def test_event_announced_before_the_start(prove: Prove) -> None:
     trial = prove(EVENTS, "An event is on when the handler starts", "incidents_total")
     trial.vm.announce("migrate")
     handler = trial.make(task("lb")).start()
@@ -241,7 +241,7 @@ def test_an_event_that_was_there_before(prove: Prove) -> None:
     trial.survived(MIGRATE_ON, "migrate")
 
 
-def test_an_event_that_is_cancelled(prove: Prove) -> None:
+def test_cancelled_event(prove: Prove) -> None:
     """A node stayed drained (aws/aws-node-termination-handler#78, kubereboot/kured#63)."""
     name = "An event is cancelled in the middle of its drain"
     trial = prove(EVENTS, name, 'steps_total{outcome="cancelled",phase="drain"}')
@@ -254,7 +254,7 @@ def test_an_event_that_is_cancelled(prove: Prove) -> None:
     assert "drain db" not in handler.trace()
 
 
-def test_a_migration_that_becomes_a_termination(prove: Prove) -> None:
+def test_migration_that_becomes_a_termination(prove: Prove) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A migration becomes a termination", "incidents_total")
     handler = trial.make(task("lb"), task("db", "terminate", stage=60)).start()
@@ -266,7 +266,7 @@ def test_a_migration_that_becomes_a_termination(prove: Prove) -> None:
     trial.survived("terminate is announced", "migrate", "terminate")
 
 
-def test_a_preemption_on_top(prove: Prove) -> None:
+def test_preemption_during_another_event(prove: Prove) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A preemption comes in the middle of a drain for a migration", "incidents_total")
     handler = trial.make(task("lb", drain=UNTIL_RELEASED), task("db", stage=60)).start()
@@ -281,7 +281,7 @@ def test_a_preemption_on_top(prove: Prove) -> None:
     trial.survived("preempt is announced", "migrate", "preempt")
 
 
-def test_an_event_during_the_restore(prove: Prove) -> None:
+def test_event_during_the_restore(prove: Prove) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "An event comes in the middle of a restore", "incidents_total")
     handler = trial.make(task("lb", stage=10), task("queue", stage=20, restore=UNTIL_RELEASED)).start()
@@ -297,7 +297,7 @@ def test_an_event_during_the_restore(prove: Prove) -> None:
     trial.survived("restore 'queue': cancelled", "migrate", "terminate")
 
 
-def test_a_window_that_is_announced(prove: Prove) -> None:
+def test_announced_window(prove: Prove) -> None:
     trial = prove(EVENTS, "A window is announced", 'steps_total{outcome="ok",phase="drain"}')
     handler = trial.make(task("db", "window", lead=2, timeout=1)).start()
     trial.vm.set("upcoming-maintenance", window(4))
@@ -306,7 +306,7 @@ def test_a_window_that_is_announced(prove: Prove) -> None:
     trial.survived("window is announced", "window")
 
 
-def test_a_window_that_moves(prove: Prove) -> None:
+def test_moved_window(prove: Prove) -> None:
     """An event days away was handled at once (aws/aws-node-termination-handler#903), or never (#361)."""
     trial = prove(EVENTS, "A window is moved, after its drain", 'steps_total{outcome="ok",phase="restore"}')
     handler = trial.make(task("db", "window", lead=3600)).start()
@@ -322,7 +322,7 @@ def test_a_window_that_moves(prove: Prove) -> None:
     trial.survived(r"window is announced \(PENDING\), 259\d\d\d\.\d s left", "window")
 
 
-def test_a_window_that_is_cancelled(prove: Prove) -> None:
+def test_cancelled_window(prove: Prove) -> None:
     trial = prove(EVENTS, "A window is cancelled", "incidents_total")
     handler = trial.make(task("db", "window")).start()
     trial.vm.set("upcoming-maintenance", window(1800))
@@ -331,7 +331,7 @@ def test_a_window_that_is_cancelled(prove: Prove) -> None:
     trial.survived(r"window is cancelled", "window")
 
 
-def test_a_window_that_begins_early(prove: Prove) -> None:
+def test_window_that_starts_early(prove: Prove) -> None:
     trial = prove(EVENTS, "A window begins before its time", 'steps_total{outcome="ok",phase="drain"}')
     handler = trial.make(task("db", "window", lead=600)).start()
     trial.vm.set("upcoming-maintenance", window(7200))
@@ -342,7 +342,7 @@ def test_a_window_that_begins_early(prove: Prove) -> None:
     trial.survived(r"window is announced \(ONGOING\)", "window")
 
 
-def test_a_stop_on_top(prove: Prove) -> None:
+def test_stop_during_another_event(prove: Prove) -> None:
     """A second event crashed the handler or was lost (aws/aws-node-termination-handler#307)."""
     trial = prove(EVENTS, "A graceful shutdown comes in the middle of a drain for a migration", "incidents_total")
     handler = trial.make(task("lb", "migrate", "stop", drain=UNTIL_RELEASED), task("db", "stop", stage=60)).start()
@@ -357,7 +357,7 @@ def test_a_stop_on_top(prove: Prove) -> None:
     trial.survived("stop is announced", "migrate", "stop")
 
 
-def test_a_stop_without_grace_on_top(prove: Prove) -> None:
+def test_stop_without_grace_during_another_event(prove: Prove) -> None:
     name = "A graceful shutdown is ended by a second stop without grace"
     trial = prove(EVENTS, name, 'steps_total{outcome="ok",phase="drain"}')
     handler = trial.make(task("lb", "stop", drain=UNTIL_RELEASED, timeout=300)).start()
@@ -371,7 +371,7 @@ def test_a_stop_without_grace_on_top(prove: Prove) -> None:
     trial.survived(r"stop is announced \(STOPPING\)", "stop")
 
 
-def test_a_power_cut_that_nothing_announced(prove: Prove) -> None:
+def test_power_cut_without_notice(prove: Prove) -> None:
     trial = prove(EVENTS, "The power is cut while nothing is drained", "unannounced_restarts_total")
     handler = trial.make(task("resync", "restart")).start()
     handler.until(lambda: handler.journal().get("instance_id"), "the instance in the journal")
@@ -385,7 +385,7 @@ def test_a_power_cut_that_nothing_announced(prove: Prove) -> None:
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_the_wall_clock_is_set(hours: int, prove: Prove) -> None:
+def test_wall_clock_is_set(hours: int, prove: Prove) -> None:
     trial = prove(MACHINE, f"The wall clock is set by {hours:+d} h in the middle of a drain", "wall_clock_jumps_total")
     slow = f'echo $GCE_EVENT_DEADLINE_SECONDS > "$FOLDER/left"; {UNTIL_RELEASED}'
     handler = trial.make(task("lb", stage=10, drain=slow), task("db", stage=20, drain="sleep 0.2"))
@@ -405,7 +405,7 @@ def test_the_wall_clock_is_set(hours: int, prove: Prove) -> None:
     trial.survived(re.escape(f"the wall clock jumped by {3600 * hours:+d} s"), "migrate")
 
 
-def test_the_journal_of_another_instance(prove: Prove) -> None:
+def test_journal_of_another_instance(prove: Prove) -> None:
     trial = prove(MACHINE, "The journal is another instance's: an image of a drained VM", "journal_set_aside_total")
     vm = trial.vm
     handler = trial.make(task("lb")).start()
@@ -428,7 +428,7 @@ def test_the_journal_of_another_instance(prove: Prove) -> None:
     trial.survived("setting it aside", "migrate")
 
 
-def test_a_journal_that_is_cut_off(prove: Prove) -> None:
+def test_truncated_journal(prove: Prove) -> None:
     name = "The journal's last entry is cut off, and the handler starts again"
     trial = prove(MACHINE, name, 'steps_total{outcome="ok",phase="restore"}')
     handler = trial.make(task("lb", stage=10), task("db", stage=20)).start()
@@ -446,7 +446,7 @@ def test_a_journal_that_is_cut_off(prove: Prove) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b'{"version": 1, "incid', b"\xff\xfe\x00", None])
-def test_a_journal_that_cannot_be_read(content: bytes | None, prove: Prove) -> None:
+def test_unreadable_journal(content: bytes | None, prove: Prove) -> None:
     trial = prove(MACHINE, "The journal cannot be read", "journal_set_aside_total")
     handler = trial.make(task("lb"))
     handler.state_dir.mkdir()
@@ -479,7 +479,7 @@ def fill(disk: Path) -> None:
 
 
 @needs_root
-def test_a_disk_that_is_full_at_the_start(prove: Prove) -> None:
+def test_full_disk_at_the_start(prove: Prove) -> None:
     trial = prove(MACHINE, "The disk is full when the handler starts", "journal_failures_total")
     handler = trial.make(task("lb"))
     with small_disk(handler.state_dir) as disk:
@@ -496,7 +496,7 @@ def test_a_disk_that_is_full_at_the_start(prove: Prove) -> None:
 
 
 @needs_root
-def test_a_disk_that_fills_up(prove: Prove) -> None:
+def test_disk_that_fills_up(prove: Prove) -> None:
     trial = prove(MACHINE, "The disk fills up while the handler runs, which is then killed", "incidents_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20))
     with small_disk(handler.state_dir) as disk:
@@ -522,7 +522,7 @@ def test_a_disk_that_fills_up(prove: Prove) -> None:
         handler.close()
 
 
-def test_a_disk_that_stalls(prove: Prove) -> None:
+def test_stalled_disk(prove: Prove) -> None:
     """A disk that stalls for 25 s must not delay the drain."""
     trial = prove(MACHINE, "The journal's disk does not answer, during a whole drain", "journal_failures_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20)).start(module="support.stalling")
@@ -538,7 +538,7 @@ def test_a_disk_that_stalls(prove: Prove) -> None:
     trial.survived("Writing the journal .*no response from the disk for 1 s", "migrate")
 
 
-def test_a_log_that_nobody_reads(prove: Prove) -> None:
+def test_unread_log(prove: Prove) -> None:
     """A pipe on stderr that is not read blocked the main loop (patroni/patroni#1331)."""
     trial = prove(MACHINE, "Nobody reads the log, and a task fills it", 'steps_total{outcome="ok",phase="drain"}')
     prints = 'i=0; while [ $i -lt 150 ]; do i=$((i+1)); printf "line $i %0900d\\n" 0; done'
@@ -557,7 +557,7 @@ def test_a_log_that_nobody_reads(prove: Prove) -> None:
 
 
 @needs_root
-def test_a_state_directory_that_is_read_only(prove: Prove) -> None:
+def test_read_only_state_directory(prove: Prove) -> None:
     trial = prove(MACHINE, "The state directory is read-only", "journal_failures_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20))
     with small_disk(handler.state_dir) as disk:
@@ -573,7 +573,7 @@ def test_a_state_directory_that_is_read_only(prove: Prove) -> None:
 
 
 @needs_root
-def test_a_disk_without_room_for_a_lock(prove: Prove) -> None:
+def test_disk_without_room_for_a_lock(prove: Prove) -> None:
     trial = prove(MACHINE, "There is no place for a lock", "lock_failures_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20))
     with small_disk(handler.folder / "disk") as disk:
@@ -636,7 +636,7 @@ def test_two_handlers(prove: Prove) -> None:
         ),
     ],
 )
-def test_a_task_that_behaves_badly(name: str, drain: str, outcome: str, line: str, prove: Prove) -> None:
+def test_misbehaving_task(name: str, drain: str, outcome: str, line: str, prove: Prove) -> None:
     """Others have no deadline, or one for all events."""
     trial = prove(TASKS, name, f'steps_total{{outcome="{outcome}",phase="drain"}}')
     limit = 0.5 if outcome == "timeout" else 20
@@ -648,7 +648,7 @@ def test_a_task_that_behaves_badly(name: str, drain: str, outcome: str, line: st
     trial.survived(line, "migrate")
 
 
-def test_a_task_that_does_not_exist(prove: Prove) -> None:
+def test_missing_program(prove: Prove) -> None:
     trial = prove(TASKS, "A task's program does not exist", 'steps_total{outcome="not started",phase="drain"}')
     handler = trial.make(task("bad", stage=10), NEXT)
     gone = {**task("bad", stage=10), "drain": ["/no/such/program"]}
@@ -677,7 +677,7 @@ def drain_beside(trial: Try, handler: HandlerProcess) -> None:
 
 
 @needs_root
-def test_a_user_database_that_does_not_answer(prove: Prove) -> None:
+def test_hanging_user_database(prove: Prove) -> None:
     """A slow user database must not delay tasks of root in the same stage."""
     trial = prove(TASKS, "The user database does not answer for a task's user", NOT_STARTED)
     bad = task("bad", stage=10, timeout=1, restore=None, user="nobody")
@@ -689,7 +689,7 @@ def test_a_user_database_that_does_not_answer(prove: Prove) -> None:
 
 
 @needs_root
-def test_a_program_on_a_file_system_that_does_not_answer(prove: Prove) -> None:
+def test_program_on_a_hanging_file_system(prove: Prove) -> None:
     trial = prove(TASKS, "A task's program is on a file system that does not answer", NOT_STARTED)
     handler = trial.make(BESIDE, NEXT)
     with hung_mount(handler.folder / "share") as share:

@@ -178,7 +178,7 @@ def test_journals(table: Table) -> None:
     survived(table, name)
 
 
-def test_what_the_handler_shows(table: Table) -> None:
+def test_status_and_history(table: Table) -> None:
     name = "As its status, and as a line of its history"
     tried(table, name)
     incident = entry("1-migrate").incident

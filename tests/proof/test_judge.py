@@ -32,7 +32,7 @@ CLEAN = ("drain a", "drain b", "restore b", "restore a")
         (("drain once", "drain once"), (), Verdict()),
     ],
 )
-def test_what_tasks_noted(
+def test_verdict_on_the_trace_of_tasks(
     trace: tuple[str, ...], interrupted: tuple[Run, ...], verdict: Verdict, tmp_path: Path
 ) -> None:
     tasks = [task("a"), task("b"), task("once", restore=None)]
@@ -41,7 +41,7 @@ def test_what_tasks_noted(
     assert judged(handler, [], interrupted) == verdict
 
 
-def test_a_cancelled_drain_may_have_noted_nothing(tmp_path: Path) -> None:
+def test_cancelled_drain_may_have_left_no_trace(tmp_path: Path) -> None:
     handler = HandlerProcess(tmp_path, "nowhere", [task("a"), task("b")])
     handler.state_dir.mkdir()
     steps = [{"phase": "drain", "task": "a", "outcome": "cancelled"}, {"phase": "drain", "task": "b", "outcome": "ok"}]
@@ -52,7 +52,7 @@ def test_a_cancelled_drain_may_have_noted_nothing(tmp_path: Path) -> None:
     assert judged(handler, []) == Verdict(run_twice=("restore b",))
 
 
-def test_what_was_announced_and_is_in_no_incident(tmp_path: Path) -> None:
+def test_announced_event_without_an_incident_is_an_error(tmp_path: Path) -> None:
     handler = HandlerProcess(tmp_path, "nowhere", [task("a")])
     handler.state_dir.mkdir()
     incident = {"id": "1", "past": [{"event": "migrate"}], "held": ["a"]}

@@ -50,7 +50,7 @@ def polls(handler: HandlerProcess) -> float:
     )
 
 
-def test_is_flat(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Table) -> None:
+def test_memory_and_descriptors_are_constant(vm: Vm, make_handler: Callable[..., HandlerProcess], table: Table) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     table.tried(SECTION, ROW, METRIC)
     settings = {"environ": {"TIME": "hurry"}, "log_level": "warning", "flap_limit": INCIDENTS}

@@ -100,7 +100,7 @@ def _is_within(name: str, wings: set[str]) -> bool:
 
 
 @pytest.mark.parametrize("module, path", [pytest.param(*each, id=each[0]) for each in _modules()])
-def test_imports_only_what_its_wing_may(module: str, path: Path) -> None:
+def test_modules_import_only_allowed_wings(module: str, path: Path) -> None:
     wing = _wing(module)
     assert wing is not None, f"{module} is in no wing: put it into one, or add the wing here and to ARCHITECTURE.md"
     for name in _imports(module, path):
@@ -150,12 +150,12 @@ def _located(path: str) -> Path:
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`(\w+/[\w./]+)`", PAGE))))
-def test_paths_on_the_page_exist(path: str) -> None:
+def test_paths_in_the_document_exist(path: str) -> None:
     if "NAME" not in path:
         _located(path)
 
 
-def test_answers_name_functions_that_exist() -> None:
+def test_named_functions_exist() -> None:
     table = PAGE.partition("## Where is")[2]
     answers = list(ANSWER.finditer(table))
     # Except for the table's heading and its separator, every row is an answer.

@@ -18,7 +18,7 @@ def test_one_request_a_minute(seconds: float, most: int) -> None:
     assert most_requests(seconds) == most
 
 
-def test_a_family_is_all_that_descends_from_a_process() -> None:
+def test_family_has_all_descendants_of_a_process() -> None:
     with subprocess.Popen(
         ["sh", "-c", "sleep 60 & cat; kill $!"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as shell:
@@ -42,7 +42,7 @@ def test_reads_memory_and_time_of_a_process() -> None:
         sum(range(10_000))
 
 
-def test_says_which_goal_is_met_and_which_is_not() -> None:
+def test_reports_whether_each_goal_is_met() -> None:
     handler = Footprint(
         "the handler", 66, 200, 0.0, Counter({"instance/preempted": 3, "instance/maintenance-event": 1})
     )

@@ -13,7 +13,7 @@ from bench.notice import paired_ratio, percentile, verdicts
     "percent, expected",
     [(0, 1.0), (50, 2.0), (75, 3.0), (76, 4.0), (95, 4.0), (100, 4.0)],
 )
-def test_a_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
+def test_percentile_is_one_of_the_values(percent: float, expected: float) -> None:
     assert percentile([4.0, 1.0, 3.0, 2.0], percent) == expected
 
 
@@ -23,7 +23,7 @@ def test_ratios_are_taken_round_by_round() -> None:
     assert paired_ratio(times, "handler", "curl") == 0.5
 
 
-def test_there_is_no_ratio_of_different_rounds() -> None:
+def test_ratio_requires_equal_rounds() -> None:
     assert paired_ratio({"poller": [1.0], "curl": [1.0, 2.0]}, "poller", "curl") is None
 
 

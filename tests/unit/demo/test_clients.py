@@ -46,12 +46,14 @@ def until_sent(sending: Clients, more: int) -> None:
     eventually(lambda: sending.sent() >= enough, within=60)
 
 
-def test_nothing_is_lost_while_the_servers_run(sending: Clients) -> None:
+def test_no_request_is_lost_while_the_servers_run(sending: Clients) -> None:
     until_sent(sending, 20)
     assert sending.lost("web-1") == (0, 0)
 
 
-def test_a_vm_that_has_left_loses_nothing(sending: Clients, vm: Path, server: subprocess.Popen[bytes]) -> None:
+def test_vm_that_has_left_the_balancers_loses_no_request(
+    sending: Clients, vm: Path, server: subprocess.Popen[bytes]
+) -> None:
     (vm / "service" / "load-balancer").write_text("out of service\n", encoding="utf-8")
     # What was sent before is answered.
     until_sent(sending, 4 * clients.COUNT)

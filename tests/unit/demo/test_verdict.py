@@ -24,14 +24,14 @@ def test_figures_come_from_the_platform_and_the_tasks(good):
     assert found.restored_after == pytest.approx(2.2)
 
 
-def test_an_event_that_was_missed(spoilt):
+def test_missed_event(spoilt):
     found = problems(spoilt(incidents=[], notes=(), raised_at=None))
     assert "gpu-1: the handler's history has no host termination." in found
     assert "gpu-1: 'Leave' was not drained." in found
     assert figures(spoilt(incidents=[], notes=())).heard_after is None
 
 
-def test_an_event_that_was_mistaken_for_another(good, spoilt):
+def test_event_mistaken_for_another(good, spoilt):
     past = [{**good.incidents[0]["past"][0], "event": "migrate"}]
     found = problems(spoilt(incidents=[{**good.incidents[0], "past": past}]))
     assert found == ["gpu-1: the handler noticed migrate instead of one terminate."]
@@ -121,7 +121,7 @@ def test_processes_that_should_have_ended(spoilt):
 @pytest.mark.parametrize(
     "status, words", [(None, "did not stop"), (-11, "stopped with exit status -11"), (1, "stopped with exit status 1")]
 )
-def test_a_handler_that_did_not_stop_well(spoilt, status, words):
+def test_handler_with_an_unclean_stop(spoilt, status, words):
     assert problems(spoilt(exit_statuses=(status,))) == [f"gpu-1: the handler {words}."]
 
 

@@ -162,7 +162,7 @@ def test_without_announced_maintenance(tmp_path: Path) -> None:
     assert page.notices == [("notice calm", "No maintenance is announced for any of the 3 instances.")]
 
 
-def test_reports_what_filters_leave_out(tmp_path: Path) -> None:
+def test_reports_omissions_by_filters(tmp_path: Path) -> None:
     with EmulatorProcess(FLEET) as emulator:
         emulator.control.set("later", "instance/upcoming-maintenance", LATER)
         emulator.control.set("now", "instance/upcoming-maintenance", NOW)

@@ -77,7 +77,7 @@ def test_starts_with_the_canary_and_stops_after_too_many_failures(rollout):
     assert "d" not in fleet.reached()
 
 
-def test_stops_if_the_canary_fails_whatever_is_allowed(rollout):
+def test_stops_if_the_canary_fails_with_any_tolerance(rollout):
     fleet = rollout({"a": NO_PYTHON, "b": {}})
     result = fleet.run("-e", "gce_hosts=vms", "-e", "gce_max_fail_percentage=100")
     assert result.returncode != 0

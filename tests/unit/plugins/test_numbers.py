@@ -113,7 +113,7 @@ def test_lookups_accept_numbers(
 
 
 @pytest.mark.parametrize("option", ["timeout", "max_wait", "cache_seconds", "requests_per_minute", "concurrency"])
-def test_numbers_without_an_option_to_test_are_rejected(option: str) -> None:
+def test_rule_rejects_invalid_numbers_of_other_options(option: str) -> None:
     check_numbers({option: 1})
     check_numbers({option: math.inf})
     for number in (-1, math.nan):

@@ -71,17 +71,17 @@ def asked(emulator: EmulatorProcess) -> list[str]:
 
 
 class TestEffective:
-    def test_is_by_precedence(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_has_the_documented_precedence(self, emulator: EmulatorProcess, worker: Worker) -> None:
         keys = ["release", "mirror"]
         assert lookup(worker, *keys, function="query", instance="web-1") == ["1.5.0", "far"]
         assert lookup(worker, *keys, function="query", zone=A) == ["1.4.2", "far"]
         assert lookup(worker, *keys, function="query") == ["1.4.2", "far"]
 
-    def test_reads_no_more_than_necessary(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_stops_at_the_first_layer_with_the_key(self, emulator: EmulatorProcess, worker: Worker) -> None:
         lookup(worker, "release", instance="web-1", zone=A)
         assert asked(emulator) == [f"acme/zones/{A}/instances/web-1"]
 
-    def test_in_the_forms_of_the_api(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_accepts_names_in_the_forms_of_the_api(self, emulator: EmulatorProcess, worker: Worker) -> None:
         zone = f"https://www.googleapis.com/compute/v1/{emulator.control.get('web-1', 'instance/zone')}"
         expected = lookup(worker, "release", instance="web-1", zone=A)
         assert lookup(worker, "release", instance=f"{zone}/instances/web-1") == expected
@@ -98,18 +98,20 @@ class TestEffective:
 
 
 class TestScope:
-    def test_is_the_instance_s_own(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_of_an_instance_reads_its_own_metadata(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert lookup(worker, "mirror", instance="web-1", scope="instance", default="none") == "none"
 
-    def test_is_the_project_s(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_of_the_project_reads_its_metadata(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert lookup(worker, "release", instance="web-1", scope="project") == "1.4.2"
 
-    def test_is_the_zone_s(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_of_a_zone_reads_its_metadata(self, emulator: EmulatorProcess, worker: Worker) -> None:
         assert lookup(worker, "release", zone=A, scope="zonal", default="none") == "none"
         assert asked(emulator) == [f"acme/zones/{A}/instanceSettings"]
 
     @pytest.mark.parametrize("scope, option", [("instance", "instance"), ("zonal", "zone")])
-    def test_requires_its_option(self, emulator: EmulatorProcess, worker: Worker, scope: str, option: str) -> None:
+    def test_requires_the_option_with_its_name(
+        self, emulator: EmulatorProcess, worker: Worker, scope: str, option: str
+    ) -> None:
         assert f"scope is {scope}, which requires the option {option}" in refusal(worker, "release", scope=scope)
         assert asked(emulator) == []
 
@@ -128,7 +130,7 @@ class TestMissing:
 
 
 class TestSecrets:
-    def test_are_refused(self, emulator: EmulatorProcess, worker: Worker) -> None:
+    def test_are_rejected(self, emulator: EmulatorProcess, worker: Worker) -> None:
         words = refusal(worker, "db-password", instance="web-1")
         assert "Cannot read db-password: it is secret." in words
         assert "hunter2" not in words

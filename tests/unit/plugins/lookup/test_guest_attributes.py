@@ -83,30 +83,30 @@ class TestValues:
             {"instance": "//compute.googleapis.com/projects/acme/zones/us-central1-a/instances/web-1"},
         ],
     )
-    def test_of_one_attribute(self, emulator: Emulator, worker: Worker, options: dict[str, str]) -> None:
+    def test_returns_one_attribute(self, emulator: Emulator, worker: Worker, options: dict[str, str]) -> None:
         assert lookup(worker, "deployment/version", **options) == "1.4.2"
 
-    def test_of_several(self, emulator: Emulator, worker: Worker) -> None:
+    def test_returns_several_attributes(self, emulator: Emulator, worker: Worker) -> None:
         found = lookup(worker, "deployment/version", "maintenance-handler/status", function="query")
         assert found == ["1.4.2", '{"state": "idle"}']
 
-    def test_of_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
+    def test_returns_a_namespace(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "maintenance-handler/") == {"status": '{"state": "idle"}'}
 
     def test_are_not_evaluated_as_templates(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "deployment/template") == "{{ 1 + 1 }}"
 
-    def test_found_by_a_query(self, emulator: Emulator, worker: Worker) -> None:
+    def test_applies_a_query(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "deployment/", query="version") == "1.4.2"
 
-    def test_need_one_request_if_the_zone_is_known(self, emulator: Emulator, worker: Worker) -> None:
+    def test_takes_one_request_if_the_zone_is_known(self, emulator: Emulator, worker: Worker) -> None:
         lookup(worker, "deployment/version", zone="us-central1-a")
         [request] = emulator.control.journal(face="compute")
         assert request["path"].endswith("/getGuestAttributes")
 
 
 class TestSecrets:
-    def test_are_refused_as_single_values(self, emulator: Emulator, worker: Worker) -> None:
+    def test_are_rejected_as_single_values(self, emulator: Emulator, worker: Worker) -> None:
         assert "Cannot read deployment/db-password: it is secret." in refusal(worker, "deployment/db-password")
         assert lookup(worker, "deployment/db-password", show_secrets=True) == "hunter2"
 
@@ -138,14 +138,14 @@ class TestDenied:
             ("forbidden", "Grant the permission compute.instances.getGuestAttributes"),
         ],
     )
-    def test_is_never_a_default(self, emulator: Emulator, worker: Worker, kind: str, words: str) -> None:
+    def test_is_an_error_despite_a_default(self, emulator: Emulator, worker: Worker, kind: str, words: str) -> None:
         emulator.control.fault(kind, face="compute", path=READ)
         said = refusal(worker, "deployment/version", default="none")
         assert words in said
         assert "ya29.planted" not in said
 
     @pytest.mark.parametrize("term", ["", "/", "a b/", "ns/a/b"])
-    def test_are_invalid_terms_before_any_request(self, emulator: Emulator, worker: Worker, term: str) -> None:
+    def test_invalid_terms_are_rejected_before_any_request(self, emulator: Emulator, worker: Worker, term: str) -> None:
         refusal(worker, term)
         assert emulator.control.journal(face="compute") == []
 

@@ -34,17 +34,17 @@ def refusal(worker: Worker, *paths: str, **options: Any) -> str:
 
 
 class TestValues:
-    def test_of_one_key(self, emulator: Emulator, worker: Worker) -> None:
+    def test_returns_one_key(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "instance/name") == "web-1"
 
-    def test_of_several_keys_come_in_their_order(self, emulator: Emulator, worker: Worker) -> None:
+    def test_returns_several_keys_in_their_order(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "project/project-id", "instance/name", function="query") == ["acme", "web-1"]
 
-    def test_of_keys_in_a_list(self, emulator: Emulator, worker: Worker) -> None:
+    def test_returns_keys_of_a_list(self, emulator: Emulator, worker: Worker) -> None:
         assert worker("query('gce.guest.metadata', ['instance/name', 'project/project-id'])") == ["web-1", "acme"]
 
     @pytest.mark.parametrize("path", ["", "instance", "instance/"])
-    def test_of_a_tree_take_one_request(self, emulator: Emulator, worker: Worker, path: str) -> None:
+    def test_returns_a_tree_with_one_request(self, emulator: Emulator, worker: Worker, path: str) -> None:
         tree = lookup(worker, path)
         assert (tree if path else tree["instance"])["name"] == "web-1"
         assert [request["status"] for request in emulator.control.journal()] == [200]
@@ -84,23 +84,23 @@ class TestValues:
 
 
 class TestBasename:
-    def test_of_a_resource(self, emulator: Emulator, worker: Worker) -> None:
+    def test_shortens_a_resource_name(self, emulator: Emulator, worker: Worker) -> None:
         assert lookup(worker, "instance/zone", basename=True) == "europe-west1-b"
         assert lookup(worker, "instance/machine-type", basename=True) == "e2-medium"
         assert lookup(worker, "instance/network-interfaces/0/network", basename=True) == "default"
 
-    def test_in_a_tree(self, emulator: Emulator, worker: Worker) -> None:
+    def test_shortens_resource_names_in_a_tree(self, emulator: Emulator, worker: Worker) -> None:
         tree = lookup(worker, "instance/", basename=True)
         assert (tree["zone"], tree["networkInterfaces"][0]["network"]) == ("europe-west1-b", "default")
         assert tree["attributes"]["created-by"] == "web"
         assert tree["networkInterfaces"][0]["subnetmask"] == "255.255.240.0"
 
-    def test_of_other_values_is_the_value(self, emulator: Emulator, worker: Worker) -> None:
+    def test_keeps_other_values(self, emulator: Emulator, worker: Worker) -> None:
         emulator.control.set("web-1", "instance/attributes/note", "see projects/1/zones/z\nthere")
         assert lookup(worker, "instance/attributes/note", basename=True) == "see projects/1/zones/z\nthere"
         assert lookup(worker, "instance/id", basename=True) == 9007199254740993
 
-    def test_comes_before_the_query(self, emulator: Emulator, worker: Worker) -> None:
+    def test_is_applied_before_the_query(self, emulator: Emulator, worker: Worker) -> None:
         found = lookup(worker, "instance/network-interfaces/", basename=True, query="[].network")
         assert found == ["default"]
 

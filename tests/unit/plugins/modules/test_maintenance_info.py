@@ -82,7 +82,7 @@ class TestEvents:
         assert (result["maintenance_event"], result["event"]) == (value, event)
         assert result["changed"] is False
 
-    def test_preemption(self, emulator: EmulatorProcess, look: Any) -> None:
+    def test_preemption_is_reported(self, emulator: EmulatorProcess, look: Any) -> None:
         assert look("spot")["preempted"] is False
         emulator.control.set("spot", "instance/preempted", "TRUE")
         assert look("spot")["preempted"] is True
@@ -166,7 +166,7 @@ class TestWindow:
 
 
 class TestReach:
-    def test_of_an_ordinary_vm(self, look: Any) -> None:
+    def test_ordinary_vm(self, look: Any) -> None:
         result = look("plain")
         assert result["machine_type"] == "n2-standard-4"
         assert result["scheduling"] == {

@@ -28,7 +28,7 @@ def read(*paths: str, check: bool = False, no_log: bool = False, **parameters: A
 class TestOneRequest:
     """One request for the whole tree, without secrets, where amazon.aws.ec2_metadata_facts takes one for each key."""
 
-    def test_for_the_whole_tree(self, emulator: EmulatorProcess) -> None:
+    def test_reads_the_whole_tree(self, emulator: EmulatorProcess) -> None:
         result = read()
         assert len(emulator.control.journal()) == 1
         assert result["value"]["instance"]["name"] == "web-1"
@@ -46,18 +46,18 @@ class TestOneRequest:
             "",
         ],
     )
-    def test_for_a_path(self, emulator: EmulatorProcess, path: str) -> None:
+    def test_reads_a_path(self, emulator: EmulatorProcess, path: str) -> None:
         result = read(path)
         assert result["found"]
         assert [request["status"] for request in emulator.control.journal()] == [200]
 
-    def test_for_each_of_several_paths(self, emulator: EmulatorProcess) -> None:
+    def test_is_sent_for_each_path(self, emulator: EmulatorProcess) -> None:
         result = read("instance/name", "project/project-id")
         assert [answer["value"] for answer in result["answers"]] == ["web-1", "acme"]
         assert [answer["path"] for answer in result["answers"]] == ["instance/name", "project/project-id"]
         assert len(emulator.control.journal()) == 2
 
-    def test_in_check_mode(self, emulator: EmulatorProcess) -> None:
+    def test_is_sent_in_check_mode(self, emulator: EmulatorProcess) -> None:
         assert read("instance/name", check=True) == read("instance/name")
 
 
@@ -101,7 +101,7 @@ class TestValues:
         json.dumps(result, ensure_ascii=False).encode("utf-8", "strict")
         assert any("not UTF-8" in str(warning) for warning in result["warnings"])
 
-    def test_a_listing(self, emulator: EmulatorProcess) -> None:
+    def test_directory_listing(self, emulator: EmulatorProcess) -> None:
         assert read("instance/disks/", recursive=False)["value"] == "0/\n"
 
     def test_the_etag_changes_with_the_value_only(self, emulator: EmulatorProcess) -> None:
@@ -113,10 +113,10 @@ class TestValues:
 
 
 class TestQuery:
-    def test_over_a_tree(self, emulator: EmulatorProcess) -> None:
+    def test_applies_to_a_tree(self, emulator: EmulatorProcess) -> None:
         assert read("instance/network-interfaces/", query="[].accessConfigs[].type")["value"] == ["ONE_TO_ONE_NAT"]
 
-    def test_over_each_path(self, emulator: EmulatorProcess) -> None:
+    def test_applies_to_each_path(self, emulator: EmulatorProcess) -> None:
         result = read("instance/name", "instance/zone", query="length(@) > `5`")
         assert [answer["value"] for answer in result["answers"]] == [False, True]
 
@@ -173,7 +173,7 @@ class TestSecrets:
         assert attributes["db-password"] == "hunter2"
         assert attributes["ssh-keys"] == "[redacted]"
 
-    def test_among_guest_attributes(self, emulator: EmulatorProcess) -> None:
+    def test_are_redacted_in_guest_attributes(self, emulator: EmulatorProcess) -> None:
         emulator.control.set("web-1", "instance/guest-attributes/app/join-token", "hunter2")
         result = read("instance/guest-attributes")
         assert result["value"] == {"app": {"join-token": "[redacted]"}}

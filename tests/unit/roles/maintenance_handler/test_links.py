@@ -16,12 +16,12 @@ PACKAGE = Path(maintenance_handler.__file__).parent
 LINKED = [path for path in PACKAGE.glob("_*/*.py") if path.is_symlink()]
 
 
-def test_there_are_some() -> None:
+def test_links_exist() -> None:
     assert {path.parent.name for path in LINKED} == {"_metadata", "_vm"}
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/*.py")), ids=lambda path: f"{path.parent.name}.{path.stem}")
-def test_all_that_a_file_imports_is_there(path: Path) -> None:
+def test_imported_modules_are_linked(path: Path) -> None:
     assert [wanted for wanted in imported(path) if not (wanted.with_suffix(".py").exists() or wanted.is_dir())] == []
 
 

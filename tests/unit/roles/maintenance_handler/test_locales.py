@@ -128,7 +128,7 @@ def _words(line: str) -> list[str]:
     return line.replace("{{ ", "{{").replace(" }}", "}}").split()
 
 
-def test_names_with_an_arrow_are_drained_and_shown_in_any_locale(installed: Installed, vm: Vm) -> None:
+def test_names_that_the_locale_cannot_encode_are_drained_and_shown(installed: Installed, vm: Vm) -> None:
     """freeipa#5334: a locale such as ISO-8859-1 has no arrow, and Python cannot open a file with it in its name."""
     checked = installed.command("check", "--here")
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -30,7 +30,7 @@ def run(config: Path, *arguments: str, **environment: str) -> subprocess.Popen[s
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_one_line_when_it_is_ready_and_a_clean_end(tmp_path: Path, number: signal.Signals) -> None:
+def test_prints_one_line_when_ready_and_ends_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     config = tmp_path / "fleet.yml"
     config.write_text("instances: [{name: web-1}, {name: web-2}]", encoding="utf-8")
     with run(config) as process:
@@ -66,7 +66,7 @@ def test_an_address_in_use_is_reported(tmp_path: Path) -> None:
     assert str(port) in stderr
 
 
-def test_each_instance_listens_where_the_fleet_file_says() -> None:
+def test_instances_listen_at_the_addresses_of_the_fleet_file() -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     instances = [{"name": "web-1", "port": port}, {"name": "web-2", "address": "127.0.0.2"}]

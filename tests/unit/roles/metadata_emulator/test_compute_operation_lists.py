@@ -77,7 +77,7 @@ async def test_all_scopes_are_listed_on_request(api: ComputeApi) -> None:
 
 
 @pytest.mark.parametrize("scope, number", [("global", 1), ("zones/europe-west1-b", 1), ("regions/us-central1", 0)])
-async def test_a_scope_has_a_list_of_its_own(api: ComputeApi, scope: str, number: int) -> None:
+async def test_each_scope_has_its_own_list(api: ComputeApi, scope: str, number: int) -> None:
     status, answer = await api.get(f"{scope}/operations")
     assert (status, len(answer.get("items", []))) == (200, number)
 

@@ -64,7 +64,7 @@ async def test_a_zone_without_any_has_no_metadata(api: ComputeApi) -> None:
     assert settings["fingerprint"]
 
 
-async def test_guests_see_it_before_the_projects(api: ComputeApi) -> None:
+async def test_takes_precedence_over_the_project_s_metadata(api: ComputeApi) -> None:
     near, far = api.project.instances["web-1"], api.project.instances["far-1"]
     assert near.get("project/attributes/tier") == near.effective_attribute("tier") == "two"
     assert near.get("project/attributes/owner") == "platform"
@@ -72,7 +72,7 @@ async def test_guests_see_it_before_the_projects(api: ComputeApi) -> None:
     assert api.project.attributes["tier"] == "one"
 
 
-async def test_the_instances_own_goes_before_it(api: ComputeApi) -> None:
+async def test_instance_s_metadata_takes_precedence(api: ComputeApi) -> None:
     await patch(api, items_body(role="zonal"), updateMask="metadata.items.role")
     assert api.project.instances["web-1"].effective_attribute("role") == "web"
 
@@ -123,7 +123,7 @@ async def test_a_conflict_can_come_with_the_operation(api: ComputeApi) -> None:
     assert await items(api) == {"tier": "two"}
 
 
-async def test_a_repeated_request_is_one(api: ComputeApi) -> None:
+async def test_repeated_request_is_applied_once(api: ComputeApi) -> None:
     request_id = str(uuid.uuid4())
     _status, first = await patch(api, items_body(a="1"), requestId=request_id)
     _status, second = await patch(api, items_body(a="1"), requestId=request_id)
@@ -146,7 +146,7 @@ async def test_invalid_zonal_metadata_is_refused(api: ComputeApi, body: Any, mas
     assert words in error["error"]["message"]
 
 
-async def test_too_much_is_refused(api: ComputeApi) -> None:
+async def test_too_large_metadata_is_rejected(api: ComputeApi) -> None:
     half = "x" * 262_144
     assert (await patch(api, items_body(a=half)))[0] == 200
     status, error = await patch(api, items_body(b=half))

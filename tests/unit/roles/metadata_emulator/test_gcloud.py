@@ -233,7 +233,7 @@ def test_reservations(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
     assert "no host in scope" in gcloud.refusal(f"compute reservations perform-maintenance train {C} --scope=all")
 
 
-def test_a_faulty_host(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
+def test_faulty_host(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
     gcloud(
         f"compute instances report-host-as-faulty train-1 {C} --disruption-schedule=IMMEDIATE"
         " --fault-reasons=behavior=PERFORMANCE,description=slow"
@@ -269,7 +269,7 @@ def test_power(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
     side_by_side(stopping, resetting, deleting)
 
 
-def test_what_is_there(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
+def test_lists_of_resources(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
     def marks() -> None:
         gcloud(f"compute instances add-labels web-1 {A} --labels=env=prod")
         gcloud(f"compute instances update web-1 {A} --update-labels=env=test --remove-labels=app")

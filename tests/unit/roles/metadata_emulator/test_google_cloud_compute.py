@@ -80,7 +80,7 @@ class TestInstances:
         request = compute_v1.ListInstancesRequest(project=PROJECT, zone=ZONE, filter='name eq "web-.*"')
         assert [each.name for each in instances.list(request=request)] == ["web-1"]
 
-    def test_take_metadata(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+    def test_accept_metadata(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
         before = instances.get(**web).metadata
         wanted = with_items(before.fingerprint, role="db")
         assert instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30) is None
@@ -89,18 +89,18 @@ class TestInstances:
         assert after.fingerprint != before.fingerprint
         assert emulator.control.get("web-1", "instance/attributes/role") == "db"
 
-    def test_lose_all_metadata_to_an_empty_list(self, instances: Any, web: dict[str, str]) -> None:
+    def test_lose_all_metadata_with_an_empty_list(self, instances: Any, web: dict[str, str]) -> None:
         """An empty list is not sent at all."""
         wanted = with_items(instances.get(**web).metadata.fingerprint)
         instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30)
         assert items(instances.get(**web).metadata) == {}
 
-    def test_refuse_a_fingerprint_that_is_not_theirs(self, instances: Any, web: dict[str, str]) -> None:
+    def test_reject_an_outdated_fingerprint(self, instances: Any, web: dict[str, str]) -> None:
         with pytest.raises(exceptions.PreconditionFailed) as refused:
             instances.set_metadata(**web, metadata_resource=with_items("AAAAAAAAAAA=", role="db"))
         assert refused.value.errors[0]["reason"] == "conditionNotMet"
 
-    def test_tell_a_conflict_by_the_operation_as_well(
+    def test_report_a_conflict_in_the_operation(
         self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]
     ) -> None:
         emulator.control.fault("operation-conflict", face="compute", count=1)
@@ -109,7 +109,7 @@ class TestInstances:
             instances.set_metadata(**web, metadata_resource=wanted).result(timeout=30)
         assert refused.value.errors[0].code == "CONDITION_NOT_MET"
 
-    def test_take_a_repeated_request_once(self, instances: Any, web: dict[str, str]) -> None:
+    def test_apply_a_repeated_request_once(self, instances: Any, web: dict[str, str]) -> None:
         request = compute_v1.SetMetadataInstanceRequest(
             **web,
             request_id=str(uuid.uuid4()),
@@ -122,7 +122,7 @@ class TestInstances:
         assert operation.result(timeout=30) is None
         assert operation.error_code == 0
 
-    def test_take_scheduling(self, instances: Any, web: dict[str, str]) -> None:
+    def test_accept_scheduling(self, instances: Any, web: dict[str, str]) -> None:
         wanted = compute_v1.Scheduling(on_host_maintenance="TERMINATE", host_error_timeout_seconds=120)
         instances.set_scheduling(**web, scheduling_resource=wanted).result(timeout=30)
         scheduling = instances.get(**web).scheduling
@@ -156,7 +156,7 @@ class TestInstances:
         with pytest.raises(exceptions.NotFound):
             instances.get(**web)
 
-    def test_take_the_other_limits_of_their_run(self, instances: Any, web: dict[str, str]) -> None:
+    def test_accept_the_other_limits_of_their_run(self, instances: Any, web: dict[str, str]) -> None:
         instances.stop(**web).result(timeout=30)
         seconds = compute_v1.Duration
         wanted = compute_v1.Scheduling(
@@ -176,7 +176,7 @@ class TestInstances:
             shown.local_ssd_recovery_timeout.seconds,
         ) == (120, 86400, 7200)
 
-    def test_tell_what_the_platform_did(
+    def test_show_the_platform_s_operations(
         self, emulator: EmulatorProcess, client: Any, instances: Any, web: dict[str, str]
     ) -> None:
         emulator.control.scenario("web-1", "host-error")
@@ -201,13 +201,13 @@ class TestInstances:
         assert window.can_reschedule
         assert window.maintenance_status == "PENDING"
 
-    def test_give_no_guest_attributes_where_there_are_none(self, instances: Any, web: dict[str, str]) -> None:
+    def test_have_no_guest_attributes_by_default(self, instances: Any, web: dict[str, str]) -> None:
         with pytest.raises(exceptions.NotFound, match="of type 'Guest Attribute' was not found"):
             instances.get_guest_attributes(
                 request=compute_v1.GetGuestAttributesInstanceRequest(**web, query_path="hostkeys/")
             )
 
-    def test_give_guest_attributes(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
+    def test_return_guest_attributes(self, emulator: EmulatorProcess, instances: Any, web: dict[str, str]) -> None:
         emulator.control.set("web-1", "instance/guest-attributes/app/state", "ready")
         answer = instances.get_guest_attributes(
             request=compute_v1.GetGuestAttributesInstanceRequest(**web, query_path="app/")
@@ -218,7 +218,7 @@ class TestInstances:
 
 
 class TestProject:
-    def test_takes_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
+    def test_accepts_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
         projects = client(compute_v1.ProjectsClient)
         before = projects.get(project=PROJECT).common_instance_metadata
         assert items(before) == {"owner": "platform"}
@@ -228,7 +228,7 @@ class TestProject:
 
 
 class TestZone:
-    def test_takes_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
+    def test_accepts_metadata(self, emulator: EmulatorProcess, client: Any) -> None:
         """Keys of the mask are set, or deleted where the body does not have them."""
         settings = client(compute_v1.InstanceSettingsServiceClient)
 

@@ -74,7 +74,7 @@ def test_last_etag_catches_a_change_between_two_requests(emulator: EmulatorProce
     assert (back.text, back.etag) == ("NONE", etag)
 
 
-def test_a_hanging_get_sees_a_value_that_flips_back_at_once(emulator: EmulatorProcess) -> None:
+def test_hanging_get_returns_a_value_that_reverts_at_once(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     emulator.control.set("web-1", EVENT, "MIGRATE_ON_HOST_MAINTENANCE")
     emulator.control.set("web-1", EVENT, "NONE")
@@ -124,7 +124,7 @@ def test_a_change_answers_recursive_waits_above_it(emulator: EmulatorProcess, pa
     assert "blue" in reply.text
 
 
-def test_a_change_wakes_nobody_else(emulator: EmulatorProcess) -> None:
+def test_change_wakes_only_its_waiters(emulator: EmulatorProcess) -> None:
     event = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     project = Hanging(emulator, "project/?wait_for_change=true&recursive=true")
     emulator.control.set("web-1", "instance/attributes/colour", "blue")
@@ -133,7 +133,7 @@ def test_a_change_wakes_nobody_else(emulator: EmulatorProcess) -> None:
     project.connection.close()
 
 
-def test_setting_the_same_value_wakes_nobody(emulator: EmulatorProcess) -> None:
+def test_setting_the_same_value_wakes_no_waiter(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     emulator.control.set("web-1", EVENT, "NONE")
     assert hanging_gets(emulator) == 1
@@ -167,7 +167,7 @@ def test_a_requested_stop_answers_hanging_gets(emulator: EmulatorProcess) -> Non
     assert details["requestTimestamp"].endswith("Z")
 
 
-def test_a_disconnected_client_is_forgotten(emulator: EmulatorProcess) -> None:
+def test_disconnected_client_is_removed(emulator: EmulatorProcess) -> None:
     """Clients that leak hanging GETs are refused in the end (googleapis/google-cloud-go#11035)."""
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     get.connection.close()
@@ -189,7 +189,7 @@ def test_a_wait_for_a_missing_key_is_answered_404_at_once(emulator: EmulatorProc
     assert ask(emulator.metadata["web-1"], "instance/attributes/nope?wait_for_change=true").status == 404
 
 
-def test_the_journal_shows_what_hangs_and_what_was_answered(emulator: EmulatorProcess) -> None:
+def test_journal_shows_hanging_and_answered_requests(emulator: EmulatorProcess) -> None:
     get = Hanging(emulator, f"{EVENT}?wait_for_change=true")
     (entry,) = emulator.control.journal(path=EVENT)
     assert (entry["method"], entry["query"], entry["status"]) == ("GET", "wait_for_change=true", None)

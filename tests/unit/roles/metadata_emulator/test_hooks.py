@@ -103,7 +103,9 @@ def test_an_outage_cuts_the_power_and_boots(start: Start, trace: Path) -> None:
         (("POST", "instances/web-1/scenarios", {"name": "host-error"}), ["on_power_off", "on_boot"]),
     ],
 )
-def test_whatever_turns_the_vm_off_or_on(start: Start, request_: tuple[Any, ...], expected: list[str]) -> None:
+def test_every_start_and_stop_of_the_vm_runs_its_hook(
+    start: Start, request_: tuple[Any, ...], expected: list[str]
+) -> None:
     emulator = start()
     emulator.control.request(*request_)
     assert kinds(emulator, len(expected)) == expected
@@ -133,7 +135,7 @@ def test_a_reset_brings_the_machine_back_and_forgets_earlier_runs(start: Start) 
     assert kinds(emulator, 1) == ["on_boot"]
 
 
-def test_an_emulator_that_ends_leaves_nothing_frozen(start: Start, trace: Path) -> None:
+def test_emulator_thaws_vms_when_it_ends(start: Start, trace: Path) -> None:
     emulator = start()
     emulator.control.scenario("web-1", "live-migration", notice=0, migration=1e6, blackout=1e6)
     emulator.close()
@@ -163,7 +165,7 @@ def test_hooks_of_one_vm_wait_for_each_other(start: Start, trace: Path, tmp_path
         (["test", "1", "=", "1;", "true"], "ended with exit status 2", ""),
     ],
 )
-def test_a_failure_is_reported_and_stops_nothing(start: Start, command: list[str], problem: str, said: str) -> None:
+def test_failed_hook_is_reported_and_ignored(start: Start, command: list[str], problem: str, said: str) -> None:
     emulator = start(on_power_off=command)
     emulator.control.scenario("web-1", "host-error", down=1)
     failed, booted = runs(emulator, 2)

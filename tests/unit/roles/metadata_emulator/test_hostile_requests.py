@@ -65,7 +65,7 @@ def test_a_body_needs_a_content_type(emulator: EmulatorProcess) -> None:
     assert answer.status_code == 201
 
 
-def test_a_web_page_cannot_stop_a_vm_by_the_api_either(emulator: EmulatorProcess) -> None:
+def test_web_page_cannot_stop_a_vm_by_the_api(emulator: EmulatorProcess) -> None:
     for headers in ({"Host": "evil.example.org"}, {"Origin": "http://evil.example.org"}):
         answer = requests.post(f"{emulator.compute}{INSTANCE}/stop", headers=headers, timeout=20)
         assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (403, "forbidden")
@@ -126,7 +126,7 @@ def test_unusable_json_is_refused(emulator: EmulatorProcess, body: bytes, words:
         assert (answer.status_code, answer.json()["error"]["errors"][0]["reason"]) == (400, "parseError")
 
 
-def test_a_pair_of_surrogates_is_a_character(emulator: EmulatorProcess) -> None:
+def test_surrogate_pair_is_accepted(emulator: EmulatorProcess) -> None:
     url = f"{emulator.control.url}/instances/web-1/values/instance/attributes/a"
     body, headers = b'{"value": "\\ud83d\\ude00"}', {"Content-Type": "application/json"}
     assert requests.put(url, data=body, headers=headers, timeout=20).status_code == 200
@@ -159,7 +159,7 @@ def test_hostile_queries_are_answered(emulator: EmulatorProcess, query: str) -> 
 
 @pytest.mark.parametrize("path", ["%ed%a0%80", "%ff", "%00", "a%2fb", "%0d%0a"])
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-def test_bytes_in_a_path_that_are_not_text_are_answered(emulator: EmulatorProcess, method: str, path: str) -> None:
+def test_path_that_is_not_utf_8_is_answered(emulator: EmulatorProcess, method: str, path: str) -> None:
     body = {"value": "x"} if method == "PUT" else None
     control = f"{emulator.control.url}/instances/web-1/values/instance/attributes/{path}"
     assert requests.request(method, control, json=body, timeout=20).status_code < 500

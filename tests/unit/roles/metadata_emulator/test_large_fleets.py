@@ -28,7 +28,7 @@ def web(make_project: Callable[..., Project]) -> Instance:
     return make_project({"name": "web-1"}, {"name": "web-2"}).instances["web-1"]
 
 
-def test_an_answer_is_rendered_once_until_a_change(web: Instance) -> None:
+def test_answer_is_rendered_once_until_a_change(web: Instance) -> None:
     answers = MetadataAnswers(web)
     first = answers.current(TREE)
     assert answers.current(TREE) is first
@@ -51,14 +51,14 @@ def test_changes_of_other_instances_keep_the_answer(web: Instance) -> None:
     assert answers.current(TREE) is first
 
 
-def test_answers_that_are_kept_are_few(web: Instance) -> None:
+def test_cached_answers_are_limited(web: Instance) -> None:
     answers = MetadataAnswers(web)
     for number in range(1000):
         answers.current(Question(f"instance/attributes/{number}", False, None))
     assert len(answers.kept) <= 32
 
 
-def test_each_has_a_port_of_its_own() -> None:
+def test_each_instance_has_its_own_port() -> None:
     ports = Ports()
     opened: list[socket.socket] = []
     try:

@@ -128,14 +128,14 @@ class TestFederation:
             enter(environment, internet)
             yield internet
 
-    def test_does_not_request_a_project_that_is_given(self, internet: Internet, compute: Compute) -> None:
+    def test_project_is_not_requested_if_given(self, internet: Internet, compute: Compute) -> None:
         api = client(project="acme")
         assert internet.asked == []
         assert api.get("", "read") == {"name": "acme"}
         assert internet.asked == ["sts.googleapis.com", "compute.googleapis.com"]
         assert compute.tokens == [b"federated"]
 
-    def test_requests_a_project_that_is_not_given(self, internet: Internet) -> None:
+    def test_project_is_requested_if_not_given(self, internet: Internet) -> None:
         assert client().project == "pool"
         assert internet.asked == ["sts.googleapis.com", "cloudresourcemanager.googleapis.com"]
 
@@ -297,7 +297,7 @@ class TestOtherFiles:
         assert "PRIVATE" not in str(caught.value)
 
 
-def test_without_credentials_the_error_says_how_to_create_them(environment: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_have_a_remedy(environment: pytest.MonkeyPatch) -> None:
     with pytest.raises(CredentialsError, match="gcloud auth application-default login"):
         client(project="acme")
 

@@ -58,7 +58,7 @@ def test_wrong_arguments(positional: tuple[float, ...], named: dict[str, Any]) -
             kind(*positional, **named)
 
 
-def test_each_object_gets_a_default_of_its_own() -> None:
+def test_default_is_created_for_each_object() -> None:
     POINT(1).labels["a"] = "b"
     assert POINT(1).labels == {}
 
@@ -111,7 +111,7 @@ def test_replace() -> None:
         records.replace(point, unknown=1)
 
 
-def test_the_handler_does_not_import_what_records_replace() -> None:
+def test_handler_does_not_import_dataclasses() -> None:
     code = "import sys, maintenance_handler.app.cli_run; print(*{'dataclasses', 'inspect'}.intersection(sys.modules))"
     environ = {"PYTHONPATH": ":".join(sys.path)}
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=False)

@@ -117,14 +117,14 @@ def test_deadline_is_the_nearest_of_all_events() -> None:
     assert drive.incident.deadline() == drive.now.clock + 30.0
 
 
-def test_the_public_sees_no_command_and_no_environment() -> None:
+def test_public_form_has_no_commands_or_environments() -> None:
     drive = eventful()
     shown = json.dumps(public(drive.incident, drive.now))
     for secret in ("hunter2", "TOKEN", "/drain", "/restore"):
         assert secret not in shown
 
 
-def test_the_public_sees_what_happened() -> None:
+def test_public_form_has_signals_and_steps() -> None:
     drive = eventful()
     shown = public(drive.incident, Moment(drive.now.clock + 10, drive.now.at + 10))
     assert shown["phase"] == "restoring"

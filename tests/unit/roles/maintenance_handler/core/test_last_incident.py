@@ -47,7 +47,7 @@ def test_names_the_event_and_its_times() -> None:
     }
 
 
-def test_a_rehearsal_on_which_an_event_came_is_not_one() -> None:
+def test_rehearsal_with_a_real_event_is_not_a_rehearsal() -> None:
     rehearsed = {**PAST, "rehearsal": True}
     assert last_incident(documents.incident("one", past=[rehearsed]))["rehearsal"] is True
     assert last_incident(documents.incident("one", past=[rehearsed, PAST]))["rehearsal"] is False

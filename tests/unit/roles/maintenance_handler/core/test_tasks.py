@@ -42,7 +42,7 @@ def test_drain_command_can_have_a_restore_playbook() -> None:
         (Task("x", (MIGRATE,), playbook="/a.yml", restore_playbook="/b.yml"), True, True),
     ],
 )
-def test_has_tells_which_phases_a_task_has(task: Task, drains: bool, restores: bool) -> None:
+def test_knows_its_phases(task: Task, drains: bool, restores: bool) -> None:
     assert (task.has(DRAIN), task.has(RESTORE)) == (drains, restores)
 
 

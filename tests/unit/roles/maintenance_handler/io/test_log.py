@@ -96,7 +96,7 @@ def pipe() -> Iterator[tuple[int, int]]:
 class TestUnreadPipe:
     """systemd#16456: a service that logs to a journal that does not read stands still."""
 
-    def test_keeps_nobody_waiting_and_what_is_lost_is_counted(self, pipe: tuple[int, int]) -> None:
+    def test_does_not_block_and_counts_lost_lines(self, pipe: tuple[int, int]) -> None:
         stream = PatientStream(pipe[1])
         log = Log("info", stream)
         line = "x" * 1000
@@ -118,7 +118,7 @@ class TestUnreadPipe:
         assert len(whole) < 2 * MOST_WAITING // len(line)
         assert lines[-1].endswith(" info it is read again\n")
 
-    def test_its_reader_is_gone(self) -> None:
+    def test_closed_by_its_reader_is_ignored(self) -> None:
         reader, writer = os.pipe()
         os.close(reader)
         stream = PatientStream(writer)
@@ -126,7 +126,7 @@ class TestUnreadPipe:
         assert stream.finish(PATIENCE)
         os.close(writer)
 
-    def test_one_that_does_not_block(self, pipe: tuple[int, int]) -> None:
+    def test_non_blocking_pipe(self, pipe: tuple[int, int]) -> None:
         os.set_blocking(pipe[1], False)
         stream = PatientStream(pipe[1])
         stream.write("x" * 200_000)

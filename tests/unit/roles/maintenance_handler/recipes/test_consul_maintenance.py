@@ -114,7 +114,7 @@ def test_drains_and_restores_twice_each(
     assert recipe.record == {}
 
 
-def test_waits_for_the_catalog_and_for_the_clients(make: Callable[..., Recipe], consul: Consul) -> None:
+def test_waits_for_the_catalog_and_the_clients(make: Callable[..., Recipe], consul: Consul) -> None:
     consul.synchronized = False
     recipe = make(services=["web-1", "db"], drain_seconds=1)
     done = recipe.run("drain", timeout=1)
@@ -133,7 +133,7 @@ def test_waits_for_the_catalog_and_for_the_clients(make: Callable[..., Recipe], 
     assert recipe.record == {}
 
 
-def test_leaves_the_maintenance_of_others_alone(make: Callable[..., Recipe], consul: Consul) -> None:
+def test_keeps_maintenance_modes_that_it_did_not_set(make: Callable[..., Recipe], consul: Consul) -> None:
     consul.operator(WEB, "broken disk")
     recipe = make(services=["web-1", "db"])
     recipe.does("drain")
@@ -169,7 +169,7 @@ def test_waits_until_the_service_is_healthy(make: Callable[..., Recipe], consul:
     assert consul.maintenance == {}
 
 
-def test_is_restored_after_it_was_cut_off_and_the_agent_is_back(make: Callable[..., Recipe], consul: Consul) -> None:
+def test_restores_after_a_cut_off_drain_and_a_restart_of_the_agent(make: Callable[..., Recipe], consul: Consul) -> None:
     recipe = make(services="web-1", drain_seconds=3600)
     with recipe.start("drain", timeout=60) as drain:
         eventually(lambda: consul.maintenance, within=PATIENCE)
@@ -208,7 +208,7 @@ def test_uses_tls_a_client_certificate_and_a_token(make: Callable[..., Recipe], 
         secure.stop()
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], consul: Consul, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], consul: Consul, tmp_path: Path) -> None:
     for parameters, words in (
         ({"services": ["web-9"]}, "no service with the ID 'web-9'; it has db, web-1"),
         ({"token_file": "/no/such"}, "/no/such cannot be read"),

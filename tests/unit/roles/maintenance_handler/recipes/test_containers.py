@@ -84,13 +84,13 @@ def test_drains_and_restores_twice_each(make: Callable[..., str], tmp_path: Path
     assert recipe.record == {}
 
 
-def test_one_that_does_not_stop_is_killed_after_its_grace(make: Callable[..., str], tmp_path: Path) -> None:
+def test_kills_a_container_after_its_grace_period(make: Callable[..., str], tmp_path: Path) -> None:
     name = make(DEAF)
     assert "killed after the grace period" in recipe_for(tmp_path, name, grace=1).does("drain", timeout=30)
     assert status(name) != "running"
 
 
-def test_is_restored_after_it_was_cut_off(make: Callable[..., str], tmp_path: Path) -> None:
+def test_restores_after_a_cut_off_drain(make: Callable[..., str], tmp_path: Path) -> None:
     name = make(DEAF)
     recipe = recipe_for(tmp_path, name)
     with recipe.start("drain", timeout=60) as drain:
@@ -102,7 +102,7 @@ def test_is_restored_after_it_was_cut_off(make: Callable[..., str], tmp_path: Pa
     assert status(name) == "running"
 
 
-def test_all_of_a_compose_project(make: Callable[..., str], tmp_path: Path) -> None:
+def test_drains_all_containers_of_a_compose_project(make: Callable[..., str], tmp_path: Path) -> None:
     project = f"shop-{uuid.uuid4().hex[:6]}"
     label = f"--label=com.docker.compose.project={project}"
     one, two, other = make(POLITE, label), make(POLITE, label), make()
@@ -114,7 +114,7 @@ def test_all_of_a_compose_project(make: Callable[..., str], tmp_path: Path) -> N
     assert [status(one), status(two)] == ["running", "running"]
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., str], tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., str], tmp_path: Path) -> None:
     of_unit, passing = make(POLITE, "--label=PODMAN_SYSTEMD_UNIT=web.service"), make(POLITE, "--rm")
     assert "belongs to web.service" in recipe_for(tmp_path, of_unit).refuses()
     assert "was started with --rm" in recipe_for(tmp_path, passing).refuses()

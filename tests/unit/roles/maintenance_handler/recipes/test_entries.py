@@ -92,7 +92,7 @@ def written(tmp_path: Path, folder: Path) -> Callable[..., Path]:
 MARKER = {"marker": {"file": "/srv/mark"}}
 
 
-def test_an_entry_becomes_a_task(written: Callable[..., Path], folder: Path, tmp_path: Path) -> None:
+def test_creates_a_task_from_an_entry(written: Callable[..., Path], folder: Path, tmp_path: Path) -> None:
     [task] = config.load(written(MARKER)).tasks
     assert (task.name, task.stage, task.on) == ("marker /srv/mark", 10, ("migrate", "terminate", "preempt"))
     assert [task.limit("drain", event) for event in task.on] == [20, 300, 10]
@@ -105,7 +105,7 @@ def test_an_entry_becomes_a_task(written: Callable[..., Path], folder: Path, tmp
     assert task.env == {"GCE_RECIPE_RECORDS": f"{tmp_path}/state/recipes"}
 
 
-def test_the_fields_of_its_task_can_be_replaced(written: Callable[..., Path]) -> None:
+def test_fields_of_the_task_can_be_overridden(written: Callable[..., Path]) -> None:
     fields = {
         "name": "mark",
         "on": ["migrate", "window"],
@@ -170,19 +170,21 @@ REFUSED: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("entry, problem", REFUSED, ids=[problem[:60] for _unused, problem in REFUSED])
-def test_refuses_in_a_line_that_says_where(entry: Any, problem: str, written: Callable[..., Path]) -> None:
+def test_reports_an_invalid_entry_in_one_line_with_its_place(
+    entry: Any, problem: str, written: Callable[..., Path]
+) -> None:
     with pytest.raises(ConfigError) as caught:
         config.load(written(entry))
     assert any(problem in line for line in caught.value.problems), caught.value.problems
 
 
-def test_the_same_twice_needs_names(written: Callable[..., Path]) -> None:
+def test_same_recipe_twice_requires_names(written: Callable[..., Path]) -> None:
     with pytest.raises(ConfigError, match="field 'name': is used by more than one task"):
         config.load(written(MARKER, MARKER))
     assert len(config.load(written(MARKER, {"marker": {"file": "/srv/other"}})).tasks) == 2
 
 
-def test_a_definition_that_is_broken_is_told_with_its_file(written: Callable[..., Path], folder: Path) -> None:
+def test_broken_definition_is_reported_with_its_file(written: Callable[..., Path], folder: Path) -> None:
     for text in ("{", "[]", "{}", '{"description": "x", "task": {}, "parameters": {"a": {"type": "x"}}}'):
         (folder / "recipe.json").write_text(text, encoding="utf-8")
         with pytest.raises(ConfigError, match=r"marker/recipe\.json: "):
@@ -208,7 +210,7 @@ def test_check_runs_the_check_of_each_recipe(written: Callable[..., Path], capsy
         (["sh", "-c", "echo password=hunter2hunter2; exit 1"], "check: [redacted]"),
     ],
 )
-def test_any_task_may_have_a_check(
+def test_any_task_can_have_a_check(
     check: list[str], problem: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "config.json"
@@ -219,7 +221,7 @@ def test_any_task_may_have_a_check(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_each_recipe_is_whole(name: str) -> None:
+def test_each_recipe_is_complete(name: str) -> None:
     recipe = recipe_folders.read(RECIPES / name)
     assert recipe.description.endswith(".")
     assert (RECIPES / name / "program.py").is_file()

@@ -164,7 +164,7 @@ def test_waits_for_open_requests_and_sends_new_ones_elsewhere(
     assert set(haproxy.statuses) == {200}
 
 
-def test_says_what_was_open_when_its_time_is_over_and_is_restored_from_there(
+def test_reports_open_connections_at_its_timeout_and_restores(
     recipe: Recipe, haproxy: Haproxy, one: Service, two: Service
 ) -> None:
     two.release()
@@ -178,7 +178,7 @@ def test_says_what_was_open_when_its_time_is_over_and_is_restored_from_there(
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_is_restored_after_it_was_cut_off(
+def test_restores_after_a_cut_off_drain(
     recipe: Recipe, haproxy: Haproxy, one: Service, two: Service, number: int
 ) -> None:
     two.release()
@@ -195,14 +195,14 @@ def test_is_restored_after_it_was_cut_off(
 
 
 @pytest.mark.parametrize("mode, status", [("maint", "MAINT"), ("drain", "DRAIN")])
-def test_leaves_alone_what_an_operator_did_before(recipe: Recipe, haproxy: Haproxy, mode: str, status: str) -> None:
+def test_keeps_an_operator_s_earlier_change(recipe: Recipe, haproxy: Haproxy, mode: str, status: str) -> None:
     haproxy.ask(f"set server web/one state {mode}")
     for verb in ("drain", "restore", "restore"):
         recipe.does(verb)
         assert haproxy.status().startswith(status)
 
 
-def test_leaves_alone_what_an_operator_does_meanwhile(recipe: Recipe, haproxy: Haproxy) -> None:
+def test_keeps_an_operator_s_change_during_the_drain(recipe: Recipe, haproxy: Haproxy) -> None:
     recipe.does("drain")
     haproxy.ask("set server web/one state maint")
     assert "left as is" in recipe.does("restore")
@@ -213,7 +213,7 @@ def test_leaves_alone_what_an_operator_does_meanwhile(recipe: Recipe, haproxy: H
     assert haproxy.status().startswith("DRAIN")
 
 
-def test_drains_anew_what_a_restarted_haproxy_has_forgotten(recipe: Recipe, haproxy: Haproxy) -> None:
+def test_drains_again_after_a_restart_of_haproxy(recipe: Recipe, haproxy: Haproxy) -> None:
     recipe.does("drain")
     haproxy.stop()
     haproxy.start()
@@ -226,7 +226,7 @@ def test_drains_anew_what_a_restarted_haproxy_has_forgotten(recipe: Recipe, hapr
     assert recipe.record == {}
 
 
-def test_waits_for_an_haproxy_that_is_restarted_meanwhile(recipe: Recipe, haproxy: Haproxy) -> None:
+def test_waits_for_a_restarting_haproxy(recipe: Recipe, haproxy: Haproxy) -> None:
     haproxy.stop()
     with recipe.start("drain") as drain:
         haproxy.start()
@@ -235,7 +235,7 @@ def test_waits_for_an_haproxy_that_is_restarted_meanwhile(recipe: Recipe, haprox
     assert haproxy.status().startswith("DRAIN")
 
 
-def test_restores_until_the_check_of_haproxy_succeeds(recipe: Recipe, haproxy: Haproxy, one: Service) -> None:
+def test_restore_waits_for_haproxy_s_health_check(recipe: Recipe, haproxy: Haproxy, one: Service) -> None:
     recipe.does("drain")
     one.close()
     eventually(lambda: haproxy.status().startswith("DOWN") or "DOWN" in haproxy.status())
@@ -247,9 +247,7 @@ def test_restores_until_the_check_of_haproxy_succeeds(recipe: Recipe, haproxy: H
         assert haproxy.status().startswith("UP")
 
 
-def test_looks_at_the_local_service_before_it_puts_the_server_back(
-    recipe: Recipe, haproxy: Haproxy, tmp_path: Path
-) -> None:
+def test_restore_checks_the_local_service_first(recipe: Recipe, haproxy: Haproxy, tmp_path: Path) -> None:
     with service() as local:
         recipe.parameters["health"] = f"http://127.0.0.1:{local.port}/healthz"
         recipe.does("drain")
@@ -262,7 +260,7 @@ def test_looks_at_the_local_service_before_it_puts_the_server_back(
         assert haproxy.status().startswith("UP")
 
 
-def test_drains_at_all_of_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
+def test_drains_in_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
     first, second = make_haproxy(), make_haproxy()
     sockets = [f"unix:{first.socket}", second.tcp]
     recipe = Recipe("haproxy_server", tmp_path / "records", backend=["web"], server="one", sockets=sockets)
@@ -279,7 +277,7 @@ def test_drains_at_all_of_several_haproxys(make_haproxy: Callable[..., Haproxy],
     assert recipe.record == {}
 
 
-def test_check_refuses_what_cannot_work(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
     haproxy = make_haproxy(level="operator")
     right: dict[str, Any] = {"backend": "web", "server": "one", "sockets": haproxy.socket}
     for wrong, words in (

@@ -152,7 +152,9 @@ def test_drains_and_restores_twice_each(make: Callable[..., Recipe], cluster: Ku
     assert recipe.record == {}
 
 
-def test_a_pod_gets_its_own_grace_or_what_is_left_and_never_0(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
+def test_grace_period_of_a_pod_is_its_own_or_the_time_left_and_never_0(
+    make: Callable[..., Recipe], cluster: Kubernetes
+) -> None:
     cluster.add(pod("short", grace=5), pod("long", grace=600))
     make().does("drain", timeout=60)
     graces = {one["name"]: one["grace"] for one in cluster.evictions}
@@ -188,7 +190,7 @@ def test_waits_for_the_pods_and_names_the_budget_that_blocks_one(
     recipe.does("restore")
 
 
-def test_leaves_a_node_cordoned_that_was_cordoned_before(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
+def test_keeps_a_node_cordoned_that_was_cordoned_before(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
     cluster.node["spec"]["unschedulable"] = True
     cluster.add(pod("web-1"))
     recipe = make()
@@ -199,7 +201,7 @@ def test_leaves_a_node_cordoned_that_was_cordoned_before(make: Callable[..., Rec
     assert not [change for change in cluster.changes if change.startswith("PATCH")]
 
 
-def test_leaves_pods_that_nothing_would_create_again(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
+def test_keeps_pods_without_a_controller(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
     cluster.add(pod("single", None), pod("kept", metadata={"labels": {"keep-data": "true"}}), pod("web-1"))
     recipe = make(pod_selector="keep-data!=true")
     said = recipe.does("drain")
@@ -209,7 +211,7 @@ def test_leaves_pods_that_nothing_would_create_again(make: Callable[..., Recipe]
     assert cluster.pods == {}
 
 
-def test_is_restored_after_it_was_cut_off_and_the_kubelet_is_back(
+def test_restores_after_a_cut_off_drain_and_a_restart_of_the_kubelet(
     make: Callable[..., Recipe], cluster: Kubernetes
 ) -> None:
     cluster.add(pod("web-1"))
@@ -266,7 +268,7 @@ def test_survives_an_outage_of_the_api_server(make: Callable[..., Recipe], clust
     assert not cluster.cordoned
 
 
-def test_says_that_the_cordon_stays_when_it_is_refused(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
+def test_reports_that_the_cordon_stays_if_it_is_rejected(make: Callable[..., Recipe], cluster: Kubernetes) -> None:
     cluster.failures["GET /api/v1/pods"] = (403, {"message": 'User "x" cannot list resource "pods"'})
     recipe = make()
     assert "cannot list" in recipe.refuses("drain")
@@ -330,7 +332,7 @@ def test_reads_a_kubeconfig_with_a_client_certificate(
         cluster.stop()
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], cluster: Kubernetes, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], cluster: Kubernetes, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong"
     wrong.write_text("not-the-token-at-all", encoding="ascii")
     two = tmp_path / "two"

@@ -89,7 +89,7 @@ def test_drains_and_restores_twice_each(healthy_when: str, make: Make, file: Pat
         assert (file.read_text(encoding="utf-8"), file.stat().st_mode & 0o777) == ("in service\n", 0o640)
 
 
-def test_gives_the_load_balancer_its_time_and_counts_what_was_waited(make: Make, file: Path) -> None:
+def test_waits_for_the_load_balancer_and_counts_the_time(make: Make, file: Path) -> None:
     recipe, _service = make(drain_seconds=60)
     done = recipe.run("drain", timeout=1.0)
     assert (done.returncode, "more for the load balancer" in done.stdout) == (3, True)
@@ -103,7 +103,7 @@ def test_gives_the_load_balancer_its_time_and_counts_what_was_waited(make: Make,
     assert not file.exists()
 
 
-def test_is_restored_after_it_was_cut_off(make: Make, file: Path) -> None:
+def test_restores_after_a_cut_off_drain(make: Make, file: Path) -> None:
     recipe, _service = make("present", drain_seconds=60)
     for number in (signal.SIGTERM, signal.SIGKILL):
         with recipe.start("drain", timeout=120) as drain:
@@ -116,7 +116,7 @@ def test_is_restored_after_it_was_cut_off(make: Make, file: Path) -> None:
 
 
 @pytest.mark.parametrize("healthy_when", ["absent", "present"])
-def test_leaves_alone_what_an_operator_did_before(healthy_when: str, make: Make, file: Path) -> None:
+def test_keeps_an_operator_s_earlier_change(healthy_when: str, make: Make, file: Path) -> None:
     recipe, _service = make(healthy_when)
     if healthy_when == "absent":
         file.touch()
@@ -127,7 +127,7 @@ def test_leaves_alone_what_an_operator_did_before(healthy_when: str, make: Make,
         assert file.exists() == (healthy_when == "absent")
 
 
-def test_waits_until_nobody_is_connected(make: Make) -> None:
+def test_waits_until_all_connections_are_closed(make: Make) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         recipe, _service = make(port=port)
@@ -137,7 +137,7 @@ def test_waits_until_nobody_is_connected(make: Make) -> None:
         recipe.does("drain")
 
 
-def test_a_check_that_does_not_fail_is_not_drained(make: Make) -> None:
+def test_fails_if_the_health_check_still_succeeds(make: Make) -> None:
     recipe, service = make()
     service.is_deaf = True
     done = recipe.run("drain", timeout=1.0)
@@ -155,7 +155,7 @@ def test_restore_waits_until_the_service_answers(make: Make, file: Path) -> None
     assert list(recipe.record) == [str(file)]
 
 
-def test_check_refuses_what_cannot_work(make: Make, file: Path, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Make, file: Path, tmp_path: Path) -> None:
     recipe, service = make()
     recipe.parameters["file"] = "/no/such/folder/file"
     assert "the directory /no/such/folder does not exist" in recipe.refuses()

@@ -108,7 +108,7 @@ def test_drains_and_restores_twice_each(make: Callable[..., Recipe], nginx: Ngin
     assert recipe.record == {}
 
 
-def test_answers_what_is_open(make: Callable[..., Recipe], nginx: Nginx, behind: Service) -> None:
+def test_completes_open_requests(make: Callable[..., Recipe], nginx: Nginx, behind: Service) -> None:
     thread, statuses = slow_request(nginx, behind)
     with make().start("drain") as drain:
         eventually(lambda: nginx.get() is None)
@@ -119,7 +119,7 @@ def test_answers_what_is_open(make: Callable[..., Recipe], nginx: Nginx, behind:
     assert (drain.returncode, statuses) == (0, [200])
 
 
-def test_says_what_was_open_and_is_started_again_from_there(
+def test_reports_open_requests_at_its_timeout_and_restores(
     make: Callable[..., Recipe], nginx: Nginx, behind: Service
 ) -> None:
     recipe = make()
@@ -134,7 +134,7 @@ def test_says_what_was_open_and_is_started_again_from_there(
     assert nginx.get() == 200
 
 
-def test_is_restored_after_it_was_killed(make: Callable[..., Recipe], nginx: Nginx, behind: Service) -> None:
+def test_restores_after_a_kill(make: Callable[..., Recipe], nginx: Nginx, behind: Service) -> None:
     recipe = make()
     thread, _statuses = slow_request(nginx, behind)
     with recipe.start("drain") as drain:
@@ -147,7 +147,7 @@ def test_is_restored_after_it_was_killed(make: Callable[..., Recipe], nginx: Ngi
     assert nginx.get() == 200
 
 
-def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], nginx: Nginx) -> None:
+def test_keeps_an_operator_s_change(make: Callable[..., Recipe], nginx: Nginx) -> None:
     recipe = make()
     subprocess.run([*nginx.start_command, "-s", "quit"], check=True, capture_output=True)
     eventually(lambda: nginx.pid is None)
@@ -162,7 +162,7 @@ def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], nginx: N
     assert (nginx.pid, recipe.record) == (started, {})
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], tmp_path: Path) -> None:
     for wrong, words in (
         ({"start": None}, "pid_file and start must be given together"),
         ({"pid_file": "/no/such/nginx.pid"}, "the directory of the pid file"),

@@ -141,12 +141,12 @@ def test_waits_for_allocations_and_names_those_left(make: Callable[..., Recipe],
     recipe.does("restore")
 
 
-def test_leaves_system_jobs_running_if_told(make: Callable[..., Recipe], nomad: Nomad) -> None:
+def test_keeps_system_jobs_running_if_configured(make: Callable[..., Recipe], nomad: Nomad) -> None:
     make(ignore_system_jobs=True).does("drain")
     assert [one["ClientStatus"] for one in nomad.allocations] == ["complete", "complete", "running"]
 
 
-def test_a_drain_that_someone_cancelled_is_repeated(make: Callable[..., Recipe], nomad: Nomad) -> None:
+def test_drain_cancelled_by_an_operator_is_repeated(make: Callable[..., Recipe], nomad: Nomad) -> None:
     nomad.slow = True
     recipe = make()
     recipe.run("drain", timeout=2)
@@ -158,7 +158,7 @@ def test_a_drain_that_someone_cancelled_is_repeated(make: Callable[..., Recipe],
     assert nomad.standing == ("eligible", False)
 
 
-def test_a_node_that_was_ineligible_stays_so(make: Callable[..., Recipe], nomad: Nomad) -> None:
+def test_ineligible_node_stays_ineligible(make: Callable[..., Recipe], nomad: Nomad) -> None:
     nomad.node["SchedulingEligibility"] = "ineligible"
     recipe = make()
     recipe.does("drain")
@@ -168,7 +168,7 @@ def test_a_node_that_was_ineligible_stays_so(make: Callable[..., Recipe], nomad:
     assert recipe.record == {}
 
 
-def test_leaves_the_drain_of_others_alone(make: Callable[..., Recipe], nomad: Nomad) -> None:
+def test_keeps_a_drain_that_it_did_not_start(make: Callable[..., Recipe], nomad: Nomad) -> None:
     nomad.slow = True
     nomad.start_drain("broken disk")
     recipe = make()
@@ -190,7 +190,7 @@ def test_leaves_the_drain_of_others_alone(make: Callable[..., Recipe], nomad: No
     assert recipe.record == {}
 
 
-def test_is_restored_after_it_was_cut_off_and_the_client_is_back(make: Callable[..., Recipe], nomad: Nomad) -> None:
+def test_restores_after_a_cut_off_drain_and_a_restart_of_the_client(make: Callable[..., Recipe], nomad: Nomad) -> None:
     nomad.slow = True
     recipe = make()
     with recipe.start("drain", timeout=60) as drain:
@@ -234,7 +234,7 @@ def test_uses_tls_a_client_certificate_and_a_token(make: Callable[..., Recipe], 
         secure.stop()
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], nomad: Nomad, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], nomad: Nomad, tmp_path: Path) -> None:
     for parameters, words in (
         ({"node": "9"}, "Nomad has no node 9"),
         ({"token_file": "/no/such"}, "/no/such cannot be read"),

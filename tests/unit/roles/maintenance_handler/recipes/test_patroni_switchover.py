@@ -197,9 +197,7 @@ def make(cluster: Cluster, tmp_path: Path) -> Any:
     return make_one
 
 
-def test_no_transaction_fails_through_pgbouncer_and_all_that_is_acknowledged_is_there(
-    make: Any, cluster: Cluster
-) -> None:
+def test_loses_no_transaction_through_pgbouncer(make: Any, cluster: Cluster) -> None:
     recipe, old, new = make()
     recipe.does("check")
     before = int(cluster.sql("select count(*) from written") or 0)
@@ -221,14 +219,14 @@ def test_no_transaction_fails_through_pgbouncer_and_all_that_is_acknowledged_is_
     assert recipe.record == {}
 
 
-def test_a_standby_is_left_alone(make: Any, cluster: Cluster) -> None:
+def test_standby_is_unchanged(make: Any, cluster: Cluster) -> None:
     recipe, leader, _standby = make(leads=False)
     for verb in ("check", "drain", "restore"):
         recipe.does(verb)
     assert leader.answers("/primary")
 
 
-def test_a_transaction_that_stays_open_does_not_keep_it_from_switching_over(make: Any, cluster: Cluster) -> None:
+def test_switches_over_despite_an_open_transaction(make: Any, cluster: Cluster) -> None:
     recipe, _old, new = make(pause_seconds=1)
     target = f"host=127.0.0.1 port={cluster.pooler_port} user=postgres dbname=postgres"
     held = subprocess.Popen(["psql", "-Xw", target, "-c", "select pg_sleep(60)"], stderr=subprocess.DEVNULL)
@@ -243,7 +241,7 @@ def test_a_transaction_that_stays_open_does_not_keep_it_from_switching_over(make
     recipe.does("restore", timeout=60)
 
 
-def test_clients_go_on_after_it_was_killed_and_restored(make: Any, cluster: Cluster) -> None:
+def test_clients_continue_after_a_kill_and_a_restore(make: Any, cluster: Cluster) -> None:
     recipe, _old, _new = make()
     environ = {"GCE_EVENT": "terminate"}
     with recipe.start("drain", timeout=60, **environ) as drain:
@@ -255,7 +253,7 @@ def test_clients_go_on_after_it_was_killed_and_restored(make: Any, cluster: Clus
     assert recipe.record == {}
 
 
-def test_refuses_where_nobody_could_take_over_and_pauses_nobody(make: Any, cluster: Cluster) -> None:
+def test_fails_without_a_candidate_and_pauses_no_pool(make: Any, cluster: Cluster) -> None:
     recipe, leader, standby = make()
     standby.stop()
     try:
@@ -268,7 +266,7 @@ def test_refuses_where_nobody_could_take_over_and_pauses_nobody(make: Any, clust
         eventually(lambda: standby.answers("/replica"), within=60)
 
 
-def test_check_refuses_what_cannot_work(make: Any, cluster: Cluster, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Any, cluster: Cluster, tmp_path: Path) -> None:
     recipe, _leader, standby = make()
     right = dict(recipe.parameters)
     for wrong, words in (

@@ -150,7 +150,7 @@ def test_drains_and_restores_twice_each(make: Callable[..., Recipe], nodes: list
     assert recipe.record == {}
 
 
-def test_leaves_alone_what_an_operator_did_before(make: Callable[..., Recipe], nodes: list[Node]) -> None:
+def test_keeps_an_operator_s_earlier_change(make: Callable[..., Recipe], nodes: list[Node]) -> None:
     nodes[0].upgrade("drain")
     recipe = make()
     try:
@@ -161,7 +161,7 @@ def test_leaves_alone_what_an_operator_did_before(make: Callable[..., Recipe], n
         nodes[0].upgrade("revive")
 
 
-def test_is_restored_after_it_was_cut_off_and_the_node_was_restarted(
+def test_restores_after_a_cut_off_drain_and_a_restart_of_the_node(
     make: Callable[..., Recipe], nodes: list[Node]
 ) -> None:
     recipe = make()
@@ -177,7 +177,7 @@ def test_is_restored_after_it_was_cut_off_and_the_node_was_restarted(
     assert nodes[0].listens()
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], nodes: list[Node], tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], nodes: list[Node], tmp_path: Path) -> None:
     assert "the node nobody@localhost does not answer" in make(node="nobody@localhost").refuses(timeout=60)
     nodes[1].stop()
     try:

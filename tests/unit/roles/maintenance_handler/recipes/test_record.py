@@ -23,7 +23,7 @@ def environ(tmp_path: Path) -> dict[str, str]:
     return {ENVIRON: str(tmp_path / "state" / "recipes")}
 
 
-def test_what_was_noted_is_known_to_the_next_run(environ: dict[str, str]) -> None:
+def test_next_run_reads_the_record(environ: dict[str, str]) -> None:
     with Record.of("lb web/one", environ, locked=True) as record:
         assert "one" not in record
         record.note("one", {"was": "UP"})
@@ -39,14 +39,14 @@ def test_what_was_noted_is_known_to_the_next_run(environ: dict[str, str]) -> Non
         assert other.keys() == []
 
 
-def test_it_is_nobody_else_s_business(environ: dict[str, str], tmp_path: Path) -> None:
+def test_record_is_private(environ: dict[str, str], tmp_path: Path) -> None:
     with Record.of("lb", environ, locked=True) as record:
         record.note("one", "UP")
     assert [path.stat().st_mode & 0o077 for path in (tmp_path / "state" / "recipes").iterdir()] == [0, 0]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"machine": "another one", "changed": {"one": "UP"}}'])
-def test_what_is_damaged_or_another_machine_s_is_not_ours(text: str, environ: dict[str, str]) -> None:
+def test_damaged_record_and_one_of_another_machine_are_ignored(text: str, environ: dict[str, str]) -> None:
     with Record.of("lb", environ, locked=True) as record:
         record.path.write_text(text, encoding="utf-8")
         assert record.keys() == []
@@ -54,7 +54,7 @@ def test_what_is_damaged_or_another_machine_s_is_not_ours(text: str, environ: di
         assert record.keys() == ["two"]
 
 
-def test_names_of_every_kind_have_a_file(environ: dict[str, str]) -> None:
+def test_any_name_has_a_file(environ: dict[str, str]) -> None:
     identities = [
         "lb ../../etc/passwd",
         "lb a\nb",
@@ -73,8 +73,8 @@ def test_names_of_every_kind_have_a_file(environ: dict[str, str]) -> None:
             assert record.get("one") == identity
 
 
-def test_the_second_run_waits_for_the_first(environ: dict[str, str]) -> None:
-    """By hand while the handler is at it."""
+def test_second_run_waits_for_the_first_one(environ: dict[str, str]) -> None:
+    """As by hand while the handler runs it."""
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[1]); from recipes.record import Record\n"
         "with Record.of('lb', os.environ, locked=True) as record: print(record.get('one'))"
@@ -90,7 +90,7 @@ def test_the_second_run_waits_for_the_first(environ: dict[str, str]) -> None:
     assert other.communicate(timeout=20)[0].strip() == "noted while the other waited"
 
 
-def test_a_line_of_the_record_can_be_read(environ: dict[str, str]) -> None:
+def test_record_is_readable_text(environ: dict[str, str]) -> None:
     with Record.of("lb", environ, locked=True) as record:
         record.note("one", "UP")
         assert json.loads(record.path.read_bytes())["changed"] == {"one": "UP"}

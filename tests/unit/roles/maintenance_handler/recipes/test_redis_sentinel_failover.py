@@ -157,7 +157,7 @@ class Writer:
             connection.close()
 
 
-def test_hands_over_loses_nothing_and_restores_twice_each(recipe: Recipe, cluster: Cluster) -> None:
+def test_fails_over_without_loss_and_restores_twice_each(recipe: Recipe, cluster: Cluster) -> None:
     recipe.does("check")
     writer = Writer(cluster)
     try:
@@ -184,7 +184,7 @@ def test_hands_over_loses_nothing_and_restores_twice_each(recipe: Recipe, cluste
     assert (cluster.one.role, cluster.one.priority) == ("slave", "100")
 
 
-def test_a_replica_is_only_kept_from_being_promoted(cluster: Cluster, tmp_path: Path) -> None:
+def test_replica_is_only_excluded_from_promotion(cluster: Cluster, tmp_path: Path) -> None:
     recipe = Recipe(
         "redis_sentinel_failover", tmp_path / "records", redis=cluster.two.address, sentinels=cluster.sentinel.address
     )
@@ -198,7 +198,7 @@ def test_a_replica_is_only_kept_from_being_promoted(cluster: Cluster, tmp_path: 
     assert cluster.two.priority == "100"
 
 
-def test_leaves_alone_a_priority_that_an_operator_set(recipe: Recipe, cluster: Cluster) -> None:
+def test_keeps_a_priority_set_by_an_operator(recipe: Recipe, cluster: Cluster) -> None:
     cluster.one.ask("CONFIG", "SET", "replica-priority", "0")
     recipe.does("drain", timeout=30)
     recipe.does("restore")
@@ -206,7 +206,7 @@ def test_leaves_alone_a_priority_that_an_operator_set(recipe: Recipe, cluster: C
     assert cluster.two.role == "master"
 
 
-def test_refuses_where_nobody_could_take_over_and_lets_writes_go_on(recipe: Recipe, cluster: Cluster) -> None:
+def test_fails_without_a_candidate_and_keeps_accepting_writes(recipe: Recipe, cluster: Cluster) -> None:
     cluster.two.stop()
     eventually(lambda: "connected_slaves:0" in str(cluster.one.ask("INFO", "replication")))
     assert "has no replica to take over" in recipe.refuses("drain")
@@ -215,7 +215,7 @@ def test_refuses_where_nobody_could_take_over_and_lets_writes_go_on(recipe: Reci
     assert (cluster.one.role, cluster.one.priority) == ("master", "100")
 
 
-def test_is_restored_after_it_was_cut_off(recipe: Recipe, cluster: Cluster) -> None:
+def test_restores_after_a_cut_off_drain(recipe: Recipe, cluster: Cluster) -> None:
     # The replica hangs, so that it never has all.
     cluster.two.process.send_signal(signal.SIGSTOP)
     try:
@@ -230,7 +230,7 @@ def test_is_restored_after_it_was_cut_off(recipe: Recipe, cluster: Cluster) -> N
     assert cluster.one.priority == "100"
 
 
-def test_check_refuses_what_cannot_work(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
     right = dict(recipe.parameters)
     nobody = f"tcp:127.0.0.1:{free_port()}"
     for wrong, words in (

@@ -134,7 +134,7 @@ def test_drains_and_restores_twice_each(make: Callable[..., Recipe], slurm: Slur
     assert recipe.record == {}
 
 
-def test_waits_for_jobs_and_says_what_is_left(make: Callable[..., Recipe], slurm: Slurm) -> None:
+def test_waits_for_jobs_and_reports_those_left(make: Callable[..., Recipe], slurm: Slurm) -> None:
     slurm.submit()
     recipe = make()
     done = recipe.run("drain", timeout=3)
@@ -146,7 +146,7 @@ def test_waits_for_jobs_and_says_what_is_left(make: Callable[..., Recipe], slurm
     recipe.does("restore", timeout=30)
 
 
-def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], slurm: Slurm) -> None:
+def test_keeps_an_operator_s_change(make: Callable[..., Recipe], slurm: Slurm) -> None:
     recipe = make()
     slurm.ask("scontrol", "update", "nodename=n1", "state=drain", "reason=broken disk")
     for verb in ("drain", "restore"):
@@ -159,7 +159,7 @@ def test_leaves_alone_what_an_operator_did(make: Callable[..., Recipe], slurm: S
     assert "DRAIN" in slurm.states()
 
 
-def test_is_restored_after_it_was_cut_off_and_the_node_was_down(make: Callable[..., Recipe], slurm: Slurm) -> None:
+def test_restores_after_a_cut_off_drain_of_a_node_that_was_down(make: Callable[..., Recipe], slurm: Slurm) -> None:
     recipe = make()
     slurm.submit()
     with recipe.start("drain", timeout=60) as drain:
@@ -175,7 +175,7 @@ def test_is_restored_after_it_was_cut_off_and_the_node_was_down(make: Callable[.
     assert not {"DRAIN", "DOWN"} & slurm.states()
 
 
-def test_check_refuses_what_cannot_work(make: Callable[..., Recipe], tmp_path: Path) -> None:
+def test_check_reports_invalid_parameters(make: Callable[..., Recipe], tmp_path: Path) -> None:
     line = make(node="n9").refuses()
     assert "n9" in line
     assert "not found" in line

@@ -117,7 +117,7 @@ def machine(shared_machine: Machine) -> Machine:
     return shared_machine
 
 
-def test_stops_and_starts_a_unit_with_what_runs_by_it(machine: Machine) -> None:
+def test_stops_and_starts_a_unit_and_its_dependents(machine: Machine) -> None:
     assert machine.recipe("systemd_unit", "check", unit="worker")[0] == 0
     for _time in range(2):
         assert machine.recipe("systemd_unit", "drain", unit="worker")[0] == 0
@@ -129,7 +129,7 @@ def test_stops_and_starts_a_unit_with_what_runs_by_it(machine: Machine) -> None:
         assert [machine.active(unit) for unit in ("worker", "needy", "idle")] == ["active", "active", "inactive"]
 
 
-def test_stops_what_would_start_it_again(machine: Machine) -> None:
+def test_stops_units_that_would_start_it_again(machine: Machine) -> None:
     machine.sh("systemctl start woken.service")
     assert machine.recipe("systemd_unit", "drain", unit="woken.service")[0] == 0
     assert [machine.active(unit) for unit in ("woken.socket", "woken.service")] == ["inactive"] * 2
@@ -137,21 +137,21 @@ def test_stops_what_would_start_it_again(machine: Machine) -> None:
     assert [machine.active(unit) for unit in ("woken.socket", "woken.service")] == ["active"] * 2
 
 
-def test_leaves_alone_what_did_not_run(machine: Machine) -> None:
+def test_keeps_units_stopped_that_were_not_running(machine: Machine) -> None:
     machine.sh("systemctl stop worker")
     for verb in ("drain", "restore"):
         assert machine.recipe("systemd_unit", verb, unit="worker")[0] == 0
         assert machine.active("worker") == "inactive"
 
 
-def test_says_what_still_runs_and_is_restored_from_there(machine: Machine) -> None:
+def test_reports_running_processes_at_its_timeout_and_restores(machine: Machine) -> None:
     status, said = machine.recipe("systemd_unit", "drain", timeout=1, unit="slow.service")
     assert (status, "slow.service is deactivating" in said) == (3, True)
     assert machine.recipe("systemd_unit", "restore", unit="slow.service")[0] == 0
     assert machine.active("slow") == "active"
 
 
-def test_says_which_unit_does_not_start(machine: Machine) -> None:
+def test_reports_the_unit_that_does_not_start(machine: Machine) -> None:
     assert machine.recipe("systemd_unit", "drain", unit="broken.service")[0] == 0
     machine.sh("touch /run/broken")
     status, said = machine.recipe("systemd_unit", "restore", unit="broken.service")
@@ -173,7 +173,7 @@ def test_says_which_unit_does_not_start(machine: Machine) -> None:
         ("systemd-journald.service", "what the maintenance handler needs"),
     ],
 )
-def test_check_refuses_what_cannot_be_stopped(unit: str, words: str, machine: Machine) -> None:
+def test_check_reports_units_that_cannot_be_stopped(unit: str, words: str, machine: Machine) -> None:
     for verb in ("check", "drain"):
         status, said = machine.recipe("systemd_unit", verb, unit=unit)
         if verb == "check" or "nobody" not in unit:
@@ -193,7 +193,7 @@ def test_nginx_quits_by_its_unit(machine: Machine) -> None:
     assert (status, "Restart=always" in said) == (1, True)
 
 
-def test_a_shutdown_that_waits_for_the_handler_does_not_keep_a_unit_from_stopping(tmp_path: Path) -> None:
+def test_stops_a_unit_during_a_shutdown_that_waits_for_the_handler(tmp_path: Path) -> None:
     """The unit is ordered before the handler, so that systemd stops it last: after the handler, which drains it."""
     drain = " ".join(f"'{word}'" for word in Machine.command("systemd_unit", "drain", unit="worker.service"))
     handler = (

@@ -26,7 +26,7 @@ def handler(make_handler: MakeHandler, file: Path) -> HandlerProcess:
     return make_handler(recipes=[{"lame_duck": parameters, "name": "leave", "on": ["migrate"]}])
 
 
-def test_an_event_drains_and_restores(handler: HandlerProcess, vm: Vm, file: Path) -> None:
+def test_event_drains_and_restores(handler: HandlerProcess, vm: Vm, file: Path) -> None:
     assert handler.command("check").returncode == 0
     handler.start()
     vm.announce("migrate")
@@ -39,7 +39,7 @@ def test_an_event_drains_and_restores(handler: HandlerProcess, vm: Vm, file: Pat
     assert "drain 'leave': the health check fails" in handler.log()
 
 
-def test_the_next_handler_restores(handler: HandlerProcess, vm: Vm, file: Path) -> None:
+def test_next_handler_restores(handler: HandlerProcess, vm: Vm, file: Path) -> None:
     handler.start()
     vm.announce("migrate")
     handler.until_state("drained")
@@ -50,7 +50,7 @@ def test_the_next_handler_restores(handler: HandlerProcess, vm: Vm, file: Path) 
     assert not file.exists()
 
 
-def test_what_an_operator_took_out_before_stays_out(handler: HandlerProcess, vm: Vm, file: Path) -> None:
+def test_operator_s_earlier_change_is_kept(handler: HandlerProcess, vm: Vm, file: Path) -> None:
     file.touch()
     handler.start()
     vm.announce("migrate")
@@ -60,7 +60,7 @@ def test_what_an_operator_took_out_before_stays_out(handler: HandlerProcess, vm:
     assert file.exists()
 
 
-def test_a_recipe_that_cannot_work_is_a_problem_of_the_handler(handler: HandlerProcess, file: Path) -> None:
+def test_failing_check_is_a_problem_of_the_handler(handler: HandlerProcess, file: Path) -> None:
     handler.configure(recipes=[{"lame_duck": {"file": "/no/such/folder/file"}, "name": "leave", "on": ["migrate"]}])
     handler.start()
     handler.until(lambda: any("/no/such/folder does not exist" in one for one in handler.status()["problems"]), "it")

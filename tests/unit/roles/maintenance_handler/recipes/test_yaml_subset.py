@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The parser of kubeconfig files: what it accepts means what a YAML parser says that it means."""
+"""The parser of kubeconfig files: it agrees with a YAML parser on everything that it accepts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ users:
 """
 
 
-def test_reads_what_programs_write() -> None:
+def test_reads_files_written_by_programs() -> None:
     assert yaml_subset.parsed(KUBECTL) == yaml.safe_load(KUBECTL)
     document = {
         "a": [{"b": "c", "d": [{"e": "f"}]}],
@@ -83,7 +83,7 @@ def test_reads_what_programs_write() -> None:
         "? a\n: secret\n",
     ],
 )
-def test_rejects_everything_else_without_its_content(text: str) -> None:
+def test_rejects_other_yaml_without_quoting_it(text: str) -> None:
     with pytest.raises(ValueError, match=r"line \d+ is not supported") as caught:
         yaml_subset.parsed(text)
     assert "secret" not in str(caught.value)

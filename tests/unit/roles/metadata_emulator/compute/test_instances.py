@@ -171,7 +171,7 @@ async def test_aggregated_list_names_each_zone_of_the_fleet(api: ComputeApi) -> 
     }
 
 
-async def test_aggregated_list_of_all_scopes_names_empty_zones_too(api: ComputeApi) -> None:
+async def test_aggregated_list_of_all_scopes_includes_empty_zones(api: ComputeApi) -> None:
     _unused, answer = await api.get("aggregated/instances", includeAllScopes="true")
     assert answer["items"]["zones/europe-west1-b"]["warning"]["code"] == "NO_RESULTS_ON_PAGE"
     assert aggregated_names(answer)["zones/us-west4-a"] == ["gpu-1"]
@@ -192,7 +192,7 @@ async def test_page_of_an_aggregated_list_splits_a_zone(api: ComputeApi) -> None
     ]
 
 
-async def test_aggregated_list_of_no_results_at_all(api: ComputeApi) -> None:
+async def test_empty_aggregated_list(api: ComputeApi) -> None:
     status, answer = await api.get("aggregated/instances", maxResults="0")
     assert status == 200
     assert "nextPageToken" not in answer
@@ -212,7 +212,7 @@ async def test_fields_mask_as_fleet_tools_send_it(api: ComputeApi) -> None:
         }
 
 
-async def test_answer_is_indented_unless_asked_otherwise(api: ComputeApi) -> None:
+async def test_answer_is_indented_by_default(api: ComputeApi) -> None:
     url = f"/compute/v1/projects/{PROJECT}/zones/us-east1-b/instances/web-1?fields=name,kind"
     async with api.client.get(url) as response:
         assert response.headers["Content-Type"] == "application/json; charset=UTF-8"
@@ -332,7 +332,7 @@ async def test_quota_fault_names_the_project_by_number(api: ComputeApi) -> None:
     assert answer["error"]["message"].endswith("for consumer 'project_number:708288290784'.")
 
 
-async def test_a_fault_on_an_instance_spares_others(api: ComputeApi) -> None:
+async def test_fault_on_an_instance_does_not_affect_others(api: ComputeApi) -> None:
     api.project.faults.inject(Fault("503", face="compute", instance="web-1"))
     assert (await api.get("zones/us-east1-b/instances/web-1"))[0] == 503
     assert (await api.get("zones/us-east1-b/instances/web-2"))[0] == 200

@@ -252,7 +252,7 @@ async def test_backend_services_are_listed_and_found(api: ComputeApi) -> None:
     assert (await api.get(f"{REGION}/backendServices/web"))[0] == 404
 
 
-async def test_the_health_of_a_backend(api: ComputeApi) -> None:
+async def test_get_health_returns_the_health_of_a_backend(api: ComputeApi) -> None:
     _status, health = await api.post(f"{INTERNAL}/getHealth", {"group": f"{PROJECT_URL}/{MIG}"})
     assert (health["kind"], [each["instance"] for each in health["healthStatus"]]) == (
         "compute#backendServiceGroupHealth",
@@ -266,7 +266,7 @@ async def test_the_health_of_a_backend(api: ComputeApi) -> None:
 # Deletions, faults and permissions
 
 
-async def test_what_is_used_cannot_be_deleted(api: ComputeApi) -> None:
+async def test_resources_in_use_cannot_be_deleted(api: ComputeApi) -> None:
     for path in (NEG, MIG):
         status, answer = await api.request("DELETE", path, {})
         assert (status, answer["error"]["errors"][0]["reason"]) == (400, "resourceInUseByAnotherResource")
@@ -280,7 +280,7 @@ async def test_groups_and_services_are_deleted_until_the_next_reset(api: Compute
     assert (await api.get(NEG))[1]["size"] == 3
 
 
-async def test_an_operation_on_a_group_that_is_deleted_meanwhile_fails(api: ComputeApi) -> None:
+async def test_operation_on_a_group_deleted_in_the_meantime_fails(api: ComputeApi) -> None:
     operation = (await api.post(f"{POOL}/removeInstance", {"instances": [{"instance": ONE}]}))[1]
     api.project.load_balancing.delete(POOL)
     done = await api.done(operation)
@@ -308,7 +308,7 @@ async def test_an_operation_fails_by_a_fault(api: ComputeApi) -> None:
         (f"{INTERNAL}/getHealth", {"group": f"{PROJECT_URL}/{NEG}"}, "compute.regionBackendServices.get"),
     ],
 )
-async def test_a_denied_permission_refuses_its_calls(api: ComputeApi, path: str, body: Any, permission: str) -> None:
+async def test_denied_permission_rejects_its_calls(api: ComputeApi, path: str, body: Any, permission: str) -> None:
     api.project.faults.inject(Fault("forbidden", face="compute", permission=permission))
     status, _reason, message = await refusal(api, path, body)
     assert (status, permission in message) == (403, True)

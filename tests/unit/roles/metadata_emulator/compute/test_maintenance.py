@@ -124,7 +124,7 @@ async def test_second_simulation_during_the_first_ends_in_an_operation_error() -
         assert "error" not in await api.done(first)
 
 
-async def test_fault_of_an_operation_hits_the_next_write_and_no_read(api: ComputeApi) -> None:
+async def test_fault_of_an_operation_affects_the_next_write_only(api: ComputeApi) -> None:
     told = follow(api.project.instances["web-1"])
     api.project.faults.inject(Fault("operation-error", face="compute", instance="web-1", count=1))
     assert (await api.get(f"{ZONE}/instances/web-1"))[0] == 200
@@ -155,7 +155,7 @@ async def test_perform_is_refused_unless_the_customer_may_reschedule(api: Comput
     assert (await api.get(f"{ZONE}/operations"))[1].get("items") is None
 
 
-async def test_performed_maintenance_is_ongoing_and_then_gone(api: ComputeApi) -> None:
+async def test_performed_maintenance_is_ongoing_and_then_removed(api: ComputeApi) -> None:
     instance = api.project.instances["web-1"]
     instance.set(UPCOMING_MAINTENANCE, WINDOW)
     statuses: list[str | None] = []

@@ -84,7 +84,7 @@ async def test_a_preemption_releases_the_address(api: ComputeApi) -> None:
     assert await nat_ip(api, WEB) == "203.0.113.2"
 
 
-async def test_a_vm_without_an_external_address_gets_none(api: ComputeApi) -> None:
+async def test_vm_without_an_external_address_gets_no_address_at_its_start(api: ComputeApi) -> None:
     path = f"{ZONE}/instances/inner-1"
     await do(api, path, "stop")
     await do(api, path, "start")
@@ -155,7 +155,7 @@ async def test_a_repeated_request_is_done_once(api: ComputeApi) -> None:
     assert api.project.instances["web-1"].boot_count == 2
 
 
-async def test_a_deleted_vm_is_gone_and_its_boot_disk_with_it(api: ComputeApi) -> None:
+async def test_deleted_vm_and_its_boot_disk_are_removed(api: ComputeApi) -> None:
     assert "error" not in await do(api, WEB)
     assert (await api.get(WEB))[0] == 404
     assert "web-1" not in str((await api.get("aggregated/instances"))[1])
@@ -235,7 +235,7 @@ def test_a_stopped_vms_metadata_server_does_not_answer(emulator: EmulatorProcess
     eventually(lambda: ask(emulator.metadata["web-1"], "instance/name").status == 200, what="it is on")
 
 
-def test_a_deleted_vms_metadata_server_is_gone(emulator: EmulatorProcess) -> None:
+def test_deleted_vm_has_no_metadata_server(emulator: EmulatorProcess) -> None:
     call(emulator, "DELETE", WEB)
 
     def is_refused() -> bool:

@@ -135,7 +135,7 @@ def test_a_directory_without_slash_redirects_and_keeps_the_query(web: str, query
     assert reply.text == "/computeMetadata/v1/instance/\n"
 
 
-def test_the_root_without_slash_redirects_too(web: str) -> None:
+def test_root_without_slash_redirects(web: str) -> None:
     reply = ask(web, "/computeMetadata/v1")
     assert (reply.status, reply.header("Location")) == (301, f"http://{web}/computeMetadata/v1/")
     assert ask(web, "/computeMetadata/v1", headers={}).status == 403

@@ -86,5 +86,5 @@ def test_v1beta1_has_the_tree_of_v1(emulator: EmulatorProcess) -> None:
 
 
 @pytest.mark.parametrize("path", PATHS)
-def test_a_forwarded_request_is_refused_here_too(emulator: EmulatorProcess, path: str) -> None:
+def test_forwarded_request_is_rejected(emulator: EmulatorProcess, path: str) -> None:
     assert ask(emulator.metadata["web-1"], path, headers={"X-Forwarded-For": "10.0.0.1"}).status == 403

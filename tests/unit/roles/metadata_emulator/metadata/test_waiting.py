@@ -73,7 +73,7 @@ def test_each_format_is_rendered_separately(desk: Desk) -> None:
     assert [question.alt for question in desk.made] == [None, "text"]
 
 
-def test_a_waiter_that_let_go_gets_no_answer(desk: Desk) -> None:
+def test_released_waiter_gets_no_answer(desk: Desk) -> None:
     let_go = desk.hold("instance/attributes/colour")
     let_go()
     let_go()
@@ -81,7 +81,7 @@ def test_a_waiter_that_let_go_gets_no_answer(desk: Desk) -> None:
     assert (desk.told, desk.made) == ([], [])
 
 
-def test_unchanged_attributes_wake_nobody(desk: Desk) -> None:
+def test_unchanged_attributes_wake_no_waiter(desk: Desk) -> None:
     desk.hold("instance/attributes/size")
     desk.hold("instance/attributes", recursive=True)
     desk.instance.metadata.write({"colour": "blue", "size": "9"})

@@ -68,7 +68,7 @@ async def test_the_maintenance_of_a_node_reaches_its_vms(project: Project, manua
     assert [project.instances[name].boot_count for name in ("db-1", "fixed-1", "gpu-1")] == [1, 2, 1]
 
 
-async def test_a_host_without_vms_takes_its_time(project: Project, manual_time: ManualTime) -> None:
+async def test_host_without_vms_takes_the_configured_time(project: Project, manual_time: ManualTime) -> None:
     spare = project.node_groups["licensed"].hosts[1]
     (run,) = hosts.start_on_hosts([spare], "host-maintenance", {"maintenance": 100})
     manual_time.advance(99)
@@ -131,7 +131,7 @@ async def test_a_moved_window_takes_the_vms_along(project: Project, manual_time:
     assert ("db-1", "migrateOnHostMaintenance") in events
 
 
-async def test_a_cancelled_window_leaves_everybody_alone(project: Project, manual_time: ManualTime) -> None:
+async def test_cancelled_window_does_not_affect_vms(project: Project, manual_time: ManualTime) -> None:
     node, db = project.node_groups["licensed"].hosts[0], project.instances["db-1"]
     events = recorded(project)
     hosts.start_on_hosts([node], "window-cancelled", {"starts_in": DAY, "after": 100})

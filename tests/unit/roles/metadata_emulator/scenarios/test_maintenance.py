@@ -246,7 +246,9 @@ async def test_time_is_compressed(one: Callable[..., Instance], manual_time: Man
     assert history(instance, manual_time, 50) == [(0, TERMINATE), (36, "TERMINATED"), (36.6, "NONE")]
 
 
-async def test_on_sole_tenancy_the_event_stays_none(one: Callable[..., Instance], manual_time: ManualTime) -> None:
+async def test_maintenance_event_stays_none_on_sole_tenant_nodes(
+    one: Callable[..., Instance], manual_time: ManualTime
+) -> None:
     instance = one({"name": "web-1", "sole_tenant": True})
     maintenance.simulate_maintenance(instance)
     assert history(instance, manual_time, 100) == [(0, "NONE")]
@@ -316,7 +318,7 @@ async def test_a_migration_beside_a_pending_window_leaves_the_window(
     assert window.maintenance_status == "PENDING"
 
 
-async def test_a_second_event_has_to_wait_for_the_first(one: Callable[..., Instance]) -> None:
+async def test_second_event_waits_for_the_first(one: Callable[..., Instance]) -> None:
     instance = one()
     catalogue.start(instance, "live-migration")
     with pytest.raises(Refused, match="web-1 is already in live-migration, at the step 'migrate'"):

@@ -176,7 +176,7 @@ async def test_a_guest_that_shuts_down_by_itself_is_recorded(
     assert (instance.status, instance.boot_count, recorded) == ("TERMINATED", 1, ["guestTerminate"])
 
 
-async def test_a_vm_that_skips_the_guests_shutdown_is_off_at_once(one: Callable[..., Instance]) -> None:
+async def test_vm_that_skips_the_guest_shutdown_stops_at_once(one: Callable[..., Instance]) -> None:
     instance = one()
     instance.more_scheduling.update({"gracefulShutdown": {"enabled": True}, "skipGuestOsShutdown": True})
     power.stop(instance)

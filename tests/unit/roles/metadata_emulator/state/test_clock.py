@@ -37,7 +37,7 @@ def test_a_change_of_speed_reaches_timers_that_run(clock: Clock, manual_time: Ma
     assert calls == ["a minute"]
 
 
-def test_a_promised_moment_is_kept_whatever_the_speed(clock: Clock, manual_time: ManualTime) -> None:
+def test_promised_moment_is_kept_at_any_speed(clock: Clock, manual_time: ManualTime) -> None:
     calls: list[str] = []
     clock.call_at(clock.now() + datetime.timedelta(seconds=30), calls.append, "promised")
     clock.speed = 1000

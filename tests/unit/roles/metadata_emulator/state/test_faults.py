@@ -148,7 +148,7 @@ def test_a_truncated_answer_to_a_hanging_get(emulator: EmulatorProcess) -> None:
             connection.receive()
 
 
-def test_a_vm_that_is_off_answers_503_and_ends_its_waits(emulator: EmulatorProcess) -> None:
+def test_stopped_vm_answers_503_and_ends_its_waits(emulator: EmulatorProcess) -> None:
     """aws/aws-node-termination-handler#916"""
     with Connection(emulator.metadata["web-1"]) as connection:
         connection.send(f"{EVENT}?wait_for_change=true")
@@ -160,7 +160,7 @@ def test_a_vm_that_is_off_answers_503_and_ends_its_waits(emulator: EmulatorProce
     assert name_of(emulator).status == 200
 
 
-def test_a_vm_that_is_off_may_refuse_connections(emulator: EmulatorProcess) -> None:
+def test_stopped_vm_can_refuse_connections(emulator: EmulatorProcess) -> None:
     emulator.control.scenario("web-2", "host-termination", notice=0, down=1e6)
     with pytest.raises(ConnectionRefusedError):
         name_of(emulator, "web-2")
@@ -171,7 +171,7 @@ def test_a_vm_that_is_off_may_refuse_connections(emulator: EmulatorProcess) -> N
 
 
 @pytest.mark.parametrize("scenario", ["host-termination", "preemption"])
-def test_after_an_outage_nothing_is_announced(emulator: EmulatorProcess, scenario: str) -> None:
+def test_no_event_is_announced_after_an_outage(emulator: EmulatorProcess, scenario: str) -> None:
     emulator.control.scenario("web-1", scenario, notice=20, down=20)
     summary: dict[str, Any] = eventually(
         lambda: (now := emulator.control.instance("web-1"))["boot_count"] == 2 and now, what="the VM boots"
@@ -190,7 +190,7 @@ def _is_reachable(address: str) -> bool:
 
 
 @pytest.mark.parametrize("scenario, options", [("host-error", {}), ("graceful-stop", {"graceful": 0, "shutdown": 0})])
-def test_while_down_says_how_the_server_of_a_vm_that_is_off_answers(
+def test_while_down_sets_the_behaviour_of_a_stopped_vm_s_server(
     emulator: EmulatorProcess, scenario: str, options: dict[str, float]
 ) -> None:
     emulator.control.speed(1)

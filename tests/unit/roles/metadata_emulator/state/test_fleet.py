@@ -22,7 +22,7 @@ def of_one(**instance: Any) -> Fleet:
     return parse({"instances": [{**WEB, **instance}]})
 
 
-def test_a_name_is_a_whole_fleet() -> None:
+def test_name_of_an_instance_is_enough() -> None:
     fleet = parse({"instances": [WEB]})
     (instance,) = fleet.instances
     assert instance.name == "web-1"

@@ -48,7 +48,7 @@ def test_a_guest_knows_its_managed_group() -> None:
     assert parsed.instances[0].attributes == {}
 
 
-def test_groups_of_one_name_are_told_apart_by_their_zones() -> None:
+def test_groups_of_the_same_name_are_distinguished_by_zone() -> None:
     groups = [neg(), neg(endpoints=[], zone="europe-west1-b")]
     parsed = fleet(network_endpoint_groups=groups, backend_services=[{"name": "b", "groups": ["europe-west1-b/n"]}])
     assert parsed.backend_services[0].groups == ("europe-west1-b/n",)

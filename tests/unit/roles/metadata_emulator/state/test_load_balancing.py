@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Who is in a load balancer's groups, and from when on health checks succeed, in time that the test moves."""
+"""Members of a load balancer's groups and the results of health checks, in time that the test moves."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_member_that_joins_is_healthy_after_its_checks(group: EndpointGroup, m
     assert group.health(endpoint) == "HEALTHY"
 
 
-def test_a_vm_that_is_off_is_unhealthy_until_it_has_booted(
+def test_stopped_vm_is_unhealthy_until_it_has_booted(
     project: Project, group: EndpointGroup, manual_time: ManualTime
 ) -> None:
     [endpoint], vm = group.members, project.instances["web-1"]
@@ -58,9 +58,7 @@ def test_a_vm_that_is_off_is_unhealthy_until_it_has_booted(
     assert group.health(endpoint) == "HEALTHY"
 
 
-def test_an_endpoint_drains_as_long_as_the_slowest_backend_service_says(
-    group: EndpointGroup, manual_time: ManualTime
-) -> None:
+def test_endpoint_drains_for_the_longest_draining_timeout(group: EndpointGroup, manual_time: ManualTime) -> None:
     endpoints = group.members
     group.remove(endpoints)
     assert (group.members, group.draining) == ([], endpoints)
@@ -70,14 +68,14 @@ def test_an_endpoint_drains_as_long_as_the_slowest_backend_service_says(
     assert group.draining == []
 
 
-def test_an_endpoint_that_joins_again_drains_no_more(group: EndpointGroup) -> None:
+def test_endpoint_that_joins_again_stops_draining(group: EndpointGroup) -> None:
     endpoints = group.members
     group.remove(endpoints)
     group.add(endpoints)
     assert (group.members, group.draining) == (endpoints, [])
 
 
-def test_a_deleted_vm_is_in_no_group(project: Project, group: EndpointGroup) -> None:
+def test_deleted_vm_is_removed_from_all_groups(project: Project, group: EndpointGroup) -> None:
     project.delete(project.instances["web-1"])
     assert group.members == []
 
