@@ -72,13 +72,15 @@ def ended_at(incident: Mapping[str, Any]) -> float:
 
 
 def news(told: set[str], incident: Mapping[str, Any]) -> list[str]:
-    """A line for each event in an incident that is not in `told`, to which it is added."""
+    """A line for each start and end of a step that is not in `told`, to which it is added."""
     lines = []
     for step in incident["steps"]:
         what = f"{step['phase']} {step['task']!r}{_attempt(step)}"
-        lines.append((f"{what} {step['started_at']} starts", f"{what} starts"))
+        # Not by its start, which moves if its process starts late. Earlier versions have no numbers.
+        key = f"{what} {step.get('number', step['started_at'])}"
+        lines.append((f"{key} starts", f"{what} starts"))
         if step["outcome"]:
-            lines.append((f"{what} {step['started_at']} ends", f"{what}: {step_end(step)}"))
+            lines.append((f"{key} ends", f"{what}: {step_end(step)}"))
     fresh = [(key, line) for key, line in lines if key not in told]
     told.update(key for key, _unused in fresh)
     return [line for _unused, line in fresh]

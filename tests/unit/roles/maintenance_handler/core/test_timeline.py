@@ -8,9 +8,10 @@ import pytest
 
 from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, MIGRATE, PREEMPT, TERMINATE, WINDOW
 from maintenance_handler.core.incident import FAILED
+from maintenance_handler.core.observations import Began
 from maintenance_handler.core.plan import assumed_notice
 from maintenance_handler.core.public import public
-from maintenance_handler.core.timeline import incident_lines, plan_lines
+from maintenance_handler.core.timeline import incident_lines, news, plan_lines
 from support.incidents import Drive, task
 
 NOTICE = assumed_notice(DEFAULT_NOTICE, (), None)
@@ -41,6 +42,19 @@ def test_an_incident_in_order_of_time() -> None:
         "     +3.000 s  drain    app (attempt 2)                        ok in 0.250 s, 57.0 s left at its start",
         "     +3.250 s  migrate is cancelled",
         "     +3.250 s  restore  app                                    running",
+    ]
+
+
+def test_news_has_the_start_of_a_late_step_once() -> None:
+    drive = Drive(LB)
+    drive.on(MIGRATE)
+    shown: set[str] = set()
+    assert news(shown, public(drive.incident, drive.now)) == ["drain 'Leave the balancer' starts"]
+    drive.see(Began(drive.running("Leave the balancer").number, 0.25))
+    assert news(shown, public(drive.incident, drive.now)) == []
+    drive.ends("Leave the balancer", after=1.5)
+    assert news(shown, public(drive.incident, drive.now)) == [
+        "drain 'Leave the balancer': ok in 1.250 s, 60.0 s left at its start"
     ]
 
 
