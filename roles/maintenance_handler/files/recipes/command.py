@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The command line of recipes. Here, and only here, what went wrong becomes a sentence and an exit status."""
+"""The command line of recipes. Here, and only here, errors become messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from recipes.record import Record
 from recipes.run import Refusal, Run, Unfinished
 
 EXIT_OK = 0
-# It cannot work like this, or what it was asked for could not be done.
+# The recipe cannot work with these parameters, or its work failed.
 EXIT_FAILED = 1
 EXIT_USAGE = 2
-# Its time is over, and something is still open.
+# Its time is over, and work is still open.
 EXIT_UNFINISHED = 3
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run one verb of one recipe. Answers the exit status; the last line that is printed says what came of it."""
+    """Run one verb of one recipe. Returns the exit status; the last printed line is the result."""
     if len(arguments) not in (2, 3) or arguments[1] not in VERBS:
         print(f"usage: NAME|FOLDER {'|'.join(VERBS)} [PARAMETERS, as a JSON object]", file=sys.stderr)
         return EXIT_USAGE
@@ -62,14 +62,14 @@ def main(arguments: Sequence[str]) -> int:
 def _carry_out(module: ModuleType, verb: str, recipe: Recipe, values: Mapping[str, Any]) -> None:
     with Record.of(recipe.identity(values), os.environ, locked=verb not in (CHECK, "state")) as record:
         run = Run(values, verb, os.environ, record)
-        # The handler asks a task to end when its time is over: it says what is open, then.
+        # The handler sends SIGTERM when the time is over. The recipe then reports what is open.
         signal.signal(signal.SIGTERM, lambda _number, _frame: _raise(run.unfinished()))
         function: Callable[[Run], None] = getattr(module, verb)
         function(run)
 
 
 def _raise(error: Exception) -> NoReturn:
-    # No second one while the first is on its way up.
+    # No second exception while the first one is being raised.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise error
 
@@ -79,7 +79,7 @@ def _module(folder: Path) -> ModuleType:
     if spec is None or spec.loader is None:
         raise Refusal(f"{folder} has neither a program.py nor a program.sh")
     module = module_from_spec(spec)
-    # Dataclasses look themselves up there.
+    # Dataclasses look up their module there.
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     return module

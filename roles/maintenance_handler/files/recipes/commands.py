@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Other programs, run within a time, whose failure is a sentence."""
+"""Run other programs with a timeout. Failures are sentences."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from recipes.run import Refusal
 
 
 class Failed(Refusal):
-    """A program could not do its work. As text, which and what it said. `status` is None if it hung."""
+    """A program could not do its work. The text has the program and its output. `status` is None if it timed out."""
 
     def __init__(self, message: str, status: int | None) -> None:
         super().__init__(message)
@@ -20,7 +20,7 @@ class Failed(Refusal):
 
 
 def output(command: Sequence[str], *, timeout: float, environ: Mapping[str, str] | None = None) -> str:
-    """What a program prints. Raises `Failed` if it fails or takes too long, `Refusal` if it is not there."""
+    """The output of a program. Raises `Failed` if it fails or times out, `Refusal` if it does not exist."""
     try:
         done = subprocess.run(
             command,

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Whether the local service takes work: what restore looks at before it sends work there again."""
+"""Check whether the local service works, before restore sends requests to it again."""
 
 from __future__ import annotations
 

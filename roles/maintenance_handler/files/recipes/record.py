@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What a recipe itself has changed, so that restore changes nothing else. On disk before the change is made."""
+"""A recipe's record of its own changes, so that restore reverts nothing else. It is on disk before a change is made."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST = 200
 
 
 class Record:
-    """A JSON object on disk: for each thing that the recipe changed, how it was before.
+    """A JSON object on disk: for each object that the recipe changed, its state before.
 
     As a context, it is locked: of two runs of one recipe, the second waits for the first.
     """
@@ -62,18 +62,18 @@ class Record:
         return key in self._read()
 
     def get(self, key: str) -> Any:
-        """How something was before; None if the recipe has not changed it."""
+        """The state of an object before its change; None if the recipe has not changed it."""
         return self._read().get(key)
 
     def keys(self) -> list[str]:
         return list(self._read())
 
     def note(self, key: str, before: Any) -> None:
-        """Note, before changing something, how it is. It is on disk when this returns."""
+        """Record the state of an object before changing it. It is on disk when this returns."""
         self._write({**self._read(), key: before})
 
     def forget(self, key: str) -> None:
-        """Drop a note: the thing is as it was, or somebody else has changed it since."""
+        """Remove an entry, once the object is restored or was changed by others."""
         kept = self._read()
         if key in kept:
             del kept[key]
@@ -85,12 +85,12 @@ class Record:
     def _read(self) -> dict[str, Any]:
         try:
             found = json.loads(read_own(self.path))
-            # An image made of a drained VM has a record of what another one did.
+            # An image of a drained VM has the record of another VM.
             return dict(found["changed"]) if found["machine"] == self._machine else {}
         except FileNotFoundError:
             return {}
         except (ValueError, KeyError, TypeError):
-            # It is written whole, so this is not ours. Nothing is known to be changed.
+            # Records are written atomically, so this is not one of them: no change is known.
             return {}
 
     def _write(self, changed: Mapping[str, Any]) -> None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Addresses as parameters have them: `/run/x.sock` or `unix:/run/x.sock`, and `tcp:HOST:PORT`."""
+"""Addresses in parameters: `/run/x.sock` or `unix:/run/x.sock`, and `tcp:HOST:PORT`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from recipes.run import Refusal
 
 
 class Unreachable(Refusal):
-    """Nobody answers at an address. As text, which one and why."""
+    """An address does not answer. The text has the address and the reason."""
 
 
 def parsed(address: str) -> str | tuple[str, int]:

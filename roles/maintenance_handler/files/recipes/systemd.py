@@ -13,7 +13,7 @@ from recipes.run import Refusal, Run
 
 HANDLER = "gce-maintenance-handler.service"
 
-# Units that the handler does not require by name, but cannot hear or be heard without.
+# Units that the handler depends on without a Requires=.
 _VITAL = (
     "dbus.service",
     "dbus.socket",
@@ -61,7 +61,7 @@ def companions(unit: str) -> list[str]:
 
 
 def refuse_vital(units: Sequence[str]) -> None:
-    """Raises `Refusal` if the handler would be stopped with them, or would be deaf without them."""
+    """Raises `Refusal` if the handler would be stopped with them, or depends on them."""
     first = units[0]
     for unit in units:
         if unit == HANDLER or unit in _VITAL:
@@ -96,13 +96,13 @@ def shuts_down() -> bool:
 
 def begin(verb: str, units: Sequence[str]) -> None:
     """Have systemd start or stop units, and do not wait. Raises `Refusal`."""
-    # In a shutdown, the job to stop a unit may wait until the handler has stopped: it is to be done now.
+    # In a shutdown, the job to stop a unit may wait until the handler has stopped, but this one must run now.
     mode = ["--job-mode=ignore-dependencies"] if verb == "stop" and shuts_down() else []
     output(["systemctl", "--no-block", "--no-ask-password", *mode, verb, "--", *units], timeout=_TIMEOUT)
 
 
 def is_active(unit: str) -> bool:
-    """Whether a unit runs, or is on its way to."""
+    """Whether a unit is running or starting."""
     return show(unit, "ActiveState")["ActiveState"] in ("active", "activating", "reloading", "refreshing")
 
 

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Names in a task's `when` that no event has.
+"""Unknown names in a task's `when`.
 
 The syntax tree of the expression is followed with the shape of the document. Where the shape is unknown, for example
 after a function, nothing is reported.

@@ -69,7 +69,7 @@ class Began(Observation):
 
 @dataclass(frozen=True)
 class Finished(Observation):
-    """A step's process has ended, by itself or because it was told to."""
+    """A step's process has ended, by itself or because it was asked to."""
 
     number: int
     outcome: str
@@ -174,9 +174,9 @@ def observed(
 def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
     """An incident from the journal, as the next handler resumes it.
 
-    Running steps count as interrupted. A rehearsal ends with its handler. After a reboot the monotonic clock starts
-    anew, so times are converted by the wall clock, and no signal counts until it is confirmed. Failed restores are due
-    at once, because a restart may have fixed their cause.
+    Running steps count as interrupted. A rehearsal ends with its handler. After a reboot the monotonic clock
+    restarts, so times are converted by the wall clock, and no signal counts until it is confirmed. Failed restores are
+    due at once, because a restart may have fixed their cause.
     """
 
     def carried(moment: Moment) -> Moment:
@@ -219,7 +219,7 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
 
 
 def with_shutdown(signal: Signal, until: float) -> Signal:
-    """The signal of an event that stops the VM with its deadline not after `until`. What runs goes on, in less time."""
+    """The signal of an event that stops the VM with its deadline not after `until`. Steps get less time."""
     stops = signal.event in (PREEMPT, STOP) and not signal.rehearsal and signal.confirmed
     is_late = signal.deadline is not None and signal.deadline > until
     return replace(signal, deadline=until) if stops and is_late else signal
@@ -311,7 +311,7 @@ def _with_begun(incident: Incident, begun: Began) -> Incident:
     for known in incident.steps:
         if known.number == begun.number and known.open:
             started = Moment(known.started.clock + begun.seconds, known.started.at + begun.seconds)
-            # Without a deadline, its time is derived anew.
+            # Without a deadline, its time is computed again.
             return incident.with_step(replace(known, started=started, until=known.until + begun.seconds, deadline=None))
     return incident
 

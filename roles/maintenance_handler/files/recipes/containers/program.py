@@ -14,7 +14,7 @@ from recipes.run import Refusal, Run
 _TIMEOUT = 5.0
 # Seconds that the engine needs besides the grace.
 _MARGIN = 1.0
-# What `docker compose` and `podman-compose` put on containers.
+# Labels that `docker compose` and `podman-compose` set on containers.
 _PROJECT_LABELS = ("com.docker.compose.project", "io.podman.compose.project")
 _UNIT_LABEL = "PODMAN_SYSTEMD_UNIT"
 
@@ -80,7 +80,7 @@ def _names(run: Run) -> list[str]:
         found += [name for name in said.split() if name not in found]
     if not found:
         raise Refusal(f"{run['engine']} has no container of the Compose project {run['compose_project']}")
-    # Those that were made first are what others depend on.
+    # Containers depend on those that were created before them.
     return sorted(found, key=lambda name: str(_inspected(name, run)["Created"]))
 
 
@@ -106,7 +106,7 @@ def _stop(names: list[str], run: Run) -> None:
     try:
         output([run["engine"], "stop", f"--time={grace}", *reversed(names)], timeout=run.bounded(grace + 10 * _MARGIN))
     except Failed as exc:
-        # What still runs is looked at afterwards.
+        # Containers that are still running are handled afterwards.
         run.say(str(exc))
 
 

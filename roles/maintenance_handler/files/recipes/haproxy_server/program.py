@@ -38,7 +38,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Standing:
-    """How HAProxy sees a server."""
+    """HAProxy's state of a server."""
 
     admin: int
     status: str
@@ -65,7 +65,7 @@ def check(run: Run) -> None:
     health.checked(run["health"])
     for server in _servers(run):
         standing = _standing(server, run)
-        # HAProxy looks at the level before it looks at the state, which is none that there is.
+        # HAProxy checks the access level before it rejects this invalid state.
         said = _ask(server.address, f"set server {server.backend}/{server.name} state nothing", run)
         if "ermission denied" in said:
             raise Refusal(f"{server.address} does not allow changes: add 'level admin' to its 'stats socket' line")
@@ -106,7 +106,7 @@ def _still_open(servers: list[Server], run: Run) -> str:
         try:
             standing = _drained(server, run)
         except Unreachable as exc:
-            # It may be about to start again. The others are drained meanwhile.
+            # It may be restarting. The others are drained in the meantime.
             found.append(f"{server}: {exc}")
             continue
         if standing.sessions or standing.queued:
@@ -115,7 +115,7 @@ def _still_open(servers: list[Server], run: Run) -> str:
 
 
 def _drained(server: Server, run: Run) -> Standing:
-    """Have a server drain, unless it does, or is in maintenance. Each time: a reload of HAProxy forgets it."""
+    """Set a server to drain, unless it drains or is in maintenance. Repeated, because a reload of HAProxy loses it."""
     standing = _standing(server, run)
     if standing.in_maintenance or standing.drains:
         return standing
@@ -141,7 +141,7 @@ def _still_away(servers: list[Server], run: Run) -> str:
 
 
 def _put_back(server: Server, run: Run) -> str:
-    """Put a server back as far as that goes now. Answers what is still missing."""
+    """Put a server back, as far as possible now. Returns what is still missing."""
     standing = _standing(server, run)
     if standing.in_maintenance:
         run.say(f"{server} was put into maintenance by someone else in the meantime; left as is")
@@ -149,7 +149,7 @@ def _put_back(server: Server, run: Run) -> str:
     if standing.drains:
         _set(server, "ready", run)
         standing = _standing(server, run)
-    # "UP 1/3" is on its way down and still takes requests.
+    # "UP 1/3" is about to go down, and still gets requests.
     if standing.status.startswith("UP") or standing.status == "no check":
         run.say(f"{server} is {standing}")
         return ""

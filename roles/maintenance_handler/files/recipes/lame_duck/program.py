@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A file that makes the health check fail, by being there or by not being there."""
+"""A file that makes the health check fail by its presence or absence."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def _file(run: Run) -> Path:
 
 
 def _aside(file: Path) -> Path:
-    """Where the file is while the check is to fail because it is not there."""
+    """The path to which the file is moved if its absence makes the health check fail."""
     return file.with_name(f".{file.name}.lame_duck")
 
 
@@ -91,7 +91,7 @@ def _begin(run: Run) -> None:
 
 
 def _problem_of_health(run: Run, healthy: bool) -> str:
-    """Why the health check is not as it should be, if there is a URL to look at."""
+    """Why the health check does not have the expected result; empty without a URL."""
     if run["url"] is None:
         return ""
     try:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""nginx: SIGQUIT has it close its listening sockets and answer what is open (https://nginx.org/en/docs/control.html)."""
+"""nginx: on SIGQUIT it closes its listening sockets and completes open requests (https://nginx.org/en/docs/control.html)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def restore(run: Run) -> None:
         return
     master = _master(run)
     if master is not None and _identity(master) == quitting:
-        # It accepts nothing any more, and cannot be called back.
+        # It accepts no more connections, and the signal cannot be revoked.
         _signal(master, signal.SIGTERM)
         run.wait_until(lambda: _still_runs(run))
         master = None
@@ -82,7 +82,7 @@ def _key(run: Run) -> str:
 
 
 def _master(run: Run) -> int | None:
-    """The process of nginx that its workers belong to, if it runs."""
+    """The master process of nginx, if it is running."""
     if run["pid_file"] is None:
         pid = int(systemd.show(run["unit"], "MainPID").get("MainPID") or 0)
         return pid or None
@@ -98,7 +98,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _identity(pid: int) -> list[str]:
-    """A process by its number and its start: numbers are used again."""
+    """A process by its id and its start time, because ids are reused."""
     return [str(pid), *_stat(pid)[19:20]]
 
 
@@ -116,7 +116,7 @@ def _still_runs(run: Run) -> str:
     if _is_alive(pid) and _identity(pid) == recorded:
         return f"{counted(_workers(pid), 'nginx worker')} still answering requests"
     if run["pid_file"] is None:
-        # Until systemd has seen it, it would not start it again.
+        # Before systemd has noticed the end, it would not start it again.
         state = systemd.show(run["unit"], "ActiveState")["ActiveState"]
         return f"{run['unit']} is {state}" if state in ("deactivating", "reloading") else ""
     return ""

@@ -105,7 +105,7 @@ def _is_eligible(node: dict[str, Any]) -> bool:
 
 
 def _is_ours(node: dict[str, Any]) -> bool:
-    """Whether the last drain of the node is one of ours. Nomad before 1.1 does not tell."""
+    """Whether the last drain of the node is one of ours. Nomad before 1.1 does not show it."""
     last = node.get("LastDrain")
     if not isinstance(last, dict):
         return True

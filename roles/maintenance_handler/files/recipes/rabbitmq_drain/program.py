@@ -91,7 +91,7 @@ def _await_quorum(run: Run) -> None:
     try:
         output(command, timeout=seconds + _TIMEOUT)
     except Failed as exc:
-        # The VM goes down all the same; its clients are better off without it.
+        # The VM goes down anyway, and its clients should move before that.
         run.say(f"a quorum queue may become unavailable: {exc}")
 
 
@@ -113,7 +113,7 @@ def _still_away(run: Run) -> str:
             output(["rabbitmq-upgrade", "-n", node, "revive"], timeout=run.bounded(_TIMEOUT))
             status = _status(run)
     except Failed as exc:
-        # It may be about to start.
+        # It may be starting.
         return str(exc)
     if _in_maintenance(status, run):
         return f"{node} is still under maintenance"

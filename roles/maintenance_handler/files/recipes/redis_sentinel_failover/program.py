@@ -16,7 +16,7 @@ from recipes.run import Refusal, Run
 from recipes.sockets import Unreachable, connected
 
 _TIMEOUT = 3.0
-# Seconds that writes are paused at most, should we die meanwhile.
+# The maximum seconds for which writes are paused, in case this process is killed.
 _PAUSE = 15.0
 _NEVER = "0"
 # In the record: the Redis that Sentinel was asked to fail over from.
@@ -25,7 +25,7 @@ _PRIORITY = "replica-priority"
 
 
 class Answered(Refusal):
-    """An error that Redis answers with, such as NOGOODSLAVE."""
+    """An error reply of Redis, such as NOGOODSLAVE."""
 
 
 class Connection:
@@ -47,7 +47,7 @@ class Connection:
         self._socket.close()
 
     def __call__(self, *words: str) -> Any:
-        """Send a command. Raises `Answered` for an error, `Unreachable` where nothing comes back."""
+        """Send a command. Raises `Answered` for an error reply, `Unreachable` without a reply."""
         data = b"".join(b"$%d\r\n%s\r\n" % (len(word.encode()), word.encode()) for word in words)
         try:
             self._socket.sendall(b"*%d\r\n%s" % (len(words), data))
@@ -164,7 +164,7 @@ def _refuse_another_cluster(redis: Connection, run: Run) -> None:
 
 
 def _still_master(run: Run) -> str:
-    """Have Sentinel fail over, unless it does. Answers who still takes this Redis for the master."""
+    """Have Sentinel fail over, unless it does. Returns who still considers this Redis the master."""
     with _redis(run) as redis:
         own = _run_id(redis)
         if redis("ROLE")[0] == "master":
@@ -179,7 +179,7 @@ def _still_master(run: Run) -> str:
 
 
 def _fail_over(redis: Connection, own: str, run: Run) -> None:
-    # As long as it is a master it would take writes that nobody else gets. Anew each time, so that it does not run out.
+    # While it is a master, it would accept writes that are not replicated. Repeated, so that the pause does not expire.
     _pause(redis, _PAUSE)
     with _sentinel(run["sentinels"][0], run) as sentinel:
         known = _master(sentinel, run)
@@ -202,7 +202,7 @@ def _ask_for_failover(redis: Connection, sentinel: Connection, run: Run) -> None
 
 
 def _follow(redis: Connection, host: str, port: str) -> None:
-    """Become a replica as Sentinel has one become it: clients are cut, and ask Sentinel for the master."""
+    """Become a replica like by Sentinel: clients are disconnected, and query Sentinel for the master."""
     redis("MULTI")
     redis("REPLICAOF", host, port)
     redis("CLIENT", "KILL", "TYPE", "normal")

@@ -12,17 +12,17 @@ from recipes.run import Refusal, Run, counted
 
 _TIMEOUT = 10.0
 _EVERY = 2.0
-# By this the recipe knows its own drain.
+# The recipe recognizes its own drain by this.
 _MARK = "gce-maintenance-handler"
-# What Slurm itself gives for the reason of a node that was down.
+# The reason that Slurm sets for a node that was down.
 _REBOOTED = ("Node unexpectedly rebooted", "Not responding")
-# States of a node that does not run anything, though no job is left.
+# States of a node that runs no jobs for other reasons.
 _UNUSABLE = ("DOWN", "DRAIN", "FAIL", "NOT_RESPONDING", "UNKNOWN")
 
 
 def check(run: Run) -> None:
     states, reason = _standing(run)
-    # It changes nothing, and takes the same right: an update needs SlurmUser, root, or an operator.
+    # Changes nothing, but requires the same permission: updates need SlurmUser, root or an operator.
     config = output(["scontrol", "show", "config"], timeout=run.bounded(_TIMEOUT))
     user = re.search(r"^SlurmUser\s*=\s*(\S+)\((\d+)\)", config, re.MULTILINE)
     run.say(f"{_node(run)} is {'+'.join(states)} {reason}, SlurmUser is {user.group(1) if user else 'unknown'}")
@@ -85,7 +85,7 @@ def _jobs(run: Run) -> str:
 
 
 def _still_out(run: Run) -> str:
-    """Resume the node if it is out for our reason, or for its reboot. Answers why it takes no jobs yet."""
+    """Resume the node if this recipe or its reboot took it out. Returns why it accepts no jobs yet."""
     states, reason = _standing(run)
     if not {"DRAIN", "DOWN"}.intersection(states):
         out = [state for state in states if state in _UNUSABLE]
