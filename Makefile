@@ -50,6 +50,7 @@ bench: $(READY)
 	$(PYTHON) -m bench.footprint
 	$(PYTHON) -m bench.reading
 	$(PYTHON) -m bench.custom_metadata
+	$(PYTHON) -m bench.fleet_status
 
 docs: $(READY)
 	tools/docs

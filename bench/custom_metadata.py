@@ -16,7 +16,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +27,7 @@ from rich.table import Table
 from support.emulator import EmulatorProcess
 
 from .conditions import conditions
+from .turns import BenchFailed, Turn, median_ratio, one_turn, verdict
 
 BENCH = Path(__file__).resolve().parent
 CHECKOUT = BENCH.parent
@@ -41,20 +41,6 @@ ALL, LOOP = "all", "loop"
 
 GOAL_POOL = 1.3
 GOAL_LOOP = 20.0
-
-
-class BenchFailed(Exception):
-    """A measured process failed. The message is its output."""
-
-
-@dataclass(frozen=True)
-class Turn:
-    """Time, peak memory and requests of one process."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
-    requests: int
 
 
 @dataclass(frozen=True)
@@ -104,24 +90,9 @@ def measure(instances: int, looped: int, turns: int) -> Measured:
         measured: dict[str, list[Turn]] = {kind: [] for kind in commands}
         for _turn in range(turns):
             for kind, command in commands.items():
+                emulator.control.reset()
                 measured[kind].append(one_turn(emulator, command))
         return Measured(measured, task, loop)
-
-
-def one_turn(emulator: EmulatorProcess, command: Sequence[str]) -> Turn:
-    emulator.control.reset()
-    emulator.control.clear_journal()
-    with tempfile.TemporaryFile() as output:
-        began = time.perf_counter()
-        process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
-        _pid, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - began
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            output.seek(0)
-            raise BenchFailed(f"{command[1]} ended with {process.returncode}: {output.read()[-2000:]!r}")
-    requests = len(emulator.control.journal(face="compute"))
-    return Turn(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, requests)
 
 
 def task_durations(folder: Path, emulator: EmulatorProcess, looped: int) -> tuple[float, float]:
@@ -208,16 +179,11 @@ def verdicts(measured: Measured, instances: int, looped: int) -> list[str]:
 
 
 def pool_ratio(turns: dict[str, list[Turn]]) -> float:
-    """The median of the ratios of each turn, so that other load on the machine affects both values alike."""
-    return statistics.median(own.seconds / other.seconds for own, other in zip(turns[MODULE], turns[POOL], strict=True))
+    return median_ratio(turns[MODULE], turns[POOL])
 
 
 def loop_ratio(measured: Measured, instances: int, looped: int) -> float:
     return measured.loop / looped * instances / measured.task
-
-
-def verdict(is_met: bool) -> str:
-    return "[green]met[/]" if is_met else "[red]missed[/]"
 
 
 if __name__ == "__main__":

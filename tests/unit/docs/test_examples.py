@@ -171,7 +171,7 @@ def ansible_playbook(
             "ANSIBLE_COLLECTIONS_PATH": str(folder),
             "ANSIBLE_HOME": str(folder / "home"),
             "ANSIBLE_NOCOLOR": "1",
-            # maintenance_report writes its page to it.
+            # fleet_status writes its page to it.
             "PWD": str(folder),
             "LC_ALL": "C.UTF-8",
             **(environment or {}),

@@ -29,6 +29,7 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "custom_metadata": {"metadata": {"a": "b"}},
     "custom_metadata_info": {},
     "fleet_maintenance_info": {},
+    "fleet_status_info": {},
     "guest_attributes_info": SELECTION,
     "host_maintenance": {**SELECTION, "action": "simulate"},
     "legacy_endpoints": {},

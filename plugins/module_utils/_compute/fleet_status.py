@@ -1,0 +1,211 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The status of each VM of a fleet: its handler's guest attribute, joined with what the API shows. Pure.
+
+Private to the collection: it may change at any time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .._vm.maintenance import (
+    DEFAULT_NOTICE,
+    MIGRATE,
+    PREEMPT,
+    TERMINATE,
+    WINDOW,
+    format_time,
+    parse_scheduling,
+    parse_time,
+    window_document,
+)
+from .._vm.reach import Applicability, applicability, traits_of
+from .errors import ComputeError, ConstraintViolated, PerimeterViolated, PermissionDenied
+from .guest_attributes import FIELDS as ENABLED_FIELDS
+from .guest_attributes import Attributes, is_enabled
+from .handler_status import HandlerStatus, UnreadableStatus, parse_handler_status
+from .host_maintenance import announced
+from .instances import zone_of
+
+FIELDS = (
+    "status,machineType,lastStartTimestamp,guestAccelerators(acceleratorCount),"
+    "confidentialInstanceConfig(enableConfidentialCompute),"
+    "scheduling(onHostMaintenance,automaticRestart,preemptible,provisioningModel,preemptionNoticeDuration),"
+    f"resourceStatus(upcomingMaintenance),{ENABLED_FIELDS}"
+)
+NAMESPACE, KEY = "maintenance-handler", "status"
+
+# The states of a row, besides those that the handler reports.
+STALE = "stale"
+NO_HANDLER = "no handler"
+DISABLED = "guest attributes disabled"
+DENIED = "denied"
+FAILED = "failed"
+UNREADABLE = "unreadable"
+NOT_RUNNING = "not running"
+
+IN_SERVICE, ANNOUNCED, OUT_OF_SERVICE = ("idle",), ("announced",), ("draining", "drained", "restoring")
+# Groups of states in the order of their urgency.
+GROUPS: Mapping[str, tuple[str, ...]] = {
+    "attention": ("not restored", STALE, "stopped", UNREADABLE),
+    "out of service": OUT_OF_SERVICE,
+    "announced": ANNOUNCED,
+    "no status": (NO_HANDLER, DISABLED, DENIED, FAILED),
+    "in service": IN_SERVICE,
+    "not running": (NOT_RUNNING,),
+}
+GROUP_OF = {state: group for group, states in GROUPS.items() for state in states}
+
+# The fields of an event of the platform (of `fleet_maintenance.history`) that a row has.
+HOST_EVENT = ("time", "event", "message")
+
+# Seconds that a status may be late: a write that fails is retried after up to 5 minutes, and clocks differ.
+LATE = 900.0
+
+
+@dataclass(frozen=True)
+class State:
+    """The state of a VM, since when (epoch seconds), and why if not obvious. `in_service`: None if unknown."""
+
+    word: str
+    in_service: bool | None
+    since: float | None = None
+    reason: str = ""
+
+
+def may_have_status(instance: Mapping[str, Any]) -> bool:
+    """Whether it is worth a request: the VM runs, and guest attributes may be enabled."""
+    return instance.get("status") == "RUNNING" and is_enabled(instance) is not False
+
+
+def row_of(
+    instance: Mapping[str, Any],
+    outcome: Attributes | ComputeError | None,
+    host_event: Mapping[str, Any] | None,
+    now: float,
+) -> dict[str, Any]:
+    """The row of an instance. `outcome` is None without a request, `host_event` the last one of the platform's."""
+    status, state = _status_and_state(instance, outcome, now)
+    window = announced(instance)
+    left = None if window is None else window.seconds_until_start(now)
+    shown = {**window_document(window), "starts_in": None if left is None else int(left)}
+    last = None if status is None else status.last_incident
+    return {
+        "name": str(instance["name"]),
+        "zone": zone_of(instance),
+        "instance_status": instance.get("status"),
+        "machine_type": str(instance.get("machineType", "")).rpartition("/")[2],
+        "group": GROUP_OF[state.word],
+        "state": state.word,
+        "since": format_time(state.since),
+        "reason": state.reason,
+        "in_service": state.in_service,
+        "handler": None if status is None else status.document(),
+        "next_event": _next_event(instance, status if _is_current(state) else None, window is not None, left),
+        "window": None if window is None else shown,
+        "last_incident": None if last is None else dict(last),
+        "last_host_event": None if host_event is None else {key: host_event[key] for key in HOST_EVENT},
+    }
+
+
+def order(row: Mapping[str, Any]) -> tuple[int, int, str, str]:
+    """By urgency, then by zone and name."""
+    group = list(GROUPS).index(row["group"])
+    return group, GROUPS[row["group"]].index(row["state"]), row["zone"], row["name"]
+
+
+def counts(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How many instances there are, in total, by service, by group and by state."""
+    by_service = Counter(row["in_service"] for row in rows)
+    by_group, by_state = Counter(row["group"] for row in rows), Counter(row["state"] for row in rows)
+    return {
+        "instances": len(rows),
+        "in_service": by_service[True],
+        "out_of_service": by_service[False],
+        "unknown": by_service[None],
+        "windows": sum(row["window"] is not None for row in rows),
+        "groups": {group: by_group[group] for group in GROUPS},
+        "states": {state: by_state[state] for state in GROUP_OF if by_state[state]},
+    }
+
+
+def _status_and_state(
+    instance: Mapping[str, Any], outcome: Attributes | ComputeError | None, now: float
+) -> tuple[HandlerStatus | None, State]:
+    if instance.get("status") != "RUNNING":
+        return None, State(NOT_RUNNING, False, reason=str(instance.get("status", "")))
+    if isinstance(outcome, ComputeError):
+        is_denied = isinstance(outcome, (PermissionDenied, ConstraintViolated, PerimeterViolated))
+        return None, State(DENIED if is_denied else FAILED, None, reason=str(outcome))
+    text = (outcome or {}).get(NAMESPACE, {}).get(KEY)
+    if text is None:
+        return None, State(DISABLED if is_enabled(instance) is False else NO_HANDLER, None)
+    try:
+        status = parse_handler_status(text)
+    except UnreadableStatus as error:
+        return None, State(UNREADABLE, None, reason=str(error))
+    started = parse_time(instance.get("lastStartTimestamp"))
+    if started is not None and status.at < started:
+        return status, State(STALE, None, started, "it is from before the last start of the VM")
+    if status.is_running and status.every is not None and now - status.at > status.every + LATE:
+        return status, State(STALE, None, status.at, f"the handler writes it every {status.every:g} s")
+    is_held = bool(status.held or status.not_restored)
+    in_service = status.state not in OUT_OF_SERVICE and not is_held
+    return status, State(status.state, in_service, status.at, _reason(status))
+
+
+def _reason(status: HandlerStatus) -> str:
+    if status.not_restored:
+        return f"not restored: {', '.join(status.not_restored)}"
+    rehearsal = "rehearsal of " if status.rehearsal else ""
+    parts = [rehearsal + ", ".join(status.events) if status.events else ""]
+    parts.append(f"drained: {', '.join(status.held)}" if status.held else "")
+    return "; ".join(part for part in parts if part)
+
+
+def _is_current(state: State) -> bool:
+    return state.word not in (STALE, "stopped")
+
+
+def _next_event(
+    instance: Mapping[str, Any], status: HandlerStatus | None, has_window: bool, left: float | None
+) -> dict[str, Any] | None:
+    """What is announced now, else an announced window, else the possible event with the shortest notice.
+
+    `notice` is in seconds; of an announced window, until it starts.
+    """
+    if instance.get("status") != "RUNNING":
+        return None
+    announced_now = {"announced": True, "possible": True, "reason": "it is announced"}
+    if status is not None and status.events and not status.rehearsal:
+        return {"event": status.events[0], "notice": None, **announced_now}
+    if has_window:
+        return {"event": WINDOW, "notice": None if left is None else int(left), **announced_now}
+    reach = _reach(instance)
+    notices = {**DEFAULT_NOTICE, PREEMPT: _preemption_notice(instance)}
+    # A window is not among them, because its notice is days.
+    for possible in (True, None):
+        for event in (PREEMPT, MIGRATE, TERMINATE):
+            if reach[event].possible is possible:
+                found = {"event": event, "announced": False, "possible": possible, "reason": reach[event].reason}
+                return {**found, "notice": int(notices[event])}
+    return None
+
+
+def _reach(instance: Mapping[str, Any]) -> dict[str, Applicability]:
+    raw = instance.get("scheduling", {})
+    is_spot = bool(raw.get("preemptible")) or raw.get("provisioningModel") == "SPOT"
+    hardware: dict[str, bool | None] = {
+        "gpu": bool(instance.get("guestAccelerators")),
+        "confidential_vm": bool(instance.get("confidentialInstanceConfig", {}).get("enableConfidentialCompute")),
+    }
+    machine_type = str(instance.get("machineType", ""))
+    return applicability(machine_type, parse_scheduling(raw), traits_of(machine_type, is_spot, hardware))
+
+
+def _preemption_notice(instance: Mapping[str, Any]) -> float:
+    return parse_scheduling(instance.get("scheduling", {})).preemption_notice or DEFAULT_NOTICE[PREEMPT]
