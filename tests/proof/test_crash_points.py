@@ -36,7 +36,7 @@ SCENARIOS: Mapping[str, list[dict[str, Any]]] = {
 EVENTS: Mapping[str, str] = {"a graceful shutdown": "stop", "a preemption": "preempt"}
 
 # What happens before the next handler starts.
-AT_ONCE, OVER, REBOOT = "the next handler starts at once", "the event is over meanwhile", "the VM reboots"
+AT_ONCE, OVER, REBOOT = "the next handler starts at once", "the event ends in the meantime", "the VM reboots"
 
 # They wait for processes more than they keep a core busy.
 AT_A_TIME = 4
@@ -201,7 +201,7 @@ def test_restart_is_handled_once(meanwhile: str, make_vm: Callable[[], Vm], tmp_
     total = writes(handler)
     handler.close()
     assert total >= 1 + 2 * len(tasks)
-    row = f"A restart that nothing announced, {meanwhile}"
+    row = f"A restart without notice, {meanwhile}"
     ways = WAYS if meanwhile == AT_ONCE else (AFTER,)
     points = [Point(write, way, True) for write in range(1, total + 1) for way in ways]
     tries = {point: Restart(make_vm(), tmp_path / f"{point.write}-{point.way}", tasks) for point in points}

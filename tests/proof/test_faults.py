@@ -122,7 +122,7 @@ def window(starts_in: float, **fields: Any) -> dict[str, Any]:
         ("refuse", "refuses connections"),
         ("html", "answers with a page of HTML and status 200"),
         ("truncate", "ends its answers in the middle"),
-        ("garbage", "answers with what is not HTTP"),
+        ("garbage", "answers with something other than HTTP"),
     ],
 )
 def test_outage(kind: str, name: str, prove: Prove) -> None:
@@ -155,7 +155,7 @@ def test_outage_of_an_hour(prove: Prove) -> None:
 
 def test_hanging_get_past_its_deadline(prove: Prove) -> None:
     """A hanging GET never ends on a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
-    trial = prove(METADATA, "It takes a question and never answers it", FAILED_POLLS)
+    trial = prove(METADATA, "It accepts a request and never answers it", FAILED_POLLS)
     handler, vm = trial.make(task("lb")).start(), trial.vm
     vm.fault("hang", count=len(handler.watched_keys()))
     handler.until_logged("there was no complete answer within 11 s")
@@ -168,7 +168,7 @@ def test_hanging_get_past_its_deadline(prove: Prove) -> None:
 @needs_root
 def test_half_open_connection(prove: Prove) -> None:
     """A live migration can leave a half-open connection (GoogleCloudPlatform/compute-image-packages#94)."""
-    trial = prove(METADATA, "Its connections go dead: packets are dropped, nothing is reset", FAILED_POLLS)
+    trial = prove(METADATA, "Its connections become half open: packets are dropped without a reset", FAILED_POLLS)
     with network_namespace() as (name, outside, _inside):
         fleet = {"instances": [{"name": "far", "address": outside, "upcoming_maintenance_none": "NONE"}]}
         with EmulatorProcess(fleet) as emulator:
@@ -202,7 +202,7 @@ def test_key_that_is_created(prove: Prove) -> None:
 
 
 def test_changing_etag(prove: Prove) -> None:
-    name = "It has a new etag with each answer, and nothing new to say"
+    name = "The etag changes with each answer, and the value does not"
     trial = prove(METADATA, name, 'polls_total{key="instance/maintenance-event",result="answer"}')
     handler = trial.make(task("lb")).start()
     trial.vm.fault("etag-flap")
@@ -217,7 +217,7 @@ def test_changing_etag(prove: Prove) -> None:
 
 def test_brief_change_of_a_value(prove: Prove) -> None:
     """A value that changes and changes back has the old etag again."""
-    name = "A value flips, and flips back to what it was"
+    name = "A value changes, and changes back at once"
     trial = prove(METADATA, name, 'polls_total{key="instance/preempted",result="answer"}')
     handler, vm = trial.make(task("lb")).start(), trial.vm
     vm.announce("preempt")
@@ -406,7 +406,7 @@ def test_wall_clock_is_set(hours: int, prove: Prove) -> None:
 
 
 def test_journal_of_another_instance(prove: Prove) -> None:
-    trial = prove(MACHINE, "The journal is another instance's: an image of a drained VM", "journal_set_aside_total")
+    trial = prove(MACHINE, "The journal is from another VM: an image of a drained VM", "journal_set_aside_total")
     vm = trial.vm
     handler = trial.make(task("lb")).start()
     handler.until(lambda: handler.journal().get("instance_id"), "the instance's id in the journal")
@@ -540,7 +540,7 @@ def test_stalled_disk(prove: Prove) -> None:
 
 def test_unread_log(prove: Prove) -> None:
     """A pipe on stderr that is not read blocked the main loop (patroni/patroni#1331)."""
-    trial = prove(MACHINE, "Nobody reads the log, and a task fills it", 'steps_total{outcome="ok",phase="drain"}')
+    trial = prove(MACHINE, "The log is not read, and a task fills it", 'steps_total{outcome="ok",phase="drain"}')
     prints = 'i=0; while [ $i -lt 150 ]; do i=$((i+1)); printf "line $i %0900d\\n" 0; done'
     handler = trial.make(task("lb", stage=10, drain=prints), NEXT)
     log = UnreadLog(handler.folder)
@@ -574,7 +574,7 @@ def test_read_only_state_directory(prove: Prove) -> None:
 
 @needs_root
 def test_disk_without_room_for_a_lock(prove: Prove) -> None:
-    trial = prove(MACHINE, "There is no place for a lock", "lock_failures_total")
+    trial = prove(MACHINE, "No lock can be created", "lock_failures_total")
     handler = trial.make(task("lb", stage=10), task("db", stage=20))
     with small_disk(handler.folder / "disk") as disk:
         (disk / "a").mkdir()
