@@ -57,7 +57,7 @@ def test_a_vm_that_was_never_stopped(spoilt):
 
 
 @pytest.mark.parametrize("phase, done", [("drain", "drained"), ("restore", "restored")])
-class TestATask:
+class TestTask:
     def test_that_was_not_run(self, good, spoilt, phase, done):
         notes = tuple(note for note in good.notes if (note.phase, note.task) != (phase, "Save"))
         assert f"gpu-1: 'Save' was not {done}." in problems(spoilt(notes=notes))

@@ -248,7 +248,7 @@ class TestFiles:
         assert emulator.control.journal(face="compute") == []
 
 
-class TestRefusedBeforeAnythingIsSent:
+class TestInvalidOptions:
     @pytest.mark.parametrize(
         "parameters, words",
         [
@@ -277,7 +277,9 @@ class TestRefusedBeforeAnythingIsSent:
             ({"metadata": {"a": "b"}, "instance": "Web_1"}, "'Web_1' is not an instance"),
         ],
     )
-    def test_invalid_options(self, emulator: EmulatorProcess, parameters: dict[str, Any], words: str) -> None:
+    def test_are_rejected_before_any_request(
+        self, emulator: EmulatorProcess, parameters: dict[str, Any], words: str
+    ) -> None:
         result = run(emulator, **parameters)
         assert result.failed
         assert words in result["msg"]

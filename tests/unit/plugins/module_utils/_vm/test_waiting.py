@@ -115,7 +115,7 @@ def hanging(emulator: EmulatorProcess, path: str, *, instance: str = "vm") -> Ca
     return has_come
 
 
-class TestAKeyThatIsThere:
+class TestExistingKey:
     def test_returns_as_soon_as_it_changes(
         self, emulator: EmulatorProcess, in_background: Callable[..., Future[Outcome]]
     ) -> None:
@@ -156,7 +156,7 @@ class TestAKeyThatIsThere:
         assert waiting.result(timeout=30).met
 
 
-class TestAKeyThatIsMissing:
+class TestMissingKey:
     @pytest.mark.parametrize(
         "path, around, value",
         [

@@ -305,7 +305,7 @@ class TestLead:
         assert config({**TASK, "on": ["terminate"], "lead": lead}).cautions == ()
 
 
-class TestWhole:
+class TestConfiguration:
     @pytest.mark.parametrize(
         "change, meant", [({"taks": []}, "tasks"), ({"tasks": [{**TASK, "timeuot": 3}]}, "timeout")]
     )
