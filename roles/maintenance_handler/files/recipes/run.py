@@ -64,16 +64,24 @@ class Run:
         return max(0.1, min(seconds, self.left()))
 
     def wait_until(self, still_open: Callable[[], str], every: float = EVERY) -> None:
-        """Look again and again until nothing is open. `still_open` says what is, as a sentence's end; "" for nothing.
+        """Call `still_open` repeatedly until it returns "". Otherwise, it returns what is still open.
 
-        Raises `Unfinished` with what it said last.
+        Raises `Unfinished` with its last value when the time is over.
         """
+        called = False
         while True:
-            self._open = still_open()
+            try:
+                self._open = still_open()
+            except Refusal:
+                # The time limit has cut a request short: its error says nothing about the service.
+                if called and self.left() <= 0:
+                    raise self.unfinished() from None
+                raise
             if not self._open:
                 return
             if self.left() <= 0:
                 raise self.unfinished()
+            called = True
             self.pause(every)
 
     def pause(self, seconds: float) -> None:

@@ -6,13 +6,10 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from recipes import secret_file, tls
-from recipes.commands import Failed, output
+from recipes import pgbouncer, secret_file, tls
 from recipes.http import Answer, request
 from recipes.run import Refusal, Run
 from recipes.sockets import Unreachable
@@ -23,14 +20,11 @@ _SWITCHOVER = 60.0
 
 _LEADERS = ("leader", "standby_leader")
 _RUNNING = ("running", "streaming")
-# In the record: the PgBouncers that are paused, and the leader that was.
-_PAUSED = "paused"
+# In the record: the leader before the switchover.
 _LEADER = "leader"
 
 
 def check(run: Run) -> None:
-    if any("password" in target for target in [*(run["pgbouncers"] or []), run["primary"] or ""]):
-        raise Refusal("a password in a connection string is visible to all users of the VM: put it into ~/.pgpass")
     own = _own_name(run)
     members = _members(run)
     if own not in members:
@@ -45,10 +39,7 @@ def check(run: Run) -> None:
         raise Refusal(
             f"{run['rest_api']} does not let us switch over (status {answer.status}): give the recipe an auth_file"
         )
-    for pooler in run["pgbouncers"] or []:
-        _console(pooler, "SHOW VERSION", _TIMEOUT)
-    if run["primary"]:
-        _leads_to_a_leader(run)
+    pgbouncer.check(run)
     run.say(f"{own} is {members[own]['role']}, {members[own]['state']}")
 
 
@@ -58,12 +49,12 @@ def drain(run: Run) -> None:
     if members[own]["role"] in _LEADERS:
         _refuse_without_candidate(own, members, run)
         run.record.note(_LEADER, own)
-        with _paused(run):
+        with pgbouncer.paused(run):
             _switch_over(own, run)
             run.wait_until(lambda: _still_leader(own, run))
     else:
         # A run that was cut off may have left them so.
-        _resume_all(run)
+        pgbouncer.resume_all(run)
     run.say(f"{own} is not the leader")
 
 
@@ -72,7 +63,7 @@ def restore(run: Run) -> None:
         run.say("nothing to restore: this recipe has not switched over")
         return
     # Whatever else there is, clients must not wait for ever.
-    _resume_all(run)
+    pgbouncer.resume_all(run)
     run.wait_until(lambda: _still_down(run))
     run.record.forget(_LEADER)
     run.say("this VM's PostgreSQL runs as a member of the cluster")
@@ -155,7 +146,7 @@ def _still_leader(own: str, run: Run) -> str:
         return "there is no leader yet"
     if run["primary"]:
         try:
-            _leads_to_a_leader(run)
+            pgbouncer.leads_to_a_primary(run)
         except Refusal as exc:
             return str(exc)
     return ""
@@ -170,57 +161,3 @@ def _still_down(run: Run) -> str:
     if member is None:
         return f"{own} is not back in the cluster"
     return "" if member["state"] in _RUNNING else f"{own} is {member['state']}"
-
-
-def _leads_to_a_leader(run: Run) -> None:
-    command = ["psql", "-XAtqw", "-d", run["primary"], "-c", "select pg_is_in_recovery()"]
-    if output(command, timeout=run.bounded(_TIMEOUT), environ={"PGCONNECT_TIMEOUT": "3"}).strip() != "f":
-        raise Refusal("'primary' leads to a standby")
-
-
-@contextmanager
-def _paused(run: Run) -> Iterator[None]:
-    """Have clients of the PgBouncers wait, and go on whatever happens."""
-    poolers = run["pgbouncers"] or []
-    if poolers:
-        run.record.note(_PAUSED, poolers)
-    try:
-        for pooler in poolers:
-            _pause(pooler, run)
-        yield
-    finally:
-        _resume_all(run)
-
-
-def _pause(pooler: str, run: Run) -> None:
-    try:
-        # It is answered when the last transaction is over. Cut off before that, it still holds.
-        _console(pooler, "PAUSE", run.bounded(run["pause_seconds"]))
-    except Failed as exc:
-        if exc.status is not None and "already suspended/paused" not in str(exc):
-            raise
-        if exc.status is None:
-            run.say(f"PgBouncer has transactions open after {run['pause_seconds']:g} s; switching over anyway")
-
-
-def _resume_all(run: Run) -> None:
-    problems = [_resume(pooler) for pooler in run.record.get(_PAUSED) or []]
-    if any(problems):
-        raise Refusal(f"a PgBouncer may still be paused: {'; '.join(filter(None, problems))}")
-    run.record.forget(_PAUSED)
-
-
-def _resume(pooler: str) -> str:
-    """Have a PgBouncer go on. Answers why it may not."""
-    try:
-        _console(pooler, "RESUME", _TIMEOUT)
-    except Refusal as exc:
-        return "" if "not paused" in str(exc) else str(exc)
-    return ""
-
-
-def _console(pooler: str, command: str, timeout: float) -> str:
-    """Run a command on PgBouncer's console, whose user must be among its `admin_users`."""
-    return output(
-        ["psql", "-XAtqw", "-d", pooler, "-c", command], timeout=max(0.1, timeout), environ={"PGCONNECT_TIMEOUT": "3"}
-    )
