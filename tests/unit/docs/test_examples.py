@@ -65,6 +65,7 @@ ELSEWHERE = {
     "README.md: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
     "guide_maintenance_handler.rst: Install the maintenance handler": "test_the_role_is_applied_as_in_examples",
+    "guide_maintenance_handler.rst: Drain the VM": "tests/unit/plugins/modules/test_maintenance_drain.py",
     "guide_recipes.rst: Drain web servers before maintenance": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain web servers with slow requests": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain workers by a recipe of our own": "test_the_recipe_of_the_guide_works",

@@ -26,7 +26,7 @@ from .cli_common import (
     settings_of,
 )
 from .config import Config
-from .status import by_hand, in_flight
+from .status import UNKNOWN, by_hand, in_flight
 
 
 def restore(options: argparse.Namespace) -> int:
@@ -110,6 +110,8 @@ def _end(settings: Config, now: dict[str, Any], wish: Request, options: argparse
 def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
     """The tasks that are not restored, or the requested one of them."""
     names = tuple(one["task"] for one in (now["incident"] or {}).get("not_restored", ()))
+    if not names and not now["running"] and now["state"] == UNKNOWN:
+        raise CommandError("the handler is not running, and only root can read its journal")
     if not names:
         why = "".join(f"; {line}" for line in kept_by(now))
         raise CommandError(f"all tasks are restored: there is nothing to do{why}")
