@@ -278,7 +278,7 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
 
 
 def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, actions: list[Action]) -> Incident:
-    if any(survey.condition[task.name] == RUNS_DRAIN for task in tasks):
+    if RUNS_DRAIN in survey.condition.values():
         return incident
     stage = max(task.stage for task in tasks)
     for task in tasks:

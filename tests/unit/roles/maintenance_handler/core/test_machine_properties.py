@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from maintenance_handler._vm.maintenance import EVENTS, MIGRATE, PREEMPT, TERMINATE, UPCOMING_MAINTENANCE_KEY
+from maintenance_handler._vm.maintenance import EVENTS, MANUAL, MIGRATE, PREEMPT, TERMINATE, UPCOMING_MAINTENANCE_KEY
 from maintenance_handler.core.actions import Action, Close, End, Limit, Start
 from maintenance_handler.core.incident import (
     CLOSED,
@@ -41,7 +41,7 @@ def some_tasks(draw: st.DrawFn) -> tuple[Task, ...]:
     return tuple(
         task(
             name,
-            *draw(st.lists(st.sampled_from(EVENTS), min_size=1, max_size=4, unique=True)),
+            *draw(st.lists(st.sampled_from((*EVENTS, MANUAL)), min_size=1, max_size=4, unique=True)),
             stage=draw(st.integers(1, 3)),
             restore=draw(st.booleans()),
             timeout=draw(st.sampled_from([1.0, 20.0, 90.0, {MIGRATE: 1.0, TERMINATE: 90.0}])),
@@ -159,6 +159,21 @@ class AnyCourse(RuleBasedStateMachine):
         """A user requests retries, or (with a name) acknowledges tasks, whether they are restored or not."""
         self._act(self.drive.see(Acknowledged(tasks, by) if by else RetryWanted(tasks)))
 
+    @precondition(lambda self: self.drive.state.incident is None or self.drive.incident.by_hand() is None)
+    @rule(as_event=st.sampled_from([MIGRATE, TERMINATE]), seconds=st.sampled_from([None, 30.0, 5000.0]))
+    def drain_by_hand(self, as_event: str, seconds: float | None) -> None:
+        self._act(self.drive.drain(as_event, seconds=seconds))
+
+    @precondition(lambda self: self.drive.state.incident is not None)
+    @rule()
+    def release(self) -> None:
+        self._act(self.drive.release())
+
+    @precondition(lambda self: self.drive.state.incident is not None)
+    @rule(is_held=st.booleans())
+    def hold(self, is_held: bool) -> None:
+        self._act(self.drive.hold() if is_held else self.drive.unhold())
+
     @rule(seconds=st.sampled_from([-4000, -5, 5, 4000]))
     def set_wall_clock(self, seconds: float) -> None:
         self.drive.set_wall_clock(seconds)
@@ -195,7 +210,7 @@ class AnyCourse(RuleBasedStateMachine):
         incident = self.drive.state.incident
         if incident is not None:
             assert len(incident.steps) <= max(MOST_STEPS, 4 * len(incident.tasks)) + len(incident.tasks)
-            assert len(incident.past) <= MOST_PAST + len(EVENTS)
+            assert len(incident.past) <= MOST_PAST + len(EVENTS) + 1
 
     @invariant()
     def what_is_not_restored_is_tried_again(self) -> None:
@@ -214,9 +229,11 @@ class AnyCourse(RuleBasedStateMachine):
                 assert self.drive.state.wake_at <= step.again_at + SLACK
 
     def teardown(self) -> None:
-        """In any state, the end of all signals closes the incident."""
+        """In any state, the end of all signals and orders closes the incident."""
         if not hasattr(self, "drive") or self.failed:
             return
+        self._act(self.drive.release())
+        self._act(self.drive.unhold())
         for event in (MIGRATE, PREEMPT):
             self.take_back(event)
         self.cancel_window()
@@ -270,7 +287,8 @@ class AnyCourse(RuleBasedStateMachine):
     def _may_drain(self, start: Start, incident: Incident, earlier: list[Step]) -> None:
         on = [signal for signal in incident.signals if signal.event == start.step.event]
         assert any(signal.confirmed for signal in on), "a drain without its event"
-        assert start.step.event in start.task.on
+        assert start.step.task_event in [signal.event_for(start.task) for signal in on]
+        assert start.step.task_event in start.task.on
         if earlier and not earlier[-1].acknowledged_by:
             since = [one for one in earlier if one.number >= max(_drains(earlier), default=0)]
             # A restore that could not be started has undone nothing.
@@ -299,15 +317,18 @@ class AnyCourse(RuleBasedStateMachine):
         assert again_at is None or again_at <= self.drive.now.clock + SLACK, "tried again too soon"
         assert not any(one.open and one.phase == DRAIN for one in incident.steps), "restored beside a drain"
         skipped = {skip.serial for skip in incident.skips if skip.task == start.task.name}
-        wanting = [signal for signal in incident.signals if signal.event in start.task.on]
+        wanting = [signal for signal in incident.signals if signal.event_for(start.task)]
+        assert not (incident.is_held and earlier[-1].phase == DRAIN), "restored although it is held"
         at_once = [signal for signal in wanting if start.task.lead_for(signal.event) is None]
         assert skipped.issuperset(signal.serial for signal in at_once), "restored while its event is on"
         assert all(signal.confirmed for signal in incident.signals), "restored while blind"
-        on = {signal.event for signal in incident.signals}
         above = [each for each in incident.tasks if each.stage > start.task.stage and each.has(RESTORE)]
         failed = {step.task for step in not_restored(incident)}
-        to_restore = set(held(incident)) - failed
-        due = [each.name for each in above if each.name in to_restore and not on.intersection(each.on)]
+        last = last_steps(incident.steps)
+        kept = {name for name in last if incident.is_held and last[name].phase == DRAIN}
+        to_restore = set(held(incident)) - failed - kept
+        unwanted = [each for each in above if not any(signal.event_for(each) for signal in incident.signals)]
+        due = [each.name for each in unwanted if each.name in to_restore]
         assert not due, "a stage is restored before the one above it"
 
     def _may_close(self, incident: Incident) -> None:
