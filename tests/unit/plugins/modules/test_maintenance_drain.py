@@ -71,7 +71,8 @@ DB = task("db", "manual", stage=20)
 class TestDrain:
     def test_drains_once_and_restores_once(self, make_handler: MakeHandler) -> None:
         handler = make_handler(LB, DB).start()
-        result = drain(handler, reason="new kernel", **{"for": "2h"})
+        parameters: dict[str, Any] = {"reason": "new kernel", "for": "2h"}
+        result = drain(handler, **parameters)
         assert result["changed"], result
         assert names(result) == [("drain", "lb", "ok"), ("drain", "db", "ok")]
         assert all(step["seconds"] >= 0 and step["started_at"].endswith("Z") for step in result["steps"])
