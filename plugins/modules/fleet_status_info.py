@@ -114,7 +114,8 @@ instances:
       returned: success
       sample: "2026-11-26T18:20:00Z"
     reason:
-      description: The events, the drained tasks, or why the state is not known. May be empty.
+      description: >-
+        The events, the drained tasks, who has drained it by hand and why, or why the state is not known. May be empty.
       type: str
       returned: success
       sample: "terminate; drained: Leave the load balancer"
@@ -126,7 +127,8 @@ instances:
     handler:
       description:
         - The report with its V(version), V(state), V(at) (time), V(every) (seconds between reports), V(rehearsal),
-          V(events), V(held) (drained tasks), V(not_restored) (tasks) and V(incident) (ID).
+          V(events), V(held) (drained tasks), V(not_restored) (tasks), V(incident) (ID), and V(order) and V(hold) of an
+          operator, or V(null).
         - V(null) if there is none.
       type: dict
       returned: success

@@ -14,6 +14,8 @@ from typing import Any
 
 from .._vm.maintenance import (
     DEFAULT_NOTICE,
+    EVENTS,
+    MANUAL,
     MIGRATE,
     PREEMPT,
     TERMINATE,
@@ -162,9 +164,18 @@ def _reason(status: HandlerStatus) -> str:
     if status.not_restored:
         return f"not restored: {', '.join(status.not_restored)}"
     rehearsal = "rehearsal of " if status.rehearsal else ""
-    parts = [rehearsal + ", ".join(status.events) if status.events else ""]
+    events = [event for event in status.events if event != MANUAL or status.order is None]
+    parts = [rehearsal + ", ".join(events) if events else ""]
+    parts += [_by_hand("drained", status.order), _by_hand("held", status.hold)]
     parts.append(f"drained: {', '.join(status.held)}" if status.held else "")
     return "; ".join(part for part in parts if part)
+
+
+def _by_hand(what: str, order: Mapping[str, Any] | None) -> str:
+    """Who has ordered it, and why."""
+    if order is None:
+        return ""
+    return f"{what} by {order['by'] or 'an operator'}" + (f": {order['reason']}" if order["reason"] else "")
 
 
 def _is_current(state: State) -> bool:
@@ -181,8 +192,12 @@ def _next_event(
     if instance.get("status") != "RUNNING":
         return None
     announced_now = {"announced": True, "possible": True, "reason": "it is announced"}
-    if status is not None and status.events and not status.rehearsal:
-        return {"event": status.events[0], "notice": None, **announced_now}
+    # Others, such as a drain by hand, are not announced by the platform.
+    events = (
+        [event for event in status.events if event in EVENTS] if status is not None and not status.rehearsal else []
+    )
+    if events:
+        return {"event": events[0], "notice": None, **announced_now}
     if has_window:
         return {"event": WINDOW, "notice": None if left is None else int(left), **announced_now}
     reach = _reach(instance)

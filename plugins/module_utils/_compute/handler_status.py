@@ -42,6 +42,10 @@ class HandlerStatus:
     held: tuple[str, ...]
     not_restored: tuple[str, ...]
     incident: str | None
+    # Of an operator: by, reason, as_event, until.
+    order: Mapping[str, Any] | None
+    # Of an operator: by, reason, at.
+    hold: Mapping[str, Any] | None
     # id, event, rehearsal, opened_at, ended_at, outcome.
     last_incident: Mapping[str, Any] | None
 
@@ -60,6 +64,8 @@ class HandlerStatus:
             "held": list(self.held),
             "not_restored": list(self.not_restored),
             "incident": self.incident,
+            "order": None if self.order is None else dict(self.order),
+            "hold": None if self.hold is None else dict(self.hold),
         }
 
 
@@ -86,8 +92,20 @@ def parse_handler_status(text: str) -> HandlerStatus:
         held=_texts(raw.get("held")),
         not_restored=_texts(raw.get("not_restored")),
         incident=_text(raw.get("incident")) or None,
+        order=_by_hand(raw.get("order"), "until", "as_event"),
+        hold=_by_hand(raw.get("hold"), "at"),
         last_incident=_last_incident(raw.get("last_incident")),
     )
+
+
+def _by_hand(raw: Any, time: str, *more: str) -> dict[str, Any] | None:
+    """An operator's order or hold: who, why, a time, and more texts."""
+    if not isinstance(raw, dict):
+        return None
+    return {
+        **{name: _text(raw.get(name)) for name in ("by", "reason", *more)},
+        time: format_time(parse_time(raw.get(time))),
+    }
 
 
 def _last_incident(raw: Any) -> dict[str, Any] | None:

@@ -233,6 +233,18 @@ class TestTable:
         unsure = row(scheduling={"onHostMaintenance": "TERMINATE"})
         assert (self.cell(unsure, "NEXT EVENT"), self.cell(unsure, "NOTICE")) == ("terminate?", "60 min")
 
+    def test_who_has_drained_it_and_why(self) -> None:
+        order = {"by": "alice", "as_event": "terminate", "reason": "new kernel", "until": NOW + 3600}
+        drained = row(reported("drained", events=["manual"], held=["lb"], order=order))
+        assert self.cell(drained, "DETAIL") == "drained by alice: new kernel; drained: lb"
+        # The platform has not announced it.
+        assert self.cell(drained, "NEXT EVENT") == "migrate"
+        assert drained["handler"]["order"] == {**order, "until": "2026-11-26T19:20:00Z"}
+        held = row(reported("drained", held=["lb"], hold={"by": "bob", "reason": "", "at": NOW}))
+        assert self.cell(held, "DETAIL") == "held by bob; drained: lb"
+        odd = row(reported("drained", events=["manual"], order={"by": 7}, hold="x"))
+        assert self.cell(odd, "DETAIL") == "drained by an operator"
+
     def test_windows(self) -> None:
         found = row(resourceStatus={**ENABLED, "upcomingMaintenance": WINDOW})
         assert (self.cell(found, "WINDOW"), self.cell(found, "NOTICE")) == ("2026-11-28 18:20", "2 d")
