@@ -32,8 +32,9 @@ class ControlError(Exception):
 class Control:
     """The control face. Each method sends one request and returns its decoded answer."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, headers: Mapping[str, str] | None = None) -> None:
         self.url = url
+        self._headers = {"Content-Type": "application/json", **(headers or {})}
         # Proxies of the environment must not be used for the loopback interface.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -42,7 +43,7 @@ class Control:
             f"{self.url}/{path.lstrip('/')}",
             method=method,
             data=None if body is None else json.dumps(body).encode(),
-            headers={"Content-Type": "application/json"},
+            headers=self._headers,
         )
         try:
             with self._opener.open(request, timeout=30) as answer:

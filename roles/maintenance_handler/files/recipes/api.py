@@ -26,11 +26,12 @@ class Unavailable(Unreachable):
 
 
 class Rejected(Refusal):
-    """The API rejects a request: status 3xx or 4xx."""
+    """The API rejects a request: status 3xx or 4xx. `answer` is what it answered."""
 
-    def __init__(self, message: str, status: int) -> None:
+    def __init__(self, message: str, answer: Answer) -> None:
         super().__init__(message)
-        self.status = status
+        self.answer = answer
+        self.status = answer.status
 
 
 class NotFound(Rejected):
@@ -77,10 +78,10 @@ class Api:
             return answer.json()
         failed = f"{method} {shown(url)} failed with status {answer.status}: {message(answer)}"
         if answer.status in (401, 403):
-            raise Rejected(f"{failed}: {self.remedy}", answer.status)
+            raise Rejected(f"{failed}: {self.remedy}", answer)
         if answer.status == 429 or answer.status >= 500:
             raise Unavailable(failed, answer)
-        raise (NotFound if answer.status == 404 else Rejected)(failed, answer.status)
+        raise (NotFound if answer.status == 404 else Rejected)(failed, answer)
 
     def _at(self, path: str) -> str:
         return self.url.rstrip("/") + path
@@ -93,7 +94,7 @@ def message(answer: Answer) -> str:
     if isinstance(value, dict):
         text = value.get("message") or value.get("error")
         if isinstance(text, dict):
-            text = text.get("reason")
+            text = text.get("reason") or text.get("message")
     words = str(text or answer.text or "no message").split()
     line = " ".join(words).rstrip(".")
     return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]}..."

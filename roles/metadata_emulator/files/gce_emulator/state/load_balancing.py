@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Callable, Generic, TypeVar
 
+from .clock import Timer
 from .fleet_load_balancing import BackendServiceSpec, Endpoint, EndpointGroupSpec, InstanceGroupSpec, TargetPoolSpec
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ class EndpointGroup(_Group[Endpoint]):
         self.spec = spec
         self.name = spec.name
         self._draining_timeout = draining_timeout
-        # Until when (wall clock).
-        self._draining: dict[Endpoint, float] = {}
+        self._draining: dict[Endpoint, Timer] = {}
 
     @property
     def path(self) -> str:
@@ -106,20 +106,27 @@ class EndpointGroup(_Group[Endpoint]):
     @property
     def draining(self) -> list[Endpoint]:
         """Endpoints that were removed, and may still have connections."""
-        now = self._clock.time()
-        return [each for each, end in self._draining.items() if end > now and each.instance in self._project.instances]
+        return [each for each in self._draining if each.instance in self._project.instances]
 
     def add(self, members: Iterable[Endpoint]) -> None:
         members = list(members)
         super().add(members)
         for member in members:
-            self._draining.pop(member, None)
+            self._end_draining(member)
 
     def remove(self, members: Iterable[Endpoint]) -> None:
         members = list(members)
         super().remove(members)
-        end = self._clock.time() + self._clock.real_seconds(self._draining_timeout(self))
-        self._draining.update(dict.fromkeys(members, end))
+        timeout = self._draining_timeout(self)
+        for member in members:
+            self._end_draining(member)
+            if timeout > 0:
+                self._draining[member] = self._clock.call_later(timeout, self._end_draining, member)
+
+    def _end_draining(self, member: Endpoint) -> None:
+        timer = self._draining.pop(member, None)
+        if timer is not None:
+            timer.cancel()
 
 
 class BackendService:
