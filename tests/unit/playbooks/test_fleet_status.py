@@ -240,6 +240,16 @@ def test_an_incomplete_report_says_so(tmp_path: Path) -> None:
     assert "Past events are missing." in output
 
 
+def test_check_mode_shows_the_table_and_writes_nothing(tmp_path: Path) -> None:
+    with EmulatorProcess(FLEET) as emulator:
+        status, output = report(
+            emulator, tmp_path, "--check", "-e", "gce_project=acme", "-e", "gce_json_file=fleet.json"
+        )
+    assert status == 0, output
+    assert "Instances: 3." in printed_lines(output)
+    assert not list(tmp_path.glob("fleet*"))
+
+
 def test_files_may_be_anywhere(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
