@@ -28,7 +28,7 @@ def status(handler: HandlerProcess) -> tuple[int, dict[str, Any]]:
 def test_exit_status_shows_the_health(vm: Vm, make_handler: MakeHandler) -> None:
     """Others always report that they are healthy."""
     handler = make_handler(
-        task("lb", drain=UNTIL_RELEASED, restore='until [ -e "$FOLDER/go on" ]; do sleep 0.02; done')
+        task("lb", drain=UNTIL_RELEASED, restore='until [ -e "$FOLDER/go on" ]; do sleep 0.02; done', timeout=25)
     )
     code, now = status(handler)
     assert (code, now["state"], now["healthy"], now["running"]) == (1, "idle", False, False)
