@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""One run of a recipe: its parameters, the time that is left, and waiting for what is open."""
+"""One run of a recipe: its parameters, its remaining time, and waiting."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any, Callable
 
 from recipes.record import Record
 
-# Where nobody says how long it may take.
+# Seconds for a run without a time limit.
 BY_HAND = 3600.0
-# What is kept of the time to say what is open, at most, and as a part of it.
+# The part of the time, and the maximum in seconds, that is reserved for the report of what is open.
 RESERVE = 0.5
 RESERVE_SHARE = 0.1
 EVERY = 0.25
 
 
 class Refusal(Exception):
-    """A recipe cannot do what it was asked for. As text, one sentence that says why and what to do."""
+    """A recipe cannot do its work. The text is one sentence with the reason and the remedy."""
 
 
 class Unfinished(Exception):
-    """The time is over. As text, what was still open."""
+    """The time is over. The text says what is still open."""
 
 
 class Run:
-    """What a recipe's program is given. `event` is what it runs for, "" by hand."""
+    """The argument of each function of a recipe's program. `event` is the event that it runs for, "" by hand."""
 
     def __init__(
         self,
@@ -56,11 +56,11 @@ class Run:
         print(line, flush=True)
 
     def left(self) -> float:
-        """Seconds until this run should be over. Never negative."""
+        """The remaining seconds, never negative."""
         return max(0.0, self._until - self.clock())
 
     def bounded(self, seconds: float) -> float:
-        """A timeout for one call: so many seconds, or what is left if that is less."""
+        """A timeout for one call: these seconds, or the remaining ones if they are fewer."""
         return max(0.1, min(seconds, self.left()))
 
     def wait_until(self, still_open: Callable[[], str], every: float = EVERY) -> None:

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Patroni: POST /switchover, seen to by GET /cluster (https://patroni.readthedocs.io/en/latest/rest_api.html)."""
+"""Patroni: POST /switchover, verified by GET /cluster (https://patroni.readthedocs.io/en/latest/rest_api.html)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recipes.run import Refusal, Run
 from recipes.sockets import Unreachable
 
 _TIMEOUT = 5.0
-# Patroni answers once it has switched over, or has given up.
+# Patroni answers when the switchover has ended or failed.
 _SWITCHOVER = 60.0
 
 _LEADERS = ("leader", "standby_leader")
@@ -33,7 +33,7 @@ def check(run: Run) -> None:
         raise Refusal(f"the candidate {run['candidate']} is not a member of the cluster: {', '.join(members)}")
     if members[own]["role"] in _LEADERS:
         _refuse_without_candidate(own, members, run)
-    # An answer that depends on nothing but the right to ask.
+    # An invalid request: Patroni checks the credentials first.
     answer = _ask(run, "/switchover", method="POST", body={"leader": ""})
     if answer.status in (401, 403):
         raise Refusal(
@@ -53,7 +53,7 @@ def drain(run: Run) -> None:
             _switch_over(own, run)
             run.wait_until(lambda: _still_leader(own, run))
     else:
-        # A run that was cut off may have left them so.
+        # An interrupted run may have left them paused.
         pgbouncer.resume_all(run)
     run.say(f"{own} is not the leader")
 
@@ -62,7 +62,7 @@ def restore(run: Run) -> None:
     if not run.record.keys():
         run.say("nothing to restore: this recipe has not switched over")
         return
-    # Whatever else there is, clients must not wait for ever.
+    # First of all, so that clients do not wait.
     pgbouncer.resume_all(run)
     run.wait_until(lambda: _still_down(run))
     run.record.forget(_LEADER)
@@ -86,8 +86,8 @@ def _ask(run: Run, path: str, *, method: str = "GET", body: Any = None, timeout:
 
 
 def _own_name(run: Run) -> str:
-    """The name of this VM's member. Before Patroni 3.3 its API does not tell."""
-    # With status 503 while PostgreSQL does not run, and the same body.
+    """The name of this VM's member, which the API shows since Patroni 3.3."""
+    # The status is 503 while PostgreSQL is not running, with the same body.
     raw = _ask(run, "/patroni").json()
     if not isinstance(raw, dict) or not isinstance(raw.get("patroni"), dict):
         raise Refusal(f"{run['rest_api']} does not answer as Patroni does")
@@ -125,9 +125,9 @@ def _switch_over(own: str, run: Run) -> None:
     try:
         answer = _ask(run, "/switchover", method="POST", body=body, timeout=_SWITCHOVER)
     except Unreachable:
-        # It may go on all the same.
+        # The switchover may continue anyway.
         return
-    # 503 and 500: it did not come about in time, and may still.
+    # After 500 and 503, the switchover may still take place.
     if answer.status not in (200, 202, 500, 503) and not _still_leader(own, run):
         return
     if answer.status not in (200, 202, 500, 503):

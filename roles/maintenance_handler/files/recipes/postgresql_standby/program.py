@@ -48,7 +48,7 @@ def drain(run: Run) -> None:
     if role == PRIMARY or _HANDOVER in run.record:
         _hand_over(run)
     else:
-        # A run that was cut off may have left them paused.
+        # An interrupted run may have left them paused.
         pgbouncer.resume_all(run)
         if role == STANDBY:
             _leave(run)
@@ -60,7 +60,7 @@ def restore(run: Run) -> None:
     if not run.record.keys():
         run.say("nothing to restore: this recipe has changed nothing")
         return
-    # Clients must not wait, whatever else happens.
+    # First of all, so that clients do not wait.
     pgbouncer.resume_all(run)
     if _HANDOVER in run.record:
         _come_back(run)

@@ -225,7 +225,7 @@ def _pause(redis: Connection, seconds: float) -> None:
 
 
 def _some_replica_has_all(redis: Connection) -> bool:
-    """Whether an online replica has acknowledged all that was written."""
+    """Whether an online replica has acknowledged all writes."""
     info = redis.info("replication")
     replicas = [
         dict(one.partition("=")[::2] for one in text.split(",")) for key, text in info.items() if _is_replica(key)

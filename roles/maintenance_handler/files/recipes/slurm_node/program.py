@@ -62,7 +62,7 @@ def _node(run: Run) -> str:
 
 
 def _standing(run: Run) -> tuple[list[str], str]:
-    """The states of the node, such as IDLE and DRAIN, and the reason that it has for them."""
+    """The states of the node, such as IDLE and DRAIN, and their reason."""
     said = output(["scontrol", "--oneliner", "show", "node", _node(run)], timeout=run.bounded(_TIMEOUT))
     states = re.search(r"\bState=(\S+)", said)
     if states is None:
