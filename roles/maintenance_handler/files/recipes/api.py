@@ -56,6 +56,13 @@ class Api:
             raise Refusal(f"{shown(self._at(path))} does not answer with a JSON object: is the URL right?")
         return value
 
+    def objects_by_name(self, path: str) -> dict[str, dict[str, Any]]:
+        """Request a JSON object whose values are objects. Raises like `object`."""
+        value = self.object(path)
+        if not all(isinstance(one, dict) for one in value.values()):
+            raise Refusal(f"{shown(self._at(path))} does not answer with an object of JSON objects: is the URL right?")
+        return value
+
     def objects(self, path: str) -> list[dict[str, Any]]:
         """Request a JSON array of objects. Raises like `object`."""
         value = self.send("GET", path)

@@ -96,7 +96,7 @@ def _node_name(api: Api) -> str:
 
 def _maintenance(api: Api) -> dict[str, str]:
     """The reason of each maintenance of this agent, by the ID of its check."""
-    checks = api.object("/v1/agent/checks")
+    checks = api.objects_by_name("/v1/agent/checks")
     return {key: str(one.get("Notes", "")) for key, one in checks.items() if key.startswith((_NODE, _SERVICE))}
 
 
@@ -156,7 +156,7 @@ def _still_out(api: Api, run: Run, key: str) -> str:
 
 def _failing(api: Api, key: str) -> list[str]:
     """The IDs of the checks that fail, of the service, or of the node and all its services."""
-    checks = api.object("/v1/agent/checks")
+    checks = api.objects_by_name("/v1/agent/checks")
     found = []
     for name, one in checks.items():
         ours = key == _NODE or one.get("ServiceID") == key[len(_SERVICE) :]

@@ -44,7 +44,7 @@ def delays(api: Api, indices: Iterable[str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for path in _paths(indices):
         try:
-            answer = api.object(f"/{path}/_settings?flat_settings=true&ignore_unavailable=true")
+            answer = api.objects_by_name(f"/{path}/_settings?flat_settings=true&ignore_unavailable=true")
         except NotFound:
             # None of them exists any more.
             continue

@@ -218,6 +218,9 @@ def test_check_reports_invalid_parameters(make: Callable[..., Recipe], consul: C
         assert words in make(**parameters).refuses()
     consul.may_read_nodes = False
     assert "node:read" in make().refuses()
+    consul.may_read_nodes = True
+    consul.failures["GET /v1/agent/checks"] = (200, {"web": "passing"})
+    assert "an object of JSON objects" in make().refuses()
     consul.failures["GET /v1/agent/self"] = (200, [])
     assert "is the URL right?" in make().refuses()
     assert not (tmp_path / "records").exists()
