@@ -152,9 +152,9 @@ def _status_and_state(
         return None, State(UNREADABLE, None, reason=str(error))
     started = parse_time(instance.get("lastStartTimestamp"))
     if started is not None and status.at < started:
-        return status, State(STALE, None, started, "it is from before the last start of the VM")
+        return status, State(STALE, None, started, "the last report is from before the last start of the VM")
     if status.is_running and status.every is not None and now - status.at > status.every + LATE:
-        return status, State(STALE, None, status.at, f"the handler writes it every {status.every:g} s")
+        return status, State(STALE, None, status.at, f"a report is due every {status.every:g} s")
     is_held = bool(status.held or status.not_restored)
     in_service = status.state not in OUT_OF_SERVICE and not is_held
     return status, State(status.state, in_service, status.at, _reason(status))
