@@ -35,7 +35,12 @@ TARGETS = CHECKOUT / "tests" / "integration" / "targets"
 VENVS = CHECKOUT / ".venv" / "matrix"
 
 # The controller's Pythons for each ansible-core, in order of preference.
-CORES = {"2.19": ("3.11", "3.12", "3.13"), "2.20": ("3.12", "3.13", "3.14"), "2.21": ("3.13", "3.12", "3.14")}
+CORES = {
+    "2.19": ("3.11", "3.12", "3.13"),
+    "2.20": ("3.12", "3.13", "3.14"),
+    "2.21": ("3.13", "3.12", "3.14"),
+    "2.22": ("3.13", "3.14"),
+}
 TARGET_PYTHONS = ("3.9", "3.11", "3.13")
 
 _RECAP = re.compile(r"^(\S+) +: ok=([0-9]+) .*unreachable=([0-9]+) +failed=([0-9]+)", re.MULTILINE)
@@ -84,7 +89,8 @@ def controller(core: str, python: str) -> Path:
     found = find_python(python)
     if found is None:
         raise FileNotFoundError(f"Python {python}")
-    return venv(f"core-{core}", found, f"ansible-core~={core}.0\n{LIBRARIES}")
+    # rc1: the newest core may have release candidates only.
+    return venv(f"core-{core}", found, f"ansible-core~={core}.0rc1\n{LIBRARIES}")
 
 
 def python_for_target(python: Path, version: str) -> Path:

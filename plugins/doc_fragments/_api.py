@@ -136,7 +136,6 @@ options:
       - name: GCP_SERVICE_ACCOUNT_CONTENTS
     vars:
       - name: gce_guest_service_account_contents
-    secret: true
   access_token:
     env:
       - name: GCP_ACCESS_TOKEN

@@ -191,3 +191,13 @@ def test_secret_values_are_refused(emulator: EmulatorProcess, worker: Worker) ->
     assert "its value is or contains a secret" in (text := refusal(worker, "settings", instance="web-1"))
     assert "hunter2" not in text
     assert "hunter2" in lookup(worker, "settings", instance="web-1", show_secrets=True)
+
+
+def test_secret_options_have_types_that_can_be_masked() -> None:
+    """ansible-core 2.22 loads no plugin with a secret option of another type."""
+    fragments = (_api.ModuleDocFragment.DOCUMENTATION, _api.ModuleDocFragment.PLUGINS)
+    common, own = (yaml.safe_load(text)["options"] for text in fragments)
+    options = [{**common[name], **option} for name, option in own.items()]
+    types = {option.get("type", "str") for option in options if option.get("secret")}
+    assert types
+    assert types <= {"str", "list"}
