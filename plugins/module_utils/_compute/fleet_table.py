@@ -43,8 +43,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def cells(row: Mapping[str, Any]) -> list[str]:
-    """The cells of a row, in the order of COLUMNS. Empty if there is nothing to show."""
-    return [
+    """The cells of a row, in the order of COLUMNS. Empty if there is nothing to show. Without control characters."""
+    found = [
         row["name"],
         row["zone"],
         row["state"],
@@ -56,6 +56,7 @@ def cells(row: Mapping[str, Any]) -> list[str]:
         _last_incident(row["last_incident"], row["last_host_event"]),
         row["reason"],
     ]
+    return ["".join(each if each >= " " else " " for each in cell) for cell in found]
 
 
 def minute(time: str | None) -> str:

@@ -233,6 +233,9 @@ class TestTable:
         unsure = row(scheduling={"onHostMaintenance": "TERMINATE"})
         assert (self.cell(unsure, "NEXT EVENT"), self.cell(unsure, "NOTICE")) == ("terminate?", "60 min")
 
+    def test_cells_have_no_control_characters(self) -> None:
+        assert self.cell(row(ComputeUnavailable("a\x1fb\x1e\nc")), "DETAIL") == "a b  c"
+
     def test_who_has_drained_it_and_why(self) -> None:
         order = {"by": "alice", "as_event": "terminate", "reason": "new kernel", "until": NOW + 3600}
         drained = row(reported("drained", events=["manual"], held=["lb"], order=order))
