@@ -43,6 +43,7 @@ seealso:
     description: What the maintenance window's fields mean.
     link: https://cloud.google.com/compute/docs/instances/monitor-plan-host-maintenance-event
   - module: gce.guest.wait_for_metadata
+  - module: gce.guest.maintenance_drain
   - ref: ansible_collections.gce.guest.docsite.guide_maintenance_handler
     description: The handler that waits for these events, and drains and restores the VM.
 """
