@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.custom_metadata import MODULE, POOL, Measured, Turn, loop_ratio, measure, pool_ratio, table, verdicts
+from bench.custom_metadata import MODULE, POOL, Measured, loop_ratio, measure, pool_ratio, table, verdicts
+from bench.turns import Turn
 
 
 def turns(*seconds: float) -> list[Turn]:

@@ -190,7 +190,7 @@ def test_page_table_and_json(tmp_path: Path) -> None:
 def notice_of(name: str, output: str) -> str:
     """The notice of a window in the table, which depends on the date."""
     [line] = [line for line in printed_lines(output) if line.startswith(name)]
-    return re.findall(r"\d+ d", line)[0]
+    return str(re.findall(r"\d+ d", line)[0])
 
 
 def test_a_small_table_has_the_most_urgent_rows(tmp_path: Path) -> None:

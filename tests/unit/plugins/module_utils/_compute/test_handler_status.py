@@ -61,6 +61,7 @@ def test_reads_what_a_handler_writes(tmp_path: Path) -> None:
     status = parse_handler_status(text)
     assert (status.state, status.at, status.every, status.is_running) == ("idle", 1_780_000_000.0, 3600.0, True)
     assert status.last_incident == json.loads(text)["last_incident"]
+    assert status.last_incident is not None
     assert status.last_incident["outcome"] == "nothing run"
 
 
