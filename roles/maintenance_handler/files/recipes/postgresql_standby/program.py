@@ -106,7 +106,7 @@ def _hand_over(run: Run) -> None:
             _refuse_unfit(own, peer)
             # Before clients have to wait.
             position = own.position()
-            run.wait_until(lambda: _lag(peer, position), every=_EVERY)
+            run.wait_until(lambda: _lag(run, peer, position), every=_EVERY)
         with pgbouncer.paused(run):
             _switch_over(own, peer, run)
     pgbouncer.resume_all(run)
@@ -159,17 +159,20 @@ def _undo(own: Server, peer: Server, run: Run, *, may_be_late: bool) -> None:
 
 
 def _lag_until(over_at: float, run: Run, peer: Server, position: str, *, beyond: bool) -> str:
-    try:
-        problem = _lag(peer, position, beyond=beyond)
-    except Failed as exc:
-        problem = str(exc)
+    problem = _lag(run, peer, position, beyond=beyond)
     if problem and run.clock() > over_at:
         raise Refusal(problem)
     return problem
 
 
-def _lag(peer: Server, position: str, *, beyond: bool = False) -> str:
-    missing = peer.missing(position)
+def _lag(run: Run, peer: Server, position: str, *, beyond: bool = False) -> str:
+    try:
+        missing = peer.missing(position)
+    except Failed as exc:
+        # A slow or restarting peer is no reason to give up before the time is over.
+        if run.left() > 0:
+            return str(exc)
+        raise
     return f"the peer has {missing} bytes of WAL to replay" if missing > 0 or (beyond and missing == 0) else ""
 
 
@@ -236,4 +239,9 @@ def _not_streaming(run: Run) -> str:
     role = own.role()
     if role != STANDBY:
         return f"this VM's PostgreSQL is {role}"
-    return "" if own.streams() else "this VM's PostgreSQL does not receive WAL yet"
+    try:
+        return "" if own.streams() else "this VM's PostgreSQL does not receive WAL yet"
+    except Failed as exc:
+        if run.left() > 0:
+            return str(exc)
+        raise

@@ -20,7 +20,7 @@ DOWN = "down or unreachable"
 # It accepts connections, and does not answer in time: it may well be a primary.
 SILENT = "not answering"
 
-_TIMEOUT = 5.0
+_TIMEOUT = 10.0
 # By the exit status of pg_isready(1): the server rejects connections, there is no response, pg_isready was too slow.
 _ROLES = {1: STARTING, 2: DOWN, None: SILENT}
 # Where Debian and the PostgreSQL project put the programs of a version.

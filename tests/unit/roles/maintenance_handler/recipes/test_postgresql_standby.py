@@ -237,7 +237,7 @@ def test_a_standby_that_lags_is_not_promoted(make: Callable[..., Recipe], pair: 
     pair.two.sql("select pg_wal_replay_pause()")
     pair.one.sql("insert into written default values")
     recipe = make()
-    done = recipe.run("drain", timeout=20)
+    done = recipe.run("drain", timeout=30)
     assert done.returncode == 3, done.stdout
     assert re.search(r"the peer has \d+ bytes of WAL to replay", done.stdout)
     assert (pair.steps, pair.roles) == ([], ("primary", "standby"))
