@@ -16,7 +16,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix proof molecule lint bench docs build clean
+.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs build clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -38,6 +38,9 @@ matrix: $(READY)
 
 molecule: $(PODMAN)
 	molecule test --scenario-name systemd
+
+zero-loss: $(PODMAN)
+	PYTHONPATH=tests $(PYTHON) -m drill --guide docs/docsite/rst/zero_loss.rst
 
 lint: $(READY)
 	tools/lint

@@ -1,0 +1,82 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The results of the drill as tables, and what is wrong with them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+HEADER = ("Scenario", "Notice", "Handler", "Requests", "Failed", "Lost", "Slowest", "Out of service")
+
+
+@dataclass(frozen=True)
+class Result:
+    """The counts of one run. `lost` are acknowledged writes that are gone, None for reads; times are in seconds.
+
+    `out` is the longest time in which no request succeeded.
+    """
+
+    tier: str
+    scenario: str
+    notice: str
+    handler: bool
+    requests: int
+    failed: int
+    lost: int | None
+    slowest: float
+    out: float
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    # What the handlers did wrong.
+    mistakes: Sequence[str] = ()
+
+
+def problems(results: Iterable[Result]) -> Iterator[str]:
+    """A sentence for each reason for which the drill has failed."""
+    for one in results:
+        where = f"{one.tier}, {one.scenario}, {'with' if one.handler else 'without'} the handler"
+        if not one.requests:
+            yield f"{where}: nothing was measured."
+        if one.handler and one.failed:
+            why = "; ".join(f"{count} x {reason}" for reason, count in one.reasons.items())
+            yield f"{where}: {one.failed} of {one.requests} requests failed: {why}."
+        if one.handler and one.lost:
+            yield f"{where}: {one.lost} acknowledged writes are lost."
+        yield from (f"{where}: {mistake}." for mistake in one.mistakes)
+
+
+def terminal(tier: str, results: Iterable[Result]) -> str:
+    """The table of a tier as aligned text."""
+    rows = [HEADER, *(_cells(one) for one in results if one.tier == tier)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)
+    return "\n".join(lines)
+
+
+def restructured_text(tier: str, results: Iterable[Result]) -> str:
+    """The table of a tier for the guide."""
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in (HEADER, *(_cells(one) for one in results if one.tier == tier)):
+        lines += [f"   {'*' if number == 0 else ' '} - {cell}" for number, cell in enumerate(row)]
+    return "\n".join(lines)
+
+
+def harmless(results: Sequence[Result]) -> list[str]:
+    """The scenarios in which nothing fails without the handler either."""
+    return [f"{one.tier}, {one.scenario}" for one in results if not (one.handler or one.failed or one.lost)]
+
+
+def _cells(one: Result) -> tuple[str, ...]:
+    failed = str(one.failed)
+    if not (one.handler or one.failed or one.lost):
+        failed = "0 (none without the handler either)"
+    return (
+        one.scenario,
+        one.notice,
+        "with" if one.handler else "without",
+        str(one.requests),
+        failed,
+        "-" if one.lost is None else str(one.lost),
+        f"{one.slowest:.1f} s",
+        f"{one.out:.1f} s",
+    )

@@ -1,0 +1,56 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The tables of the drill, and for what it fails."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from drill.results import Result, problems, restructured_text, terminal
+
+GOOD = Result("web", "preemption", "30 s", True, requests=400, failed=0, lost=None, slowest=2.04, out=0.31)
+
+
+def changed(**fields: Any) -> Result:
+    return dataclasses.replace(GOOD, **fields)
+
+
+@pytest.mark.parametrize(
+    "result",
+    [GOOD, changed(lost=0), changed(handler=False, failed=9, reasons={"reset": 9}), changed(handler=False, lost=3)],
+)
+def test_what_fails_without_the_handler_is_no_problem(result: Result) -> None:
+    assert list(problems([result])) == []
+
+
+@pytest.mark.parametrize(
+    "result, words",
+    [
+        (changed(failed=2, reasons={"reset": 2}), ["2 of 400 requests failed", "2 x reset", "with the handler"]),
+        (changed(lost=1), ["1 acknowledged writes are lost"]),
+        (changed(requests=0), ["nothing was measured"]),
+        (changed(handler=False, requests=0), ["nothing was measured", "without the handler"]),
+        (changed(mistakes=("the handler of web-1 noticed nothing",)), ["web, preemption", "noticed nothing"]),
+    ],
+)
+def test_what_the_drill_fails_for(result: Result, words: list[str]) -> None:
+    [problem] = problems([result])
+    assert all(word in problem for word in words), problem
+
+
+def test_the_terminal_has_the_rows_of_one_service() -> None:
+    lines = terminal("web", [GOOD, changed(tier="redis")]).splitlines()
+    assert len(lines) == 2
+    assert lines[1].split() == ["preemption", "30", "s", "with", "400", "0", "-", "2.0", "s", "0.3", "s"]
+
+
+def test_the_guide_says_where_nothing_fails_without_the_handler_either() -> None:
+    harmless = changed(handler=False)
+    text = restructured_text("web", [harmless, changed(handler=False, failed=4)])
+    cells = [line.strip("*- ") for line in text.splitlines() if " - " in line]
+    assert cells.count("0 (none without the handler either)") == 1
+    assert "4" in cells
+    assert len(cells) == 8 * 3
