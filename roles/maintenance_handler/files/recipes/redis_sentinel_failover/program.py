@@ -19,8 +19,9 @@ _TIMEOUT = 3.0
 # The maximum seconds for which writes are paused, in case this process is killed.
 _PAUSE = 15.0
 _NEVER = "0"
-# In the record: the Redis that Sentinel was asked to fail over from.
+# In the record: the Redis that Sentinel was asked to fail over from, and its address.
 _FAILOVER = "failover"
+_FORMER = "former master"
 _PRIORITY = "replica-priority"
 
 
@@ -98,7 +99,7 @@ def drain(run: Run) -> None:
                 # Sentinel promotes no replica with this priority.
                 redis("CONFIG", "SET", _PRIORITY, _NEVER)
         if redis("ROLE")[0] != "master":
-            run.record.forget(_FAILOVER)
+            _forget_failover(run)
             run.say("this VM's Redis is a replica, and will not be promoted")
             return
         _refuse_another_cluster(redis, run)
@@ -174,7 +175,7 @@ def _still_master(run: Run) -> str:
             with _sentinel(address, run) as sentinel:
                 if _master(sentinel, run)["runid"] in ("", own):
                     return f"{address} still considers this VM's Redis the master"
-    run.record.forget(_FAILOVER)
+    _forget_failover(run)
     return ""
 
 
@@ -183,13 +184,21 @@ def _fail_over(redis: Connection, own: str, run: Run) -> None:
     _pause(redis, _PAUSE)
     with _sentinel(run["sentinels"][0], run) as sentinel:
         known = _master(sentinel, run)
+        address = [known["ip"], known["port"]]
         if known["runid"] == own:
             if "failover_in_progress" not in known["flags"] and _some_replica_has_all(redis):
                 run.record.note(_FAILOVER, own)
+                run.record.note(_FORMER, address)
                 _ask_for_failover(redis, sentinel, run)
-        elif known["runid"]:
+        # Sentinel learns the new master's run ID some seconds after it has switched, while clients wait.
+        elif known["runid"] or run.record.get(_FORMER) not in (None, address):
             # Sentinel would have it follow, too, after 8 to 18 seconds.
             _follow(redis, known["ip"], known["port"])
+
+
+def _forget_failover(run: Run) -> None:
+    run.record.forget(_FAILOVER)
+    run.record.forget(_FORMER)
 
 
 def _ask_for_failover(redis: Connection, sentinel: Connection, run: Run) -> None:

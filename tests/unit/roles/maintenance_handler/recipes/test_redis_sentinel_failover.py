@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
+import socket
+import socketserver
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -182,6 +185,50 @@ def test_fails_over_without_loss_and_restores_twice_each(recipe: Recipe, cluster
     cluster.one.stop()
     cluster.one.start()
     assert (cluster.one.role, cluster.one.priority) == ("slave", "100")
+
+
+class SlowSentinel(socketserver.ThreadingTCPServer):
+    """The Sentinel of a cluster, which does not know the run ID of the new master while the old one is not a replica.
+
+    A busy one asks the new master for it some seconds after the failover.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, cluster: Cluster) -> None:
+        # How often it did not tell.
+        self.withheld = 0
+        server = self
+        former = f"127.0.0.1\r\n$4\r\nport\r\n${len(str(cluster.one.port))}\r\n{cluster.one.port}\r\n".encode()
+
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self) -> None:
+                with socket.create_connection(("127.0.0.1", cluster.sentinel.port)) as real:
+                    while asked := self.request.recv(65536):
+                        real.sendall(asked)
+                        answer = real.recv(65536)
+                        if former not in answer and cluster.one.role == "master":
+                            answer, count = re.subn(rb"runid\r\n\$40\r\n\w{40}\r\n", b"runid\r\n$0\r\n\r\n", answer)
+                            server.withheld += count
+                        self.request.sendall(answer)
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.address = f"tcp:127.0.0.1:{self.server_address[1]}"
+
+
+def test_clients_do_not_wait_for_the_sentinel_to_learn_the_run_id(cluster: Cluster, tmp_path: Path) -> None:
+    with SlowSentinel(cluster) as slow:
+        threading.Thread(target=slow.serve_forever, args=(0.05,), daemon=True).start()
+        recipe = Recipe(
+            "redis_sentinel_failover", tmp_path / "records", redis=cluster.one.address, sentinels=slow.address
+        )
+        said = recipe.does("drain", timeout=60)
+        slow.shutdown()
+    assert "another Redis is the master" in said
+    assert (cluster.one.role, cluster.two.role) == ("slave", "master")
+    # Otherwise the Sentinel makes the former master a replica, after 8 seconds.
+    assert slow.withheld <= 1
+    assert set(recipe.record) == {cluster.one.address}
 
 
 def test_replica_is_only_excluded_from_promotion(cluster: Cluster, tmp_path: Path) -> None:
