@@ -32,10 +32,10 @@ SCENARIOS = (
         "migrate",
         "20 s (60 s)",
     ),
-    Scenario("host termination", "host-termination", {"notice": 20, "down": 5}, "terminate", "20 s (1 h)"),
-    Scenario("preemption", "preemption", {"notice": 30, "down": 5}, "preempt", "30 s"),
+    Scenario("host termination", "host-termination", {"notice": 20, "down": 20}, "terminate", "20 s (1 h)"),
+    Scenario("preemption", "preemption", {"notice": 30, "down": 20}, "preempt", "30 s"),
     Scenario(
         "graceful stop", "graceful-stop", {"graceful": 20, "shutdown": 10}, "stop", "20 s (up to 1 h)", stays_off=True
     ),
-    Scenario("host termination, two VMs", "host-termination", {"notice": 20, "down": 5}, "terminate", "20 s (1 h)", 2),
+    Scenario("host termination, two VMs", "host-termination", {"notice": 20, "down": 20}, "terminate", "20 s (1 h)", 2),
 )

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 from .tally import Tally
 
-_TIMEOUT = 5.0
+# As long as the other clients.
+_TIMEOUT = 10.0
 # As libraries do, a client connects again and repeats a write, but not for ever.
 _PATIENCE = 3.0
 _PAUSE = 0.1

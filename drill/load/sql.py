@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 import time
 
@@ -13,7 +14,7 @@ import psycopg2.extensions
 from .tally import Tally
 
 # Seconds until a client gives up.
-_TIMEOUT = 15
+_TIMEOUT = 10
 
 
 class SqlLoad:
@@ -22,7 +23,8 @@ class SqlLoad:
     def __init__(self, target: str, workers: int = 5) -> None:
         """`target` is a connection string."""
         self.workers = workers
-        self._target = f"{target} connect_timeout={_TIMEOUT} tcp_user_timeout={_TIMEOUT * 1000}"
+        psycopg2.extensions.set_wait_callback(_wait)
+        self._target = target
         self._run = f"{time.time():.0f}"
         with psycopg2.connect(self._target) as connection, connection.cursor() as cursor:
             cursor.execute("CREATE TABLE IF NOT EXISTS written (key text PRIMARY KEY, value int NOT NULL)")
@@ -57,3 +59,13 @@ class SqlLoad:
             found = {key for (key,) in cursor.fetchall()}
         connection.close()
         return len(set(tally.acknowledged) - found)
+
+
+def _wait(connection: psycopg2.extensions.connection) -> None:
+    """Wait for the answer to a statement, but not for ever. Raises OperationalError."""
+    deadline = time.monotonic() + _TIMEOUT
+    while (state := connection.poll()) != psycopg2.extensions.POLL_OK:
+        reads = [connection] if state == psycopg2.extensions.POLL_READ else []
+        writes = [] if reads else [connection]
+        if not any(select.select(reads, writes, [], max(0.0, deadline - time.monotonic()))):
+            raise psycopg2.OperationalError(f"no answer within {_TIMEOUT} s")

@@ -10,7 +10,7 @@ import time
 
 from .tally import Tally
 
-_TIMEOUT = 15.0
+_TIMEOUT = 10.0
 
 
 class WebLoad:

@@ -5,10 +5,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from drill.guide import write_guide
 from drill.results import Result, problems, restructured_text, terminal
 
 GOOD = Result("web", "preemption", "30 s", True, requests=400, failed=0, lost=None, slowest=2.04, out=0.31)
@@ -54,3 +56,11 @@ def test_the_guide_says_where_nothing_fails_without_the_handler_either() -> None
     assert cells.count("0 (none without the handler either)") == 1
     assert "4" in cells
     assert len(cells) == 8 * 3
+
+
+def test_the_page_has_a_table_for_each_service(tmp_path: Path) -> None:
+    page = tmp_path / "zero_loss.rst"
+    write_guide(page, [GOOD, changed(handler=False, failed=3), changed(tier="redis", lost=0)])
+    text = page.read_text(encoding="utf-8")
+    assert text.count(".. list-table::") == 2
+    assert text.index("\nweb\n---\n") < text.index("\nredis\n-----\n")
