@@ -161,7 +161,7 @@ def test_grace_period_of_a_pod_is_its_own_or_the_time_left_and_never_0(
     assert graces["short"] is None
     assert 1 <= graces["long"] < 60
     cluster.add(pod("last"))
-    make().does("drain", timeout=2)
+    make().does("drain", timeout=4)
     assert cluster.evictions[-1] == {"name": "last", "grace": 1}
 
 
