@@ -34,7 +34,8 @@ _NO_LOGIN = 2**32 - 1
 def ask(settings: Config, now: dict[str, Any], wish: Request) -> dict[str, Any]:
     """Send a request to the running handler. Returns its status then. Raises `CommandError` if it is not accepted."""
     if not now["running"]:
-        raise CommandError("the handler is not running: start it to restore what is drained according to its journal")
+        purpose = "to continue the incident in its journal" if now["incident"] else "first"
+        raise CommandError(f"the handler is not running: start it {purpose}")
     if "pid" not in now:
         raise CommandError("the handler has not written its status yet: try again later")
     _send(settings, wish)

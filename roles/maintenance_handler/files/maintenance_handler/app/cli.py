@@ -228,7 +228,11 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 def _seconds(text: str) -> float:
-    seconds = float(text)
+    problem = argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise problem from None
     if not 0 <= seconds < float("inf"):
-        raise ValueError
+        raise problem
     return seconds

@@ -131,7 +131,9 @@ class TestDrain:
 
     def test_what_cannot_be_is_refused(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "migrate"))
-        assert "the handler is not running" in handler.command("drain").stderr
+        for command in ("drain", "hold", "unhold"):
+            result = handler.command(command)
+            assert result.stderr == "gce-maintenance-handler: the handler is not running: start it first\n"
         handler.start()
         assert "no task is for manual or terminate" in handler.command("drain").stderr
         for arguments in (
@@ -143,6 +145,10 @@ class TestDrain:
         ):
             result = handler.command("drain", *arguments)
             assert (result.returncode, result.stdout) == (2, ""), arguments
+        for seconds in ("-1", "inf", "nan", "soon"):
+            result = handler.command("drain", "--wait", "--timeout", seconds)
+            assert result.returncode == 2
+            assert f"argument --timeout: {seconds!r} is not a number of seconds\n" in result.stderr
         assert handler.state() == "idle"
 
     def test_a_dry_run_shows_what_would_run(self, vm: Vm, make_handler: MakeHandler) -> None:

@@ -170,7 +170,8 @@ def test_commands_fail_if_all_tasks_are_restored(vm: Vm, make_handler: MakeHandl
     assert result.returncode == 1
     assert result.stderr == "gce-maintenance-handler: 'db' is not among what is not restored: 'lb'\n"
     handler.kill()
-    assert "handler is not running" in handler.command(command, "lb").stderr
+    stderr = handler.command(command, "lb").stderr
+    assert "the handler is not running: start it to continue the incident in its journal" in stderr
 
 
 def test_invalid_request_is_logged(vm: Vm, make_handler: MakeHandler) -> None:
