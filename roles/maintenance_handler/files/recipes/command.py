@@ -15,9 +15,10 @@ from types import ModuleType
 from typing import Any, Callable, NoReturn
 
 from maintenance_handler.core.recipe import CHECK, VERBS, Recipe
+from maintenance_handler.core.tasks import RESTORE
 from maintenance_handler.io import recipe_folders
 from recipes.record import Record
-from recipes.run import Refusal, Run, Unfinished
+from recipes.run import EVERY, Refusal, Run, Unfinished
 
 EXIT_OK = 0
 # The recipe cannot work with these parameters, or its work failed.
@@ -25,6 +26,8 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 # Its time is over, and work is still open.
 EXIT_UNFINISHED = 3
+
+_OTHER_RUN = "another run of this recipe is still working"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -60,12 +63,32 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _carry_out(module: ModuleType, verb: str, recipe: Recipe, values: Mapping[str, Any]) -> None:
-    with Record.of(recipe.identity(values), os.environ, locked=verb not in (CHECK, "state")) as record:
-        run = Run(values, verb, os.environ, record)
+    record = Record.of(recipe.identity(values), os.environ, locked=verb not in (CHECK, "state"))
+    run = Run(values, verb, os.environ, record)
+    _wait_for_other_run(run)
+    with record:
         # The handler sends SIGTERM when the time is over. The recipe then reports what is open.
-        signal.signal(signal.SIGTERM, lambda _number, _frame: _raise(run.unfinished()))
+        _at_the_end(run.unfinished)
+        if verb == RESTORE and record.other_host():
+            raise Refusal(
+                f"{record.path} is the record of host {record.other_host()}: if that is this VM, set its host name "
+                "again and repeat the restore; if this VM was created from an image of that host, delete the file"
+            )
         function: Callable[[Run], None] = getattr(module, verb)
         function(run)
+
+
+def _wait_for_other_run(run: Run) -> None:
+    """Lock the record. Raises `Unfinished` if another run has locked it until the time is over."""
+    _at_the_end(lambda: Unfinished(_OTHER_RUN))
+    while not run.record.lock():
+        if run.left() <= 0:
+            raise Unfinished(_OTHER_RUN)
+        run.pause(EVERY)
+
+
+def _at_the_end(error: Callable[[], Exception]) -> None:
+    signal.signal(signal.SIGTERM, lambda _number, _frame: _raise(error()))
 
 
 def _raise(error: Exception) -> NoReturn:

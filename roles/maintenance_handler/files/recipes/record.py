@@ -27,7 +27,8 @@ _LONGEST = 200
 class Record:
     """A JSON object on disk: for each object that the recipe changed, its state before.
 
-    As a context, it is locked: of two runs of one recipe, the second waits for the first.
+    As a context, it is locked: of two runs of one recipe, the second waits for the first. Whoever wants to wait for a
+    limited time calls `lock` first.
     """
 
     def __init__(self, path: Path, machine: str, *, locked: bool = True) -> None:
@@ -46,10 +47,7 @@ class Record:
 
     def __enter__(self) -> Record:
         if self._locked:
-            self.make_folder()
-            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._lock = os.open(self.path.with_suffix(".lock"), flags, 0o600)
-            fcntl.flock(self._lock, fcntl.LOCK_EX)
+            fcntl.flock(self._lock_file(), fcntl.LOCK_EX)
         return self
 
     def __exit__(
@@ -57,6 +55,16 @@ class Record:
     ) -> None:
         if self._lock is not None:
             os.close(self._lock)
+            self._lock = None
+
+    def lock(self) -> bool:
+        """Lock it without waiting. Returns whether that was possible; it is if this record needs no lock."""
+        if self._locked:
+            try:
+                fcntl.flock(self._lock_file(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
 
     def __contains__(self, key: str) -> bool:
         return key in self._read()
@@ -82,16 +90,38 @@ class Record:
     def make_folder(self) -> None:
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
 
+    def other_host(self) -> str:
+        """The host whose changes are in the record, if it has this machine ID and another name; otherwise "".
+
+        It is this VM before its host name was changed, or the VM whose image this one was created from.
+        """
+        machine, changed = self._content()
+        own_id, _space, own_host = self._machine.partition(" ")
+        machine_id, _space, host = machine.partition(" ")
+        return host if changed and machine_id == own_id and host != own_host else ""
+
+    def _lock_file(self) -> int:
+        if self._lock is None:
+            self.make_folder()
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._lock = os.open(self.path.with_suffix(".lock"), flags, 0o600)
+        return self._lock
+
     def _read(self) -> dict[str, Any]:
+        machine, changed = self._content()
+        # An image of a drained VM has the record of another VM.
+        return changed if machine == self._machine else {}
+
+    def _content(self) -> tuple[str, dict[str, Any]]:
+        """The machine that has written the record, and its changes."""
         try:
             found = json.loads(read_own(self.path))
-            # An image of a drained VM has the record of another VM.
-            return dict(found["changed"]) if found["machine"] == self._machine else {}
+            return _with_short_name(str(found["machine"])), dict(found["changed"])
         except FileNotFoundError:
-            return {}
-        except (ValueError, KeyError, TypeError):
+            return "", {}
+        except (ValueError, KeyError, TypeError, RecursionError):
             # Records are written atomically, so this is not one of them: no change is known.
-            return {}
+            return "", {}
 
     def _write(self, changed: Mapping[str, Any]) -> None:
         document = {"machine": self._machine, "changed": changed}
@@ -107,4 +137,10 @@ def _machine() -> str:
         machine_id = Path("/etc/machine-id").read_text(encoding="ascii", errors="replace").strip()
     except OSError:
         machine_id = ""
-    return f"{machine_id} {socket.gethostname()}"
+    return _with_short_name(f"{machine_id} {socket.gethostname()}")
+
+
+def _with_short_name(machine: str) -> str:
+    """Without the domain: while a VM starts, DHCP changes its host name from the short to the full one, or back."""
+    machine_id, _space, host = machine.partition(" ")
+    return f"{machine_id} {host.partition('.')[0]}"

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +16,11 @@ from pathlib import Path
 import pytest
 
 from recipes.record import Record
-from support.recipes import RECIPES
+from support.emulator import eventually
+from support.recipes import PATIENCE, RECIPES, Recipe
 
 ENVIRON = "GCE_RECIPE_RECORDS"
+SHORT_NAME = socket.gethostname().partition(".")[0]
 
 
 @pytest.fixture
@@ -94,3 +99,69 @@ def test_record_is_readable_text(environ: dict[str, str]) -> None:
     with Record.of("lb", environ, locked=True) as record:
         record.note("one", "UP")
         assert json.loads(record.path.read_bytes())["changed"] == {"one": "UP"}
+
+
+def test_record_survives_a_change_between_the_short_and_the_full_host_name(tmp_path: Path) -> None:
+    """DHCP sets one or the other while a VM starts."""
+    file = tmp_path / "state"
+    recipe = Recipe("lame_duck", tmp_path / "records", file=str(file), drain_seconds=0)
+    for name in (f"{SHORT_NAME}.c.project-1.internal", SHORT_NAME):
+        recipe.does("drain")
+        rename(recipe, name)
+        assert "by this recipe" in recipe.does("state")
+        recipe.does("restore")
+        assert not file.exists()
+        assert recipe.record == {}
+
+
+def test_restore_refuses_the_record_of_another_host_name(tmp_path: Path) -> None:
+    file = tmp_path / "state"
+    recipe = Recipe("lame_duck", tmp_path / "records", file=str(file), drain_seconds=0)
+    recipe.does("drain")
+    rename(recipe, "localhost-before-dhcp")
+    words = recipe.refuses("restore")
+    assert "is the record of host localhost-before-dhcp" in words
+    assert "delete the file" in words
+    assert list(recipe.record) == [str(file)]
+    rename(recipe, SHORT_NAME)
+    recipe.does("restore")
+    # No changes are in it, so the name does not matter.
+    rename(recipe, "localhost-before-dhcp")
+    assert "nothing to restore" in recipe.does("restore")
+
+
+def rename(recipe: Recipe, host: str) -> None:
+    """As if the host had had this name when it wrote the record."""
+    [path] = recipe.records.glob("*.json")
+    document = json.loads(path.read_bytes())
+    document["machine"] = f"{document['machine'].partition(' ')[0]} {host}"
+    path.write_text(json.dumps(document), encoding="utf-8")
+
+
+@pytest.mark.parametrize("verb", ["drain", "restore"])
+def test_run_waits_for_another_one_within_its_time(verb: str, tmp_path: Path) -> None:
+    recipe = Recipe("lame_duck", tmp_path / "records", file=str(tmp_path / "state"), drain_seconds=0)
+    recipe.does(verb)
+    [lock] = recipe.records.glob("*.lock")
+    with lock.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        done = recipe.run(verb, timeout=1.0)
+        assert (done.returncode, done.stdout) == (
+            3,
+            "the time is over: another run of this recipe is still working\n",
+        )
+        assert "health check" in recipe.does("state")
+        waiting = recipe.start(verb, timeout=60.0)
+        eventually(lambda: sigterm_is_handled(waiting.pid))
+        waiting.terminate()
+        assert waiting.communicate(timeout=PATIENCE)[0] == done.stdout
+        assert waiting.returncode == 3
+        after = recipe.start(verb, timeout=60.0)
+    assert after.communicate(timeout=PATIENCE)[0]
+    assert after.returncode == 0
+
+
+def sigterm_is_handled(process: int) -> bool:
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    [mask] = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(int(mask, 16) & 1 << (signal.SIGTERM - 1))
