@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from recipes.http import request
+from recipes.http import request, shown
 from recipes.run import Refusal, Run
 from recipes.sockets import connected, parsed
 
@@ -27,7 +27,7 @@ def _problem(run: Run, target: str) -> str:
     try:
         if target.startswith(("http://", "https://")):
             status = request(target, timeout=run.bounded(_TIMEOUT)).status
-            return "" if status < 400 else f"the local service answers {status} at {target}"
+            return "" if status < 400 else f"the local service answers {status} at {shown(target)}"
         connected(target, run.bounded(_TIMEOUT)).close()
     except Refusal as exc:
         return f"the local service is not up: {exc}"

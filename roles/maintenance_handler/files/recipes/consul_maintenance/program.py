@@ -117,14 +117,20 @@ def _still_in(api: Api, run: Run) -> str:
         own = _maintenance(api)
         for key in _keys(run):
             if key not in own:
-                if key not in run.record:
-                    run.record.note(key, {"at": time.time(), "failing": _failing(api, key)})
+                _note(api, run, key)
                 _switch(api, key, {"enable": "true", "reason": f"{run['reason']} {_MARK}"})
         shown = _ids(_catalog(api, _node_name(api)))
     except Unreachable as exc:
         return str(exc)
     missing = [key for key in _keys(run) if key not in shown]
     return "; ".join(f"{_title(key)} not in maintenance in the catalog" for key in missing)
+
+
+def _note(api: Api, run: Run, key: str) -> None:
+    """Record a maintenance before it starts, also if the agent has lost it: the clients have to notice it anew."""
+    before = run.record.get(key)
+    failing = _failing(api, key) if before is None else before["failing"]
+    run.record.note(key, {"at": time.time(), "failing": failing})
 
 
 def _still_out(api: Api, run: Run, key: str) -> str:

@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from recipes.http import request
+from recipes.http import request, shown
 from recipes.run import Refusal, Run, counted
 from recipes.waits import wait_since
 
@@ -39,9 +39,10 @@ def drain(run: Run) -> None:
     if _fails_by_file(run) and str(file) not in run.record:
         run.say("the health check already fails, not because of this recipe")
     else:
-        if str(file) not in run.record:
+        if not _fails_by_file(run):
+            # Also if a reboot or someone else has ended it since: the load balancer has to notice it anew.
             run.record.note(str(file), time.time())
-        _begin(run)
+            _begin(run)
         run.wait_until(lambda: _problem_of_health(run, healthy=False))
         wait_since(run, float(run.record.get(str(file))), float(run["drain_seconds"]), "the load balancer")
     run.wait_until(lambda: _connections(run["port"]))
@@ -53,10 +54,11 @@ def restore(run: Run) -> None:
     if str(file) not in run.record:
         run.say("nothing to restore: this recipe has not made the health check fail")
         return
-    if run["healthy_when"] == "absent":
-        file.unlink(missing_ok=True)
-    elif _aside(file).exists() and not file.exists():
-        _aside(file).replace(file)
+    if run["healthy_when"] == "absent" and _has_content(file):
+        run.record.forget(str(file))
+        run.say(f"{file} has content, which this recipe did not write; left as is")
+        return
+    _end(run)
     run.wait_until(lambda: _problem_of_health(run, healthy=True))
     run.record.forget(str(file))
     run.say("the health check answers again")
@@ -90,6 +92,21 @@ def _begin(run: Run) -> None:
         file.replace(_aside(file))
 
 
+def _end(run: Run) -> None:
+    file = _file(run)
+    if run["healthy_when"] == "absent":
+        file.unlink(missing_ok=True)
+    elif not file.exists():
+        aside = _aside(file)
+        if not aside.exists():
+            raise Refusal(f"{file} and its copy {aside} are gone: create {file}, and repeat the restore")
+        aside.replace(file)
+
+
+def _has_content(file: Path) -> bool:
+    return file.exists() and file.stat().st_size > 0
+
+
 def _problem_of_health(run: Run, healthy: bool) -> str:
     """Why the health check does not have the expected result; empty without a URL."""
     if run["url"] is None:
@@ -100,7 +117,9 @@ def _problem_of_health(run: Run, healthy: bool) -> str:
         return str(exc) if healthy else ""
     if (status < 400) == healthy:
         return ""
-    return f"{run['url']} answers {status}" + ("" if healthy else f", although it should fail because of {run['file']}")
+    return f"{shown(run['url'])} answers {status}" + (
+        "" if healthy else f", although it should fail because of {run['file']}"
+    )
 
 
 def _connections(port: int | None) -> str:

@@ -133,6 +133,34 @@ def test_waits_for_the_catalog_and_the_clients(make: Callable[..., Recipe], cons
     assert recipe.record == {}
 
 
+def test_repeated_drain_waits_again_if_the_maintenance_was_ended(make: Callable[..., Recipe], consul: Consul) -> None:
+    consul.checks["db-tcp"]["Status"] = "critical"
+    recipe = make()
+    recipe.does("drain")
+    [path] = recipe.records.glob("*.json")
+    noted = recipe.record[NODE]["at"]
+    path.write_text(path.read_text(encoding="utf-8").replace(str(noted), str(noted - 3600)), encoding="utf-8")
+    del consul.checks[NODE]
+    consul.checks["web-http"]["Status"] = "critical"
+    recipe.parameters["drain_seconds"] = 60
+    done = recipe.run("drain", timeout=1)
+    assert (done.returncode, "s more for the clients of Consul" in done.stdout) == (3, True)
+    assert consul.maintenance == {NODE: OURS}
+    assert recipe.record[NODE]["at"] >= noted
+    # What failed before the first drain is still known.
+    assert recipe.record[NODE]["failing"] == ["db-tcp"]
+
+
+def test_messages_do_not_have_the_query_of_the_health_url(make: Callable[..., Recipe], consul: Consul) -> None:
+    with service() as local:
+        local.status = 503
+        recipe = make(health=f"http://127.0.0.1:{local.port}/?token=geheim")
+        recipe.does("drain")
+        done = recipe.run("restore", timeout=1)
+    assert f"answers 503 at http://127.0.0.1:{local.port}/\n" in done.stdout
+    assert "geheim" not in done.stdout
+
+
 def test_keeps_maintenance_modes_that_it_did_not_set(make: Callable[..., Recipe], consul: Consul) -> None:
     consul.operator(WEB, "broken disk")
     recipe = make(services=["web-1", "db"])

@@ -103,6 +103,55 @@ def test_waits_for_the_load_balancer_and_counts_the_time(make: Make, file: Path)
     assert not file.exists()
 
 
+@pytest.mark.parametrize("healthy_when", ["absent", "present"])
+def test_repeated_drain_waits_again_if_its_change_was_lost(healthy_when: str, make: Make, file: Path) -> None:
+    recipe, _service = make(healthy_when)
+    recipe.does("drain")
+    [path] = recipe.records.glob("*.json")
+    noted = recipe.record[str(file)]
+    long_ago = noted - 3600
+    path.write_text(path.read_text(encoding="utf-8").replace(str(noted), str(long_ago)), encoding="utf-8")
+    if healthy_when == "absent":
+        # As a reboot does in /run.
+        file.unlink()
+    else:
+        file.write_text("deployed again\n", encoding="utf-8")
+    recipe.parameters["drain_seconds"] = 60
+    done = recipe.run("drain", timeout=1.0)
+    assert (done.returncode, "more for the load balancer" in done.stdout) == (3, True)
+    assert recipe.record[str(file)] >= noted
+    recipe.does("restore")
+    assert file.exists() == (healthy_when == "present")
+    if healthy_when == "present":
+        assert file.read_text(encoding="utf-8") == "deployed again\n"
+
+
+@pytest.mark.parametrize("has_url", [True, False])
+def test_restore_fails_if_the_file_and_its_copy_are_gone(has_url: bool, make: Make, file: Path) -> None:
+    recipe, _service = make("present")
+    if not has_url:
+        recipe.parameters["url"] = None
+    recipe.does("drain")
+    [aside] = file.parent.iterdir()
+    aside.unlink()
+    assert f"{file} and its copy {aside} are gone: create {file}" in recipe.refuses("restore")
+    assert list(recipe.record) == [str(file)]
+    file.write_text("in service\n", encoding="utf-8")
+    recipe.does("restore")
+    assert recipe.record == {}
+
+
+def test_restore_keeps_what_someone_has_written_to_the_file(make: Make, file: Path) -> None:
+    recipe, _service = make()
+    recipe.does("drain")
+    file.write_text("ticket 4711: keep out\n", encoding="utf-8")
+    assert f"{file} has content, which this recipe did not write; left as is" in recipe.does("restore")
+    assert recipe.record == {}
+    recipe.does("drain")
+    assert "nothing to restore" in recipe.does("restore")
+    assert file.read_text(encoding="utf-8") == "ticket 4711: keep out\n"
+
+
 def test_restores_after_a_cut_off_drain(make: Make, file: Path) -> None:
     recipe, _service = make("present", drain_seconds=60)
     for number in (signal.SIGTERM, signal.SIGKILL):
@@ -142,6 +191,20 @@ def test_fails_if_the_health_check_still_succeeds(make: Make) -> None:
     service.is_deaf = True
     done = recipe.run("drain", timeout=1.0)
     assert (done.returncode, "answers 200, although" in done.stdout) == (3, True)
+
+
+def test_messages_do_not_have_the_query_of_the_url(make: Make, file: Path) -> None:
+    recipe, service = make()
+    recipe.parameters["url"] = f"{service.url}?token=geheim"
+    service.is_deaf = True
+    done = recipe.run("drain", timeout=1.0)
+    assert f"{service.url} answers 200" in done.stdout
+    assert "geheim" not in done.stdout
+    service.is_deaf = False
+    recipe.parameters["healthy_when"] = "present"
+    words = recipe.refuses()
+    assert f"{service.url} answers 503" in words
+    assert "geheim" not in words
 
 
 def test_restore_waits_until_the_service_answers(make: Make, file: Path) -> None:
