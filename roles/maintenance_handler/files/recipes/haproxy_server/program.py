@@ -11,6 +11,7 @@ import csv
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Callable
 
 from recipes import health
 from recipes.run import Refusal, Run, counted
@@ -18,10 +19,10 @@ from recipes.sockets import Unreachable, connected
 
 _TIMEOUT = 3.0
 
-# Of srv_admin_state in `show servers state`. Maintenance: by an operator, inherited, by the configuration, by DNS, by
-# the host's name. Drain: by an operator, inherited.
-_MAINTENANCE = 0x01 | 0x02 | 0x04 | 0x20 | 0x40
-_DRAIN = 0x08 | 0x10
+# Of srv_admin_state in `show servers state`. Not an operator's: 0x20, which HAProxy sets while DNS has no address.
+# https://docs.haproxy.org/2.8/management.html#show%20servers%20state
+_MAINTENANCE, _INHERITED_MAINTENANCE, _CONFIGURED_MAINTENANCE = 0x01, 0x02, 0x04
+_DRAIN, _INHERITED_DRAIN = 0x08, 0x10
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Server:
     address: str
     backend: str
     name: str
+
+    @classmethod
+    def recorded(cls, key: str) -> Server:
+        """The server of an entry in the record, which is the server as a string."""
+        server, _at, address = key.partition(" at ")
+        backend, _slash, name = server.partition("/")
+        return cls(address, backend, name)
 
     def __str__(self) -> str:
         return f"{self.backend}/{self.name} at {self.address}"
@@ -53,8 +61,13 @@ class Standing:
         return f"{counted(self.sessions, 'session')} and {counted(self.queued, 'queued request')}"
 
     @property
-    def in_maintenance(self) -> bool:
-        return bool(self.admin & _MAINTENANCE)
+    def in_operator_maintenance(self) -> bool:
+        return bool(self.admin & (_MAINTENANCE | _CONFIGURED_MAINTENANCE))
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the server stays without new requests until somebody changes that."""
+        return self.in_operator_maintenance or bool(self.admin & (_INHERITED_MAINTENANCE | _DRAIN | _INHERITED_DRAIN))
 
     @property
     def drains(self) -> bool:
@@ -74,22 +87,25 @@ def check(run: Run) -> None:
 
 def drain(run: Run) -> None:
     servers = list(_servers(run))
-    run.wait_until(lambda: _still_open(servers, run))
+    _finish(servers, _still_open, run)
     run.say(f"no session left on {', '.join(map(str, servers))}")
 
 
 def restore(run: Run) -> None:
-    servers = [server for server in _servers(run) if str(server) in run.record]
+    # The parameters may have changed since the drain.
+    servers = _recorded(run)
     if not servers:
         run.say("nothing to restore: this recipe has not drained the server")
         return
     health.wait_until_healthy(run, run["health"])
-    run.wait_until(lambda: _still_away(servers, run))
+    _finish(servers, _still_away, run)
 
 
 def state(run: Run) -> None:
-    for server in _servers(run):
-        ours = ", drained by this recipe" if str(server) in run.record else ""
+    drained = _recorded(run)
+    # A dictionary keeps the order.
+    for server in dict.fromkeys([*_servers(run), *drained]):
+        ours = ", drained by this recipe" if server in drained else ""
         run.say(f"{server} is {_standing(server, run)}{ours}")
 
 
@@ -100,60 +116,67 @@ def _servers(run: Run) -> Iterator[Server]:
             yield Server(address, backend, name)
 
 
-def _still_open(servers: list[Server], run: Run) -> str:
-    found = []
-    for server in servers:
-        try:
-            standing = _drained(server, run)
-        except Unreachable as exc:
-            # It may be restarting. The others are drained in the meantime.
-            found.append(f"{server}: {exc}")
-            continue
-        if standing.sessions or standing.queued:
-            found.append(f"{server} has {standing.open}")
-    return "; ".join(found)
+def _recorded(run: Run) -> list[Server]:
+    return list(map(Server.recorded, run.record.keys()))
 
 
-def _drained(server: Server, run: Run) -> Standing:
-    """Set a server to drain, unless it drains or is in maintenance. Repeated, because a reload of HAProxy loses it."""
+def _finish(servers: list[Server], step: Callable[[Server, Run], str], run: Run) -> None:
+    """Repeat a step for each server until none returns what is still missing.
+
+    One server that HAProxy refuses does not hold up the others: `Refusal` is raised once they are finished.
+    """
+    refused: dict[Server, str] = {}
+
+    def still_missing() -> str:
+        found = []
+        for server in servers:
+            if server in refused:
+                continue
+            try:
+                missing = step(server, run)
+            except Unreachable as exc:
+                # It may be restarting.
+                missing = f"{server}: {exc}"
+            except Refusal as exc:
+                refused[server] = str(exc)
+                continue
+            if missing:
+                found.append(missing)
+        return "; ".join([*found, *refused.values()]) if found else ""
+
+    run.wait_until(still_missing)
+    if refused:
+        raise Refusal("; ".join(refused.values()))
+
+
+def _still_open(server: Server, run: Run) -> str:
+    """Set a server to drain, unless it is out. Repeated, because a reload of HAProxy loses it."""
     standing = _standing(server, run)
-    if standing.in_maintenance or standing.drains:
-        return standing
-    run.record.note(str(server), standing.status)
-    _set(server, "drain", run)
-    return _standing(server, run)
+    if not standing.is_out:
+        run.record.note(str(server), standing.status)
+        _set(server, "drain", run)
+        standing = _standing(server, run)
+    return f"{server} has {standing.open}" if standing.sessions or standing.queued else ""
 
 
-def _still_away(servers: list[Server], run: Run) -> str:
-    found = []
-    for server in servers:
-        if str(server) not in run.record:
-            continue
-        try:
-            problem = _put_back(server, run)
-        except Unreachable as exc:
-            problem = f"{server}: {exc}"
-        if problem:
-            found.append(problem)
-        else:
-            run.record.forget(str(server))
-    return "; ".join(found)
-
-
-def _put_back(server: Server, run: Run) -> str:
-    """Put a server back, as far as possible now. Returns what is still missing."""
+def _still_away(server: Server, run: Run) -> str:
+    """Put a server back, as far as possible now."""
+    if str(server) not in run.record:
+        return ""
     standing = _standing(server, run)
-    if standing.in_maintenance:
+    if standing.in_operator_maintenance:
         run.say(f"{server} was put into maintenance by someone else in the meantime; left as is")
+        run.record.forget(str(server))
         return ""
     if standing.drains:
         _set(server, "ready", run)
         standing = _standing(server, run)
     # "UP 1/3" is about to go down, and still gets requests.
-    if standing.status.startswith("UP") or standing.status == "no check":
-        run.say(f"{server} is {standing}")
-        return ""
-    return f"{server} is {standing.status}"
+    if not standing.status.startswith("UP") and standing.status != "no check":
+        return f"{server} is {standing.status}"
+    run.say(f"{server} is {standing}")
+    run.record.forget(str(server))
+    return ""
 
 
 def _set(server: Server, state: str, run: Run) -> None:

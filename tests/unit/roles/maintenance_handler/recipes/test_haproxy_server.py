@@ -8,9 +8,12 @@ import http.client
 import shutil
 import signal
 import socket
+import socketserver
+import struct
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -27,26 +30,30 @@ pytestmark = pytest.mark.skipif(HAPROXY is None, reason="haproxy is not installe
 class Haproxy:
     """An HAProxy with a backend `web` of two servers, and its stats sockets."""
 
-    def __init__(self, folder: Path, servers: dict[str, int], level: str = "admin") -> None:
+    def __init__(self, folder: Path, servers: dict[str, int], level: str = "admin", lines: str = "") -> None:
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self.socket = str(folder / "admin.sock")
         self.tcp = f"tcp:127.0.0.1:{self.admin_port}"
-        lines = [f"  server {name} 127.0.0.1:{port}" for name, port in servers.items()]
         self._config = folder / "haproxy.cfg"
+        self.configure(servers, level, lines)
+        self.requests: list[threading.Thread] = []
+        self.statuses: list[int] = []
+        self._process: subprocess.Popen[bytes] | None = None
+        self.start()
+
+    def configure(self, servers: dict[str, int], level: str = "admin", lines: str = "") -> None:
+        """Write its configuration: with these servers, and more lines of the backend and after it."""
+        shown = [f"  server {name} 127.0.0.1:{port}" for name, port in servers.items()]
         self._config.write_text(
             "global\n"
             f"  stats socket {self.socket} mode 600 level {level}\n"
             f"  stats socket 127.0.0.1:{self.admin_port} level {level}\n"
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
             f"frontend www\n  bind 127.0.0.1:{self.port}\n  default_backend web\n"
-            "backend web\n  default-server check inter 50ms fall 2 rise 2\n" + "\n".join(lines) + "\n",
+            "backend web\n  default-server check inter 50ms fall 2 rise 2\n" + "\n".join(shown) + f"\n{lines}\n",
             encoding="utf-8",
         )
-        self.requests: list[threading.Thread] = []
-        self.statuses: list[int] = []
-        self._process: subprocess.Popen[bytes] | None = None
-        self.start()
 
     def start(self) -> None:
         assert HAPROXY is not None
@@ -68,6 +75,11 @@ class Haproxy:
         rows = [line.split(",") for line in self.ask("show stat").splitlines()]
         return next(row[17] for row in rows if row[:2] == ["web", server])
 
+    def admin(self, server: str = "one") -> int:
+        """The administrative state, a set of bits."""
+        rows = [line.split() for line in self.ask("show servers state web").splitlines()]
+        return next(int(row[6]) for row in rows if row[3:4] == [server])
+
     def get(self, path: str = "/") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
@@ -85,9 +97,30 @@ class Haproxy:
 
     def _answers(self) -> bool:
         try:
-            return self.ask("show info").startswith("Name: HAProxy") and self.status().startswith("UP")
+            return self.ask("show info").startswith("Name: HAProxy") and self.status("two").startswith("UP")
         except OSError:
             return False
+
+
+@contextmanager
+def _name_server(port: int) -> Iterator[None]:
+    """A DNS server that knows every name as 127.0.0.1."""
+
+    class Handler(socketserver.DatagramRequestHandler):
+        def handle(self) -> None:
+            query = self.rfile.read()
+            name = query[12 : query.index(b"\0", 12) + 1]
+            # https://www.rfc-editor.org/rfc/rfc1035#section-4: one question, and one answer that lives for 60 s.
+            counts = struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0)
+            answer = struct.pack("!HHHLH", 0xC00C, 1, 1, 60, 4) + socket.inet_aton("127.0.0.1")
+            self.wfile.write(query[:2] + counts + name + struct.pack("!HH", 1, 1) + answer)
+
+    with socketserver.UDPServer(("127.0.0.1", port), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture
@@ -213,6 +246,45 @@ def test_keeps_an_operator_s_change_during_the_drain(recipe: Recipe, haproxy: Ha
     assert haproxy.status().startswith("DRAIN")
 
 
+def test_clears_its_drain_of_a_server_that_dns_does_not_find(
+    make_haproxy: Callable[..., Haproxy], one: Service, tmp_path: Path
+) -> None:
+    dns_port = free_port()
+    haproxy = make_haproxy(
+        lines=f"  server named web.test:{one.port} resolvers local resolve-prefer ipv4 init-addr last,127.0.0.1\n"
+        f"resolvers local\n  nameserver local 127.0.0.1:{dns_port}\n"
+        "  resolve_retries 1\n  timeout resolve 1s\n  timeout retry 200ms\n"
+        "  hold nx 1s\n  hold refused 1s\n  hold timeout 1s\n  hold other 1s\n"
+    )
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="named", sockets=haproxy.socket)
+    eventually(lambda: haproxy.status("named").startswith("MAINT"))
+    # HAProxy may find the address while this VM is away.
+    recipe.does("drain")
+    assert haproxy.admin("named") == 0x08 | 0x20
+    done = recipe.run("restore", timeout=1.0)
+    assert (done.returncode, "web/named" in done.stdout, "MAINT" in done.stdout) == (3, True, True)
+    assert haproxy.admin("named") == 0x20
+    assert recipe.record != {}
+    with _name_server(dns_port):
+        recipe.does("restore")
+    assert haproxy.status("named").startswith("UP")
+    assert recipe.record == {}
+
+
+def test_clears_its_drain_of_a_server_that_tracks_one_in_maintenance(
+    make_haproxy: Callable[..., Haproxy], one: Service, tmp_path: Path
+) -> None:
+    haproxy = make_haproxy(lines=f"  server tracking 127.0.0.1:{one.port} no-check track web/two")
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="tracking", sockets=haproxy.socket)
+    recipe.does("drain")
+    haproxy.ask("set server web/two state maint")
+    done = recipe.run("restore", timeout=1.0)
+    assert (done.returncode, "web/tracking" in done.stdout) == (3, True)
+    haproxy.ask("set server web/two state ready")
+    recipe.does("restore")
+    assert haproxy.status("tracking").startswith("UP")
+
+
 def test_drains_again_after_a_restart_of_haproxy(recipe: Recipe, haproxy: Haproxy) -> None:
     recipe.does("drain")
     haproxy.stop()
@@ -274,6 +346,38 @@ def test_drains_in_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_pa
     assert first.status().startswith("UP")
     second.start()
     recipe.does("restore")
+    assert recipe.record == {}
+
+
+@pytest.mark.parametrize("verb", ["drain", "restore"])
+def test_one_haproxy_without_the_server_does_not_hold_up_the_others(
+    make_haproxy: Callable[..., Haproxy], tmp_path: Path, two: Service, verb: str
+) -> None:
+    first, second = make_haproxy(), make_haproxy()
+    sockets = [first.socket, second.socket]
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=sockets)
+    if verb == "restore":
+        recipe.does("drain")
+    first.stop()
+    first.configure({"two": two.port})
+    first.start()
+    line = recipe.refuses(verb)
+    assert f"no server 'one' in backend 'web' at {first.socket}" in line
+    assert second.status().startswith("DRAIN" if verb == "drain" else "UP")
+    # What is not restored stays in the record.
+    assert list(recipe.record) == [f"web/one at {(second if verb == 'drain' else first).socket}"]
+
+
+def test_restores_where_it_has_drained_when_the_sockets_have_changed(
+    make_haproxy: Callable[..., Haproxy], tmp_path: Path
+) -> None:
+    first, second = make_haproxy(), make_haproxy()
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=first.socket)
+    recipe.does("drain")
+    recipe.parameters["sockets"] = second.tcp
+    assert f"web/one at {first.socket} is DRAIN" in recipe.does("state")
+    recipe.does("restore")
+    assert first.status().startswith("UP")
     assert recipe.record == {}
 
 
