@@ -156,7 +156,8 @@ def _still_down(run: Run) -> str:
     try:
         own = _own_name(run)
         member = _members(run).get(own)
-    except Unreachable as exc:
+    except Refusal as exc:
+        # After a boot, Patroni answers before its member is in the cluster again, and before it knows the members.
         return str(exc)
     if member is None:
         return f"{own} is not back in the cluster"
