@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from importlib.util import module_from_spec, spec_from_file_location
+from io import TextIOWrapper
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Callable, NoReturn
@@ -27,6 +29,9 @@ EXIT_USAGE = 2
 # Its time is over, and work is still open.
 EXIT_UNFINISHED = 3
 
+# The most of an unexpected error's text.
+_LONGEST = 200
+
 _OTHER_RUN = "another run of this recipe is still working"
 
 
@@ -36,12 +41,17 @@ def main(arguments: Sequence[str]) -> int:
         print(f"usage: NAME|FOLDER {'|'.join(VERBS)} [PARAMETERS, as a JSON object]", file=sys.stderr)
         return EXIT_USAGE
     name, verb, text = (*arguments, "{}")[:3]
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A service's answer may have characters that cannot be encoded.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         folder = recipe_folders.OWN / name
         recipe = recipe_folders.read(folder)
         values, problems = recipe.values(json.loads(text))
     except ValueError as exc:
         problems = [str(exc)]
+    except RecursionError:
+        problems = ["the parameters are nested too deeply"]
     if problems:
         print("; ".join(problems), file=sys.stderr)
         return EXIT_USAGE
@@ -59,7 +69,17 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as exc:
         print(f"{exc.filename or recipe.name}: {exc.strerror or exc}")
         return EXIT_FAILED
+    except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as exc:
+        print(f"{recipe.name}: unexpected answer ({_described(exc)})")
+        return EXIT_FAILED
     return EXIT_OK
+
+
+def _described(error: Exception) -> str:
+    """The error and its place, on one line."""
+    *_callers, (place, line) = traceback.walk_tb(error.__traceback__)
+    text = " ".join(str(error).split())[:_LONGEST]
+    return f"{type(error).__name__}: {text}; {Path(place.f_code.co_filename).name}, line {line}"
 
 
 def _carry_out(module: ModuleType, verb: str, recipe: Recipe, values: Mapping[str, Any]) -> None:

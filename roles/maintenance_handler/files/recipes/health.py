@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from maintenance_handler.core.recipe import is_url
 from recipes.http import request, shown
 from recipes.run import Refusal, Run
 from recipes.sockets import connected, parsed
@@ -13,8 +14,12 @@ _TIMEOUT = 3.0
 
 def checked(target: str | None) -> None:
     """Raises `Refusal` if this is neither a URL nor an address."""
-    if target is not None and not target.startswith(("http://", "https://")):
+    if target is None:
+        return
+    if not target.startswith(("http://", "https://")):
         parsed(target)
+    elif not is_url(target):
+        raise Refusal("health is not a valid URL: write http://HOST:PORT/PATH, without a user and a password")
 
 
 def wait_until_healthy(run: Run, target: str | None) -> None:

@@ -35,7 +35,7 @@ class Answer:
         """The value of the body; None if it is not JSON."""
         try:
             return json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return None
 
 
@@ -82,5 +82,8 @@ def request(
 
 def shown(url: str) -> str:
     """The URL for messages: without a user, a password or a query."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "the URL"
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))

@@ -41,6 +41,9 @@ def connected(address: str, timeout: float) -> socket.socket:
             channel.close()
             raise
         return channel
+    except UnicodeError:
+        # Of the codec idna, for a host name with an empty or a too long part.
+        raise Refusal(f"{address!r} has no valid host name") from None
     except OSError as exc:
         raise Unreachable(f"{address} does not accept a connection: {_reason(exc, where)}") from None
 

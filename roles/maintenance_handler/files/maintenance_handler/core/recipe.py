@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
@@ -23,23 +24,46 @@ RECORDS = "GCE_RECIPE_RECORDS"
 _NOT_OVERRIDABLE = ("drain", "restore", "playbook", "restore_playbook", "check")
 
 
+# More than any number of seconds, and less than what cannot be converted between int and float.
+_TOO_LARGE = 1e12
+
+_URL = re.compile(r"https?://(?P<host>\[[^\s\[\]/?#@]+\]|[^\s\[\]/?#:@]+)(:(?P<port>[0-9]{1,5}))?([/?#]\S*)?", re.ASCII)
+_URL_WITH_USER = re.compile(r"https?://[^/?#]*@")
+
+
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+    """Whether it is a finite number."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
+
+
+def is_url(value: Any) -> bool:
+    """Whether it is a valid URL with http or https, and without a user."""
+    parts = _URL.fullmatch(value) if _is_text(value) else None
+    return parts is not None and _is_host(parts["host"]) and 0 < int(parts["port"] or 80) < 65536
+
+
+def _is_host(host: str) -> bool:
+    return host.startswith("[") or all(0 < len(label) < 64 for label in host.rstrip(".").split("."))
+
+
+def _is_text(value: Any) -> bool:
+    """Whether programs and files can be given this string."""
+    try:
+        return isinstance(value, str) and value.strip() != "" and b"\0" not in value.encode()
+    except UnicodeEncodeError:
+        return False
 
 
 _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("a string that is not empty", lambda value: isinstance(value, str) and value.strip() != ""),
+    "str": ("a string that is not empty", _is_text),
     "int": ("a whole number", lambda value: _is_number(value) and isinstance(value, int)),
     "float": ("a number", _is_number),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
-    "path": ("an absolute path", lambda value: isinstance(value, str) and value.startswith("/")),
-    "url": (
-        "a URL that begins with http:// or https://",
-        lambda value: isinstance(value, str) and value.startswith(("http://", "https://")),
-    ),
+    "path": ("an absolute path", lambda value: _is_text(value) and value.startswith("/")),
+    "url": ("a URL that begins with http:// or https://", is_url),
     "list": (
         "a string, or a list of strings",
-        lambda value: isinstance(value, list) and value != [] and all(isinstance(one, str) and one for one in value),
+        lambda value: isinstance(value, list) and value != [] and all(map(_is_text, value)),
     ),
 }
 
@@ -54,6 +78,7 @@ class Parameter:
     default: Any = None
     choices: tuple[Any, ...] = ()
     minimum: float | None = None
+    maximum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -175,12 +200,19 @@ def _for_its_events(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 
 def _problem(parameter: Parameter, value: Any) -> str:
     what, fits = _TYPES[parameter.type]
+    # These messages must not contain the value.
+    if isinstance(value, str) and _URL_WITH_USER.match(value):
+        return "must be a URL without a user and a password: give them in the parameter token_file or auth_file, if any"
+    if parameter.type == "url" and not fits(value) and isinstance(value, str) and ("?" in value or "@" in value):
+        return f"must be {what}"
     if not fits(value):
         return f"must be {what}, not {_shown(value)}"
     if parameter.choices and value not in parameter.choices:
         return f"must be one of {', '.join(map(str, parameter.choices))}, not {_shown(value)}"
     if parameter.minimum is not None and value < parameter.minimum:
         return f"must be {parameter.minimum:g} or more, not {value:g}"
+    if parameter.maximum is not None and value > parameter.maximum:
+        return f"must be {parameter.maximum:g} or less, not {value:g}"
     return ""
 
 

@@ -30,6 +30,9 @@ OWN = {
         "count": {"type": "int", "minimum": 1, "default": 3, "description": "how often"},
         "mode": {"type": "str", "choices": ["a", "b"], "default": "a", "description": "how"},
         "fast": {"type": "bool", "default": False, "description": "whether soon"},
+        "url": {"type": "url", "description": "where"},
+        "seconds": {"type": "float", "minimum": 0, "description": "how long"},
+        "port": {"type": "int", "minimum": 1, "maximum": 65535, "description": "which"},
     },
     "named_by": ["file"],
     "task": {
@@ -89,6 +92,7 @@ def written(tmp_path: Path, folder: Path) -> Callable[..., Path]:
     return write
 
 
+OTHERS = {"mode": "a", "fast": False, "url": None, "seconds": None, "port": None}
 MARKER = {"marker": {"file": "/srv/mark"}}
 
 
@@ -100,7 +104,7 @@ def test_creates_a_task_from_an_entry(written: Callable[..., Path], folder: Path
     *program, verb, parameters = task.drain
     assert program == [sys.executable, "-I", "-X", "utf8", str(RECIPES), str(folder)]
     assert verb == "drain"
-    assert json.loads(parameters) == {"file": "/srv/mark", "words": None, "count": 3, "mode": "a", "fast": False}
+    assert json.loads(parameters) == {"file": "/srv/mark", "words": None, "count": 3, **OTHERS}
     assert (task.restore[:-2], task.restore[-2]) == (tuple(program), "restore")
     assert task.env == {"GCE_RECIPE_RECORDS": f"{tmp_path}/state/recipes"}
 
@@ -149,13 +153,42 @@ REFUSED: list[tuple[Any, str]] = [
     ({"marker": {"file": "mark"}}, "recipe 1, marker, parameter 'file': must be an absolute path, not 'mark'"),
     (
         {"marker": {"fiel": "/x"}},
-        "parameter 'fiel': is unknown; the recipe has count, fast, file, mode, words; did you me",
+        "parameter 'fiel': is unknown; the recipe has count, fast, file, mode, port, seconds, url, words; did",
     ),
     ({"marker": {"file": "/x", "count": "7"}}, "parameter 'count': must be a whole number, not '7'"),
     ({"marker": {"file": "/x", "count": 0}}, "parameter 'count': must be 1 or more, not 0"),
     ({"marker": {"file": "/x", "mode": "c"}}, "parameter 'mode': must be one of a, b, not 'c'"),
     ({"marker": {"file": "/x", "fast": "no"}}, "parameter 'fast': must be true or false"),
     ({"marker": {"file": "/x", "words": [1]}}, "parameter 'words': must be a string, or a list of strings"),
+    *[
+        ({"marker": {"file": "/x", "seconds": seconds}}, f"parameter 'seconds': must be a number, not {words}")
+        for seconds, words in ((float("nan"), "nan"), (float("inf"), "inf"), (10**400, "1000"))
+    ],
+    ({"marker": {"file": "/x", "count": 10**400}}, "parameter 'count': must be a whole number, not 1000"),
+    ({"marker": {"file": "/x", "port": 65536}}, "parameter 'port': must be 65535 or less, not 65536"),
+    ({"marker": {"file": "/a\0b"}}, "parameter 'file': must be an absolute path, not '/a\\x00b'"),
+    ({"marker": {"file": "/a\ud800"}}, "parameter 'file': must be an absolute path, not '/a\\ud800'"),
+    ({"marker": {"file": "/x", "mode": "\0"}}, "parameter 'mode': must be a string that is not empty"),
+    ({"marker": {"file": "/x", "words": ["a", "b\0"]}}, "parameter 'words': must be a string, or a list of strings"),
+    *[
+        (
+            {"marker": {"file": "/x", "url": url}},
+            f"parameter 'url': must be a URL that begins with http:// or https://{words}",
+        )
+        for url, words in (
+            ("ftp://a/", ", not 'ftp://a/'"),
+            ("http://", ""),
+            ("http:///x", ""),
+            ("http://[::1", ""),
+            ("http://a:b/", ""),
+            ("http://a:0/", ""),
+            ("http://a:99999999/", ""),
+            ("http://a..b/", ""),
+            (f"http://{'a' * 64}/", ""),
+            ("http://a b/", ""),
+            ("http://a/b\0", ""),
+        )
+    ],
     (
         {**MARKER, "user": "app"},
         "marker, field 'env': needs GCE_RECIPE_RECORDS, a directory for the recipe's record that 'app'",
@@ -176,6 +209,40 @@ def test_reports_an_invalid_entry_in_one_line_with_its_place(
     with pytest.raises(ConfigError) as caught:
         config.load(written(entry))
     assert any(problem in line for line in caught.value.problems), caught.value.problems
+
+
+@pytest.mark.parametrize(
+    "key, url",
+    [
+        ("url", "http://root:geheim@127.0.0.1"),
+        ("url", "https://geheim@a/"),
+        ("url", "http://a:99999999/?token=geheim"),
+        ("url", "http://root:x/geheim@a"),
+        # Such as a parameter `health`.
+        ("mode", "http://root:geheim@127.0.0.1"),
+    ],
+)
+def test_refusal_of_a_url_does_not_have_its_secrets(key: str, url: str, written: Callable[..., Path]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        config.load(written({"marker": {"file": "/x", key: url}}))
+    [problem] = caught.value.problems
+    assert f"parameter {key!r}: must be a URL " in problem
+    assert "geheim" not in problem
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1",
+        "https://a.b-c.internal.:8443/x/@y?z=@#w",
+        "http://[::1]:80/",
+        "http://[fe80::1%25eth0]",
+        "http://münchen/",
+    ],
+)
+def test_accepts_urls(url: str, written: Callable[..., Path]) -> None:
+    [task] = config.load(written({"marker": {"file": "/x", "url": url}})).tasks
+    assert json.loads(task.drain[-1])["url"] == url
 
 
 def test_same_recipe_twice_requires_names(written: Callable[..., Path]) -> None:
