@@ -6,18 +6,14 @@ from __future__ import annotations
 
 import json
 import ssl
-import urllib.error
-import urllib.request
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http.client import HTTPException, HTTPMessage
-from typing import IO, Any
-from urllib.parse import urlsplit, urlunsplit
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from recipes.sockets import Unreachable
-
-# No answer that a recipe needs is longer.
-_MOST = 16 * 1024 * 1024
+from recipes.sockets import MOST, Unreachable, received
 
 
 @dataclass(frozen=True)
@@ -39,13 +35,6 @@ class Answer:
             return None
 
 
-class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    def redirect_request(
-        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: HTTPMessage, newurl: str
-    ) -> None:
-        return None
-
-
 def request(
     url: str,
     *,
@@ -55,29 +44,37 @@ def request(
     context: ssl.SSLContext | None = None,
     timeout: float,
 ) -> Answer:
-    """Send one request, with `body` as JSON. Raises `Unreachable` if there is no answer.
+    """Send one request, with `body` as JSON. Raises `Unreachable` if there is no whole answer in `timeout` seconds.
 
     `context` is for https; without it, the certificate is verified with the VM's certificate authorities.
     """
     data = None if body is None else json.dumps(body).encode()
-    sent = {**({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
+    sent = {"Connection": "close", **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
     try:
-        if context is None and url.startswith("https:"):
-            context = ssl.create_default_context()
-        # Without an empty ProxyHandler, `build_opener` would use proxies of the environment.
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context), _NoRedirects()
-        )
-        with opener.open(urllib.request.Request(url, data, sent, method=method), timeout=timeout) as answer:
-            return Answer(answer.status, answer.read(_MOST))
-    except urllib.error.HTTPError as exc:
-        with exc:
-            return Answer(exc.code, exc.read(_MOST))
-    except urllib.error.URLError as exc:
-        reason = exc.reason.strerror if isinstance(exc.reason, OSError) and exc.reason.strerror else exc.reason
-        raise Unreachable(f"{shown(url)} does not answer: {reason}") from None
+        parts = urlsplit(url)
+        connection = _connection(parts, context, timeout)
+        try:
+            connection.request(method, urlunsplit(("", "", parts.path or "/", parts.query, "")), data, sent)
+            with HTTPResponse(connection.sock, method=method) as answer:
+                answer.fp.close()
+                answer.fp = received(connection.sock, time.monotonic() + timeout)
+                answer.begin()
+                return Answer(answer.status, answer.read(MOST))
+        finally:
+            connection.close()
     except (OSError, HTTPException, ValueError) as exc:
-        raise Unreachable(f"{shown(url)} does not answer: {exc or type(exc).__name__}") from None
+        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else exc
+        raise Unreachable(f"{shown(url)} does not answer: {reason or type(exc).__name__}") from None
+
+
+def _connection(parts: SplitResult, context: ssl.SSLContext | None, timeout: float) -> HTTPConnection:
+    host = parts.hostname
+    if not host:
+        raise ValueError("it names no host")
+    if parts.scheme == "https":
+        context = context or ssl.create_default_context()
+        return HTTPSConnection(host, parts.port, timeout=timeout, context=context)
+    return HTTPConnection(host, parts.port, timeout=timeout)
 
 
 def shown(url: str) -> str:

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import csv
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable
 
 from recipes import health
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import Unreachable, connected
+from recipes.sockets import MOST, Unreachable, connected, received
 
 _TIMEOUT = 3.0
 
@@ -203,14 +204,14 @@ def _standing(server: Server, run: Run) -> Standing:
 
 
 def _ask(address: str, command: str, run: Run) -> str:
-    with connected(address, run.bounded(_TIMEOUT)) as channel:
+    timeout = run.bounded(_TIMEOUT)
+    with connected(address, timeout) as channel:
         try:
             channel.sendall(f"{command}\n".encode())
-            said = b""
-            while True:
-                more = channel.recv(65536)
-                if not more:
-                    return said.decode("utf-8", "replace")
-                said += more
+            with received(channel, time.monotonic() + timeout) as reader:
+                said = reader.read(MOST + 1)
         except OSError as exc:
             raise Unreachable(f"{address} does not answer {command!r}: {exc.strerror or 'no answer in time'}") from None
+    if len(said) > MOST:
+        raise Refusal(f"{address} does not answer {command!r} like HAProxy: the answer has more than {MOST} bytes")
+    return said.decode("utf-8", "replace")

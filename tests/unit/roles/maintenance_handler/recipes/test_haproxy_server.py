@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from support.emulator import eventually
+from support.endless import Flow, endless, flood, trickle
 from support.recipes import PATIENCE, Recipe, Service, free_port, service
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
@@ -261,7 +262,7 @@ def test_clears_its_drain_of_a_server_that_dns_does_not_find(
     # HAProxy may find the address while this VM is away.
     recipe.does("drain")
     assert haproxy.admin("named") == 0x08 | 0x20
-    done = recipe.run("restore", timeout=1.0)
+    done = recipe.run("restore", timeout=4.0)
     assert (done.returncode, "web/named" in done.stdout, "MAINT" in done.stdout) == (3, True, True)
     assert haproxy.admin("named") == 0x20
     assert recipe.record != {}
@@ -278,7 +279,7 @@ def test_clears_its_drain_of_a_server_that_tracks_one_in_maintenance(
     recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="tracking", sockets=haproxy.socket)
     recipe.does("drain")
     haproxy.ask("set server web/two state maint")
-    done = recipe.run("restore", timeout=1.0)
+    done = recipe.run("restore", timeout=4.0)
     assert (done.returncode, "web/tracking" in done.stdout) == (3, True)
     haproxy.ask("set server web/two state ready")
     recipe.does("restore")
@@ -379,6 +380,19 @@ def test_restores_where_it_has_drained_when_the_sockets_have_changed(
     recipe.does("restore")
     assert first.status().startswith("UP")
     assert recipe.record == {}
+
+
+@pytest.mark.parametrize(
+    "flow, words",
+    [(trickle, ("'show servers state web'", "no answer in time")), (flood, ("like HAProxy", "more than"))],
+)
+def test_ends_with_an_answer_that_does_not_end(tmp_path: Path, flow: Flow, words: tuple[str, ...]) -> None:
+    with endless(b"", flow) as port:
+        recipe = Recipe(
+            "haproxy_server", tmp_path / "records", backend="web", server="one", sockets=f"tcp:127.0.0.1:{port}"
+        )
+        line = recipe.refuses("check", timeout=2.0)
+    assert all(word in line for word in words), line
 
 
 def test_check_reports_invalid_parameters(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
