@@ -20,6 +20,7 @@ from maintenance_handler._vm.metadata_server import (
     MetadataNotFound,
     MetadataServer,
     MetadataUnavailable,
+    NotMetadataServer,
 )
 from recipes.api import Api, Rejected
 from recipes.run import Refusal, Run
@@ -196,7 +197,9 @@ def _judged(exc: Rejected) -> Refusal:
 
 def _error(exc: MetadataError) -> Refusal:
     text = str(exc).rstrip(".")
-    return Unreachable(text) if isinstance(exc, MetadataUnavailable) else Refusal(text)
+    # Another server at this address stays: a wrong metadata_host, or a proxy.
+    is_for_now = isinstance(exc, MetadataUnavailable) and not isinstance(exc, NotMetadataServer)
+    return Unreachable(text) if is_for_now else Refusal(text)
 
 
 def _scope(path: str) -> str:

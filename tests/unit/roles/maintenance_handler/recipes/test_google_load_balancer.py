@@ -534,7 +534,8 @@ def test_refuses_what_is_not_the_api_or_the_metadata_server(make_recipe: Callabl
     with service() as other:
         url, address = f"http://127.0.0.1:{other.port}/", f"127.0.0.1:{other.port}"
         assert "does not answer like the Compute API" in make_recipe(api_endpoint=url).refuses(timeout=LONG)
-        assert "not the metadata server" in make_recipe(metadata_host=address).refuses(timeout=LONG)
+        for verb in ("check", "drain"):
+            assert "not the metadata server" in make_recipe(metadata_host=address).refuses(verb, timeout=LONG)
     nobody = make_recipe(metadata_host=f"127.0.0.1:{free_port()}", api_endpoint="http://127.0.0.1:1/")
     assert "no answer from the metadata server" in nobody.refuses(timeout=LONG)
 
