@@ -8,7 +8,7 @@ import os
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from recipes.run import Refusal
+from recipes.run import Refusal, Run
 
 
 class Failed(Refusal):
@@ -21,6 +21,20 @@ class Failed(Refusal):
 
 def output(command: Sequence[str], *, timeout: float, environ: Mapping[str, str] | None = None) -> str:
     """The output of a program. Raises `Failed` if it fails or times out, `Refusal` if it does not exist."""
+    return _output(" ".join(command[:4]), command, timeout, environ)
+
+
+def execute(name: str, run: Run, consequence: str = "") -> None:
+    """Run the command in a parameter, in the remaining time. Raises like `output`.
+
+    Errors do not have its arguments, which may be secret. The consequence is for the report of a recipe that is
+    terminated meanwhile.
+    """
+    run.open = f"{name} had not ended{consequence}"
+    _output(run[name][0], run[name], run.bounded(run.left()), None)
+
+
+def _output(shown: str, command: Sequence[str], timeout: float, environ: Mapping[str, str] | None) -> str:
     try:
         done = subprocess.run(
             command,
@@ -31,7 +45,7 @@ def output(command: Sequence[str], *, timeout: float, environ: Mapping[str, str]
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise Failed(f"{_shown(command)} did not end within {timeout:.1f} s", None) from None
+        raise Failed(f"{shown} did not end within {timeout:.1f} s", None) from None
     except OSError as exc:
         raise Refusal(f"{command[0]} cannot be run: {exc.strerror}") from None
     if done.returncode == 0:
@@ -40,8 +54,4 @@ def output(command: Sequence[str], *, timeout: float, environ: Mapping[str, str]
         done.stderr.decode("utf-8", "replace").strip() or done.stdout.decode("utf-8", "replace").strip()
     ).splitlines()
     why = f": {lines[-1].strip()}" if lines else ""
-    raise Failed(f"{_shown(command)} failed with status {done.returncode}{why}", done.returncode)
-
-
-def _shown(command: Sequence[str]) -> str:
-    return " ".join(command[:4])
+    raise Failed(f"{shown} failed with status {done.returncode}{why}", done.returncode)

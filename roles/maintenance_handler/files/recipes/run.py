@@ -5,7 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Callable
 
 from recipes.record import Record
@@ -47,7 +48,8 @@ class Run:
         self._sleep = sleep
         seconds = _seconds(environ.get("GCE_TASK_TIMEOUT_SECONDS", ""))
         self._until = clock() + seconds - min(RESERVE, RESERVE_SHARE * seconds)
-        self._open = "it had only begun"
+        # What to report when the time is over: what the last wait was for, or what a recipe is about to do.
+        self.open = "it had only begun"
 
     def __getitem__(self, parameter: str) -> Any:
         return self._values[parameter]
@@ -71,24 +73,43 @@ class Run:
         called = False
         while True:
             try:
-                self._open = still_open()
+                found = still_open()
             except Refusal:
                 # The time limit has cut a request short: its error says nothing about the service.
                 if called and self.left() <= 0:
                     raise self.unfinished() from None
                 raise
-            if not self._open:
+            if not found:
                 return
+            self.open = found
             if self.left() <= 0:
                 raise self.unfinished()
             called = True
             self.pause(every)
 
+    @contextmanager
+    def keeping(self, seconds: float) -> Iterator[None]:
+        """Keep the last seconds of the time for what comes after the context.
+
+        Raises `Refusal` in place of `Unfinished` if the time before them is over.
+        """
+        until = self._until
+        self._until = until - seconds
+        try:
+            yield
+        except Unfinished as exc:
+            # Otherwise, this run was terminated.
+            if seconds > 0 and self.left() <= 0:
+                raise Refusal(str(exc)) from None
+            raise
+        finally:
+            self._until = until
+
     def pause(self, seconds: float) -> None:
         self._sleep(min(seconds, self.left()))
 
     def unfinished(self) -> Unfinished:
-        return Unfinished(self._open)
+        return Unfinished(self.open)
 
 
 def counted(number: int, noun: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from recipes import health, systemd
-from recipes.commands import output
+from recipes.commands import execute
 from recipes.run import Refusal, Run, counted
 
 # Exits with status 0 are followed by a start.
@@ -60,7 +60,7 @@ def restore(run: Run) -> None:
     if run["pid_file"] is None:
         systemd.start_and_wait([systemd.known(run["unit"])], run)
     elif master is None:
-        output(run["start"], timeout=run.bounded(run.left()))
+        execute("start", run)
         run.wait_until(lambda: "" if _master(run) is not None else f"no process is in {run['pid_file']}")
     health.wait_until_healthy(run, run["health"])
     run.record.forget(_key(run))

@@ -10,15 +10,17 @@ from __future__ import annotations
 import shutil
 
 from recipes import pgbouncer
-from recipes.commands import Failed, output
+from recipes.commands import Failed, execute
 from recipes.postgresql_standby.server import DOWN, PRIMARY, SILENT, STANDBY, STARTING, ControlFile, Server
-from recipes.run import Refusal, Run
+from recipes.run import Refusal, Run, Unfinished
 
 _EVERY = 0.5
 # Seconds that a server has to start by itself after the boot, at most, and as a part of the time.
 _STARTS = 10.0
 _STARTS_SHARE = 0.25
-# In the record: the control file of this server, that promote was run, and the progress of leave.
+# The part of the time for starting this server again if the peer does not become the primary.
+_UNDO_SHARE = 0.25
+# In the record: the control file of this server, and the progress of promote and leave.
 _HANDOVER = "handover"
 _PROMOTING = "promoting"
 _LEFT = "left"
@@ -69,7 +71,7 @@ def restore(run: Run) -> None:
     if _LEFT in run.record:
         run.wait_until(lambda: _not_streaming(run), every=_EVERY)
         if run["enter"]:
-            output(run["enter"], timeout=run.bounded(run.left()))
+            execute("enter", run)
         run.record.forget(_LEFT)
     run.say(f"this VM's PostgreSQL is {_own(run).role()}")
 
@@ -120,27 +122,28 @@ def _switch_over(own: Server, peer: Server, run: Run) -> None:
         control = ControlFile.of(own, run["bin_dir"]) if run["demote"] else None
         run.record.note(_HANDOVER, control and [control.program, control.data_directory])
     try:
-        if run["demote"]:
-            _demote(own, peer, run)
-        run.record.note(_PROMOTING, True)
-        output(run["promote"], timeout=run.bounded(run.left()))
+        with run.keeping(_UNDO_SHARE * run.left() if run["start"] else 0):
+            if run["demote"]:
+                _demote(own, peer, run)
+            _promote(run)
+            run.wait_until(lambda: _not_taken_over(own, peer, run), every=_EVERY)
     except Refusal as exc:
         # promote may have failed after it had done its work.
-        if peer.role() != PRIMARY:
-            _undo(own, peer, run, may_be_late=isinstance(exc, Failed) and exc.status is None)
-            raise Refusal(f"the peer has not become the primary: {exc}") from None
-    run.wait_until(lambda: _not_taken_over(own, peer, run), every=_EVERY)
+        if _role_if_known(peer) != PRIMARY:
+            reason = "; ".join(filter(None, [str(exc), _undo(own, peer, run)]))
+            raise Refusal(f"the peer has not become the primary: {reason}") from None
+        run.wait_until(lambda: _not_taken_over(own, peer, run), every=_EVERY)
 
 
 def _demote(own: Server, peer: Server, run: Run) -> None:
     """Stop this server, and wait until the peer has all of its transactions."""
     control = ControlFile(*run.record.get(_HANDOVER))
     if own.role() == PRIMARY:
-        output(run["demote"], timeout=run.bounded(run.left()))
+        execute("demote", run, ", and this server may be stopped")
         run.wait_until(lambda: _still(own, PRIMARY, STARTING, SILENT), every=_EVERY)
     runs = own.role() == STANDBY
     position = own.position() if runs else control.shutdown_position()
-    # The rest of the time is for starting this server again.
+    # The rest of the time is for promote.
     over_at = run.clock() + run.left() / 2
     # The position of a shutdown is the beginning of its last record.
     run.wait_until(lambda: _lag_until(over_at, run, peer, position, beyond=not runs), every=_EVERY)
@@ -148,14 +151,44 @@ def _demote(own: Server, peer: Server, run: Run) -> None:
         run.say("this server would start as a primary after the boot: let demote create standby.signal")
 
 
-def _undo(own: Server, peer: Server, run: Run, *, may_be_late: bool) -> None:
-    """Start this server as the primary again, unless the peer may be one or become one."""
-    promoting = _PROMOTING in run.record
-    if not run["start"] or own.role() == PRIMARY or (promoting and (may_be_late or peer.role() != STANDBY)):
-        return
-    output(run["start"], timeout=run.bounded(run.left()))
-    run.wait_until(lambda: _still(own, DOWN, STARTING, SILENT, STANDBY), every=_EVERY)
+def _promote(run: Run) -> None:
+    run.record.note(_PROMOTING, _BEGUN)
+    try:
+        execute("promote", run, ", and this server is stopped" if run["demote"] else "")
+    except Refusal as exc:
+        if not (isinstance(exc, Failed) and exc.status is None):
+            run.record.note(_PROMOTING, _DONE)
+        raise
+    run.record.note(_PROMOTING, _DONE)
+
+
+def _role_if_known(server: Server) -> str:
+    try:
+        return server.role()
+    except Refusal:
+        return ""
+
+
+def _undo(own: Server, peer: Server, run: Run) -> str:
+    """Start this server as the primary again, unless the peer may be one or become one.
+
+    Returns what is left to do for a person, "" if nothing.
+    """
+    try:
+        role = own.role()
+        if role == PRIMARY:
+            return ""
+        if not run["start"]:
+            return f"this VM's PostgreSQL is {role}"
+        promoting = run.record.get(_PROMOTING)
+        if promoting == _BEGUN or (promoting and _role_if_known(peer) != STANDBY):
+            return "the peer may still be promoted: if it is not, run start by hand"
+        execute("start", run)
+        run.wait_until(lambda: _still(own, DOWN, STARTING, SILENT, STANDBY), every=_EVERY)
+    except (Refusal, Unfinished) as exc:
+        return f"this server is down or not a primary, run start by hand: {exc}"
     run.say("this server is the primary again")
+    return ""
 
 
 def _lag_until(over_at: float, run: Run, peer: Server, position: str, *, beyond: bool) -> str:
@@ -212,7 +245,7 @@ def _leave(run: Run) -> None:
             run.say(f"without this standby, commits may wait: the primary has synchronous_standby_names = {names}")
     if run["leave"] and run.record.get(_LEFT) != _DONE:
         run.record.note(_LEFT, _BEGUN)
-        output(run["leave"], timeout=run.bounded(run.left()))
+        execute("leave", run)
         run.record.note(_LEFT, _DONE)
     run.say("this VM's PostgreSQL is a standby")
 
@@ -225,9 +258,9 @@ def _come_back(run: Run) -> None:
     # systemd may be about to start it.
     over_at = run.clock() + min(_STARTS, _STARTS_SHARE * run.left())
     run.wait_until(lambda: _still(own, DOWN, STARTING) if run.clock() < over_at else "", every=_EVERY)
-    wanted, command = (STANDBY, run["rejoin"]) if peer.role() == PRIMARY else (PRIMARY, run["start"])
-    if command and own.role() not in (wanted, SILENT):
-        output(command, timeout=run.bounded(run.left()))
+    wanted, name = (STANDBY, "rejoin") if peer.role() == PRIMARY else (PRIMARY, "start")
+    if run[name] and own.role() not in (wanted, SILENT):
+        execute(name, run)
     if wanted == STANDBY:
         run.wait_until(lambda: _two_primaries(own, peer) or _not_streaming(run), every=_EVERY)
     else:

@@ -67,3 +67,28 @@ def test_a_request_that_the_end_of_the_time_cuts_short_does_not_hide_what_is_ope
 def test_any_other_refusal_ends_the_wait(before: list[str], run: Run) -> None:
     with pytest.raises(Refusal, match="not permitted"):
         run.wait_until(answers(*before, Refusal("not permitted")), every=5.0)
+
+
+def test_what_was_open_last_is_reported_if_the_time_ends_between_two_waits(run: Run) -> None:
+    run.wait_until(answers("2 jobs", ""), every=3.0)
+    assert str(run.unfinished()) == "2 jobs"
+    run.open = "promote had not ended"
+    assert str(run.unfinished()) == "promote had not ended"
+
+
+def test_a_part_of_the_time_can_be_kept_for_later(run: Run) -> None:
+    left = run.left()
+    with run.keeping(4.0):
+        assert run.left() == left - 4.0
+    assert run.left() == left
+    with pytest.raises(Refusal, match="1 job"), run.keeping(4.0):
+        run.wait_until(lambda: "1 job", every=5.0)
+    assert run.left() == 4.0
+    # Nothing is left after the time itself.
+    with pytest.raises(Unfinished, match="1 job"), run.keeping(0.0):
+        run.wait_until(lambda: "1 job", every=5.0)
+
+
+def test_being_terminated_is_not_the_end_of_a_part_of_the_time(run: Run) -> None:
+    with pytest.raises(Unfinished, match="it had only begun"), run.keeping(4.0):
+        raise run.unfinished()
