@@ -174,15 +174,15 @@ def _undo(own: Server, peer: Server, run: Run) -> str:
 
     Returns what is left to do for a person, "" if nothing.
     """
+    role = _role_if_known(own)
+    if role == PRIMARY:
+        return ""
+    if not run["start"]:
+        return f"this VM's PostgreSQL is {role or SILENT}"
+    promoting = run.record.get(_PROMOTING)
+    if promoting == _BEGUN or (promoting and _role_if_known(peer) != STANDBY):
+        return "the peer may still be promoted: if it is not, run start by hand"
     try:
-        role = own.role()
-        if role == PRIMARY:
-            return ""
-        if not run["start"]:
-            return f"this VM's PostgreSQL is {role}"
-        promoting = run.record.get(_PROMOTING)
-        if promoting == _BEGUN or (promoting and _role_if_known(peer) != STANDBY):
-            return "the peer may still be promoted: if it is not, run start by hand"
         execute("start", run)
         run.wait_until(lambda: _still(own, DOWN, STARTING, SILENT, STANDBY), every=_EVERY)
     except (Refusal, Unfinished) as exc:
