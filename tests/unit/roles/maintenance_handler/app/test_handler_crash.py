@@ -208,7 +208,7 @@ def test_unreadable_journal_is_set_aside(vm: Vm, make_handler: MakeHandler) -> N
     # It is put aside by a thread.
     handler.until(lambda: handler.status()["problems"] != [], "the problem")
     (problem,) = handler.status()["problems"]
-    assert problem.startswith("what a journal that cannot be read held may not be restored: look at ")
+    assert problem.startswith("tasks in a journal that cannot be read may not be restored: look at ")
     # The next handler is unhealthy as well, until the file is deleted.
     handler.kill()
     vm.withdraw("migrate")

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 import signal
 import socket
 import threading
@@ -473,8 +472,12 @@ class TestTextfile:
     ) -> None:
         folder = tmp_path / "node"
         folder.mkdir()
-        handler = make_handler(task("lb"), metrics_textfile=str(folder / "h.prom"), poll_timeout=1).start()
-        shutil.rmtree(folder)
+        # A task's check runs after the look at the directory.
+        examined = task("lb", check=["sh", "-c", f"touch '{tmp_path}/examined'"])
+        handler = make_handler(examined, metrics_textfile=str(folder / "h.prom"), poll_timeout=1).start()
+        handler.until((tmp_path / "examined").exists, "the check after the start")
+        # In one step: the handler writes there.
+        folder.rename(tmp_path / "gone")
         handler.until(lambda: any("Writing the metrics" in one for one in handler.status()["problems"]), "the problem")
         folder.mkdir()
         handler.until(lambda: handler.status()["problems"] == [], "a clean bill")

@@ -35,7 +35,7 @@ NEEDS_WORKER = "[Unit]\nRequires=worker.service\nAfter=worker.service\n[Service]
 UNITS = {
     "worker.service": "[Service]\nExecStart=/bin/sleep infinity\n",
     # Takes its time to stop.
-    "slow.service": "[Service]\nExecStart=/bin/sh -c 'trap \"sleep 2; exit 0\" TERM; while :; do sleep 0.1; done'\n",
+    "slow.service": "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 2\n",
     "needy.service": NEEDS_WORKER,
     "idle.service": NEEDS_WORKER,
     "woken.socket": "[Socket]\nListenStream=/run/woken.sock\n",
