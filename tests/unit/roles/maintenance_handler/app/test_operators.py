@@ -75,8 +75,12 @@ def command(handler: HandlerProcess, user: pwd.struct_passwd, *arguments: str) -
 
 
 def until_admitted(handler: HandlerProcess) -> None:
+    handler.until(lambda: is_admitted(handler), "the operators' admission")
+
+
+def is_admitted(handler: HandlerProcess) -> bool:
     socket = Path(handler.config["runtime_dir"]) / "requests"
-    handler.until(lambda: socket.exists() and socket.stat().st_mode & 0o777 == 0o660, "the operators' admission")
+    return socket.exists() and socket.stat().st_mode & 0o777 == 0o660
 
 
 def test_an_operator_drains_and_restores(handler: HandlerProcess) -> None:
@@ -128,7 +132,8 @@ def test_nobody_else_can(handler: HandlerProcess) -> None:
     assert f"only root and members of the group {GROUP} can request to drain" in result.stderr
     handler.configure(operators=None)
     handler.send(signal.SIGHUP)
-    handler.until(lambda: "only root can" in command(handler, OPERATOR, "drain").stderr, "their dismissal")
+    handler.until(lambda: not is_admitted(handler), "their dismissal")
+    assert "only root can" in command(handler, OPERATOR, "drain").stderr
     assert handler.state() == "idle"
     assert handler.trace() == []
 
