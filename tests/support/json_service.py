@@ -128,6 +128,11 @@ class Certificate:
         form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         self.key_file.write_bytes(key.private_bytes(*form))
 
+    @property
+    def parameters(self) -> dict[str, str]:
+        """The parameters of a recipe that trusts this certificate, and authenticates itself with it."""
+        return {"ca_file": str(self.file), "cert_file": str(self.file), "key_file": str(self.key_file)}
+
     def server_context(self, client_certificates: bool) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.file, self.key_file)

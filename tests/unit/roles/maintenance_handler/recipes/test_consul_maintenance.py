@@ -221,16 +221,11 @@ def test_uses_tls_a_client_certificate_and_a_token(make: Callable[..., Recipe], 
     secure.token = TOKEN
     token = tmp_path / "token"
     token.write_text(f"{TOKEN}\n", encoding="ascii")
-    files = {
-        "ca_file": str(certificate.file),
-        "cert_file": str(certificate.file),
-        "key_file": str(certificate.key_file),
-    }
     try:
-        recipe = make(url=secure.url, token_file=str(token), **files)
+        recipe = make(url=secure.url, token_file=str(token), **certificate.parameters)
         for verb in ("check", "drain", "restore"):
             assert TOKEN not in recipe.does(verb)
-        assert "lacks permission" in make(url=secure.url, **files).refuses()
+        assert "lacks permission" in make(url=secure.url, **certificate.parameters).refuses()
         assert "does not answer" in make(url=secure.url, ca_file=str(certificate.file)).refuses()
     finally:
         secure.stop()
