@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 def parsed_metrics(path: Path) -> dict[str, float]:
-    """Samples by name and labels. Fails on text that a collector would reject."""
+    """Samples by name and labels, none before the first are written. Fails on text that a collector would reject."""
+    if not path.exists():
+        return {}
     samples: dict[str, float] = {}
     kinds: dict[str, str] = {}
     for line in path.read_text(encoding="utf-8").splitlines():

@@ -88,9 +88,18 @@ class TestDrain:
         assert "  drained by hand as for terminate since " in shown.stdout
         assert "by alice: why" in shown.stdout
         assert order(handler)["until"] is not None
-        values = parsed_metrics(handler.folder / "metrics.prom")
-        assert values[f'{PREFIX}event{{event="manual",rehearsal="false"}}'] == 1
-        assert values[f"{PREFIX}healthy"] == 1
+
+        def metrics() -> bool:
+            values = parsed_metrics(handler.folder / "metrics.prom")
+            return (
+                values.get(f'{PREFIX}event{{event="manual",rehearsal="false"}}'),
+                values.get(f"{PREFIX}healthy"),
+            ) == (
+                1,
+                1,
+            )
+
+        handler.until(metrics, "the metrics of a healthy handler that is drained by hand")
 
         def attribute() -> Any:
             held = vm.control.instance(vm.name)["guest_attributes"]

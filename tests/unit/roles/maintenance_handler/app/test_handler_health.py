@@ -263,14 +263,14 @@ def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHand
     handler.until(lambda: parsed_metrics(path).get(f"{prefix}healthy") == 1, "the metrics of a healthy handler")
     vm.announce("migrate")
     handler.until_state("drained")
-    handler.until(lambda: parsed_metrics(path)[f"{prefix}held_tasks"] == 2, "two held tasks")
+    handler.until(lambda: parsed_metrics(path).get(f"{prefix}held_tasks") == 2, "two held tasks")
     assert parsed_metrics(path)[f'{prefix}event{{event="migrate",rehearsal="false"}}'] == 1
     assert parsed_metrics(path)[f'{prefix}event{{event="migrate",rehearsal="true"}}'] == 0
     deadline = parsed_metrics(path)[f'{prefix}event_deadline_timestamp_seconds{{event="migrate",rehearsal="false"}}']
     assert 0 < deadline - time.time() <= 60
     vm.withdraw("migrate")
     handler.until_over()
-    handler.until(lambda: parsed_metrics(path)[f"{prefix}held_tasks"] == 0, "no held task")
+    handler.until(lambda: parsed_metrics(path).get(f"{prefix}held_tasks") == 0, "no held task")
     metrics = parsed_metrics(path)
     of = 'event="migrate"'
     real = 'rehearsal="false"'

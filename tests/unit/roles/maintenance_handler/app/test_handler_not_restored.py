@@ -51,8 +51,12 @@ def test_is_unhealthy_and_retried_until_it_succeeds(vm: Vm, make_handler: MakeHa
     (problem,) = now["problems"]
     assert problem.startswith("could not restore 'app' in ")
     assert "exit status 1" in problem
-    values = parsed_metrics(handler.folder / metrics)
-    assert (values[f"{PREFIX}healthy"], values[f"{PREFIX}not_restored_tasks"]) == (0, 1)
+
+    def told() -> bool:
+        values = parsed_metrics(handler.folder / metrics)
+        return (values.get(f"{PREFIX}healthy"), values.get(f"{PREFIX}not_restored_tasks")) == (0, 1)
+
+    handler.until(told, "the metrics of a task that is not restored")
     handler.until(lambda: handler.trace().count("restore app") > 2, "two more tries")
     assert handler.history() == []
     (handler.folder / "api").touch()
@@ -60,7 +64,7 @@ def test_is_unhealthy_and_retried_until_it_succeeds(vm: Vm, make_handler: MakeHa
     assert (incident["phase"], incident["held"]) == ("closed", [])
     assert status_of(handler)[0] == 0
     assert handler.trace().count("restore lb") == 1
-    handler.until(lambda: parsed_metrics(handler.folder / metrics)[f"{PREFIX}healthy"] == 1, "a good word")
+    handler.until(lambda: parsed_metrics(handler.folder / metrics).get(f"{PREFIX}healthy") == 1, "a good word")
 
 
 def test_temporarily_missing_program_is_retried(vm: Vm, make_handler: MakeHandler) -> None:
