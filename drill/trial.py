@@ -26,7 +26,8 @@ _BEFORE, _AFTER = 3.0, 3.0
 
 def run(tier: Tier, scenario: Scenario, control: Control, *, handler: bool) -> Result:
     """Play the scenario under load. Raises DrillError if the fleet does not come back."""
-    until(tier.is_complete, f"{tier.title} is not complete before the run")
+    # A former leader of the database may have to be rewound first.
+    until(tier.is_complete, f"{tier.title} is not complete before the run", 180)
     for machine in tier.machines:
         _switch_handler(machine, handler)
     victims = tier.victims(scenario.vms)
@@ -105,7 +106,8 @@ def _until_idle(machine: Machine, known: int) -> None:
 
 def _mistakes(machine: Machine, known: int, scenario: Scenario) -> Iterator[str]:
     new = _history(machine)[known:]
-    events = [past["event"] for incident in new for past in incident["past"]]
+    # A live migration without the handler is missed, and noticed when the handler starts again.
+    events = [past["event"] for incident in new for past in incident["past"] if past["event"] != "missed"]
     if events != [scenario.event]:
         yield f"the handler of {machine.name} noticed {', '.join(events) or 'nothing'} instead of {scenario.event}"
     for step in (step for incident in new for step in incident["steps"]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from recipes.run import Refusal, Run
 from recipes.sockets import Unreachable, connected
@@ -74,6 +74,24 @@ class Connection:
         return int(rest) if kind == b":" else rest
 
 
+class View(NamedTuple):
+    """What a Sentinel knows of the master."""
+
+    sentinel: str
+    host: str
+    port: str
+    # Empty for some seconds after a failover.
+    run_id: str
+    fails_over: bool
+    # In TILT mode, it does nothing for 30 s: it was frozen for over 2 s, as by a live migration, or its clock jumped.
+    # https://redis.io/docs/latest/operate/oss_and_stack/management/sentinel/#tilt-mode
+    tilted: bool
+
+    @property
+    def address(self) -> list[str]:
+        return [self.host, self.port]
+
+
 def check(run: Run) -> None:
     with _redis(run) as redis:
         role = redis("ROLE")[0]
@@ -85,7 +103,7 @@ def check(run: Run) -> None:
             redis("CLIENT", "UNPAUSE")
     for address in run["sentinels"]:
         with _sentinel(address, run) as sentinel:
-            _master(sentinel, run)
+            _view(sentinel, run)
             run.say(f"{address} watches {run['master']}")
     run.say(f"this VM's Redis is {role}")
 
@@ -142,9 +160,34 @@ def _sentinel(address: str, run: Run) -> Iterator[Connection]:
         connection.close()
 
 
-def _master(sentinel: Connection, run: Run) -> dict[str, str]:
+def _view(sentinel: Connection, run: Run) -> View:
     fields = sentinel("SENTINEL", "MASTER", run["master"])
-    return dict(zip(fields[::2], fields[1::2]))
+    known = dict(zip(fields[::2], fields[1::2]))
+    return View(
+        sentinel.address,
+        known["ip"],
+        known["port"],
+        known["runid"],
+        "failover_in_progress" in known["flags"],
+        sentinel.info("sentinel").get("sentinel_tilt") == "1",
+    )
+
+
+def _views(run: Run) -> list[View]:
+    """The views of the Sentinels that answer. Raises `Unreachable` if none does."""
+    found = [_view_or_error(address, run) for address in run["sentinels"]]
+    views = [one for one in found if isinstance(one, View)]
+    if not views:
+        raise next(one for one in found if isinstance(one, Unreachable))
+    return views
+
+
+def _view_or_error(address: str, run: Run) -> View | Unreachable:
+    try:
+        with _sentinel(address, run) as sentinel:
+            return _view(sentinel, run)
+    except Unreachable as exc:
+        return exc
 
 
 def _run_id(redis: Connection) -> str:
@@ -155,45 +198,51 @@ def _refuse_another_cluster(redis: Connection, run: Run) -> None:
     """Raises `Refusal` if this Redis is a master, and the Sentinels have another one that we have not made it."""
     if redis("ROLE")[0] != "master" or run.record.get(_FAILOVER) == _run_id(redis):
         return
-    with _sentinel(run["sentinels"][0], run) as sentinel:
-        known = _master(sentinel, run)
-        if known["runid"] not in ("", _run_id(redis)):
-            where = f"{known['ip']}:{known['port']}"
-            raise Refusal(
-                f"this VM's Redis is a master, but {sentinel.address} considers {where} the master {run['master']}"
-            )
+    view = _views(run)[0]
+    if view.run_id not in ("", _run_id(redis)):
+        raise Refusal(
+            f"this VM's Redis is a master, but {view.sentinel} considers {view.host}:{view.port} "
+            f"the master {run['master']}"
+        )
 
 
 def _still_master(run: Run) -> str:
     """Have Sentinel fail over, unless it does. Returns who still considers this Redis the master."""
     with _redis(run) as redis:
         own = _run_id(redis)
+        views = _views(run)
         if redis("ROLE")[0] == "master":
-            _fail_over(redis, own, run)
-            return "this VM's Redis is still the master"
-        for address in run["sentinels"]:
-            with _sentinel(address, run) as sentinel:
-                if _master(sentinel, run)["runid"] in ("", own):
-                    return f"{address} still considers this VM's Redis the master"
+            return _fail_over(redis, own, views, run) or "this VM's Redis is still the master"
+        for view in views:
+            if not _has_switched(view, own, run):
+                return f"{view.sentinel} still considers this VM's Redis the master"
     _forget_failover(run)
     return ""
 
 
-def _fail_over(redis: Connection, own: str, run: Run) -> None:
+def _fail_over(redis: Connection, own: str, views: list[View], run: Run) -> str:
+    """Returns why no Sentinel can fail over at present, "" otherwise."""
+    for view in views:
+        if _has_switched(view, own, run):
+            # Sentinel would have it follow, too, after 8 to 18 seconds.
+            _follow(redis, view.host, view.port)
+            return ""
+    able = [view for view in views if not view.tilted]
+    if not able:
+        redis("CLIENT", "UNPAUSE")
+        return f"{', '.join(view.sentinel for view in views)} is in TILT mode, and does not fail over for up to 30 s"
     # While it is a master, it would accept writes that are not replicated. Repeated, so that the pause does not expire.
     _pause(redis, _PAUSE)
-    with _sentinel(run["sentinels"][0], run) as sentinel:
-        known = _master(sentinel, run)
-        address = [known["ip"], known["port"]]
-        if known["runid"] == own:
-            if "failover_in_progress" not in known["flags"] and _some_replica_has_all(redis):
-                run.record.note(_FAILOVER, own)
-                run.record.note(_FORMER, address)
-                _ask_for_failover(redis, sentinel, run)
-        # Sentinel learns the new master's run ID some seconds after it has switched, while clients wait.
-        elif known["runid"] or run.record.get(_FORMER) not in (None, address):
-            # Sentinel would have it follow, too, after 8 to 18 seconds.
-            _follow(redis, known["ip"], known["port"])
+    if not any(view.fails_over for view in able) and _some_replica_has_all(redis):
+        run.record.note(_FAILOVER, own)
+        run.record.note(_FORMER, able[0].address)
+        _ask_for_failover(redis, able[0].sentinel, run)
+    return ""
+
+
+def _has_switched(view: View, own: str, run: Run) -> bool:
+    # Sentinel learns the new master's run ID up to 10 s after it has switched, while clients wait.
+    return view.run_id not in ("", own) or run.record.get(_FORMER) not in (None, view.address)
 
 
 def _forget_failover(run: Run) -> None:
@@ -201,9 +250,10 @@ def _forget_failover(run: Run) -> None:
     run.record.forget(_FORMER)
 
 
-def _ask_for_failover(redis: Connection, sentinel: Connection, run: Run) -> None:
+def _ask_for_failover(redis: Connection, address: str, run: Run) -> None:
     try:
-        sentinel("SENTINEL", "FAILOVER", run["master"])
+        with _sentinel(address, run) as sentinel:
+            sentinel("SENTINEL", "FAILOVER", run["master"])
     except Answered as exc:
         if "INPROG" not in str(exc):
             redis("CLIENT", "UNPAUSE")

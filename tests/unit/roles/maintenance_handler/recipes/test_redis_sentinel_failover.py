@@ -92,26 +92,39 @@ class Cluster:
         ports = [free_port() for _each in range(3)]
         self.one = Server(folder / "one", ports[0])
         self.two = Server(folder / "two", ports[1], f"replicaof 127.0.0.1 {ports[0]}")
-        self.sentinel = Server(
-            folder / "sentinel",
-            ports[2],
-            f"sentinel monitor mymaster 127.0.0.1 {ports[0]} 1",
+        self.sentinels: list[Server] = []
+        self.sentinel = self.add_sentinel(folder / "sentinel", ports[2])
+
+    def add_sentinel(self, folder: Path, port: int) -> Server:
+        sentinel = Server(
+            folder,
+            port,
+            f"sentinel monitor mymaster 127.0.0.1 {self.one.port} 1",
             "sentinel down-after-milliseconds mymaster 60000",
             "sentinel failover-timeout mymaster 5000",
             program="redis-sentinel",
         )
-        eventually(lambda: self.known_replicas() == 1, within=30, what="that Sentinel knows the replica")
-
-    def known_replicas(self) -> int:
-        replicas = self.sentinel.ask("SENTINEL", "REPLICAS", "mymaster")
-        return sum("disconnected" not in one[9] for one in replicas or [])
+        self.sentinels.append(sentinel)
+        eventually(lambda: known_replicas(sentinel) == 1, within=30, what="that Sentinel knows the replica")
+        return sentinel
 
     def master_port(self) -> int:
         return int(self.sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", "mymaster")[1])
 
     def stop(self) -> None:
-        for server in (self.sentinel, self.two, self.one):
+        for server in (*self.sentinels, self.two, self.one):
             server.stop()
+
+
+def known_replicas(sentinel: Server) -> int:
+    replicas = sentinel.ask("SENTINEL", "REPLICAS", "mymaster")
+    return sum("disconnected" not in one[9] for one in replicas or [])
+
+
+def enter_tilt_mode(sentinel: Server) -> None:
+    """As after a live migration. It stays in this mode: each turn of its timer takes longer than 1 ms."""
+    sentinel.ask("SENTINEL", "DEBUG", "tilt-trigger", "1")
+    eventually(lambda: "sentinel_tilt:1" in sentinel.ask("INFO", "sentinel"), what="TILT mode")
 
 
 @pytest.fixture
@@ -275,6 +288,29 @@ def test_restores_after_a_cut_off_drain(recipe: Recipe, cluster: Cluster) -> Non
         cluster.two.process.send_signal(signal.SIGCONT)
     recipe.does("restore", timeout=30)
     assert cluster.one.priority == "100"
+
+
+def test_asks_a_sentinel_that_is_not_in_tilt_mode(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
+    other = cluster.add_sentinel(tmp_path / "other", free_port())
+    recipe.parameters["sentinels"] = [cluster.sentinel.address, other.address]
+    enter_tilt_mode(cluster.sentinel)
+    recipe.does("drain", timeout=30)
+    assert (cluster.one.role, cluster.two.role) == ("slave", "master")
+
+
+def test_accepts_writes_while_every_sentinel_is_in_tilt_mode(recipe: Recipe, cluster: Cluster) -> None:
+    enter_tilt_mode(cluster.sentinel)
+    done = recipe.run("drain", timeout=1.0)
+    assert (done.returncode, "is in TILT mode" in done.stdout) == (3, True)
+    assert cluster.one.ask("SET", "a", "b") == "OK"
+    recipe.does("restore")
+    assert (cluster.one.role, cluster.one.priority) == ("master", "100")
+
+
+def test_drains_while_another_sentinel_is_down(recipe: Recipe, cluster: Cluster) -> None:
+    recipe.parameters["sentinels"] = [f"tcp:127.0.0.1:{free_port()}", cluster.sentinel.address]
+    recipe.does("drain", timeout=30)
+    assert (cluster.one.role, cluster.two.role) == ("slave", "master")
 
 
 def test_check_reports_invalid_parameters(recipe: Recipe, cluster: Cluster, tmp_path: Path) -> None:
