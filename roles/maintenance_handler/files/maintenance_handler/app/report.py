@@ -21,7 +21,7 @@ from ..io.instance import INSTANCE_ID_KEY, InstanceRead
 from ..io.log import Log
 from ..io.metrics import Metrics
 from ..io.newest import Newest, Shown
-from ..io.notify import Supervisor, watchdog_interval
+from ..io.sd_notify import Supervisor, watchdog_interval
 from ..io.textfile import Textfile
 from ..io.watch import Failed, Heard
 from . import status

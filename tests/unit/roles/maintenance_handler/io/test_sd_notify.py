@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.io.notify import Supervisor, watchdog_interval
+from maintenance_handler.io.sd_notify import Supervisor, watchdog_interval
 
 
 @pytest.mark.parametrize("kind", ["path", "abstract"])
