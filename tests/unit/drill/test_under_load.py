@@ -164,7 +164,7 @@ def test_with_the_handler_none_fails(
     recipe = {
         "backend": "web",
         "server": "web-1",
-        "sockets": [str(admin)],
+        "socket": [str(admin)],
         "health": f"tcp:127.0.0.1:{web_vms['web-1'].port}",
     }
     handler = HandlerProcess(

@@ -15,6 +15,8 @@ from recipes.psql import query
 from recipes.run import Refusal, Run
 
 _TIMEOUT = 5.0
+# A load balancer that distributes connections leads to each of its servers within so many.
+_CONNECTIONS = 5
 # In the record: the PgBouncers that are paused.
 _PAUSED = "paused"
 
@@ -28,9 +30,13 @@ def check(run: Run) -> None:
 
 
 def leads_to_a_primary(run: Run) -> None:
-    """Raises `Refusal` if the connection string in `primary` leads to a standby, or nowhere."""
-    if query(run["primary"], "select pg_is_in_recovery()", run.bounded(_TIMEOUT)) != "f":
-        raise Refusal("'primary' leads to a standby")
+    """Raises `Refusal` if the connection string in `primary` leads to a standby, or nowhere.
+
+    For some seconds after a switchover, a load balancer may distribute connections to both servers.
+    """
+    for _connection in range(_CONNECTIONS):
+        if query(run["primary"], "select pg_is_in_recovery()", run.bounded(_TIMEOUT)) != "f":
+            raise Refusal("'primary' leads to a standby")
 
 
 @contextmanager

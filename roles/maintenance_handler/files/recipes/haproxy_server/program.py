@@ -112,7 +112,7 @@ def state(run: Run) -> None:
 
 def _servers(run: Run) -> Iterator[Server]:
     name = run["server"] or socket.gethostname().partition(".")[0]
-    for address in run["sockets"]:
+    for address in run["socket"]:
         for backend in run["backend"]:
             yield Server(address, backend, name)
 
@@ -155,6 +155,7 @@ def _still_open(server: Server, run: Run) -> str:
     standing = _standing(server, run)
     if not standing.is_out:
         run.record.note(str(server), standing.status)
+        run.open = f"{server} has {standing.open}"
         _set(server, "drain", run)
         standing = _standing(server, run)
     return f"{server} has {standing.open}" if standing.sessions or standing.queued else ""

@@ -162,7 +162,7 @@ def haproxy(make_haproxy: Callable[..., Haproxy]) -> Haproxy:
 
 @pytest.fixture
 def recipe(haproxy: Haproxy, tmp_path: Path) -> Recipe:
-    return Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=haproxy.socket)
+    return Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", socket=haproxy.socket)
 
 
 def test_drains_and_restores_twice_each(recipe: Recipe, haproxy: Haproxy) -> None:
@@ -257,7 +257,7 @@ def test_clears_its_drain_of_a_server_that_dns_does_not_find(
         "  resolve_retries 1\n  timeout resolve 1s\n  timeout retry 200ms\n"
         "  hold nx 1s\n  hold refused 1s\n  hold timeout 1s\n  hold other 1s\n"
     )
-    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="named", sockets=haproxy.socket)
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="named", socket=haproxy.socket)
     eventually(lambda: haproxy.status("named").startswith("MAINT"))
     # HAProxy may find the address while this VM is away.
     recipe.does("drain")
@@ -276,7 +276,7 @@ def test_clears_its_drain_of_a_server_that_tracks_one_in_maintenance(
     make_haproxy: Callable[..., Haproxy], one: Service, tmp_path: Path
 ) -> None:
     haproxy = make_haproxy(lines=f"  server tracking 127.0.0.1:{one.port} no-check track web/two")
-    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="tracking", sockets=haproxy.socket)
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="tracking", socket=haproxy.socket)
     recipe.does("drain")
     haproxy.ask("set server web/two state maint")
     done = recipe.run("restore", timeout=4.0)
@@ -336,7 +336,7 @@ def test_restore_checks_the_local_service_first(recipe: Recipe, haproxy: Haproxy
 def test_drains_in_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
     first, second = make_haproxy(), make_haproxy()
     sockets = [f"unix:{first.socket}", second.tcp]
-    recipe = Recipe("haproxy_server", tmp_path / "records", backend=["web"], server="one", sockets=sockets)
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend=["web"], server="one", socket=sockets)
     recipe.does("check")
     recipe.does("drain")
     assert [each.status()[:5] for each in (first, second)] == ["DRAIN", "DRAIN"]
@@ -356,7 +356,7 @@ def test_one_haproxy_without_the_server_does_not_hold_up_the_others(
 ) -> None:
     first, second = make_haproxy(), make_haproxy()
     sockets = [first.socket, second.socket]
-    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=sockets)
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", socket=sockets)
     if verb == "restore":
         recipe.does("drain")
     first.stop()
@@ -373,9 +373,9 @@ def test_restores_where_it_has_drained_when_the_sockets_have_changed(
     make_haproxy: Callable[..., Haproxy], tmp_path: Path
 ) -> None:
     first, second = make_haproxy(), make_haproxy()
-    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", sockets=first.socket)
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", socket=first.socket)
     recipe.does("drain")
-    recipe.parameters["sockets"] = second.tcp
+    recipe.parameters["socket"] = second.tcp
     assert f"web/one at {first.socket} is DRAIN" in recipe.does("state")
     recipe.does("restore")
     assert first.status().startswith("UP")
@@ -389,7 +389,7 @@ def test_restores_where_it_has_drained_when_the_sockets_have_changed(
 def test_ends_with_an_answer_that_does_not_end(tmp_path: Path, flow: Flow, words: tuple[str, ...]) -> None:
     with endless(b"", flow) as port:
         recipe = Recipe(
-            "haproxy_server", tmp_path / "records", backend="web", server="one", sockets=f"tcp:127.0.0.1:{port}"
+            "haproxy_server", tmp_path / "records", backend="web", server="one", socket=f"tcp:127.0.0.1:{port}"
         )
         line = recipe.refuses("check", timeout=2.0)
     assert all(word in line for word in words), line
@@ -397,14 +397,14 @@ def test_ends_with_an_answer_that_does_not_end(tmp_path: Path, flow: Flow, words
 
 def test_check_reports_invalid_parameters(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
     haproxy = make_haproxy(level="operator")
-    right: dict[str, Any] = {"backend": "web", "server": "one", "sockets": haproxy.socket}
+    right: dict[str, Any] = {"backend": "web", "server": "one", "socket": haproxy.socket}
     for wrong, words in (
         ({}, ("level admin",)),
         ({"server": "three"}, ("no server 'three' in backend 'web'", "it has one, two")),
         ({"backend": "wbe"}, ("no server 'one' in backend 'wbe'",)),
-        ({"sockets": "/no/such.sock"}, ("/no/such.sock", "No such file")),
-        ({"sockets": f"tcp:127.0.0.1:{free_port()}"}, ("Connection refused",)),
-        ({"sockets": "10.0.0.5:9999"}, ("is not an address", "tcp:HOST:PORT")),
+        ({"socket": "/no/such.sock"}, ("/no/such.sock", "No such file")),
+        ({"socket": f"tcp:127.0.0.1:{free_port()}"}, ("Connection refused",)),
+        ({"socket": "10.0.0.5:9999"}, ("is not an address", "tcp:HOST:PORT")),
         ({"health": "localhost"}, ("is not an address",)),
     ):
         line = Recipe("haproxy_server", tmp_path / "records", **{**right, **wrong}).refuses()

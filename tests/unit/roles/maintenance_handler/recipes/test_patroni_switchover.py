@@ -150,7 +150,8 @@ class Cluster:
         config.write_text(
             "defaults\n  mode tcp\n  timeout connect 5s\n  timeout client 60s\n  timeout server 60s\n"
             f"listen leader\n  bind 127.0.0.1:{self.balancer_port}\n  option httpchk GET /primary\n"
-            f"  default-server inter 200ms fall 1 rise 1 on-marked-down shutdown-sessions\n{servers}",
+            "  # For 5 s after a switchover, both servers are up.\n"
+            f"  default-server inter 200ms fall 25 rise 1 on-marked-down shutdown-sessions\n{servers}",
             encoding="utf-8",
         )
         self._spawn("haproxy", "-db", "-q", "-f", str(config))
