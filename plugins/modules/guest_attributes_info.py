@@ -184,7 +184,7 @@ def main(time: Time = REAL_TIME) -> None:
 
         with compute_api(module, time) as api:
             selection = selected(module.params, api, FIELDS)
-            outcomes = api.each(selection.instances, lambda instance: read(api, instance, path))
+            outcomes = api.each(selection.instances, lambda instance: read(api, instance, path), requests=1)
         rows = [
             *(row_of(instance, outcome, shown) for instance, outcome in zip(selection.instances, outcomes)),
             *missing_rows(selection.failures, state="failed", enabled=None, attributes={}),

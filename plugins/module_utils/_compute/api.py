@@ -36,6 +36,7 @@ from .errors import (
     RateLimited,
     reason_of,
 )
+from .progress import Progress, ProgressMeter
 from .refusals import Act, operation_error, refusal
 from .request_pacer import RequestPacer
 from .resource_names import parse_project
@@ -131,6 +132,8 @@ class ComputeApi:
         # Why lists are incomplete, and the scopes that could not be reached, such as zones/europe-west1-b.
         self.warnings: list[str] = []
         self.unreachables: list[str] = []
+        # Called while `each` works, with what it is asked to count.
+        self.on_progress: Callable[[Progress], None] | None = None
         self._project_ids: dict[str, str] = {}
         self._on_warning = on_warning
         self._base = checked_endpoint(endpoint)
@@ -152,19 +155,36 @@ class ComputeApi:
         bounded.deadline = min(self.deadline, deadline)
         return bounded
 
-    def each(self, items: Sequence[_Item], do: Callable[[_Item], _Result]) -> list[_Result | ComputeError]:
-        """Call `do` for each item, several at once; its results or the ComputeErrors it raises, in the items' order."""
+    def each(
+        self, items: Sequence[_Item], do: Callable[[_Item], _Result], *, requests: int | None = None
+    ) -> list[_Result | ComputeError]:
+        """Call `do` for each item, several at once; its results or the ComputeErrors it raises, in the items' order.
+
+        With `requests`, the least number of requests that an item takes, progress is reported.
+        """
+        count = self._counting(len(items), requests)
 
         def attempt(item: _Item) -> _Result | ComputeError:
             try:
                 return do(item)
             except ComputeError as error:
                 return error
+            finally:
+                count()
 
         if len(items) < 2:
             return [attempt(item) for item in items]
         with ThreadPoolExecutor(min(self._limits.concurrency, len(items)), thread_name_prefix="compute") as pool:
             return list(pool.map(attempt, items))
+
+    def _counting(self, total: int, requests: int | None) -> Callable[[], None]:
+        """What to call after each item."""
+        if self.on_progress is None or requests is None or total < 2:
+            return lambda: None
+        each = requests
+        return ProgressMeter(
+            total, lambda items: self._pacer.seconds_for(items * each), self.clock, self.on_progress
+        ).count
 
     # Reading
 

@@ -36,6 +36,12 @@ class RequestPacer:
         if start > now:
             self._sleep(start - now)
 
+    def seconds_for(self, requests: int) -> float:
+        """How long so many requests take from now on, at least."""
+        with self._lock:
+            now = self._clock()
+            return max(0.0, max(self._next, now) + requests * self._interval - self._tolerance - now)
+
     def hold(self, seconds: float) -> None:
         """Stop all requests for this time, after the server has refused one for the rate."""
         with self._lock:

@@ -30,6 +30,7 @@ from .._compute.api import (
 from .._compute.errors import ComputeError
 from .._metadata.custom import CustomMetadataError
 from .credential_secrets import private_parts
+from .progress_file import progress_reporter
 
 
 def _first_set(*names: str) -> str:
@@ -125,6 +126,7 @@ def compute_api(module: AnsibleModule, time: Time = REAL_TIME) -> Iterator[Compu
     except MissingLibrary as error:
         raise ComputeError(missing_required_lib(str(error), reason="for the Compute API")) from None
     try:
-        yield api
+        with progress_reporter() as api.on_progress:
+            yield api
     finally:
         api.close()

@@ -28,6 +28,9 @@ INSTANCES_ARGSPEC: dict[str, Mapping[str, Any]] = {
     "concurrency": {"type": "int", "default": DEFAULT_CONCURRENCY},
 }
 
+# A write and the wait for its operation.
+WRITE_REQUESTS = 2
+
 _SELECTIONS = ("instance", "instances", "filter")
 
 
@@ -152,7 +155,8 @@ def apply_each(
         return
     due = [target for target in targets if target.changed]
     timeout = float(module.params["timeout"])
-    for target, outcome in zip(due, api.each(due, lambda target: apply(target, api.until(api.clock() + timeout)))):
+    outcomes = api.each(due, lambda target: apply(target, api.until(api.clock() + timeout)), requests=WRITE_REQUESTS)
+    for target, outcome in zip(due, outcomes):
         if isinstance(outcome, ComputeError):
             target.error = outcome
         else:
