@@ -37,8 +37,8 @@ options:
 notes:
   - Required permissions are C(compute.instances.list), C(compute.instances.getGuestAttributes) and, for O(history),
     C(compute.zoneOperations.list) or, without O(zone), C(compute.globalOperations.list).
-  - At the default O(requests_per_minute), 3,000 instances take two and a half minutes. On a local connection, progress is
-    shown meanwhile.
+  - At the default O(requests_per_minute), 3,000 instances take two and a half minutes. On a local connection,
+    progress is shown meanwhile.
   - Any process on a VM can write its guest attributes.
 seealso:
   - module: gce.guest.fleet_maintenance_info
