@@ -34,9 +34,10 @@ def leads_to_a_primary(run: Run) -> None:
 
     For some seconds after a switchover, a load balancer may distribute connections to both servers.
     """
-    for _connection in range(_CONNECTIONS):
-        if query(run["primary"], "select pg_is_in_recovery()", run.bounded(_TIMEOUT)) != "f":
-            raise Refusal("'primary' leads to a standby")
+    statement = "select pg_is_in_recovery()"
+    answers = query(run["primary"], statement, run.bounded(_TIMEOUT), connections=_CONNECTIONS).split()
+    if answers != ["f"] * _CONNECTIONS:
+        raise Refusal("'primary' leads to a standby")
 
 
 @contextmanager
