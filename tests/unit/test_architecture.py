@@ -35,7 +35,8 @@ ALLOWED = {
     "maintenance_handler.core": {"maintenance_handler._metadata", "maintenance_handler._vm"},
     "maintenance_handler.io": {"maintenance_handler._metadata", "maintenance_handler._vm", "maintenance_handler.core"},
     "maintenance_handler": {"maintenance_handler"},
-    "recipes": {"maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
+    "client": set[str](),
+    "recipes": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "gce_emulator.state": set[str](),
     "gce_emulator.web": set[str](),
     "gce_emulator.metadata": {"gce_emulator.state", "gce_emulator.web"},
@@ -66,6 +67,7 @@ PACKAGES = {
 ROOTS = {
     "plugins": CHECKOUT / "plugins",
     "maintenance_handler": CHECKOUT / "roles/maintenance_handler/files/maintenance_handler",
+    "client": CHECKOUT / "roles/maintenance_handler/files/client",
     "recipes": CHECKOUT / "roles/maintenance_handler/files/recipes",
     "gce_emulator": CHECKOUT / "roles/metadata_emulator/files/gce_emulator",
 }

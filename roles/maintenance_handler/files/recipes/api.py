@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from recipes.http import Answer, request, shown
+from client.errors import Unreachable
+from client.http import Answer, request, shown
 from recipes.run import Refusal, Run
-from recipes.sockets import Unreachable
 
 _TIMEOUT = 10.0
 _MESSAGE = 300

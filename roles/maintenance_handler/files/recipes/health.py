@@ -4,8 +4,8 @@
 
 from __future__ import annotations
 
+from client.http import request, shown
 from maintenance_handler.core.recipe import is_url
-from recipes.http import request, shown
 from recipes.run import Refusal, Run
 from recipes.sockets import connected, parsed
 

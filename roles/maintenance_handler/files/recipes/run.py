@@ -9,6 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable
 
+# Recipes of one's own import it from here as well.
+from client.errors import Refusal as Refusal
 from recipes.record import Record
 
 # Seconds for a run without a time limit.
@@ -17,10 +19,6 @@ BY_HAND = 3600.0
 RESERVE = 0.5
 RESERVE_SHARE = 0.1
 EVERY = 0.25
-
-
-class Refusal(Exception):
-    """A recipe cannot do its work. The text is one sentence with the reason and the remedy."""
 
 
 class Unfinished(Exception):

@@ -4,20 +4,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
-import time
-from typing import Any
 
-from recipes.run import Refusal
-
-# No answer that a recipe needs has more bytes.
-MOST = 16 * 1024 * 1024
-
-
-class Unreachable(Refusal):
-    """An address does not answer. The text has the address and the reason."""
+from client.errors import Refusal, Unreachable
 
 
 def parsed(address: str) -> str | tuple[str, int]:
@@ -52,33 +42,6 @@ def connected(address: str, timeout: float) -> socket.socket:
         raise Refusal(f"{address!r} has no valid host name") from None
     except OSError as exc:
         raise Unreachable(f"{address} does not accept a connection: {_reason(exc, where)}") from None
-
-
-def received(channel: socket.socket, until: float) -> io.BufferedReader:
-    """A reader of what a socket receives. From `until` on, by `time.monotonic`, it raises `socket.timeout`."""
-    return io.BufferedReader(_Bounded(channel, until))
-
-
-class _Bounded(io.RawIOBase):
-    # A socket's own timeout begins again with each byte.
-    def __init__(self, channel: socket.socket, until: float) -> None:
-        self._channel = channel
-        self._received = channel.makefile("rb", buffering=0)
-        self._until = until
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int | None:
-        left = self._until - time.monotonic()
-        if left <= 0:
-            raise socket.timeout("timed out")
-        self._channel.settimeout(left)
-        return self._received.readinto(buffer)
-
-    def close(self) -> None:
-        self._received.close()
-        super().close()
 
 
 def _reason(exc: OSError, where: str | tuple[str, int]) -> str:

@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from recipes import health, secret_file, tls
+from client import secret_file, tls
+from client.errors import Unreachable
+from recipes import health
 from recipes.api import Api, NotFound
 from recipes.run import Refusal, Run
-from recipes.sockets import Unreachable
 from recipes.waits import wait_since
 
 _EVERY = 0.5

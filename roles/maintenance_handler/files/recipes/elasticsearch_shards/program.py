@@ -12,11 +12,12 @@ from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any
 
-from recipes import health, secret_file, tls
+from client import secret_file, tls
+from client.errors import Unreachable
+from recipes import health
 from recipes.api import Api
 from recipes.elasticsearch_shards import settings
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import Unreachable
 
 _EVERY = 1.0
 _SHOWN = 5

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from client.errors import Unreachable
 from maintenance_handler._vm.backoff import backoff
 from maintenance_handler._vm.metadata_server import (
     Limits,
@@ -24,7 +25,6 @@ from maintenance_handler._vm.metadata_server import (
 )
 from recipes.api import Api, Rejected
 from recipes.run import Refusal, Run
-from recipes.sockets import Unreachable
 
 SCOPES = ("https://www.googleapis.com/auth/compute", "https://www.googleapis.com/auth/cloud-platform")
 

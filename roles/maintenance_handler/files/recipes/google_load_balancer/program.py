@@ -10,13 +10,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Callable
 
+from client.errors import Unreachable
 from recipes import health
 from recipes.api import NotFound
 from recipes.google_load_balancer.changes import Changes
 from recipes.google_load_balancer.cloud import SCOPES, Cloud
 from recipes.google_load_balancer.groups import Group, Groups, lacking
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import Unreachable
 from recipes.waits import wait_since
 
 _EVERY = 2.0

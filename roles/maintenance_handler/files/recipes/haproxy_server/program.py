@@ -14,9 +14,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Callable
 
+from client.errors import Unreachable
+from client.received import MOST, received
 from recipes import health
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import MOST, Unreachable, connected, received
+from recipes.sockets import connected
 
 _TIMEOUT = 3.0
 

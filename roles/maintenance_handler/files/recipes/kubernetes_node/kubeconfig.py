@@ -10,7 +10,7 @@ from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
-from recipes import secret_file, tls
+from client import secret_file, tls
 from recipes.api import Api
 from recipes.kubernetes_node import yaml_subset
 from recipes.run import Refusal, Run

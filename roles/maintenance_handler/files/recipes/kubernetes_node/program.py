@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
 
-from recipes import health, secret_file, tls
+from client import secret_file, tls
+from client.errors import Unreachable
+from recipes import health
 from recipes.api import Api, NotFound, Rejected, Unavailable, message
 from recipes.kubernetes_node import kubeconfig
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import Unreachable
 
 _EVERY = 2.0
 # The kubelet reports a little later than the end of the grace period that a pod is gone.

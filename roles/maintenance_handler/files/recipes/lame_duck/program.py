@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from recipes.http import request, shown
+from client.http import request, shown
 from recipes.run import Refusal, Run, counted
 from recipes.waits import wait_since
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import quote
 
-from recipes import health, secret_file, tls
+from client import secret_file, tls
+from client.errors import Unreachable
+from recipes import health
 from recipes.api import Api, NotFound, Rejected, Unavailable
 from recipes.run import Refusal, Run, counted
-from recipes.sockets import Unreachable
 
 _EVERY = 1.0
 # The recipe recognizes its own drain by this.

@@ -9,10 +9,11 @@ from base64 import b64encode
 from typing import Any
 from urllib.parse import urlsplit
 
-from recipes import pgbouncer, secret_file, tls
-from recipes.http import Answer, request
+from client import secret_file, tls
+from client.errors import Unreachable
+from client.http import Answer, request
+from recipes import pgbouncer
 from recipes.run import Refusal, Run
-from recipes.sockets import Unreachable
 
 _TIMEOUT = 5.0
 # Patroni answers when the switchover has ended or failed.

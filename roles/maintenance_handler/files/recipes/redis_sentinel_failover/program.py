@@ -12,8 +12,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from client.errors import Unreachable
 from recipes.run import Refusal, Run
-from recipes.sockets import Unreachable, connected
+from recipes.sockets import connected
 
 _TIMEOUT = 3.0
 # The maximum seconds for which writes are paused, in case this process is killed.

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from recipes.http import request
+from client.http import request
 from recipes.run import Refusal
 from support.emulator import eventually
 from support.recipes import PATIENCE, Recipe, free_port

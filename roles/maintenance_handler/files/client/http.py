@@ -13,7 +13,8 @@ from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnec
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
-from recipes.sockets import MOST, Unreachable, received
+from client.errors import Unreachable
+from client.received import MOST, received
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from recipes.run import Refusal
+from client.errors import Refusal
 
 
 def read(path: str) -> str:

@@ -1,13 +1,14 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Recipes' HTTP requests, with real servers."""
+"""HTTP requests, with real servers."""
 
 from __future__ import annotations
 
 import pytest
 
-from recipes.http import request
-from recipes.sockets import MOST, Unreachable
+from client.errors import Unreachable
+from client.http import request
+from client.received import MOST
 from support.endless import endless, flood, trickle
 from support.recipes import PATIENCE, service
 
