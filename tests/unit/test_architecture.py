@@ -36,6 +36,7 @@ ALLOWED = {
     "maintenance_handler.io": {"maintenance_handler._metadata", "maintenance_handler._vm", "maintenance_handler.core"},
     "maintenance_handler": {"maintenance_handler"},
     "client": set[str](),
+    "fleet_limit": {"client"},
     "recipes": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "gce_emulator.state": set[str](),
     "gce_emulator.web": set[str](),
@@ -68,6 +69,7 @@ ROOTS = {
     "plugins": CHECKOUT / "plugins",
     "maintenance_handler": CHECKOUT / "roles/maintenance_handler/files/maintenance_handler",
     "client": CHECKOUT / "roles/maintenance_handler/files/client",
+    "fleet_limit": CHECKOUT / "roles/maintenance_handler/files/fleet_limit",
     "recipes": CHECKOUT / "roles/maintenance_handler/files/recipes",
     "gce_emulator": CHECKOUT / "roles/metadata_emulator/files/gce_emulator",
 }

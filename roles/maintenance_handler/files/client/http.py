@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 from client.errors import Unreachable
 from client.received import MOST, received
 
+_LONGEST_MESSAGE = 300
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -34,6 +36,18 @@ class Answer:
             return json.loads(self.body)
         except (ValueError, RecursionError):
             return None
+
+    @property
+    def message(self) -> str:
+        """The error message of an API, on one line."""
+        value = self.json()
+        text: Any = None
+        if isinstance(value, dict):
+            text = value.get("message") or value.get("error")
+            if isinstance(text, dict):
+                text = text.get("reason") or text.get("message")
+        line = " ".join(str(text or self.text or "no message").split()).rstrip(".")
+        return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}..."
 
 
 def request(

@@ -14,7 +14,6 @@ from client.http import Answer, request, shown
 from recipes.run import Refusal, Run
 
 _TIMEOUT = 10.0
-_MESSAGE = 300
 
 
 class Unavailable(Unreachable):
@@ -83,7 +82,7 @@ class Api:
         )
         if 200 <= answer.status < 300:
             return answer.json()
-        failed = f"{method} {shown(url)} failed with status {answer.status}: {message(answer)}"
+        failed = f"{method} {shown(url)} failed with status {answer.status}: {answer.message}"
         if answer.status in (401, 403):
             raise Rejected(f"{failed}: {self.remedy}", answer)
         if answer.status == 429 or answer.status >= 500:
@@ -92,16 +91,3 @@ class Api:
 
     def _at(self, path: str) -> str:
         return self.url.rstrip("/") + path
-
-
-def message(answer: Answer) -> str:
-    """The error message of an answer, on one line."""
-    value = answer.json()
-    text: Any = None
-    if isinstance(value, dict):
-        text = value.get("message") or value.get("error")
-        if isinstance(text, dict):
-            text = text.get("reason") or text.get("message")
-    words = str(text or answer.text or "no message").split()
-    line = " ".join(words).rstrip(".")
-    return line if len(line) <= _MESSAGE else f"{line[:_MESSAGE]}..."

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from client import secret_file, tls
 from client.errors import Unreachable
 from recipes import health
-from recipes.api import Api, NotFound, Rejected, Unavailable, message
+from recipes.api import Api, NotFound, Rejected, Unavailable
 from recipes.kubernetes_node import kubeconfig
 from recipes.run import Refusal, Run, counted
 
@@ -231,7 +231,7 @@ def _reason(exc: Unavailable) -> str:
     details = value.get("details") if isinstance(value, dict) else None
     causes = details.get("causes") if isinstance(details, dict) else None
     more = [str(one.get("message", "")).rstrip(".") for one in causes or [] if isinstance(one, dict)]
-    return ". ".join(filter(None, [message(exc.answer), *more]))
+    return ". ".join(filter(None, [exc.answer.message, *more]))
 
 
 def _title(pod: dict[str, Any]) -> str:

@@ -1,0 +1,47 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A JSON API over HTTP with one deadline for all its requests."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from client.errors import Refusal, Unreachable
+from client.http import Answer, request, shown
+from fleet_limit.deadline import Deadline
+
+
+@dataclass(frozen=True)
+class Api:
+    """The API at a URL. `secret` is removed from messages, because a server may repeat what it was sent."""
+
+    url: str
+    deadline: Deadline
+    context: ssl.SSLContext | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    secret: str = field(default="", repr=False)
+
+    def send(self, method: str, path: str, body: Any = None) -> Answer:
+        """Send a request; any status is an answer. Raises `Unreachable`."""
+        left = self.deadline.left()
+        if left <= 0:
+            raise Unreachable(f"{shown(self.url)} has not answered everything in time")
+        url = self.url.rstrip("/") + path
+        return request(url, method=method, body=body, headers=self.headers, context=self.context, timeout=left)
+
+    def rejected(self, answer: Answer, path: str, remedy: str) -> Refusal:
+        """The error for credentials that are not accepted."""
+        return Refusal(f"{self._failed(answer, path)}: {remedy}")
+
+    def failed(self, answer: Answer, path: str) -> Unreachable:
+        """The error for an answer that cannot be used."""
+        return Unreachable(self._failed(answer, path))
+
+    def _failed(self, answer: Answer, path: str) -> str:
+        message = answer.message
+        if self.secret:
+            message = message.replace(self.secret, "…")
+        return f"{shown(self.url).rstrip('/')}{path.partition('?')[0]} answers with status {answer.status}: {message}"

@@ -1,0 +1,70 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A real etcd as a separate process."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from types import TracebackType
+
+from .emulator import eventually
+from .json_service import Certificate
+from .recipes import free_port
+
+MISSING = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
+
+
+class Etcd:
+    """An etcd with one member. With a certificate, it also demands one from clients."""
+
+    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
+        self._folder = folder
+        self._certificate = certificate
+        scheme = "http" if certificate is None else "https"
+        self.url = f"{scheme}://127.0.0.1:{free_port()}"
+        self._peers = f"http://127.0.0.1:{free_port()}"
+        self.start()
+
+    def __enter__(self) -> Etcd:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.kill()
+
+    def start(self) -> None:
+        urls = [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
+        peers = [f"--listen-peer-urls={self._peers}", f"--initial-advertise-peer-urls={self._peers}"]
+        command = ["etcd", f"--data-dir={self._folder}", *urls, *peers, f"--initial-cluster=default={self._peers}"]
+        if self._certificate is not None:
+            file, key = self._certificate.file, self._certificate.key_file
+            command += [f"--cert-file={file}", f"--key-file={key}", "--client-cert-auth", f"--trusted-ca-file={file}"]
+        with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+        eventually(self._is_healthy, within=60, what="a healthy etcd")
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def control(self, *arguments: str, user: str | None = None) -> str:
+        """Run etcdctl. Returns its output."""
+        done = self._etcdctl(*arguments, user=user)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _is_healthy(self) -> bool:
+        assert self.process.poll() is None
+        return self._etcdctl("endpoint", "health").returncode == 0
+
+    def _etcdctl(self, *arguments: str, user: str | None = None) -> subprocess.CompletedProcess[str]:
+        options = [f"--endpoints={self.url}", *([] if user is None else [f"--user={user}"])]
+        if self._certificate is not None:
+            file, key = self._certificate.file, self._certificate.key_file
+            options += [f"--cacert={file}", f"--cert={file}", f"--key={key}"]
+        environ = {**os.environ, "ETCDCTL_API": "3"}
+        return subprocess.run(
+            ["etcdctl", *options, *arguments], env=environ, capture_output=True, text=True, check=False
+        )
