@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import itertools
+import shlex
 import signal
 import socket
 from base64 import b64encode
@@ -22,6 +23,7 @@ from fleet_limit.options import validated
 from support.emulator import eventually
 from support.etcd import MISSING, Etcd
 from support.fleet_limit import Vm, ended
+from support.guides import blocks
 from support.json_service import Certificate
 from support.raw_server import Peer, RawServer, refusing_host
 from support.recipes import PATIENCE
@@ -296,7 +298,7 @@ def test_a_user_with_a_password(tmp_path: Path) -> None:
     secret.write_text(f"{PASSWORD}\n", encoding="utf-8")
     with Etcd(tmp_path / "data") as daemon:
         limit = {"backend": "etcd", "group": "web", "slots": 1, "endpoints": [daemon.url]}
-        user = {"username": "gce", "password_file": str(secret)}
+        user = {"username": "gce-limit", "password_file": str(secret)}
         vm = Vm("z/a/1", {**limit, **user})
         assert vm.does("acquire") == "held", "users exist only as of now"
         as_documented(daemon)
@@ -364,19 +366,17 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
 
 def as_documented(daemon: Etcd) -> None:
     """Set up users and rights with the commands of the guide, and a user without the right to write."""
-    prefix = "/gce.guest/limit/"
-    daemon.control("user", "add", "root:root")
-    daemon.control("role", "add", "root")
-    daemon.control("user", "grant-role", "root", "root")
-    daemon.control("role", "add", "gce-limit")
-    daemon.control("role", "grant-permission", "gce-limit", "--prefix=true", "readwrite", prefix)
-    daemon.control("user", "add", f"gce:{PASSWORD}")
-    daemon.control("user", "grant-role", "gce", "gce-limit")
-    daemon.control("role", "add", "reader")
-    daemon.control("role", "grant-permission", "reader", "--prefix=true", "read", prefix)
-    daemon.control("user", "add", f"reader:{PASSWORD}")
-    daemon.control("user", "grant-role", "reader", "reader")
-    daemon.control("auth", "enable")
+    found = [block for block in blocks() if block.path.endswith("guide_fleet.rst") and "etcdctl user" in block.text]
+    for line in "".join(block.text for block in found).splitlines():
+        command = shlex.split(line.removeprefix("$ etcdctl "))
+        if command[:2] == ["auth", "enable"]:
+            daemon.control("role", "add", "reader")
+            daemon.control("role", "grant-permission", "reader", "--prefix=true", "read", "/gce.guest/limit/")
+            daemon.control("user", "add", f"reader:{PASSWORD}")
+            daemon.control("user", "grant-role", "reader", "reader")
+        if command[:2] == ["user", "add"]:
+            command[2:] = [f"{command[2]}:{PASSWORD}"]
+        daemon.control(*command)
 
 
 def losing_transactions(etcd: Etcd) -> Callable[[Peer], None]:

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from client.errors import Refusal
-from fleet_limit.options import problems, validated
+from fleet_limit.options import OPTIONS, problems, validated
+from support.playbook import CHECKOUT
 
-ETCD = {"backend": "etcd", "group": "web", "slots": 2, "endpoints": ["https://10.0.0.2:2379", "https://[::1]:2379/"]}
+ETCD: dict[str, Any] = {"backend": "etcd", "group": "web", "slots": 2, "endpoints": ["https://10.0.0.2:2379", "https://[::1]:2379/"]}
 CONSUL = {"backend": "consul", "group": "web", "slots": 2, "address": "http://127.0.0.1:8500"}
 FLEETLOCK = {"backend": "fleetlock", "group": "web", "url": "http://fleetlock.example.com/base/"}
 
@@ -79,3 +81,17 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
 
     assert "without user" in found
     assert "s3cret" not in found
+
+
+@pytest.mark.parametrize("backend", ["etcd"])
+def test_the_guide_has_all_options(backend: str) -> None:
+    guide = (CHECKOUT / "docs/docsite/rst/guide_fleet.rst").read_text(encoding="utf-8")
+    [(_title, section)] = re.findall(rf"^({backend})\n~+\n(.*?)(?=^[~=-]+$|\Z)", guide, re.MULTILINE | re.DOTALL | re.I)
+    rows = re.findall(r"^   \* - (``.*)\n     -(.*)\n", section, re.MULTILINE)
+
+    defaults = {name: default for names, default in rows for name in re.findall("``([a-z_]+)``", names)}
+    assert set(defaults) == set(OPTIONS[backend])
+    for name, option in OPTIONS[backend].items():
+        if option.default is not None:
+            assert defaults[name].strip(" `") == str(option.default)
+        assert (defaults[name] == " required") == (option.required or name == "backend")
