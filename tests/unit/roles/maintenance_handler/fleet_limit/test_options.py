@@ -13,7 +13,12 @@ from client.errors import Refusal
 from fleet_limit.options import OPTIONS, problems, validated
 from support.playbook import CHECKOUT
 
-ETCD: dict[str, Any] = {"backend": "etcd", "group": "web", "slots": 2, "endpoints": ["https://10.0.0.2:2379", "https://[::1]:2379/"]}
+ETCD: dict[str, Any] = {
+    "backend": "etcd",
+    "group": "web",
+    "slots": 2,
+    "endpoints": ["https://10.0.0.2:2379", "https://[::1]:2379/"],
+}
 CONSUL = {"backend": "consul", "group": "web", "slots": 2, "address": "http://127.0.0.1:8500"}
 FLEETLOCK = {"backend": "fleetlock", "group": "web", "url": "http://fleetlock.example.com/base/"}
 
