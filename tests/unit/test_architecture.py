@@ -37,6 +37,7 @@ ALLOWED = {
     "maintenance_handler": {"maintenance_handler"},
     "client": set[str](),
     "fleet_limit": {"client"},
+    "notifier": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "recipes": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "gce_emulator.state": set[str](),
     "gce_emulator.web": set[str](),
@@ -70,6 +71,7 @@ ROOTS = {
     "maintenance_handler": CHECKOUT / "roles/maintenance_handler/files/maintenance_handler",
     "client": CHECKOUT / "roles/maintenance_handler/files/client",
     "fleet_limit": CHECKOUT / "roles/maintenance_handler/files/fleet_limit",
+    "notifier": CHECKOUT / "roles/maintenance_handler/files/notifier",
     "recipes": CHECKOUT / "roles/maintenance_handler/files/recipes",
     "gce_emulator": CHECKOUT / "roles/metadata_emulator/files/gce_emulator",
 }

@@ -66,6 +66,7 @@ ELSEWHERE = {
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
     "guide_maintenance_handler.rst: Install the maintenance handler": "test_the_role_is_applied_as_in_examples",
     "guide_maintenance_handler.rst: Drain the VM": "tests/unit/plugins/modules/test_maintenance_drain.py",
+    "guide_fleet.rst: Notify people of maintenance": "test_the_handler_accepts_the_targets_of_examples",
     "guide_recipes.rst: Drain web servers before maintenance": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain web servers with slow requests": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain workers by a recipe of our own": "test_the_recipe_of_the_guide_works",
@@ -83,6 +84,7 @@ YAML = [block for block in BLOCKS if block.is_yaml]
 HERE = [block for block in YAML if block.title not in ELSEWHERE]
 HANDLER_TASKS = [block for block in YAML if "maintenance_handler_tasks:" in block.text]
 HANDLER_RECIPES = [block for block in YAML if "maintenance_handler_recipes:" in block.text]
+HANDLER_TARGETS = [block for block in YAML if "maintenance_handler_notify:" in block.text]
 OWN_RECIPE = [
     block for block in BLOCKS if block.path.endswith("guide_recipes.rst") and block.language in ("json", "python")
 ]
@@ -323,6 +325,20 @@ def test_the_handler_accepts_the_recipes_of_examples(block: Block, own_recipes: 
     folders = {"recipe_folders": [str(own_recipes)]} if "maintenance_handler_recipe_folders" in variables else {}
     document = {"recipes": recipes, "state_dir": "/var/lib/x", "runtime_dir": "/run/x", **folders}
     assert len(config.parse(json.dumps(document).encode()).tasks) == len(recipes)
+
+
+@pytest.mark.parametrize("block", HANDLER_TARGETS, ids=lambda block: block.title)
+def test_the_handler_accepts_the_targets_of_examples(block: Block) -> None:
+    """`tests/unit/roles/maintenance_handler/notifier/test_guide.py` sends to them."""
+    [play] = block.data
+    entries = [
+        {("on" if key is True else key): value for key, value in entry.items()}
+        for entry in play["roles"][0]["vars"]["maintenance_handler_notify"]
+    ]
+    document = {"notify": entries, "state_dir": "/var/lib/x", "runtime_dir": "/run/x"}
+    assert [target["name"] for target in config.parse(json.dumps(document).encode()).notify] == [
+        entry["name"] for entry in entries
+    ]
 
 
 def test_the_recipe_of_the_guide_works(own_recipes: Path, tmp_path: Path) -> None:

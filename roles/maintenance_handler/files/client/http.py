@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from typing import Any
 from urllib.parse import SplitResult, urlsplit, urlunsplit
@@ -21,10 +21,11 @@ _LONGEST_MESSAGE = 300
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to a request."""
+    """The answer to a request. Names of headers are in lower case."""
 
     status: int
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def text(self) -> str:
@@ -59,11 +60,12 @@ def request(
     context: ssl.SSLContext | None = None,
     timeout: float,
 ) -> Answer:
-    """Send one request, with `body` as JSON. Raises `Unreachable` if there is no whole answer in `timeout` seconds.
+    """Send one request. Raises `Unreachable` if there is no whole answer in `timeout` seconds.
 
-    `context` is for https; without it, the certificate is verified with the VM's certificate authorities.
+    `body` is sent as JSON, bytes as they are. `context` is for https; without it, the certificate is verified with the
+    VM's certificate authorities.
     """
-    data = None if body is None else json.dumps(body).encode()
+    data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
     sent = {"Connection": "close", **({} if body is None else {"Content-Type": "application/json"}), **(headers or {})}
     try:
         parts = urlsplit(url)
@@ -74,7 +76,8 @@ def request(
                 answer.fp.close()
                 answer.fp = received(connection.sock, time.monotonic() + timeout)
                 answer.begin()
-                return Answer(answer.status, answer.read(MOST))
+                names = {name.lower(): value for name, value in answer.getheaders()}
+                return Answer(answer.status, answer.read(MOST), names)
         finally:
             connection.close()
     except (OSError, HTTPException, ValueError) as exc:

@@ -109,10 +109,10 @@ def _settings(path: Path) -> dict[str, Any]:
         config = json.loads(path.read_bytes())
         settings = {name: config[name] for name in ("metrics_textfile", "guest_attributes") if name in config}
         entries = [*config.get("tasks", []), *config.get("recipes", [])]
-        return {**settings, "has_env": any("env" in entry for entry in entries)}
+        return {**settings, "has_secrets": "notify" in config or any("env" in entry for entry in entries)}
     except (OSError, ValueError, TypeError, AttributeError):
         # It may still contain the environment of a task.
-        return {"has_env": True}
+        return {"has_secrets": True}
 
 
 if __name__ == "__main__":

@@ -73,14 +73,14 @@ def test_inspect_an_installation_without_reading_secrets(tmp_path: Path) -> None
     found = inspect(tmp_path)
     assert found["code"] == {"package/a.py": hashlib.sha1(b"pass\n").hexdigest()}
     assert set(found["files"]) == {"launcher", "config"}
-    assert found["settings"] == {"metrics_textfile": "/m.prom", "guest_attributes": True, "has_env": True}
+    assert found["settings"] == {"metrics_textfile": "/m.prom", "guest_attributes": True, "has_secrets": True}
     assert "hunter2" not in json.dumps(found)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"tasks": 1}', '{"tasks": ["x"]}', "{"])
 def test_an_unreadable_configuration_may_have_secrets(tmp_path: Path, text: str) -> None:
     (tmp_path / "config").write_text(text)
-    assert inspect(tmp_path)["settings"]["has_env"] is (text != '{"tasks": ["x"]}')
+    assert inspect(tmp_path)["settings"]["has_secrets"] is (text != '{"tasks": ["x"]}')
 
 
 def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:

@@ -181,6 +181,12 @@ def _parser() -> argparse.ArgumentParser:
         "--configuration", default="", metavar="SHA256", help="and the configuration with this hash is active"
     )
     sub.add_argument("--json", action="store_true", help="print the status as JSON")
+    sub = command("notify-test", "notify", "Send a test notification, and show what comes back.")
+    sub.description = (
+        "Send a test notification to each target of maintenance_handler_notify, or to one, and show what comes back. "
+        "What it opens in PagerDuty or Alertmanager, it also resolves. Exit status 0: all have accepted it."
+    )
+    sub.add_argument("target", nargs="?", metavar="TARGET", help="the name of a target; default: all")
     command("unpublish", "run", "Delete the guest attribute with the status, after the handler was stopped.")
     sub = command("history", "status", f"Show closed incidents. The last {MOST} are kept.")
     sub.add_argument("--last", type=_count, metavar="N", help="only the newest N")

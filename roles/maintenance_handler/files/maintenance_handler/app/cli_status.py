@@ -134,10 +134,18 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     if now["missed_migrations"]:
         lines.append(f"  migrations without a notice since the handler started: {now['missed_migrations']}")
     lines.append(f"  guest attribute: {now['guest_attribute'] or 'not written yet'}")
+    for name, target in now.get("notifications", {}).items():
+        lines.append(f"  notify {name}: {_delivery(target)}")
     for event, reach in now["reach"].items():
         verdict = {True: "yes", False: "no", None: "unknown"}[reach["possible"]]
         lines.append(f"  can {event} reach this VM: {verdict}, {reach['reason']}")
     return lines
+
+
+def _delivery(target: dict[str, Any]) -> str:
+    given_up = f", {target['failed']} given up" if target["failed"] else ""
+    problem = f": {target['problem']}" if target["problem"] else ""
+    return f"{target['sent']} sent, {target['queued']} queued{given_up}{problem}"
 
 
 def _how_many_tasks(count: int | None) -> str:

@@ -76,6 +76,8 @@ class Config:
     path: str | None = None
     # The group whose members may drain, restore and hold by hand, besides root.
     operators: str | None = None
+    # Who is notified of what, in the form that the notifier takes (`notify_targets`). They have secrets.
+    notify: tuple[dict[str, Any], ...] = ()
     # A container has the boot id of its host, so that its restart would not count as a boot.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
@@ -150,6 +152,7 @@ def parse(text: bytes) -> Config:
         raise ConfigError([*problems, f"must be one JSON object, not {kind_of(raw)}"])
     values = _checked(raw, FIELDS, "", problems)
     tasks_of_recipes = _tasks_of_recipes(values, raw.get("recipes", []), problems)
+    cautions = _notify(values, raw.get("notify", []), problems)
     problems += [f"field {name!r}: is missing" for name in ("state_dir", "runtime_dir") if name not in raw]
     drafts = _drafts(raw.get("tasks", []), problems, tasks_of_recipes)
     if "notice" in values or "notice" not in raw:
@@ -161,7 +164,7 @@ def parse(text: bytes) -> Config:
     if problems:
         checkable = tuple(draft.task for draft in drafts if "env" not in draft.wrong)
         raise ConfigError(problems, checkable, values.get("metrics_textfile"))
-    cautions = tuple(line for draft in drafts for line in _cautions(draft, notice))
+    cautions += tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
     cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))
     if values.get("stop_when_drained") and not any(STOP in task.on for task in tasks):
@@ -225,6 +228,18 @@ def _tasks_of_recipes(values: dict[str, Any], raw: Any, problems: list[str]) -> 
     tasks, found = recipe_tasks(raw, folders, str(values.get("state_dir", "")), tuple(TASK_FIELDS))
     problems += found
     return tasks
+
+
+def _notify(values: dict[str, Any], raw: Any, problems: list[str]) -> tuple[str, ...]:
+    """Set the targets of notifications. Returns notes about them."""
+    if raw == []:
+        return ()
+    # Imported only if there are some, to save memory.
+    from .notify_targets import targets
+
+    cautions: list[str] = []
+    values["notify"] = targets(raw, problems, cautions)
+    return tuple(cautions)
 
 
 def _drafts(raw: Any, problems: list[str], further: list[dict[str, Any]]) -> list[_Draft]:

@@ -192,6 +192,7 @@ FIELDS: dict[str, Check] = {
     # Checked apart from the other fields.
     "tasks": lambda value: None,
     "recipes": lambda value: None,
+    "notify": lambda value: None,
     "recipe_folders": _paths,
     "state_dir": _path,
     "runtime_dir": _path,

@@ -17,29 +17,29 @@ from typing import Any, Callable
 from .._vm.maintenance import DRIFT_TOKEN_KEY, PREEMPT, SIGNAL_KEYS
 from .._vm.records import dataclass
 from ..core import announcements
-from ..core.incident import NOT_RESTORED, Moment
+from ..core.incident import NOT_RESTORED, Incident, Moment
 from ..core.observations import Observation, Reading, ShutdownBegan
 from ..io import executable
 from ..io.examination import Examined
-from ..io.files import sweep
 from ..io.inbox import Inbox
 from ..io.instance import InstanceRead, start_reading_instance
 from ..io.journal import JournalError
 from ..io.last_look import Looked, ShutsDown
 from ..io.launch import Launched
-from ..io.lock import CannotLock, Lock, take_lock
 from ..io.log import Log
 from ..io.newest import Shown
+from ..io.notified import Notified, QueueRead
 from ..io.orphans import Orphans
 from ..io.pool import Pool
 from ..io.request import DRAIN, Request
 from ..io.runner import Runner
 from ..io.state_writer import Journaled
 from ..io.watch import Failed, Heard, Watcher
-from . import status
+from . import start, status
 from .command_requests import FOR_OPERATORS, Refused, Situation, required_by
 from .config import Config
-from .open_incident import OpenIncident
+from .notifications import Notifications
+from .open_incident import Changed, OpenIncident
 from .readings import Readings
 from .recovery import Recovery
 from .reload import ConfigChecks
@@ -87,8 +87,8 @@ class Handler:
         self._inbox = Inbox()
         post = self._inbox.post
         self._reporter = Reporter(config, log, boot_id, lambda result: post(Published(result)), on_shown=post)
-        self._lock = self._take_lock()
-        self._forget_last_status()
+        self._lock = start.lock(config, self._reporter)
+        start.forget_last_status(config, log)
         self._files = StateFiles(config, boot_id, log, self._reporter, post, clock)
         self._recovery = Recovery(self._files, log)
         self._checks = ConfigChecks(config_path, log, self._reporter, post, clock)
@@ -99,7 +99,8 @@ class Handler:
         pool = Pool("work")
         self._runner = Runner(self._selector, log, post, pool=pool, now=self._now)
         self._requests = Requests(self._selector, log, post, pool)
-        self._open = OpenIncident(config, self._runner, self._files, log, self._reporter, self._now)
+        self._notifications = Notifications().for_config(config, post, self._files.after_writes)
+        self._open = OpenIncident(config, self._runner, self._files, log, self._on_change, self._now)
         self._orphans = Orphans()
         self._watchers: list[Watcher] = []
         self._is_restoring_only = False
@@ -111,12 +112,14 @@ class Handler:
             InstanceRead: self._on_instance_read,
             Launched: self._open.launched,
             Journaled: self._files.journaled,
-            LastIncident: lambda last: self._reporter.closed_earlier(last.document),
+            LastIncident: self._on_last_incident,
             Examined: self._on_examined,
             Looked: lambda _looked: self._stop.looked(self._open.incident),
             ShutsDown: self._on_shutdown,
             Published: lambda published: self._reporter.published(published.result),
             Shown: self._reporter.shown,
+            QueueRead: lambda read: self._notifications.queue_read(read.known, self._now()),
+            Notified: lambda notified: self._reporter.notified(notified.report),
             Admitted: lambda admitted: self._reporter.admitted(admitted.problem),
             Request: self._on_request,
         }
@@ -126,7 +129,7 @@ class Handler:
         self._prepare()
         incident = self._recovery.begin()
         if incident is not None:
-            self._open.resume(incident, self._config, same_boot=True)
+            self._resume(incident, same_boot=True)
         self._log.info(f"watching for {len(self._config.tasks)} tasks, configuration {self._config.digest}")
         self._watchers = [
             Watcher(key, self._config.metadata_host, self._inbox.post, self._config.poll_timeout)
@@ -177,24 +180,6 @@ class Handler:
         incident = self._open.incident
         return incident is not None and incident.phase != NOT_RESTORED
 
-    def _take_lock(self) -> Lock | None:
-        """Raises `Locked`. If no lock can be taken, the handler runs without."""
-        try:
-            return take_lock(self._config.state_dir, self._config.runtime_dir)
-        except CannotLock as exc:
-            self._reporter.lock_failed(str(exc))
-            return None
-
-    def _forget_last_status(self) -> None:
-        """Delete the status of the previous handler, which would be read as that of this one."""
-        try:
-            status.forget(self._config)
-        except OSError as exc:
-            self._log.error(f"Deleting the last status: {exc}.")
-        for path in (status.status_path(self._config), self._config.metrics_textfile):
-            if path is not None:
-                sweep(path)
-
     def _prepare(self) -> None:
         self._selector.register(self._inbox, selectors.EVENT_READ)
         self._inbox.take_signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -216,6 +201,7 @@ class Handler:
         self._checks.examine_if_due()
         self._look_for_missed()
         self._look_for_jump()
+        self._look_for_blindness()
         self._files.look_for_stall()
         if self._config.stop_when_drained and not self._stop.requests and not self._files.journal_waits():
             self._power_off.complete_stop(self._open.incident)
@@ -233,6 +219,7 @@ class Handler:
             self._checks.look_again_at,
             self._files.next_time(),
             self._stop.next_time(self._open.incident),
+            self._notifications.next_time(self._reporter.last_good, self._silent_after()),
         )
         known = [time for time in times if time is not None]
         return min(LONGEST_SLEEP, max(0.0, min(known) - self._clock())) if known else None
@@ -248,8 +235,10 @@ class Handler:
         self._runner.hand_over()
         self._record_stop()
         self._files.finish(LAST_WRITE)
+        self._notifications.stop()
         self._report(final=True)
         self._reporter.finish(LAST_WRITE)
+        self._notifications.finish()
         self._log.info("stopped")
         return 0
 
@@ -257,6 +246,23 @@ class Handler:
         """Record an orderly stop, unless the journal of an earlier boot is still needed."""
         if not self._recovery.needs_journal():
             self._files.write_journal(self._open.incident, stopped=True)
+
+    def _resume(self, incident: Incident, same_boot: bool) -> None:
+        self._open.resume(incident, self._config, same_boot)
+        if self._open.incident is not None:
+            self._notifications.resumed(self._open.incident, self._now())
+
+    def _on_change(self, changed: Changed) -> None:
+        """An observation may have changed the open incident."""
+        if changed.document is not None:
+            self._reporter.closed(changed.document)
+            self._notifications.closed(changed.document, changed.now)
+        self._reporter.incident(changed.before, changed.after, changed.closed)
+        self._notifications.changed(changed.before, changed.after, changed.now)
+
+    def _on_last_incident(self, last: LastIncident) -> None:
+        self._reporter.closed_earlier(last.document)
+        self._notifications.closed_earlier(last.document)
 
     def _on_heard(self, heard: Heard) -> None:
         reading = self._readings.read(heard, self._now(), self._config)
@@ -288,8 +294,9 @@ class Handler:
         self._reporter.instance_read(read)
         incident = self._recovery.claim_incident(read.instance_id)
         if incident is not None:
-            self._open.resume(incident, self._config, same_boot=False)
+            self._resume(incident, same_boot=False)
         self._files.claim(read.instance_id)
+        self._notifications.instance_read(read.instance_id)
         if self._recovery.claim_crash(read.instance_id):
             # The journal is not written before: after a crash, a journal of this boot would hide the restart.
             self._log.warning("the VM restarted without an orderly stop: a host error, a crash or a reset")
@@ -329,6 +336,7 @@ class Handler:
         executable.adopt_path(new.path)
         self._log.level = new.log_level
         self._files.configured(new)
+        self._notifications = self._notifications.for_config(new, self._inbox.post, self._files.after_writes)
         self._open.configured(new)
         self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
 
@@ -367,6 +375,13 @@ class Handler:
         now = self._clock()
         bound = self._config.poll_timeout + STUCK_AFTER
         self._reporter.alive(now, all(now - watcher.last_turn < bound for watcher in self._watchers))
+
+    def _look_for_blindness(self) -> None:
+        if self._watchers:
+            self._notifications.look(self._reporter.last_good, self._silent_after(), self._now())
+
+    def _silent_after(self) -> float:
+        return self._config.poll_timeout + status.SILENT_AFTER
 
     def _report(self, final: bool = False) -> None:
         if final or not self._files.holds_reports():

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Callable
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Callable
 
-from .._vm.records import replace
+from .._vm.records import dataclass, replace
 from ..core.actions import Action, Close, End, Limit, Start
 from ..core.incident import Incident, Moment
 from ..core.machine import State, step
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
     from ..io.log import Log
     from ..io.runner import Runner
     from .config import Config
-    from .report import Reporter
     from .state_files import StateFiles
 
 # Seconds that started tasks get the processors before they are logged and reported: with two processors,
@@ -29,8 +29,22 @@ if TYPE_CHECKING:
 HEAD_START = 0.005
 
 
+@dataclass(frozen=True)
+class Changed:
+    """An observation was taken. `after` is the open incident then, or `closed` the one that it closed.
+
+    `document` is the closed one as `public.recorded`.
+    """
+
+    before: Incident | None
+    after: Incident | None
+    closed: Incident | None
+    document: Mapping[str, Any] | None
+    now: Moment
+
+
 class OpenIncident:
-    """The state of the handler, and its running steps."""
+    """The state of the handler, and its running steps. `on_change` is called after each observation."""
 
     def __init__(
         self,
@@ -38,13 +52,13 @@ class OpenIncident:
         runner: Runner,
         files: StateFiles,
         log: Log,
-        reporter: Reporter,
+        on_change: Callable[[Changed], None],
         now: Callable[[], Moment],
     ) -> None:
         self._runner = runner
         self._files = files
         self._log = log
-        self._reporter = reporter
+        self._on_change = on_change
         self._now = now
         self._conditions = Conditions(log)
         self._state = State(config.tasks, patience=config.patience)
@@ -61,10 +75,9 @@ class OpenIncident:
         self._state, actions = step(self._state, observation, now, self._conditions.applies)
         after = self._state.incident
         closed = next((action.incident for action in actions if isinstance(action, Close)), None)
-        if closed is not None:
-            document = recorded(closed, now)
+        document = None if closed is None else recorded(closed, now)
+        if document is not None:
             self._files.keep_incident(document)
-            self._reporter.closed(document)
         wait_for_journal = self._files.write_journal(after) if after != before else _is_written
         for action in actions:
             self._act(action, after, now, wait_for_journal)
@@ -74,7 +87,7 @@ class OpenIncident:
         if seen is not None:
             for level, text in narrate(before, seen, now):
                 getattr(self._log, level)(text)
-        self._reporter.incident(before, after, closed)
+        self._on_change(Changed(before, after, closed, document, now))
 
     def observe_steps(self) -> None:
         """Observe steps that have ended, and the time if something is due."""

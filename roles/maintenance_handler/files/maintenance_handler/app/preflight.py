@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from .._vm.maintenance import WINDOW
 from .._vm.records import dataclass, field, replace
@@ -64,6 +65,7 @@ def report(path: Path, task_checks: bool = True) -> Report:
         )
     adopt_path(config.path)
     found = problems(config.metrics_textfile, _as_asked(config.tasks, task_checks))
+    found += [line for target in config.notify for line in _target_problems(target)]
     assumed = config.assumed_notice(_shown_preemption_notice(config))
     events = {event for task in config.tasks for event in task.on} - {WINDOW}
     notice = {event: str(assumed[event]) for event in assumed if event in events}
@@ -163,6 +165,20 @@ def _directory_problems(textfile: Path | None) -> list[str]:
     if not os.access(folder, os.W_OK | os.X_OK):
         return [f"field 'metrics_textfile': the directory {str(folder)!r} cannot be written to by the handler's user"]
     return []
+
+
+def _target_problems(target: Mapping[str, Any]) -> list[str]:
+    """What a target of notifications needs, and the handler's user cannot use."""
+    given = {**target, **target.get("smtp", {})}
+    found = [
+        f"field '{name}': {given[name]!r} does not exist or cannot be read by the handler's user"
+        for name in ("ca_file", "cert_file", "key_file")
+        if name in given and not os.access(given[name], os.R_OK)
+    ]
+    if "command" in target:
+        missing = program_problem(target["command"][0], os.get_exec_path())
+        found += [f"field 'command': {missing}"] if missing else []
+    return [f"notify {target['name']!r}, {problem}" for problem in found]
 
 
 def _condition_problems(task: Task) -> list[str]:

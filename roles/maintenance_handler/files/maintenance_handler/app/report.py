@@ -26,6 +26,7 @@ from ..io.textfile import Textfile
 from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
+from .deliveries import Deliveries
 from .figures import count_steps, show_incident
 from .guest_status import GuestStatus
 from .status import silent_from, silent_keys
@@ -57,7 +58,8 @@ class Reporter:
         self._log = log
         self._boot_id = boot_id
         self._started_at = time.time()
-        self._last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
+        # When each key was answered last, on the monotonic clock.
+        self.last_good: dict[str, float | None] = dict.fromkeys((*SIGNAL_KEYS, DRIFT_TOKEN_KEY))
         self._outages: dict[str, tuple[float, float]] = {}
         self._last_failure = ""
         self._config_problems: list[str] = []
@@ -88,6 +90,7 @@ class Reporter:
         self._shown_state: tuple[Any, ...] = ()
         self._guest_status = GuestStatus(config, on_published) if config.guest_attributes else None
         self.metrics = Metrics()
+        self._deliveries = Deliveries(config, log, self.metrics)
         self._describe()
 
     def start(self) -> None:
@@ -109,7 +112,7 @@ class Reporter:
 
     def heard(self, heard: Heard) -> None:
         """A request for a key succeeded."""
-        self._last_good[heard.key] = heard.clock
+        self.last_good[heard.key] = heard.clock
         self.metrics.count("polls_total", key=heard.key, result="answer")
         self.metrics.set("last_good_answer_timestamp_seconds", round(time.time(), 3), key=heard.key)
         outage = self._outages.pop(heard.key, None)
@@ -202,6 +205,7 @@ class Reporter:
         self._restart_required = restart_required
         if self._guest_status is not None:
             self._guest_status.configured(config)
+        self._deliveries.configured(config)
         self._describe()
 
     def answered(self, name: str, refusal: str) -> None:
@@ -251,6 +255,10 @@ class Reporter:
             del self._write_problems[shown.what]
             self._log.warning(f"the {shown.what} is writable again")
 
+    def notified(self, report: Mapping[str, Any]) -> None:
+        """The notifier has sent or given up notices (`io.notified`)."""
+        self._deliveries.reported(report)
+
     def finish(self, within: float) -> None:
         """Wait until the last report is written, at most `within` seconds for each file."""
         self._status_file.finish(within)
@@ -263,7 +271,7 @@ class Reporter:
     def next_time(self) -> float | None:
         """When a report or a notification of the watchdog is due."""
         life_at = None if self._life_every is None else self._last_life + self._life_every
-        silent_at = silent_from(self._last_good, self._config.poll_timeout, self._reported_at)
+        silent_at = silent_from(self.last_good, self._config.poll_timeout, self._reported_at)
         publish_at = None if self._guest_status is None else self._guest_status.next_time()
         times = (life_at, self._write_again_at, silent_at, publish_at)
         return min((at for at in times if at is not None), default=None)
@@ -274,7 +282,7 @@ class Reporter:
         state = IDLE if incident is None else incident.phase
         if self._guest_status is not None and self._guest_status.is_due(now.clock):
             self._guest_status.offer(incident, state, now)
-        document, silent = self._document(), silent_keys(self._last_good, self._config.poll_timeout, now.clock)
+        document, silent = self._document(), silent_keys(self.last_good, self._config.poll_timeout, now.clock)
         current = (incident, document, silent, dict(self._outages), self.metrics.counters())
         if current == self._reported and not final and not is_due:
             return
@@ -308,7 +316,7 @@ class Reporter:
             "boot_id": self._boot_id,
             "instance_id": self._instance_id,
             "started_at": self._started_at,
-            "last_good_answer": dict(self._last_good),
+            "last_good_answer": dict(self.last_good),
             "poll_timeout": self._config.poll_timeout,
             "problems": self._problems(),
             "outages": sorted(self._outages),
@@ -322,6 +330,7 @@ class Reporter:
             "missed_migrations": int(self.metrics.counted("missed_migrations_total")),
             "notice": {event: vars(notice) for event, notice in assumed.items()},
             "guest_attribute": self._published if self._guest_status else "off",
+            "notifications": self._deliveries.document(),
             "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }
 

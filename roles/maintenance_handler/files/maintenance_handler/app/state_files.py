@@ -107,6 +107,10 @@ class StateFiles:
     def keep_token(self, token: str) -> None:
         self._writer.do(lambda: self._write_token(token))
 
+    def after_writes(self, call: Callable[[], None]) -> None:
+        """Call something that does not block, once everything that was written before is on disk."""
+        self._writer.do(call)
+
     def journaled(self, journaled: Journaled) -> None:
         """The writer has written an entry of the journal, or failed."""
         self._stalled = False

@@ -49,6 +49,7 @@ _WRITTEN = {
     "tasks?": "int",
     "notice?": {...: {"seconds": "float", "source": "str"}},
     "answers?": {...: "str"},
+    "notifications?": {...: {"queued": "int", "sent": "int", "failed": "int", "problem": "str"}},
     "last_incident?": "Mapping[str, Any] | None",
 }
 

@@ -45,6 +45,9 @@ HELP = {
     "journal_failures_total": ("counter", "Failed writes of the journal. The steps run anyway."),
     "reload_failures_total": ("counter", "Configurations that were rejected on reload."),
     "status_writes_total": ("counter", "Writes of the status to its guest attribute, by result."),
+    "notifications_queued": ("gauge", "Notifications that wait to be sent, by target."),
+    "notifications_sent_total": ("counter", "Notifications that a target has accepted."),
+    "notifications_failed_total": ("counter", "Notifications that were given up, by target."),
 }
 
 Labels = tuple[tuple[str, str], ...]
