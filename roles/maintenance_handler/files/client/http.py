@@ -44,7 +44,8 @@ class Answer:
         value = self.json()
         text: Any = None
         if isinstance(value, dict):
-            text = value.get("message") or value.get("error")
+            # The last is FleetLock's.
+            text = value.get("message") or value.get("error") or value.get("value")
             if isinstance(text, dict):
                 text = text.get("reason") or text.get("message")
         line = " ".join(str(text or self.text or "no message").split()).rstrip(".")

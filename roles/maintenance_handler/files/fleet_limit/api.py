@@ -24,13 +24,19 @@ class Api:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     secret: str = field(default="", repr=False)
 
-    def send(self, method: str, path: str, body: Any = None) -> Answer:
+    @property
+    def shown(self) -> str:
+        """The URL for messages."""
+        return shown(self.url)
+
+    def send(self, method: str, path: str, body: Any = None, headers: Mapping[str, str] | None = None) -> Answer:
         """Send a request; any status is an answer. Raises `Unreachable`."""
         left = self.deadline.left()
         if left <= 0:
-            raise Unreachable(f"{shown(self.url)} has not answered everything in time")
+            raise Unreachable(f"{self.shown} has not answered everything in time")
         url = self.url.rstrip("/") + path
-        return request(url, method=method, body=body, headers=self.headers, context=self.context, timeout=left)
+        sent = {**self.headers, **(headers or {})}
+        return request(url, method=method, body=body, headers=sent, context=self.context, timeout=left)
 
     def rejected(self, answer: Answer, path: str, remedy: str) -> Refusal:
         """The error for credentials that are not accepted."""
@@ -44,4 +50,4 @@ class Api:
         message = answer.message
         if self.secret:
             message = message.replace(self.secret, "…")
-        return f"{shown(self.url).rstrip('/')}{path.partition('?')[0]} answers with status {answer.status}: {message}"
+        return f"{self.shown.rstrip('/')}{path.partition('?')[0]} answers with status {answer.status}: {message}"

@@ -5,25 +5,31 @@
 from __future__ import annotations
 
 import json
+import ssl
 import sys
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any, Callable
+from typing import Callable, Optional
 
 from client import tls
 from client.errors import Refusal, Unreachable
 from client.http import shown
+from fleet_limit import fleetlock, semaphore
 from fleet_limit import question as questions
 from fleet_limit.answer import INVALID, UNREACHABLE, Answer
+from fleet_limit.api import Api
+from fleet_limit.consul import Consul
 from fleet_limit.deadline import Deadline, within
 from fleet_limit.etcd import Etcd
-from fleet_limit.options import ETCD, urls
+from fleet_limit.options import CONSUL, ETCD, FLEETLOCK, urls
 from fleet_limit.question import Question
-from fleet_limit.semaphore import answered
 
 # The part of the time in which the store must answer. The rest is for the answer to the handler.
 _PART = 0.9
 _MOST_INPUT = 1024 * 1024
+
+# For a URL with http, None.
+Context = Optional[ssl.SSLContext]
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -72,8 +78,20 @@ def _ask(question: Question, url: str, deadline: Deadline) -> Answer:
         raise Unreachable(f"{shown(url)} answers with something unexpected ({type(exc).__name__})") from None
 
 
-def _ask_etcd(question: Question, url: str, context: Any, deadline: Deadline) -> Answer:
-    return answered(question, Etcd(question.limit, url, context, deadline))
+def _ask_etcd(question: Question, url: str, context: Context, deadline: Deadline) -> Answer:
+    return semaphore.answered(question, Etcd(question.limit, url, context, deadline))
 
 
-_STORES: Mapping[str, Callable[[Question, str, Any, Deadline], Answer]] = {ETCD: _ask_etcd}
+def _ask_consul(question: Question, url: str, context: Context, deadline: Deadline) -> Answer:
+    return semaphore.answered(question, Consul(question.limit, url, context, deadline))
+
+
+def _ask_fleetlock(question: Question, url: str, context: Context, deadline: Deadline) -> Answer:
+    return fleetlock.answered(question, Api(url, deadline, context))
+
+
+_STORES: Mapping[str, Callable[[Question, str, Context, Deadline], Answer]] = {
+    ETCD: _ask_etcd,
+    CONSUL: _ask_consul,
+    FLEETLOCK: _ask_fleetlock,
+}

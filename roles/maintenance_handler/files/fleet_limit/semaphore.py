@@ -74,13 +74,13 @@ class Store(Protocol):
 
 def answered(question: Question, store: Store, sleep: Callable[[float], None] = time.sleep) -> Answer:
     """Answer a question. Raises `Refusal`, `Unreachable` if it takes too long."""
-    if question.verb in (CHECK, HOLDERS):
+    try:
         if question.verb == CHECK:
             store.check()
-        return _overview(question, store.read())
-    try:
         while True:
             seen = store.read()
+            if question.verb in (CHECK, HOLDERS):
+                return _answer(OK, f"{_count(question, seen)}, by {_holders(seen)}", question, seen)
             answer = (_taken if question.verb in (ACQUIRE, RENEW) else _freed)(question, store, seen)
             if answer is not None:
                 return answer
@@ -100,10 +100,6 @@ def held_from(name: str, text: bytes, version: int, lease: str) -> Held:
     slots = value.get("slots")
     holder = Holder(line(name), _text_of(value.get("reason")), _text_of(value.get("since")))
     return Held(holder, slots if type(slots) is int else None, version, lease)
-
-
-def _overview(question: Question, seen: Seen) -> Answer:
-    return _answer(OK, f"{_count(question, seen)}, by {_holders(seen)}", question, seen)
 
 
 def _taken(question: Question, store: Store, seen: Seen) -> Answer | None:
