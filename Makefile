@@ -5,6 +5,8 @@ PYTHON := $(VENV)/bin/python
 # Contains a link to the checkout as ansible_collections/gce/guest.
 COLLECTIONS := $(VENV)/collections
 READY := $(VENV)/.ready
+# Most tests wait for processes. Those of one file share emulators and daemons.
+PYTEST := $(PYTHON) -m pytest --numprocesses 4 --dist loadfile
 # The connection plugin for `make molecule`.
 PODMAN := $(COLLECTIONS)/ansible_collections/containers/podman
 
@@ -24,11 +26,11 @@ demo: $(READY)
 test: $(READY)
 	molecule test --scenario-name default
 	$(PYTHON) -m demo
-	$(PYTHON) -m pytest
+	$(PYTEST)
 	$(PYTHON) tools/integration.py
 
 unit: $(READY)
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 integration: $(READY)
 	$(PYTHON) tools/integration.py
