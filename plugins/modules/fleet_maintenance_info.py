@@ -150,6 +150,11 @@ windows:
       type: int
       returned: success
       sample: null
+    id:
+      description: The ID of an instance, as a string, because it can exceed 53 bits. V(null) for other kinds.
+      type: str
+      returned: success
+      sample: "5946112923145563472"
     instance_status:
       description: The status of an instance. V(null) for other kinds.
       type: str

@@ -23,7 +23,7 @@ from .host_groups import Node, group_maintenance, nodes_of
 from .host_maintenance import announced
 from .instances import listed, zone_of
 
-_INSTANCE = "name,zone,status,scheduling(onHostMaintenance),resourceStatus(upcomingMaintenance)"
+_INSTANCE = "name,id,zone,status,scheduling(onHostMaintenance),resourceStatus(upcomingMaintenance)"
 _RESERVATION = "name,zone,resourceStatus(reservationBlockCount,reservationMaintenance)"
 _BLOCK = "name,reservationSubBlockCount,reservationMaintenance"
 _SUB_BLOCK = "name,reservationSubBlockMaintenance"
@@ -52,6 +52,7 @@ _DETAILS: Mapping[str, Any] = {
     "reservation": None,
     "block": None,
     "sub_block": None,
+    "id": None,
     "instance_status": None,
     "on_host_maintenance": None,
     "instances": None,
@@ -171,6 +172,7 @@ def of_instance(instance: Mapping[str, Any]) -> Iterator[Announcement]:
     window = announced(instance)
     if window is not None:
         details = {
+            "id": None if instance.get("id") is None else str(instance["id"]),
             "instance_status": instance.get("status"),
             "on_host_maintenance": instance.get("scheduling", {}).get("onHostMaintenance"),
         }
