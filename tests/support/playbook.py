@@ -66,6 +66,7 @@ def run_playbook(
     *arguments: str,
     environment: Mapping[str, str],
     hosts: Mapping[str, Mapping[str, Any]] | None = None,
+    timeout: float = 120,
 ) -> tuple[int, str]:
     """Run a playbook of the collection in a directory. Return its exit status and its output.
 
@@ -94,7 +95,7 @@ def run_playbook(
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
-        timeout=120,
+        timeout=timeout,
         check=False,
     )
     return done.returncode, done.stdout
