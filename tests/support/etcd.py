@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -18,15 +19,20 @@ MISSING = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
 
 
 class Etcd:
-    """An etcd with one member. With a certificate, it also demands one from clients."""
+    """A member of an etcd, by default the only one. With a certificate, it also demands one from clients."""
 
-    def __init__(self, folder: Path, certificate: Certificate | None = None) -> None:
+    def __init__(
+        self, folder: Path, certificate: Certificate | None = None, members: Mapping[str, str] | None = None
+    ) -> None:
+        """`members` are the URLs for peers by the name of each member, which is that of its folder."""
         self._folder = folder
         self._certificate = certificate
+        self._members = members or {folder.name: f"http://127.0.0.1:{free_port()}"}
         scheme = "http" if certificate is None else "https"
         self.url = f"{scheme}://127.0.0.1:{free_port()}"
-        self._peers = f"http://127.0.0.1:{free_port()}"
-        self.start()
+        self._spawn()
+        if members is None:
+            self.wait()
 
     def __enter__(self) -> Etcd:
         return self
@@ -35,15 +41,23 @@ class Etcd:
         self.kill()
 
     def start(self) -> None:
+        self._spawn()
+        self.wait()
+
+    def wait(self) -> None:
+        eventually(self._is_healthy, within=60, what="a healthy etcd")
+
+    def _spawn(self) -> None:
         urls = [f"--listen-client-urls={self.url}", f"--advertise-client-urls={self.url}"]
-        peers = [f"--listen-peer-urls={self._peers}", f"--initial-advertise-peer-urls={self._peers}"]
-        command = ["etcd", f"--data-dir={self._folder}", *urls, *peers, f"--initial-cluster=default={self._peers}"]
+        own = self._members[self._folder.name]
+        peers = [f"--listen-peer-urls={own}", f"--initial-advertise-peer-urls={own}", f"--name={self._folder.name}"]
+        cluster = ",".join(f"{name}={url}" for name, url in self._members.items())
+        command = ["etcd", f"--data-dir={self._folder}", *urls, *peers, f"--initial-cluster={cluster}"]
         if self._certificate is not None:
             file, key = self._certificate.file, self._certificate.key_file
             command += [f"--cert-file={file}", f"--key-file={key}", "--client-cert-auth", f"--trusted-ca-file={file}"]
         with (self._folder.parent / f"{self._folder.name}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
-        eventually(self._is_healthy, within=60, what="a healthy etcd")
 
     def kill(self) -> None:
         self.process.kill()

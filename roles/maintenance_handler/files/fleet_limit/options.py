@@ -47,7 +47,9 @@ def problems(limit: Any) -> list[str]:
     if not isinstance(backend, str) or backend not in OPTIONS:
         return [f"backend must be one of {', '.join(OPTIONS)}{_instead(backend)}"]
     options = OPTIONS[backend]
-    found = [_unknown(name, backend, options) for name in limit if name not in options]
+    found = [
+        _unknown(name, backend, options) for name, value in limit.items() if name not in options and value is not None
+    ]
     for name, option in options.items():
         if limit.get(name) is None:
             if option.required:

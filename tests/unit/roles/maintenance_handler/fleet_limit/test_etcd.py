@@ -10,6 +10,7 @@ import signal
 import socket
 from base64 import b64encode
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +27,7 @@ from support.fleet_limit import Vm, ended
 from support.guides import blocks
 from support.json_service import Certificate
 from support.raw_server import Peer, RawServer, refusing_host
-from support.recipes import PATIENCE
+from support.recipes import PATIENCE, free_port
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 
@@ -291,6 +292,25 @@ def test_a_store_that_is_killed_or_stopped_is_unreachable_until_it_is_back(tmp_p
         daemon.start()
         assert vm.does("renew") == "held"
         assert vm.holders == [vm.id]
+
+
+def test_a_member_without_a_majority_is_unreachable(tmp_path: Path) -> None:
+    peers = {name: f"http://127.0.0.1:{free_port()}" for name in ("a", "b", "c")}
+    with ExitStack() as stack:
+        members = [stack.enter_context(Etcd(tmp_path / name, members=peers)) for name in peers]
+        for member in members:
+            member.wait()
+        limit = {"backend": "etcd", "group": "web", "slots": 1, "endpoints": [member.url for member in members]}
+        one, two = Vm("z/a/1", limit), Vm("z/b/2", limit)
+        assert one.does("acquire", timeout=30) == "held"
+
+        members[0].kill()
+        assert two.does("acquire", timeout=30) == "denied"
+        assert one.does("renew", timeout=30) == "held"
+        members[1].kill()
+        assert two.does("acquire", timeout=2) == "unreachable"
+        members[0].start()
+        assert two.does("acquire", timeout=30) == "denied"
 
 
 def test_a_user_with_a_password(tmp_path: Path) -> None:

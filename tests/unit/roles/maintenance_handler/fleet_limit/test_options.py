@@ -26,7 +26,8 @@ FLEETLOCK = {"backend": "fleetlock", "group": "web", "url": "http://fleetlock.ex
 def test_valid_options_get_their_defaults() -> None:
     limit = validated(ETCD)
     assert (limit["ttl"], limit["prefix"], limit["username"]) == (600, "/gce.guest/limit", None)
-    assert validated({**CONSUL, "datacenter": None})["prefix"] == "gce.guest/limit"
+    # Null is the same as no value, also for options of another backend.
+    assert validated({**CONSUL, "datacenter": None, "username": None})["prefix"] == "gce.guest/limit"
     assert validated(FLEETLOCK)["url"] == FLEETLOCK["url"]
 
 
