@@ -23,6 +23,7 @@ from maintenance_handler._vm.maintenance import (
 from maintenance_handler._vm.records import replace
 from maintenance_handler.core import announcements
 from maintenance_handler.core.actions import Action, Close, End, Limit, Start
+from maintenance_handler.core.fleet_limit import FleetLimit
 from maintenance_handler.core.incident import OK, Hold, Incident, Moment, Order, Step
 from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import (
@@ -31,6 +32,7 @@ from maintenance_handler.core.observations import (
     Observation,
     Reconfigured,
     Released,
+    SlotAnswered,
     Tick,
     Unheld,
     recovered,
@@ -68,9 +70,10 @@ class Drive:
         *tasks: Task,
         applies: Callable[[Task, Mapping[str, Any]], bool] = always,
         notice: Mapping[str, float] | None = None,
+        fleet_limit: FleetLimit | None = None,
     ) -> None:
         self.now = Moment(CLOCK, WALL)
-        self.state = State(tasks)
+        self.state = State(tasks, fleet_limit=fleet_limit)
         self.closed: list[Incident] = []
         self.actions: list[Action] = []
         self.last_heard: Any = None
@@ -103,10 +106,18 @@ class Drive:
     def rehearse(self, event: str) -> list[str]:
         return self.see(announcements.rehearsal(event, "rehearsal 1", self.now, self._notice))
 
-    def drain(self, as_event: str = TERMINATE, *, seconds: float | None = None) -> list[str]:
+    def drain(
+        self, as_event: str = TERMINATE, *, seconds: float | None = None, slot_within: float | None = None
+    ) -> list[str]:
         """An operator orders a drain."""
         ends = None if seconds is None else self.now.clock + seconds
-        return self.see(announcements.by_hand(Order("alice", as_event, "a new kernel", ends), self.now))
+        order = Order("alice", as_event, "a new kernel", ends, slot_within)
+        return self.see(announcements.by_hand(order, self.now))
+
+    def answer(self, outcome: str, *holders: str, detail: str = "") -> list[str]:
+        """The store of the fleet limit answers."""
+        shown = tuple({"id": holder, "reason": "terminate", "since": ""} for holder in holders)
+        return self.see(SlotAnswered(1, outcome, detail, shown))
 
     def release(self) -> list[str]:
         """An operator ends it."""
@@ -191,7 +202,7 @@ class Drive:
 
     def _recover(self, tasks: tuple[Task, ...], same_boot: bool) -> list[str]:
         tasks = tasks or self.state.tasks
-        self.state = replace(State(tasks), incident=recovered(self.incident, self.now, same_boot))
+        self.state = replace(State(tasks, fleet_limit=self.state.fleet_limit), incident=recovered(self.incident, self.now, same_boot))
         return self.configure(*tasks)
 
     def _word(self, action: Action, before: Incident | None) -> str:

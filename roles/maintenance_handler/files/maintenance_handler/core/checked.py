@@ -70,10 +70,10 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str),
     "int": lambda value: _is_number(value) and isinstance(value, int),
     "float": _is_number,
-    **dict.fromkeys(("Moment", "Order", "Hold"), lambda value: isinstance(value, dict)),
+    **dict.fromkeys(("Moment", "Order", "Hold", "Slot"), lambda value: isinstance(value, dict)),
     "Mapping[str, Any]": lambda value: isinstance(value, dict),
     "Mapping[str, float]": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
     "Mapping[str, str]": lambda value: isinstance(value, dict) and _are_strings(value.values()),
     "tuple[str, ...]": lambda value: _is_list(value) and _are_strings(value),
-    **{f"tuple[{record}, ...]": _is_list for record in ("Task", "Signal", "PastSignal", "Step", "Skip")},
+    **{f"tuple[{record}, ...]": _is_list for record in ("Task", "Signal", "PastSignal", "Step", "Skip", "Holder", "Entry")},
 }

@@ -11,13 +11,16 @@ Decisions use monotonic times (`clock`); wall times (`at`, epoch seconds) are fo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._vm.maintenance import DRIFT_TOKEN_KEY
 from .._vm.records import dataclass, replace
 from .checked import checked
 from .event import BOOT, OPERATOR, REHEARSAL, reduced
 from .tasks import DRAIN, RESTORE, TASK_EVENTS, Task, without_grace
+
+if TYPE_CHECKING:
+    from .slot import Slot
 
 # How a step ended. An open step has the outcome "".
 OK = "ok"
@@ -58,6 +61,8 @@ class Order:
     reason: str = ""
     # When it is over, on the monotonic clock, unless it is ended before.
     ends: float | None = None
+    # How many seconds to wait for a slot of the fleet limit.
+    slot_within: float | None = None
 
 
 @dataclass(frozen=True)
@@ -209,11 +214,13 @@ class Incident:
     # The number of older ones that were dropped (`trimming`).
     past_dropped: int = 0
     steps_dropped: int = 0
+    # Of the fleet limit, if one is configured and was asked for.
+    slot: Slot | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for the journal. It contains the environments of tasks, and with them secrets."""
         # Copying every value would take as long as starting a task.
-        return {
+        values = {
             **vars(self),
             "opened": vars(self.opened),
             "tasks": [task.to_dict() for task in self.tasks],
@@ -223,6 +230,9 @@ class Incident:
             "skips": [vars(skip) for skip in self.skips],
             "hold": self.hold and vars(self.hold),
         }
+        # Earlier versions, after a roll-back, do not know it.
+        del values["slot"]
+        return values if self.slot is None else {**values, "slot": self.slot.to_dict()}
 
     @classmethod
     def from_dict(cls, raw: Mapping[str, Any]) -> Incident:
@@ -239,6 +249,7 @@ class Incident:
             hold=None if raw.get("hold") is None else Hold(**checked(Hold, raw["hold"])),
             past_dropped=raw.get("past_dropped", 0),
             steps_dropped=raw.get("steps_dropped", 0),
+            slot=_slot_from_dict(raw.get("slot")),
         )
         if incident.phase not in PHASES:
             raise ValueError(f"no such phase of an incident: {incident.phase!r}")
@@ -290,8 +301,8 @@ def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
     return {step.task: step for step in steps}
 
 
-# Fields that only drains by hand have.
-_NEW_FIELDS = ("order", "ended_by", "as_event")
+# Fields that only drains by hand and a fleet limit have.
+_NEW_FIELDS = ("order", "ended_by", "as_event", "slot_within")
 
 
 def _step_to_dict(step: Step) -> dict[str, Any]:
@@ -301,16 +312,25 @@ def _step_to_dict(step: Step) -> dict[str, Any]:
 
 def _to_dict(signal: Signal | PastSignal) -> dict[str, Any]:
     values = _without_new(vars(signal))
-    return values if signal.order is None else {**values, "order": vars(signal.order)}
+    return values if signal.order is None else {**values, "order": _without_new(vars(signal.order))}
 
 
 def _without_new(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the fields of drains by hand that are empty: earlier versions, after a roll-back, do not know them."""
+    """Without those of them that are empty: earlier versions, after a roll-back, do not know them."""
     return {name: value for name, value in values.items() if value or name not in _NEW_FIELDS}
 
 
 def _order_from_dict(raw: Mapping[str, Any]) -> Order | None:
     return None if raw.get("order") is None else Order(**checked(Order, raw["order"]))
+
+
+def _slot_from_dict(raw: Any) -> Slot | None:
+    if raw is None:
+        return None
+    # Imported only if there is a fleet limit, to save memory.
+    from .slot import slot_from_dict
+
+    return slot_from_dict(raw)
 
 
 def _moment(raw: Any) -> Moment:

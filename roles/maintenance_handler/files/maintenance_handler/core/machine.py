@@ -12,6 +12,7 @@ The rules, each once:
   the meantime, it is drained again, unless the restore could not even be started.
 - A task that is drained repeatedly stays drained for a while after its event. What an operator holds stays drained
   until it is released.
+- With a fleet limit, a task at rest waits until the limit's gate admits it.
 - The nearest deadline of all events that are on applies to all drains. If the time does not suffice for all stages,
   each gets a share.
 """
@@ -59,6 +60,8 @@ from .tasks import DRAIN, RESTORE, Task, with_grace
 from .trimming import trimmed
 
 if TYPE_CHECKING:
+    from .fleet_limit import FleetLimit, Gate
+
     # Whether a task's `when` holds for an event.
     Applies = Callable[[Task, Mapping[str, Any]], bool]
 
@@ -76,6 +79,7 @@ class State:
     patience: Patience = field(default_factory=Patience)
     # By task. Kept across incidents, because events may come and go quickly.
     drains: Mapping[str, Drains] = field(default_factory=dict)
+    fleet_limit: FleetLimit | None = None
 
 
 def step(state: State, observation: Observation, now: Moment, applies: Applies) -> tuple[State, list[Action]]:
@@ -87,7 +91,7 @@ def step(state: State, observation: Observation, now: Moment, applies: Applies) 
         return state, []
     incident = without_expired(incident, now)
     calm_at = {task.name: calm_until(state.patience, state.drains.get(task.name)) for task in incident.tasks}
-    incident, wake_at, actions = _advanced(trimmed(incident), now, applies, calm_at)
+    incident, wake_at, actions = _advanced(trimmed(incident), now, applies, calm_at, state.fleet_limit)
     if actions and isinstance(actions[-1], Close):
         return replace(state, incident=None), actions
     return replace(state, incident=incident, wake_at=wake_at, drains=_counted(state.drains, actions, now)), actions
@@ -104,6 +108,7 @@ class _Survey:
     kept: set[str]
     skips: list[Skip]
     wake_at: list[float]
+    gate: Gate | None
 
 
 def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
@@ -117,10 +122,14 @@ def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -
 
 
 def _advanced(
-    incident: Incident, now: Moment, applies: Applies, calm_at: Mapping[str, float]
+    incident: Incident, now: Moment, applies: Applies, calm_at: Mapping[str, float], limit: FleetLimit | None
 ) -> tuple[Incident, float | None, list[Action]]:
-    survey = _surveyed(incident, now, applies)
+    survey = _surveyed(incident, now, applies, limit)
     incident = replace(incident, skips=(*incident.skips, *survey.skips))
+    if survey.gate is not None:
+        incident = replace(incident, slot=survey.gate.settled(frozenset(survey.trigger)))
+        if survey.gate.given_up:
+            return _advanced(without_signal(incident, survey.gate.given_up[0], now), now, applies, calm_at, limit)
     actions: list[Action] = []
     restless_until = max((calm_at[task.name] for task in incident.tasks if _is_unwanted(task, survey)), default=0.0)
     is_restless = restless_until > now.clock
@@ -132,8 +141,8 @@ def _advanced(
         incident = _drain(incident, to_drain, survey, now, actions)
         return replace(incident, phase=DRAINING), min(survey.wake_at, default=None), actions
     for signal in incident.signals:
-        if signal.ends_by_itself:
-            incident, wake_at, more = _advanced(without_signal(incident, signal, now), now, applies, calm_at)
+        if signal.ends_by_itself and not (survey.gate is not None and survey.gate.is_waited_at(signal)):
+            incident, wake_at, more = _advanced(without_signal(incident, signal, now), now, applies, calm_at, limit)
             return incident, wake_at, actions + more
     conditions = survey.condition.values()
     at_rest = DRAINED if any(condition != REST for condition in conditions) else ANNOUNCED
@@ -157,15 +166,17 @@ def _advanced(
     return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
 
 
-def _surveyed(incident: Incident, now: Moment, applies: Applies) -> _Survey:
+def _surveyed(incident: Incident, now: Moment, applies: Applies, limit: FleetLimit | None) -> _Survey:
     own = {task.name: own_steps(incident, task) for task in incident.tasks}
+    condition = {task.name: condition_of(task, own[task.name]) for task in incident.tasks}
     survey = _Survey(
         own=own,
-        condition={task.name: condition_of(task, own[task.name]) for task in incident.tasks},
+        condition=condition,
         trigger={},
         kept={name for name in own if incident.is_held and _waits_for_restore(incident.task(name), own[name])},
         skips=[],
         wake_at=[],
+        gate=None if limit is None else limit.gate(incident, condition, now),
     )
     skipped = {(skip.task, skip.serial) for skip in incident.skips}
     confirmed = [signal for signal in incident.signals if signal.confirmed]
@@ -182,8 +193,9 @@ def _surveyed(incident: Incident, now: Moment, applies: Applies) -> _Survey:
             reason = _reason_to_skip(task, signal, incident, survey, applies)
             if reason:
                 survey.skips.append(Skip(task.name, signal.event, signal.serial, reason, now.at))
-            elif task.name not in survey.trigger:
+            elif task.name not in survey.trigger and _is_admitted(task, signal, due, survey):
                 survey.trigger[task.name] = signal
+    survey.wake_at += [] if survey.gate is None else survey.gate.wake_at()
     return survey
 
 
@@ -203,6 +215,12 @@ def _reason_to_skip(task: Task, signal: Signal, incident: Incident, survey: _Sur
             if last.outcome != OK and other.stops_after_failure(last.task_event):
                 return f"{other.name} failed"
     return "" if applies(task, _told(signal.document, signal.event_for(task))) else "when is false"
+
+
+def _is_admitted(task: Task, signal: Signal, due: float, survey: _Survey) -> bool:
+    """Whether the fleet limit lets a task start; what is drained already does not wait."""
+    is_at_rest = survey.condition[task.name] == REST
+    return survey.gate is None or not is_at_rest or survey.gate.admits(task, signal, due, survey.skips)
 
 
 def _is_to_drain(task: Task, survey: _Survey) -> bool:

@@ -4,10 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from .._vm.maintenance import PREEMPT, STOP, WINDOW
-from .._vm.records import dataclass, replace
+from .._vm.records import dataclass, field, replace
 from .condition import REST, condition_of, own_steps, time_to_retry
 from .incident import (
     CANCELLED,
@@ -20,6 +21,7 @@ from .incident import (
     PastSignal,
     Signal,
     Step,
+    held,
     last_steps,
     not_restored,
 )
@@ -124,6 +126,37 @@ class Unheld(Observation):
     by: str
 
 
+# How the store of a fleet limit answers a question about a slot. The last two are no answer.
+HELD = "held"
+DENIED = "denied"
+RELEASED = "released"
+FINE = "ok"
+UNREACHABLE = "unreachable"
+INVALID = "invalid"
+UNUSABLE = (UNREACHABLE, INVALID)
+
+
+@dataclass(frozen=True)
+class SlotAnswered(Observation):
+    """The store of the fleet limit has answered the question of this number, or it has not (`UNUSABLE`)."""
+
+    number: int
+    outcome: str
+    detail: str = ""
+    # Shape: [{"id": str, "reason": str, "since": str}].
+    holders: tuple[Mapping[str, str], ...] = ()
+    slots: int | None = None
+    # What the next question needs.
+    state: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class SlotExpired(Observation):
+    """The store gives the slot to another VM, because it has not heard from this one."""
+
+    detail: str
+
+
 @dataclass(frozen=True)
 class Tick(Observation):
     """Time has passed."""
@@ -164,6 +197,10 @@ def observed(
     if isinstance(observation, ShutdownBegan):
         until = now.clock + observation.seconds
         return replace(incident, signals=tuple(with_shutdown(signal, until) for signal in incident.signals))
+    if isinstance(observation, SlotAnswered) and incident.slot is not None:
+        return replace(incident, slot=incident.slot.after(observation, now))
+    if isinstance(observation, SlotExpired) and incident.slot is not None:
+        return replace(incident, slot=incident.slot.expired(now, observation.detail))
     if isinstance(observation, Began):
         return _with_begun(incident, observation)
     if isinstance(observation, Finished):
@@ -211,6 +248,7 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
         opened=carried(incident.opened),
         signals=tuple(carried_signal(signal) for signal in incident.signals),
         steps=tuple(carried_step(step) for step in incident.steps),
+        slot=incident.slot and incident.slot.carried(carried, now, bool(held(incident))),
     )
     for signal in incident.signals:
         if signal.rehearsal or (signal.ends_by_itself and not same_boot):

@@ -42,6 +42,7 @@ PUBLIC = {
     "held": ["str"],
     "not_restored?": [{"task": "str", "detail": "str", "attempts": "int", "next_attempt_at": "float | None"}],
     "hold?": "Mapping[str, Any] | None",
+    "slot?": "Mapping[str, Any]",
     "acknowledged?": [{"task": "str", "by": "str", "at": "float"}],
 }
 
@@ -116,6 +117,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
             for step in incident.steps
             if step.acknowledged_by
         ],
+        **({"slot": incident.slot.public(now)} if incident.slot is not None else {}),
         "past_dropped": incident.past_dropped,
         "steps_dropped": incident.steps_dropped,
     }

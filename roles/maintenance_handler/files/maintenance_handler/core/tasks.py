@@ -17,6 +17,12 @@ RESTORE = "restore"
 CONTINUE = "continue"
 SKIP_LATER = "stop"
 
+# What a task does if no slot of the fleet limit is free (`fleet_limit`).
+SKIP = "skip"
+LATE = "late"
+WAIT = "wait"
+IGNORE = "ignore"
+
 # Seconds, if a task does not set them.
 TIMEOUT = 20.0
 
@@ -56,6 +62,8 @@ class Task:
     on_failure: str | Mapping[str, str] = CONTINUE
     lead: float | Mapping[str, float] | None = None
     when: str | None = None
+    # None: as the fleet limit says.
+    when_denied: str | Mapping[str, str] | None = None
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Task:
@@ -64,7 +72,8 @@ class Task:
         return cls(**{**values, **lists})
 
     def to_dict(self) -> dict[str, Any]:
-        return dict(vars(self))
+        """As JSON. Earlier versions, after a roll-back, do not know the fields of a fleet limit."""
+        return {name: value for name, value in vars(self).items() if name != "when_denied" or value is not None}
 
     def has(self, phase: str) -> bool:
         """Whether the task has a command for this phase."""
