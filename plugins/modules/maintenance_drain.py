@@ -60,6 +60,8 @@ options:
   timeout:
     description:
       - How many seconds to wait for the tasks. The handler continues after that.
+      - If O(ignore:maintenance_handler_fleet_limit) is set, the handler waits this long for a slot, and does not drain
+        if there is none.
     type: float
     default: 3600
   executable:
@@ -208,6 +210,8 @@ from ansible_collections.gce.guest.plugins.module_utils._module.guest import GUE
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import format_time
 
 DRAINED = "drained"
+# Seconds for the handler to say that it has stopped waiting for a slot.
+GIVES_UP_WITHIN = 5.0
 EVENTS = ["migrate", "terminate", "preempt", "window", "stop"]
 ARGSPEC: dict[str, Mapping[str, Any]] = {
     "state": {"type": "str", "choices": [DRAINED, "restored"], "default": DRAINED},
@@ -285,6 +289,8 @@ def drain(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) ->
     if order is None:
         arguments = [f"--as={as_event}", f"--reason={module.params['reason']}"]
         arguments += [f"--for={module.params['for']}"] if module.params["for"] is not None else []
+        # How long to wait for a slot of the fleet limit.
+        arguments.append(f"--timeout={timeout:g}")
         code, out, err = handler.run("drain", *arguments)
         is_changed = code == 0
         # Someone else may have been faster.
@@ -299,11 +305,17 @@ def drain(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) ->
         )
     if module.check_mode:
         return {"changed": False, "would_run": []}
-    code, out, err = handler.run("wait", "--until=settled", f"--timeout={timeout:g}")
+    limited = (handler.status()["incident"] or {}).get("slot")
+    code, out, err = handler.run(
+        "wait", "--until=settled", f"--timeout={timeout + (GIVES_UP_WITHIN if limited else 0):g}"
+    )
     status = handler.status()
     result = {"changed": is_changed, **document(status, status["incident"], "drain")}
     if code:
         raise HandlerError(f"The drain has not ended within {timeout:g} s, and goes on: {said(out, err)}", **result)
+    reason = given_up(status) if result["order"] is None else ""
+    if reason:
+        raise HandlerError(f"The VM was not drained within {timeout:g} s: {reason}.", **result)
     if result["order"] is None:
         raise HandlerError("The drain was ended by someone else in the meantime.", **result)
     failed = failures(result["steps"])
@@ -339,6 +351,13 @@ def order_of(status: Mapping[str, Any]) -> dict[str, Any] | None:
             until = None if order["until"] is None else format_time(order["until"])
             return {**order, "since": format_time(signal["noticed_at"]), "until": until}
     return None
+
+
+def given_up(status: Mapping[str, Any]) -> str:
+    """Why the last drain by hand got no slot of the fleet limit; empty if it did not need one, or got one."""
+    incident = status["incident"] or status.get("last_incident") or {}
+    entries = (incident.get("slot") or {}).get("entries", ())
+    return entries[-1]["detail"] if entries and entries[-1]["what"] == "gives up, without a slot" else ""
 
 
 def still_held(status: Mapping[str, Any]) -> list[str]:

@@ -20,7 +20,6 @@ from maintenance_handler._vm.maintenance import (
     UPCOMING_MAINTENANCE_KEY,
     format_time,
 )
-from maintenance_handler._vm.records import replace
 from maintenance_handler.core import announcements
 from maintenance_handler.core.actions import Action, Close, End, Limit, Start
 from maintenance_handler.core.fleet_limit import FleetLimit
@@ -202,7 +201,8 @@ class Drive:
 
     def _recover(self, tasks: tuple[Task, ...], same_boot: bool) -> list[str]:
         tasks = tasks or self.state.tasks
-        self.state = replace(State(tasks, fleet_limit=self.state.fleet_limit), incident=recovered(self.incident, self.now, same_boot))
+        incident = recovered(self.incident, self.now, same_boot)
+        self.state = State(tasks, incident, fleet_limit=self.state.fleet_limit)
         return self.configure(*tasks)
 
     def _word(self, action: Action, before: Incident | None) -> str:

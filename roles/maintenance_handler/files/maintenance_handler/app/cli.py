@@ -22,7 +22,7 @@ from ..core.tasks import DRAIN, RESTORE, TASK_EVENTS
 from ..io.history import MOST
 from ..io.lock import Locked
 from ..io.owner import NotOurs
-from ..io.request import LONGEST_REASON
+from ..io.request import LONGEST_HOLDER, LONGEST_REASON
 from .cli_common import EXIT_FAILED, EXIT_USAGE, CommandError
 from .config import ConfigError
 from .waiting import GOALS
@@ -137,8 +137,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("drain", "drain", "Drain this VM now, until it is restored.")
     sub.description = (
         "Drain this VM now: run the tasks for manual, and those for the event that --as names. The VM stays drained, "
-        "also over a restart of the handler and a reboot, until restore, or until the time of --for is over. For root "
-        "and the group of operators."
+        "also over a restart of the handler and a reboot, until restore, or until the time of --for is over. With a "
+        "fleet limit, the handler waits for a slot, and gives up after the time of --timeout. For root and the group "
+        "of operators."
     )
     sub.add_argument(
         "--as", dest="as_event", choices=EVENTS, default=TERMINATE, metavar="EVENT", help="default: %(default)s"
@@ -165,6 +166,12 @@ def _parser() -> argparse.ArgumentParser:
         "--reason", type=_reason, default="", metavar="TEXT", help="for the status, the log and the history"
     )
     waiting(command("unhold", "restore", "Release what is held, so that it is restored once no event is left."))
+    sub = command("unlock", "unlock", "Free the slot of the fleet limit of a VM that is gone.")
+    sub.description = (
+        "Free the slot of the fleet limit of a VM that is gone for good, or that cannot give it back. Another VM may "
+        "be drained then. For root and the group of operators."
+    )
+    sub.add_argument("id", type=_holder, metavar="ID", help="as the status shows it: zone/name/instance id")
     sub = command("acknowledge", "restore", "Leave tasks that are not restored as they are, and close the incident.")
     sub.add_argument("task", nargs="?", metavar="TASK", help="only this task")
     sub = command("wait", "status", "Wait until the handler reaches a state.")
@@ -225,6 +232,12 @@ def _duration(text: str) -> float:
 def _reason(text: str) -> str:
     if len(text) > LONGEST_REASON or not text.isprintable():
         raise argparse.ArgumentTypeError(f"must be one printable line of at most {LONGEST_REASON} characters")
+    return text
+
+
+def _holder(text: str) -> str:
+    if not text.strip() or len(text) > LONGEST_HOLDER or not text.isprintable():
+        raise argparse.ArgumentTypeError(f"must be one printable line of at most {LONGEST_HOLDER} characters")
     return text
 
 

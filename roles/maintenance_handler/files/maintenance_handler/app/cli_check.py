@@ -58,6 +58,9 @@ def plan(options: argparse.Namespace) -> int:
     for event in TASK_EVENTS:
         tasks = by_hand(settings.tasks, TERMINATE) if event == MANUAL else settings.tasks
         print_lines(plan_lines(event, tasks, assumed, now.get("reach", {})))
+        if settings.fleet_limit is not None:
+            notice = assumed[event].seconds if event in assumed else None
+            print_lines(settings.fleet_limit.plan(event, tasks, notice))
     return EXIT_OK
 
 

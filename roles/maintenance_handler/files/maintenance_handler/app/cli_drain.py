@@ -11,9 +11,11 @@ import time
 from typing import Any
 
 from .._vm.maintenance import MANUAL
+from .._vm.records import replace
 from ..core.announcements import by_hand
 from ..core.incident import OK, Moment, Order
 from ..core.plan import by_hand as tasks_by_hand
+from ..core.slot_lines import given_up
 from ..core.tasks import DRAIN as PHASE_DRAIN
 from ..core.timeline import news, plan_lines
 from ..io.request import DRAIN, HOLD, Request
@@ -30,15 +32,20 @@ from .cli_common import (
     settings_of,
 )
 
+# Seconds for the handler to say that it has given up to wait for a slot.
+GIVES_UP_WITHIN = 5.0
+
 
 def drain(options: argparse.Namespace) -> int:
     if options.dry_run:
         return _show(options)
     settings = settings_of(options, public_settings)
     wish = Request(DRAIN, unique(DRAIN), user(), event=options.as_event, reason=options.reason, seconds=options.seconds)
+    wish = replace(wish, slot_within=options.timeout)
     now = ask(settings, read_status(settings), wish)
     if not options.wait:
-        print_lines([f"{now['state']} as for {options.as_event}, until it is restored"])
+        state = "waits for a slot of the fleet limit to drain" if status.waits_by_hand(now) else now["state"]
+        print_lines([f"{state} as for {options.as_event}, until it is restored"])
         return EXIT_OK
     shown: set[str] = set()
 
@@ -47,11 +54,18 @@ def drain(options: argparse.Namespace) -> int:
         now = current
         print_lines(news(shown, now["incident"] or {"steps": []}))
         sys.stdout.flush()
-        return not status.in_flight(now)
+        return not status.in_flight(now) and not status.waits_by_hand(now)
 
-    watch(settings, options.timeout, see)
+    opened = now["incident"] and now["incident"]["id"]
+    watch(settings, options.timeout + (GIVES_UP_WITHIN if status.waits_by_hand(now) else 0), see)
     if not status.by_hand(now):
-        raise CommandError("the drain was ended in the meantime: see the history")
+        last = now.get("last_incident")
+        reason = given_up(now["incident"]) or given_up(last if last and last["id"] == opened else None)
+        raise CommandError(
+            f"not drained within {options.timeout:g} s: {reason}"
+            if reason
+            else "the drain was ended in the meantime: see the history"
+        )
     failed = [step["task"] for step in _last_steps(now) if step["phase"] == PHASE_DRAIN and step["outcome"] != OK]
     print_lines([f"{now['state']}, but these tasks failed: {', '.join(failed)}" if failed else now["state"]])
     return EXIT_FAILED if failed else EXIT_OK

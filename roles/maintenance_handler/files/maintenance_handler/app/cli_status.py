@@ -11,6 +11,7 @@ import time
 from typing import Any
 
 from .._vm.maintenance import format_time
+from ..core.slot_lines import slot_lines
 from ..core.timeline import by_whom, ended_at, incident_lines
 from ..io.history import History
 from ..io.journal import Journal, JournalError
@@ -121,6 +122,7 @@ def _status_lines(now: dict[str, Any]) -> list[str]:
     lines += [f"  problem: {problem}" for problem in now["problems"]]
     if now["incident"]:
         lines += [*_orders(now["incident"]), *incident_lines(now["incident"])]
+    lines += slot_lines(now)
     if not now.get("pid"):
         return lines
     lines.append(f"  handler {now['version']}, process {now['pid']}, running since {format_time(now['started_at'])}")

@@ -13,10 +13,10 @@ from ..core.incident import ANNOUNCED, Hold, Incident, Moment, Order, last_steps
 from ..core.observations import Acknowledged, HoldWanted, Observation, Released, RetryWanted, Unheld
 from ..core.tasks import DRAIN as PHASE_DRAIN
 from ..core.tasks import Task
-from ..io.request import ACKNOWLEDGE, DRAIN, HOLD, REHEARSE, RESTORE, UNHOLD, Request
+from ..io.request import ACKNOWLEDGE, DRAIN, HOLD, REHEARSE, RESTORE, UNHOLD, UNLOCK, Request
 
 # The requests of operators. All others are for root and the handler's own user.
-FOR_OPERATORS = (DRAIN, RESTORE, HOLD, UNHOLD)
+FOR_OPERATORS = (DRAIN, RESTORE, HOLD, UNHOLD, UNLOCK)
 # Seconds for which a drain can be ordered.
 SHORTEST = 1.0
 LONGEST = 90 * 86400.0
@@ -71,7 +71,9 @@ def _drain(wanted: Request, situation: Situation) -> list[Observation]:
     if not any(task.event_for(MANUAL, wanted.event) for task in situation.tasks):
         raise Refused(f"no task is for {MANUAL} or {wanted.event}, so that nothing would be drained")
     ends = None if wanted.seconds is None else situation.now.clock + wanted.seconds
-    return [announcements.by_hand(Order(wanted.by, wanted.event, wanted.reason, ends), situation.now)]
+    return [
+        announcements.by_hand(Order(wanted.by, wanted.event, wanted.reason, ends, wanted.slot_within), situation.now)
+    ]
 
 
 def _restore(wanted: Request, situation: Situation) -> list[Observation]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .._vm.maintenance import DEFAULT_NOTICE, EVENTS, STOP, TERMINATE, WINDOW
 from .._vm.records import dataclass, field
@@ -23,6 +23,9 @@ from ..core.patience import Patience
 from ..core.plan import Notice, assumed_notice, batches, misfits, shortened
 from ..core.tasks import AT_ONCE, EVENTS_WITH_LEAD, Task
 from .config_fields import FIELDS, TASK_FIELDS, Check, kind_of
+
+if TYPE_CHECKING:
+    from ..core.fleet_limit import FleetLimit
 
 STANDARD_INPUT = ("-", "/dev/stdin")
 _said: list[bytes] = []
@@ -78,6 +81,8 @@ class Config:
     operators: str | None = None
     # Who is notified of what, in the form that the notifier takes (`notify_targets`). They have secrets.
     notify: tuple[dict[str, Any], ...] = ()
+    # How many VMs of a group may be drained at one time.
+    fleet_limit: FleetLimit | None = None
     # A container has the boot id of its host, so that its restart would not count as a boot.
     boot_id_file: Path = Path(BOOT_ID_FILE)
     digest: str = ""
@@ -167,6 +172,7 @@ def parse(text: bytes) -> Config:
     cautions += tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
     cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))
+    cautions += _cautions_about_limit(tasks, values.get("fleet_limit"))
     if values.get("stop_when_drained") and not any(STOP in task.on for task in tasks):
         cautions += ("field 'stop_when_drained': has no effect, because no task is for stop",)
     return Config(**values, tasks=tasks, notice=notice, digest=_sha256(text)[:12], cautions=cautions)
@@ -303,6 +309,14 @@ def _cautions(draft: _Draft, notice: Mapping[str, float]) -> list[str]:
         f"task {draft.task.name!r}, field 'lead': is not given, so that the task drains {notice[TERMINATE]:g} s before "
         f"a termination, as soon as it is announced; give the seconds before it, or {AT_ONCE} if that is what you want"
     ]
+
+
+def _cautions_about_limit(tasks: tuple[Task, ...], limit: FleetLimit | None) -> tuple[str, ...]:
+    return tuple(
+        f"task {task.name!r}, field 'when_denied': has no effect without 'fleet_limit'"
+        for task in tasks
+        if task.when_denied is not None and limit is None
+    )
 
 
 def _shortages(tasks: tuple[Task, ...], event: str, notice: Mapping[str, float]) -> list[str]:

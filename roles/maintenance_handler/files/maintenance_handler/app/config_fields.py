@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 from .._vm.maintenance import EVENTS, MIGRATE, TERMINATE
-from ..core.tasks import AT_ONCE, CONTINUE, EVENTS_WITH_LEAD, SKIP_LATER, TASK_EVENTS
+from ..core.tasks import AT_ONCE, CONTINUE, DENIED_POLICIES, EVENTS_WITH_LEAD, SKIP_LATER, TASK_EVENTS
 
 Check = Callable[[Any], Any]
 
@@ -25,7 +25,7 @@ def kind_of(value: Any) -> str:
     return kinds.get(type(value), "a number")
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be a string, not {kind_of(value)}")
     if not value.strip():
@@ -54,7 +54,7 @@ def _optional(check: Check) -> Check:
 
 
 def _path(value: Any) -> Path:
-    path = Path(_text(value))
+    path = Path(text_of(value))
     if not path.is_absolute():
         raise ValueError(f"must be an absolute path, not {shown(value)}")
     return path
@@ -67,7 +67,7 @@ def _paths(value: Any) -> tuple[Path, ...]:
 
 
 def _search_path(value: Any) -> str:
-    folders = _text(value).split(":")
+    folders = text_of(value).split(":")
     for folder in folders:
         if not folder.startswith("/"):
             raise ValueError(f"must be absolute paths separated by colons; {shown(folder)} is not one")
@@ -84,7 +84,7 @@ def _boolean(value: Any) -> bool:
     return value
 
 
-def _one_of(*choices: str) -> Check:
+def one_of(*choices: str) -> Check:
     def check(value: Any) -> str:
         if value not in choices or not isinstance(value, str):
             raise ValueError(f"must be one of {', '.join(choices)}, not {shown(value)}")
@@ -93,7 +93,7 @@ def _one_of(*choices: str) -> Check:
     return check
 
 
-def _number(low: float, high: float) -> Check:
+def number(low: float, high: float) -> Check:
     def check(value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise ValueError(f"must be a number, not {kind_of(value)}")
@@ -130,10 +130,10 @@ def _lead(value: Any) -> float | None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"must be a number of seconds, or {AT_ONCE}, not {shown(value)}")
-    return float(_number(0, 90 * DAY)(value))
+    return float(number(0, 90 * DAY)(value))
 
 
-def _whole(low: int, high: int) -> Check:
+def whole(low: int, high: int) -> Check:
     def check(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise ValueError(f"must be a whole number, not {kind_of(value)}")
@@ -153,7 +153,7 @@ def _command(value: Any) -> tuple[str, ...]:
         if not isinstance(word, str):
             raise ValueError(f"must be a list of strings, but contains {kind_of(word)}")
         _passable(word)
-    return (_text(value[0]), *value[1:])
+    return (text_of(value[0]), *value[1:])
 
 
 def _events(value: Any) -> tuple[str, ...]:
@@ -184,8 +184,17 @@ def _environment(value: Any) -> dict[str, str]:
 def _notice(value: Any) -> dict[str, float]:
     if not isinstance(value, dict):
         raise ValueError(f"must be an object of seconds for each event, not {kind_of(value)}")
-    notice: dict[str, float] = _by_event(_number(0.1, 86400), EVENTS)(value)
+    notice: dict[str, float] = _by_event(number(0.1, 86400), EVENTS)(value)
     return notice
+
+
+def _fleet_limit(value: Any) -> Any:
+    if value == {} or value is None:
+        return None
+    # Only if there is a limit, to save memory.
+    from .fleet_limit_fields import fleet_limit
+
+    return fleet_limit(value)
 
 
 FIELDS: dict[str, Check] = {
@@ -196,41 +205,43 @@ FIELDS: dict[str, Check] = {
     "recipe_folders": _paths,
     "state_dir": _path,
     "runtime_dir": _path,
-    "metadata_host": _optional(_text),
+    "metadata_host": _optional(text_of),
     "notice": _notice,
-    "unknown_event": _one_of(MIGRATE, TERMINATE),
+    "unknown_event": one_of(MIGRATE, TERMINATE),
     # A half-open connection is detected only after timeout_sec.
-    "poll_timeout": _whole(1, 600),
+    "poll_timeout": whole(1, 600),
     "guest_attributes": _boolean,
     # Other programs share the query limit of guest attributes.
-    "guest_attributes_every": _number(60, 86400),
+    "guest_attributes_every": number(60, 86400),
     "stop_when_drained": _boolean,
     "metrics_textfile": _optional(_path),
-    "log_level": _one_of(*LOG_LEVELS),
-    "stop_timeout": _number(1, 86400),
-    "restore_retry_for": _number(0, 30 * 86400),
-    "restore_retry_every": _number(1, 86400),
-    "flap_limit": _whole(1, 1_000_000),
-    "journal_wait": _number(0, 60),
+    "log_level": one_of(*LOG_LEVELS),
+    "stop_timeout": number(1, 86400),
+    "restore_retry_for": number(0, 30 * 86400),
+    "restore_retry_every": number(1, 86400),
+    "flap_limit": whole(1, 1_000_000),
+    "journal_wait": number(0, 60),
     "path": _optional(_search_path),
-    "operators": _optional(_text),
+    "operators": _optional(text_of),
     "boot_id_file": _path,
+    "fleet_limit": _fleet_limit,
 }
 TASK_FIELDS: dict[str, Check] = {
-    "name": _text,
+    "name": text_of,
     "on": _events,
-    "stage": _whole(0, 9999),
+    "stage": whole(0, 9999),
     "drain": _optional(_command),
     "restore": _optional(_command),
     "check": _optional(_command),
     "playbook": _optional(_path_text),
     "restore_playbook": _optional(_path_text),
-    "timeout": _by_event(_number(0.1, DAY)),
-    "restore_timeout": _by_event(_optional(_number(0.1, DAY))),
-    "retries": _whole(0, 100),
-    "user": _optional(_text),
+    "timeout": _by_event(number(0.1, DAY)),
+    "restore_timeout": _by_event(_optional(number(0.1, DAY))),
+    "retries": whole(0, 100),
+    "user": _optional(text_of),
     "env": _environment,
-    "on_failure": _by_event(_one_of(CONTINUE, SKIP_LATER)),
+    "on_failure": _by_event(one_of(CONTINUE, SKIP_LATER)),
     "lead": _by_event(_lead, EVENTS_WITH_LEAD),
-    "when": _optional(_text),
+    "when": _optional(text_of),
+    "when_denied": _by_event(one_of(*DENIED_POLICIES)),
 }

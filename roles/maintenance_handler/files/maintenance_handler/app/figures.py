@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from .._vm.maintenance import EVENTS, MANUAL
 from ..core.incident import Incident, Moment, Step, held, not_restored
 from ..core.tasks import DRAIN
 from ..io.metrics import Metrics
+
+if TYPE_CHECKING:
+    from ..core.slot import Entry
 
 
 def show_incident(metrics: Metrics, incident: Incident | None, now: Moment) -> None:
@@ -37,6 +42,20 @@ def count_steps(metrics: Metrics, before: Incident | None, seen: Incident, close
         # A closed incident has no signals left.
         first = closed.past[0]
         metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
+
+
+def show_slot(metrics: Metrics, incident: Incident | None) -> None:
+    """Set the gauges of the fleet limit."""
+    slot = incident.slot if incident is not None else None
+    metrics.set("fleet_limit_waiting_tasks", float(len(slot.waiting) if slot is not None else 0))
+    metrics.set("fleet_limit_slot_held", float(slot is not None and slot.is_held))
+
+
+def went_ahead(before: Incident | None, seen: Incident) -> list[Entry]:
+    """The entries of the slot, since `before`, about events whose tasks are drained without one."""
+    known = before.slot.entries if before is not None and before.slot is not None else ()
+    new = [one for one in seen.slot.entries if one not in known] if seen.slot is not None else []
+    return [one for one in new if one.is_excess]
 
 
 def is_rehearsed(incident: Incident, event: str | None = None) -> bool:

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -18,7 +19,7 @@ from .._vm.maintenance import DRIFT_TOKEN_KEY, PREEMPT, SIGNAL_KEYS
 from .._vm.records import dataclass
 from ..core import announcements
 from ..core.incident import NOT_RESTORED, Incident, Moment
-from ..core.observations import Observation, Reading, ShutdownBegan
+from ..core.observations import Observation, Reading, ShutdownBegan, SlotAnswered
 from ..io import executable
 from ..io.examination import Examined
 from ..io.inbox import Inbox
@@ -31,7 +32,7 @@ from ..io.newest import Shown
 from ..io.notified import Notified, QueueRead
 from ..io.orphans import Orphans
 from ..io.pool import Pool
-from ..io.request import DRAIN, Request
+from ..io.request import DRAIN, UNLOCK, Request
 from ..io.runner import Runner
 from ..io.state_writer import Journaled
 from ..io.watch import Failed, Heard, Watcher
@@ -101,6 +102,7 @@ class Handler:
         self._requests = Requests(self._selector, log, post, pool)
         self._notifications = Notifications().for_config(config, post, self._files.after_writes)
         self._open = OpenIncident(config, self._runner, self._files, log, self._on_change, self._now)
+        self._open.keep_slots(config, partial(start.slot_keeper, log=log, pool=pool, post=post), self._reporter)
         self._orphans = Orphans()
         self._watchers: list[Watcher] = []
         self._is_restoring_only = False
@@ -111,6 +113,7 @@ class Handler:
             Failed: self._reporter.failed,
             InstanceRead: self._on_instance_read,
             Launched: self._open.launched,
+            SlotAnswered: self._open.slot_answered,
             Journaled: self._files.journaled,
             LastIncident: self._on_last_incident,
             Examined: self._on_examined,
@@ -292,6 +295,7 @@ class Handler:
     def _on_instance_read(self, read: InstanceRead) -> None:
         self._readings.preemption_notice = read.preemption_notice
         self._reporter.instance_read(read)
+        self._open.named(read.full_id)
         incident = self._recovery.claim_incident(read.instance_id)
         if incident is not None:
             self._resume(incident, same_boot=False)
@@ -341,6 +345,9 @@ class Handler:
         self._log.info(f"configuration {new.digest} with {len(new.tasks)} tasks is in force")
 
     def _on_request(self, wanted: Request) -> None:
+        if wanted.command == UNLOCK:
+            self._open.unlock(wanted, self._reporter.answered)
+            return
         refusal = ""
         try:
             required = self._required_by(wanted)

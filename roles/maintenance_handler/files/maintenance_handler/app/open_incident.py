@@ -13,16 +13,21 @@ from ..core.actions import Action, Close, End, Limit, Start
 from ..core.incident import Incident, Moment
 from ..core.machine import State, step
 from ..core.narrate import narrate
-from ..core.observations import Began, Observation, Reconfigured, Tick, recovered
+from ..core.observations import RELEASED, Began, Observation, Reconfigured, SlotAnswered, Tick, recovered
 from ..core.public import recorded
 from ..io.launch import LATE, Launched
 from .expressions import Conditions
 
 if TYPE_CHECKING:
     from ..io.log import Log
+    from ..io.request import Request
     from ..io.runner import Runner
     from .config import Config
+    from .report import Reporter
+    from .slot_keeper import SlotKeeper
     from .state_files import StateFiles
+
+    NewKeeper = Callable[[Config], "SlotKeeper | None"]
 
 # Seconds that started tasks get the processors before they are logged and reported: with two processors,
 # the first line of a task comes a fifth sooner (bench/notice.py).
@@ -61,7 +66,11 @@ class OpenIncident:
         self._on_change = on_change
         self._now = now
         self._conditions = Conditions(log)
-        self._state = State(config.tasks, patience=config.patience)
+        self._state = State(config.tasks, patience=config.patience, fleet_limit=config.fleet_limit)
+        self._slots: SlotKeeper | None = None
+        self._new_keeper: NewKeeper = lambda _config: None
+        self._reporter: Reporter
+        self._vm_id = ""
 
     @property
     def incident(self) -> Incident | None:
@@ -89,12 +98,50 @@ class OpenIncident:
                 getattr(self._log, level)(text)
         self._on_change(Changed(before, after, closed, document, now))
 
+    def keep_slots(self, config: Config, new_keeper: NewKeeper, reporter: Reporter) -> None:
+        """Ask for slots of the fleet limit, if there is one."""
+        self._new_keeper = new_keeper
+        self._reporter = reporter
+        self._limit(config)
+
+    def named(self, vm_id: str) -> None:
+        """The metadata server has told which VM this is: `zone/name/instance id`."""
+        self._vm_id = vm_id
+        if self._slots is not None:
+            self._slots.named(vm_id)
+
+    def unlock(self, wanted: Request, answered: Callable[[str, str], None]) -> None:
+        """Free the slot of another VM. `answered` gets the request's name, and the reason why that failed, or ""."""
+        self._log.warning(f"{wanted.by} frees the slot of {wanted.holder}")
+        if self._slots is None:
+            answered(wanted.name, "no fleet limit is configured")
+        elif wanted.holder == self._vm_id and self._state.incident is not None:
+            answered(wanted.name, "this VM is that holder, and gives the slot back when it is restored")
+        else:
+            self._slots.unlock(
+                wanted.holder, lambda found: answered(wanted.name, "" if found.outcome == RELEASED else found.detail)
+            )
+
+    def slot_answered(self, found: SlotAnswered) -> None:
+        """The store of the fleet limit has answered, or has not."""
+        slot = self._state.incident.slot if self._state.incident is not None else None
+        is_open = slot is not None and slot.is_open
+        about_us = None if self._slots is None else self._slots.answered(found, self._now().clock, is_open)
+        self._reporter.asked(found)
+        if about_us is not None:
+            self.observe(about_us)
+
     def observe_steps(self) -> None:
         """Observe steps that have ended, and the time if something is due."""
         for finished in self._runner.poll(self._now().clock):
             self.observe(finished)
         if self._state.wake_at is not None and self._state.wake_at <= self._now().clock:
             self.observe(Tick())
+        if self._slots is not None:
+            known = self._slots.consider(self._state.incident, self._now().clock)
+            self._reporter.fleet_limit = self._slots.document()
+            if known is not None:
+                self.observe(known)
 
     def launched(self, launched: Launched) -> None:
         """A step's process was started, or could not be."""
@@ -114,13 +161,25 @@ class OpenIncident:
     def configured(self, config: Config) -> None:
         """Another configuration is in force."""
         self._conditions.clear()
-        self._state = replace(self._state, patience=config.patience)
+        self._limit(config)
+        self._state = replace(self._state, patience=config.patience, fleet_limit=config.fleet_limit)
         self.observe(Reconfigured(config.tasks))
 
     def next_time(self) -> float | None:
         """When something is due."""
-        times = (self._state.wake_at, self._runner.next_time())
+        slots_at = None if self._slots is None else self._slots.next_time(self._state.incident)
+        times = (self._state.wake_at, self._runner.next_time(), slots_at)
         return min((time for time in times if time is not None), default=None)
+
+    def _limit(self, config: Config) -> None:
+        if self._slots is not None and config.fleet_limit is not None:
+            self._slots.configured(config.fleet_limit)
+            return
+        self._slots = self._new_keeper(config)
+        if self._slots is None:
+            self._reporter.fleet_limit = None
+        elif self._vm_id:
+            self._slots.named(self._vm_id)
 
     def _act(
         self, action: Action, incident: Incident | None, now: Moment, wait_for_journal: Callable[[float], bool]

@@ -20,7 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from .._vm.maintenance import WINDOW
+from .._vm.maintenance import MIGRATE, WINDOW
 from .._vm.records import dataclass, field, replace
 from ..core.likeness import did_you_mean
 from ..core.playbook import PROGRAM as ANSIBLE_PLAYBOOK
@@ -69,7 +69,26 @@ def report(path: Path, task_checks: bool = True) -> Report:
     assumed = config.assumed_notice(_shown_preemption_notice(config))
     events = {event for task in config.tasks for event in task.on} - {WINDOW}
     notice = {event: str(assumed[event]) for event in assumed if event in events}
-    return Report(config.digest, len(config.tasks), tuple(found), config.cautions, notice)
+    notes = [*config.cautions]
+    if config.fleet_limit is None:
+        notes += _notes_without_limit(config.tasks)
+    elif task_checks:
+        from .slot_check import store_check
+
+        more, problem = store_check(config.fleet_limit)
+        notes += more
+        found += problem
+    return Report(config.digest, len(config.tasks), tuple(found), tuple(notes), notice)
+
+
+def _notes_without_limit(tasks: Iterable[Task]) -> list[str]:
+    names = ", ".join(repr(task.name) for task in tasks if MIGRATE in task.on)
+    if not names:
+        return []
+    return [
+        f"field 'fleet_limit': is not given, and these tasks are for migrate: {names}. VMs that are migrated at the "
+        "same time are drained at the same time, and clients notice that more than the pause of a migration"
+    ]
 
 
 def _shown_preemption_notice(config: Config) -> float | None:

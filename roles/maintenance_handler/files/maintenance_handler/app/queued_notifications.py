@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Callable
 from ..core import notices
 from ..core.timeline import ended_at
 from ..io.outbox import Outbox
+from .figures import went_ahead
 from .notifications import Notifications
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class QueuedNotifications(Notifications):
         if after is not None:
             for notice in notices.changes(before, after, now):
                 self._queue(notice)
+            for entry in went_ahead(before, after):
+                self.limit_exceeded(after, entry.detail, now)
 
     def resumed(self, incident: Incident, now: Moment) -> None:
         for notice in notices.current(incident, now):

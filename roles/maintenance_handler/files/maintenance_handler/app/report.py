@@ -15,6 +15,7 @@ from .. import __version__
 from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS
 from .._vm.reach import was_announced
 from ..core.incident import IDLE, Incident, Moment, held, not_restored
+from ..core.observations import UNUSABLE, SlotAnswered
 from ..core.public import public
 from ..io.files import write_whole
 from ..io.instance import INSTANCE_ID_KEY, InstanceRead
@@ -27,7 +28,7 @@ from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
 from .deliveries import Deliveries
-from .figures import count_steps, show_incident
+from .figures import count_steps, show_incident, show_slot, went_ahead
 from .guest_status import GuestStatus
 from .status import silent_from, silent_keys
 
@@ -70,6 +71,8 @@ class Reporter:
         self._lock_problem = ""
         self._requests_problem = ""
         self._last_incident: Mapping[str, Any] | None = None
+        # Of the fleet limit, if there is one.
+        self.fleet_limit: Mapping[str, Any] | None = None
         self._lost_journal: Path | None = None
         self._task_problems: list[str] = []
         # The problems of writing files, by name.
@@ -212,6 +215,11 @@ class Reporter:
         """A request was accepted, or refused for this reason."""
         self._answers = {**dict(list(self._answers.items())[1 - ANSWERS :]), name: refusal}
 
+    def asked(self, answer: SlotAnswered) -> None:
+        """The store of the fleet limit has answered, or has not."""
+        if answer.outcome in UNUSABLE:
+            self.metrics.count("fleet_limit_unanswered_total")
+
     def admitted(self, problem: str) -> None:
         """Commands can send requests, or cannot for this reason."""
         if problem and problem != self._requests_problem:
@@ -224,6 +232,8 @@ class Reporter:
         if seen is None:
             return
         count_steps(self.metrics, before, seen, closed)
+        for entry in went_ahead(before, seen):
+            self.metrics.count("fleet_limit_exceeded_total", event=entry.event)
         self._announced.update(one.event for one in seen.signals if not one.rehearsal and one.event in EVENTS)
 
     def closed(self, document: Mapping[str, Any]) -> None:
@@ -289,6 +299,8 @@ class Reporter:
         self._reported, self._reported_at = current, now.clock
         self._write_again_at = now.clock + WRITE_AGAIN if self._write_problems else None
         show_incident(self.metrics, incident, now)
+        if self.fleet_limit is not None:
+            show_slot(self.metrics, incident)
         # Nobody updates the figures of a handler that has stopped.
         is_healthy = not final and not document["problems"] and not silent and not (incident and not_restored(incident))
         self.metrics.set("healthy", float(is_healthy))
@@ -331,6 +343,7 @@ class Reporter:
             "notice": {event: vars(notice) for event, notice in assumed.items()},
             "guest_attribute": self._published if self._guest_status else "off",
             "notifications": self._deliveries.document(),
+            **({} if self.fleet_limit is None else {"fleet_limit": self.fleet_limit}),
             "reach": {**self._reach, **dict.fromkeys(self._announced, vars(was_announced()))},
         }
 

@@ -51,6 +51,7 @@ _WRITTEN = {
     "answers?": {...: "str"},
     "notifications?": {...: {"queued": "int", "sent": "int", "failed": "int", "problem": "str"}},
     "last_incident?": "Mapping[str, Any] | None",
+    "fleet_limit?": "Mapping[str, Any]",
 }
 
 
@@ -140,6 +141,12 @@ def by_hand(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
     signals = status["incident"]["signals"] if status["incident"] else ()
     found: Mapping[str, Any] | None = next((one for one in signals if one.get("order")), None)
     return found
+
+
+def waits_by_hand(status: Mapping[str, Any]) -> bool:
+    """Whether a drain that an operator has ordered waits for a slot of the fleet limit."""
+    slot = status["incident"].get("slot") if status["incident"] else None
+    return bool(slot and slot["waiting"] and by_hand(status))
 
 
 def in_flight(status: Mapping[str, Any]) -> bool:

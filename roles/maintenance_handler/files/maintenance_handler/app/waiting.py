@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from ..core.incident import ANNOUNCED, DRAINED, IDLE
-from .status import UNKNOWN, in_flight
+from .status import UNKNOWN, in_flight, waits_by_hand
 
 RUNNING = "running"
 WELL = "well"
@@ -54,7 +54,7 @@ def is_reached(goal: str, digest: str, now: Mapping[str, Any]) -> bool:
     if goal == WELL:
         return bool(now["healthy"])
     if goal == SETTLED:
-        return not in_flight(now)
+        return not in_flight(now) and not waits_by_hand(now)
     if goal == IDLE:
         return now["state"] in (IDLE, ANNOUNCED)
     return bool(now["state"] == goal)

@@ -75,5 +75,8 @@ _FITS: Mapping[str, Callable[[Any], bool]] = {
     "Mapping[str, float]": lambda value: isinstance(value, dict) and all(map(_is_number, value.values())),
     "Mapping[str, str]": lambda value: isinstance(value, dict) and _are_strings(value.values()),
     "tuple[str, ...]": lambda value: _is_list(value) and _are_strings(value),
-    **{f"tuple[{record}, ...]": _is_list for record in ("Task", "Signal", "PastSignal", "Step", "Skip", "Holder", "Entry")},
+    **{
+        f"tuple[{record}, ...]": _is_list
+        for record in ("Task", "Signal", "PastSignal", "Step", "Skip", "Holder", "Entry")
+    },
 }

@@ -9,7 +9,7 @@ than without a limit: nothing is skipped, and nothing fails, because of that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .._vm.maintenance import MANUAL, MIGRATE, PREEMPT, STOP, TERMINATE, WINDOW
@@ -18,7 +18,8 @@ from .condition import REST
 from .incident import Incident, Moment, Signal, Skip
 from .observations import DENIED, UNUSABLE
 from .plan import stages
-from .slot import EXCEEDED, GIVEN_BACK, GIVEN_UP, Slot, named
+from .slot import EXCEEDED, GIVEN_BACK, Slot, named
+from .slot_lines import GIVEN_UP
 from .tasks import IGNORE, LATE, SKIP, WAIT, Task, with_grace
 
 # What an event can do if no slot is free.
@@ -43,21 +44,16 @@ WITHOUT_DEADLINE = 3600.0
 
 @dataclass(frozen=True)
 class FleetLimit:
-    """The settings. Times in seconds."""
+    """The settings. Times in seconds. `options` are those of the store, as they are configured."""
 
     backend: str
     group: str
-    slots: int = 1
+    # The store gives the slot to another VM if it has not heard from this one for so long.
     ttl: float = 600.0
     # What is left of the notice, besides the time of the tasks, when an event goes ahead without a slot.
     reserve: float = 10.0
     denied: Mapping[str, str] = field(default_factory=lambda: dict(DENIED_DEFAULT))
-    # Those of the backend.
     options: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_question(self) -> dict[str, Any]:
-        """As the program that asks the store takes it."""
-        return {**self.options, "backend": self.backend, "group": self.group, "slots": self.slots, "ttl": self.ttl}
 
     def policy(self, task: Task, event: str) -> str:
         """What a task does for an event if no slot is free."""
@@ -72,6 +68,27 @@ class FleetLimit:
     def latest(self, tasks: tuple[Task, ...], event: str) -> float:
         """Seconds before an event at which its tasks are drained without a slot."""
         return self.reserve + sum(with_grace(stage.seconds) for stage in stages(tasks, event))
+
+    def plan(self, event: str, tasks: Sequence[Task], notice: float | None) -> list[str]:
+        """A line for each group of tasks of an event: what they do if no slot is free, and when."""
+        mine = tuple(task for task in tasks if event in task.on)
+        names: dict[str, list[str]] = {}
+        for task in mine:
+            names.setdefault(self.policy(task, event), []).append(task.name)
+        if event not in ALLOWED or not names:
+            return []
+        latest = self.latest(mine, event)
+        when = f"waits, then drained all the same, {latest:g} s before it"
+        if notice is not None and event != WINDOW and latest >= notice:
+            when = f"drained at once all the same: the tasks and the reserve need {latest:g} s"
+        if event == MANUAL:
+            words = {WAIT: "waits for the time of --timeout, then fails", LATE: "drained after the time of --timeout"}
+        else:
+            words = {WAIT: when, LATE: when}
+        words.update({SKIP: "not drained", IGNORE: "drained: never asks for a slot"})
+        return [
+            f"    without a slot: {', '.join(names[policy])}: {words[policy]}" for policy in words if policy in names
+        ]
 
 
 @dataclass(frozen=True)
@@ -98,7 +115,7 @@ class Gate:
         self.given_up: list[Signal] = []
 
     def admits(self, task: Task, signal: Signal, due: float, skips: list[Skip]) -> bool:
-        """Whether a task at rest may start for a signal. A task that is not to be started at all is added to `skips`."""
+        """Whether a task at rest may start for a signal. One that is not to be started at all is added to `skips`."""
         policy = self._limit.policy(task, signal.event)
         slot = self._slot()
         if policy == IGNORE or (slot is not None and slot.is_open):

@@ -34,6 +34,7 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
     for skip in after.skips:
         if skip not in decided:
             lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
+    lines += _slot_lines(before, after)
     if before is not None and before.phase != after.phase and after.phase == RESTORING:
         lines.append(("info", "no event is left: restoring"))
     for step in after.steps:
@@ -42,6 +43,14 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
             if not step.open:
                 lines.append(_end_line(step))
     return lines
+
+
+def _slot_lines(before: Incident | None, after: Incident) -> list[Line]:
+    known = before.slot.entries if before is not None and before.slot is not None else ()
+    entries = [one for one in after.slot.entries if one not in known] if after.slot is not None else []
+    return [
+        (one.level, f"fleet limit, {one.event}: {': '.join(filter(None, (one.what, one.detail)))}") for one in entries
+    ]
 
 
 def _signal_line(signal: Signal, now: Moment) -> Line:

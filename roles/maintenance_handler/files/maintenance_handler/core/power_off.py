@@ -17,6 +17,9 @@ def stop_to_complete(incident: Incident | None) -> str:
     """
     if incident is None or incident.phase != DRAINED:
         return ""
+    if incident.slot is not None and incident.slot.waiting:
+        # Tasks wait for a slot of the fleet limit.
+        return ""
     stop = next((one for one in incident.signals if one.source == STOP_STATE_KEY and one.confirmed), None)
     steps = last_steps(incident.steps).values()
     for_stops = {task.name for task in incident.tasks if STOP in task.on}

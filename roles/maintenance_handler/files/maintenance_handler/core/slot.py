@@ -17,7 +17,6 @@ TAKEN = "slot taken"
 REFUSED = "no slot is free"
 AWAY = "the store of the fleet limit does not answer"
 EXCEEDED = "goes ahead without a slot"
-GIVEN_UP = "gives up, without a slot"
 LOST = "slot lost"
 GIVEN_BACK = "slot given back"
 
@@ -44,6 +43,16 @@ class Entry:
     what: str
     event: str
     detail: str = ""
+
+    @property
+    def is_excess(self) -> bool:
+        """Whether tasks are drained without a slot from then on."""
+        return self.what == EXCEEDED
+
+    @property
+    def level(self) -> str:
+        """For the log."""
+        return "info" if self.what in (TAKEN, REFUSED, GIVEN_BACK) else "warning"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ SKIP = "skip"
 LATE = "late"
 WAIT = "wait"
 IGNORE = "ignore"
+DENIED_POLICIES = (SKIP, LATE, WAIT, IGNORE)
 
 # Seconds, if a task does not set them.
 TIMEOUT = 20.0

@@ -40,6 +40,8 @@ def incident_lines(incident: Mapping[str, Any]) -> list[str]:
         rows.append((hold["at"], "hold what is drained", by_whom(hold)))
         if hold["released_at"] is not None:
             rows.append((hold["released_at"], "release what is held", f"by {hold['released_by']}"))
+    for one in (incident.get("slot") or {}).get("entries", ()):
+        rows.append((one["at"], f"{one['event']} {one['what']}", one["detail"]))
     for one in incident.get("acknowledged", ()):
         rows.append((one["at"], f"acknowledged {one['task']} as not restored", f"by {one['by']}"))
     rows.sort(key=lambda row: row[0])

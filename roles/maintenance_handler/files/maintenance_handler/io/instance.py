@@ -33,6 +33,8 @@ class InstanceRead:
     """The properties of this VM according to the metadata server."""
 
     instance_id: str
+    # `zone/name/instance id`, which a person recognizes.
+    full_id: str
     reach: Mapping[str, Any]
     # Seconds of notice of a preemption, if the metadata server shows them.
     preemption_notice: float | None = None
@@ -65,11 +67,19 @@ def read_instance(server: MetadataServer, root: Path = Path("/")) -> InstanceRea
     instance_id = _UNLIKE_ID.sub("", str(server.get(INSTANCE_ID_KEY).value))[:LONGEST_ID]
     if not instance_id:
         raise MetadataError(f"The metadata server has an {INSTANCE_ID_KEY} with neither a digit nor a letter in it.")
+    zone = _word(_value(server, "instance/zone"))
+    full_id = f"{zone}/{_word(_value(server, 'instance/name'))}/{instance_id}"
     machine_type = str(_value(server, "instance/machine-type") or "")
     scheduling = parse_scheduling(_value(server, SCHEDULING, recursive=True))
     traits = traits_of(machine_type, scheduling.preemptible, seen(root))
     reach = applicability(machine_type, scheduling, traits)
-    return InstanceRead(instance_id, {event: vars(one) for event, one in reach.items()}, scheduling.preemption_notice)
+    possible = {event: vars(one) for event, one in reach.items()}
+    return InstanceRead(instance_id, full_id, possible, scheduling.preemption_notice)
+
+
+def _word(value: Any) -> str:
+    """The last part of a path such as `projects/1/zones/us-central1-a`."""
+    return _UNLIKE_ID.sub("", str(value or "").rpartition("/")[2])[:LONGEST_ID] or "unknown"
 
 
 def _value(server: MetadataServer, path: str, *, recursive: bool = False) -> Any:

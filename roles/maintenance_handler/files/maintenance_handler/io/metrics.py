@@ -31,6 +31,10 @@ HELP = {
     "incidents_total": ("counter", "Closed incidents, by the event that opened them."),
     "steps_total": ("counter", "Ended steps, by event, phase and outcome."),
     "step_seconds_total": ("counter", "Total duration of steps in seconds, by event, phase and outcome."),
+    "fleet_limit_waiting_tasks": ("gauge", "Tasks that wait for a slot of the fleet limit."),
+    "fleet_limit_slot_held": ("gauge", "1 while this VM holds a slot of the fleet limit."),
+    "fleet_limit_exceeded_total": ("counter", "Events for which tasks were drained without a slot."),
+    "fleet_limit_unanswered_total": ("counter", "Questions that the store of the fleet limit has not answered."),
     "missed_migrations_total": ("counter", "Live migrations that were detected without a notice."),
     "unannounced_restarts_total": ("counter", "Boots of the VM that were not preceded by an orderly stop."),
     "lock_failures_total": (

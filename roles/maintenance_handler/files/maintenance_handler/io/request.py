@@ -26,13 +26,15 @@ RESTORE = "restore"
 HOLD = "hold"
 UNHOLD = "unhold"
 ACKNOWLEDGE = "acknowledge"
-COMMANDS = (REHEARSE, DRAIN, RESTORE, HOLD, UNHOLD, ACKNOWLEDGE)
+UNLOCK = "unlock"
+COMMANDS = (REHEARSE, DRAIN, RESTORE, HOLD, UNHOLD, ACKNOWLEDGE, UNLOCK)
 
 SOCKET = "requests"
 # Bytes of a request, and characters of its texts.
 MOST = 65536
 LONGEST_NAME = 64
 LONGEST_REASON = 200
+LONGEST_HOLDER = 500
 # Requests that are read at once, so that a flood of them does not hold up the loop.
 _AT_ONCE = 20
 # Seconds for a handler to make room for another request.
@@ -47,7 +49,8 @@ class Request:
     """A request. `tasks` are those to restore or to acknowledge; if empty, all that are not restored.
 
     `by` is what the sender says, `uid` is the sender. `event` is the one to rehearse, or as which to drain, for
-    `seconds`, if they are limited.
+    `seconds`, if they are limited. A drain waits `slot_within` seconds for a slot of the fleet limit. `holder` is the
+    id whose slot to free.
     """
 
     command: str
@@ -57,6 +60,8 @@ class Request:
     tasks: tuple[str, ...] = ()
     reason: str = ""
     seconds: float | None = None
+    slot_within: float | None = None
+    holder: str = ""
     uid: int = -1
 
 
@@ -116,7 +121,9 @@ class Listener:
 
 def send(runtime_dir: Path, request: Request) -> None:
     """Send a request to the handler. Raises OSError."""
-    values = {name: value for name, value in vars(request).items() if name != "uid"}
+    # An earlier handler does not know the fields of a fleet limit.
+    left_out = {"uid", *(name for name in ("slot_within", "holder") if getattr(request, name) in (None, ""))}
+    values = {name: value for name, value in vars(request).items() if name not in left_out}
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
         sender.settimeout(_PATIENCE)
         with _address(runtime_dir) as address:
@@ -150,7 +157,12 @@ def _request(data: bytes, uid: int) -> Request:
     request = Request(**{**checked(Request, raw), "tasks": tuple(raw.get("tasks", ())), "uid": uid})
     if request.command not in COMMANDS:
         raise ValueError(f"there is no command {request.command!r:.100}")
-    texts = ((request.name, LONGEST_NAME), (request.by, LONGEST_NAME), (request.reason, LONGEST_REASON))
+    texts = (
+        (request.name, LONGEST_NAME),
+        (request.by, LONGEST_NAME),
+        (request.reason, LONGEST_REASON),
+        (request.holder, LONGEST_HOLDER),
+    )
     for text, longest in texts:
         if len(text) > longest or not text.isprintable():
             raise ValueError(f"{text!r:.100} is not printable, or longer than {longest} characters")

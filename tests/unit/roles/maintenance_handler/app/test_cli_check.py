@@ -184,7 +184,8 @@ def test_accepts_a_valid_configuration(make_handler: MakeHandler) -> None:
     )
     result = handler.command("check")
     assert (result.returncode, result.stderr) == (0, "")
-    verdict, notice = result.stdout.splitlines()
+    verdict, notice, note = result.stdout.splitlines()
+    assert "these tasks are for migrate: 'lb'" in note
     assert verdict == f"{handler.config_path}: 2 tasks, no problems"
     assert "preempt: 30 s of notice, the default" in notice
     assert not handler.state_dir.exists()

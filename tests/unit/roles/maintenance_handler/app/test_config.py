@@ -315,7 +315,7 @@ class TestConfiguration:
     @pytest.mark.parametrize(
         "change, field, reason",
         [
-            ({"colour": 1}, "colour", "is unknown; the fields are boot_id_file, flap_limit, guest_attributes"),
+            ({"colour": 1}, "colour", "is unknown; the fields are boot_id_file, flap_limit, fleet_limit, guest_attrib"),
             ({"tasks": {}}, "tasks", "must be a list, not an object"),
             ({"tasks": None}, "tasks", "must be a list, not null"),
             ({"state_dir": "relative"}, "state_dir", "must be an absolute path"),

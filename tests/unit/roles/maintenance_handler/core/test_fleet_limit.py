@@ -12,7 +12,8 @@ from maintenance_handler._vm.maintenance import MANUAL, MIGRATE, PREEMPT, STOP, 
 from maintenance_handler.core.fleet_limit import ANSWER, AWAY_FOR, DENIED_DEFAULT, FleetLimit
 from maintenance_handler.core.incident import FAILED, NOT_STARTED
 from maintenance_handler.core.observations import DENIED, HELD, INVALID, UNREACHABLE, SlotExpired
-from maintenance_handler.core.slot import AWAY, EXCEEDED, GIVEN_BACK, GIVEN_UP, LOST, REFUSED, TAKEN, Slot
+from maintenance_handler.core.slot import AWAY, EXCEEDED, GIVEN_BACK, LOST, REFUSED, TAKEN, Slot
+from maintenance_handler.core.slot_lines import GIVEN_UP
 from maintenance_handler.core.tasks import IGNORE, LATE, SKIP
 from support.incidents import Drive, task
 
@@ -129,7 +130,7 @@ class TestWithASlot:
         assert drive.incident == before
 
     def test_a_late_answer_changes_nothing(self) -> None:
-        drive = limited(LB, task("app", WINDOW, lead=1.0))
+        drive = limited(task("lb", MIGRATE), task("app", WINDOW, lead=1.0))
         drive.window(5000.0)
         drive.on(MIGRATE)
         drive.off(MIGRATE)
@@ -259,7 +260,7 @@ class TestDenied:
         assert (LIMIT.policy(lb, MIGRATE), LIMIT.policy(lb, PREEMPT)) == (SKIP, IGNORE)
 
     def test_a_second_event_asks_anew(self) -> None:
-        drive = limited(LB, task("app", WINDOW, lead=1.0))
+        drive = limited(task("lb", MIGRATE), task("app", WINDOW, lead=1.0))
         drive.window(90000.0)
         drive.on(MIGRATE)
         drive.answer(DENIED, OTHER)
@@ -368,3 +369,24 @@ class TestAfterTheHandler:
         drive.on(PREEMPT)
         assert "slot" not in drive.incident.to_dict()
         assert all("when_denied" not in one for one in drive.incident.to_dict()["tasks"])
+
+
+class TestPlan:
+    def test_shows_the_latest_moment(self) -> None:
+        assert LIMIT.plan(TERMINATE, [LB, DB], 3600.0) == [
+            f"    without a slot: lb, db: waits, then drained all the same, {LATEST:g} s before it"
+        ]
+        assert LIMIT.plan(TERMINATE, [LB, DB], 60.0) == [
+            f"    without a slot: lb, db: drained at once all the same: the tasks and the reserve need {LATEST:g} s"
+        ]
+
+    def test_shows_each_policy(self) -> None:
+        page = task("page", MIGRATE, MANUAL, when_denied=IGNORE)
+        assert LIMIT.plan(MIGRATE, [LB, page], 60.0) == [
+            "    without a slot: lb: not drained",
+            "    without a slot: page: drained: never asks for a slot",
+        ]
+        assert LIMIT.plan(MANUAL, [task("app", MANUAL)], None) == [
+            "    without a slot: app: waits for the time of --timeout, then fails"
+        ]
+        assert LIMIT.plan("missed", [task("app", "missed")], None) == []
