@@ -91,7 +91,7 @@ class TestASlot:
         vm.announce("migrate")
         handler.until_traced("drain lb")
         handler.until_state("drained")
-        assert slot(handler)["held"]
+        handler.until(lambda: slot(handler).get("held"), "the slot")
         me = own_id(handler)
         assert me.split("/")[1] == vm.name
         assert store.holders() == [me]
@@ -169,7 +169,7 @@ class TestDenied:
         assert handler.trace() == []
         store.set()
         handler.until_traced("drain lb")
-        assert slot(handler)["held"]
+        handler.until(lambda: slot(handler).get("held"), "the slot")
 
     def test_it_goes_ahead_at_the_last_moment(self, vm: Vm, make_handler: MakeHandler, store: Store) -> None:
         store.set(OTHER)
@@ -178,7 +178,7 @@ class TestDenied:
         start(handler)
         vm.announce("terminate")
         handler.until_traced("drain lb")
-        assert slot(handler)["exceeded"]
+        handler.until(lambda: slot(handler).get("exceeded"), "the status")
         assert store.holders() == [OTHER]
         handler.until_logged("goes ahead without a slot")
 
@@ -249,7 +249,7 @@ class TestAStoreThatDoesNotAnswer:
         vm.announce("migrate")
         handler.until_traced("drain lb")
         handler.until_state("drained")
-        assert slot(handler)["exceeded"]
+        handler.until(lambda: slot(handler).get("exceeded"), "the status")
         vm.withdraw("migrate")
         assert steps(handler.until_over()) == [("drain", "lb", "ok"), ("restore", "lb", "ok")]
 
