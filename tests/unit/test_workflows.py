@@ -1,0 +1,38 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The workflows of GitHub run what the Makefile has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
+
+_MAKE = re.compile(r"\bmake ([a-z-]+)")
+
+
+def targets() -> set[str]:
+    makefile = (CHECKOUT / "Makefile").read_text(encoding="utf-8")
+    return set(re.findall(r"^([a-z-]+):", makefile, re.MULTILINE))
+
+
+def commands(workflow: Path) -> str:
+    jobs: dict[str, Any] = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    return "\n".join(step.get("run", "") for job in jobs.values() for step in job["steps"])
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda workflow: str(workflow.name))
+def test_workflows_run_targets_of_the_makefile(workflow: Path) -> None:
+    assert set(_MAKE.findall(commands(workflow))) - targets() == set()
+
+
+def test_github_runs_all_checks_of_ci() -> None:
+    local = targets() & set(_MAKE.findall((CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")))
+    assert local
+    assert local <= set(_MAKE.findall(commands(CHECKOUT / ".github" / "workflows" / "ci.yml")))
