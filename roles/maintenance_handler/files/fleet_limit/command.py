@@ -56,7 +56,7 @@ def _answered(question: Question) -> Answer:
     for tried, url in enumerate(addresses):
         share = deadline.share(len(addresses) - tried)
         try:
-            return within(share, partial(_ask, question, url, share))
+            return within(share, partial(_ask, question, url, share), shown(url))
         except Refusal as exc:
             errors.append(exc)
     # A wrong password is not mended by trying again.

@@ -29,14 +29,17 @@ class Deadline:
         return Deadline(self.left() / parts, self._clock)
 
 
-def within(deadline: Deadline, function: Callable[[], _Result]) -> _Result:
-    """The result of a function, or its exception. Raises `Unreachable` if it needs more time than there is."""
+def within(deadline: Deadline, function: Callable[[], _Result], address: str) -> _Result:
+    """The result of a function, or its exception. Raises `Unreachable` if it needs more time than there is.
+
+    `address` is what the function needs, for the error.
+    """
     call = _Call(function)
     # It does not keep the process from ending.
     thread = threading.Thread(target=call.run, daemon=True)
     thread.start()
     thread.join(deadline.left())
-    return call.result()
+    return call.result(address)
 
 
 class _Call(Generic[_Result]):
@@ -51,9 +54,9 @@ class _Call(Generic[_Result]):
         except BaseException as exc:
             self._error = exc
 
-    def result(self) -> _Result:
+    def result(self, address: str) -> _Result:
         if self._error is not None:
             raise self._error
         if not self._results:
-            raise Unreachable("no answer in time")
+            raise Unreachable(f"{address} has not answered in time")
         return self._results[0]

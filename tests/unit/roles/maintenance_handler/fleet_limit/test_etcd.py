@@ -274,6 +274,7 @@ def test_a_store_that_does_not_finish_is_unreachable(make_vm: MakeVm, begin: byt
         answer = make_vm(endpoints=[f"http://{server.host}"]).asks("acquire", timeout=0.5)
 
     assert answer["outcome"] == "unreachable"
+    assert server.host in answer["detail"]
     assert "in time" in answer["detail"] or "timed out" in answer["detail"]
 
 
