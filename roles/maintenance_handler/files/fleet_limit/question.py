@@ -50,6 +50,8 @@ def read(verb: str, text: bytes) -> Question:
     if not isinstance(value.get("state", {}), dict):
         raise Refusal("state must be an object: the state of the previous answer, or {}")
     named = _line(value, "id", _LONGEST_ID)
+    if " " in named:
+        raise Refusal("id must have no spaces")
     if not named and verb not in (CHECK, HOLDERS):
         raise Refusal("id must say whose slot it is, as zone/name/instance id")
     return Question(verb, validated(value.get("limit")), named, _line(value, "reason", _LONGEST_REASON), float(timeout))

@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The links to the modules of the collection's library that the handler uses."""
+"""The handler's packages: those that the role copies, and the links to the library of the collection."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import maintenance_handler
 
@@ -18,6 +19,14 @@ LINKED = [path for path in PACKAGE.glob("_*/*.py") if path.is_symlink()]
 
 def test_links_exist() -> None:
     assert {path.parent.name for path in LINKED} == {"_metadata", "_vm"}
+
+
+def test_the_role_copies_all_packages() -> None:
+    files = PACKAGE.parent
+    variables = yaml.safe_load((files.parent / "vars" / "main.yml").read_text(encoding="utf-8"))
+    packages = {str(path.parent.relative_to(files)) for path in files.rglob("*.py")} - {".", "host"}
+
+    assert sorted(packages) == variables["__maintenance_handler_folders"]
 
 
 @pytest.mark.parametrize("path", sorted(PACKAGE.glob("*/*.py")), ids=lambda path: f"{path.parent.name}.{path.stem}")

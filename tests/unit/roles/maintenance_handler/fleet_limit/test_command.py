@@ -39,6 +39,7 @@ def test_the_usage(arguments: list[str]) -> None:
         ({**QUESTION, "state": []}, "state must be an object"),
         ({**QUESTION, "id": ""}, "id must say whose slot it is"),
         ({**QUESTION, "id": "a\nb"}, "id must be one line of text"),
+        ({**QUESTION, "id": "a  b"}, "id must have no spaces"),
         ({**QUESTION, "id": "a" * 201}, "id must be one line of text"),
         ({**QUESTION, "reason": 1}, "reason must be one line of text"),
         ({**QUESTION, "limit": {**LIMIT, "slots": 0}}, "slots must be a whole number"),

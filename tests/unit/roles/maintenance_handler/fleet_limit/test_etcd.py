@@ -147,10 +147,36 @@ def test_a_lower_limit_holds_also_if_others_have_the_old_one(make_vm: MakeVm) ->
     assert lower.does("acquire") == "held"
 
 
+def test_a_slot_that_another_took_since_the_count_is_not_taken(make_vm: MakeVm) -> None:
+    slow, fast = make_vm(1), make_vm(2)
+    store = store_of(slow)
+    seen = store.read()
+
+    fast.asks("acquire")
+    assert store.add(slow.id, "{}", seen) is False
+    assert slow.holders == [fast.id]
+    fast.asks("release")
+    assert store.add(slow.id, "{}", store.read()) is True
+
+
+def test_a_lease_that_expires_while_it_takes_a_slot_is_replaced(make_vm: MakeVm, etcd: Etcd) -> None:
+    vm = make_vm()
+    store = store_of(vm)
+    stale, before = store.read(), leases(etcd)
+    make_vm(2).asks("acquire")
+    assert store.add(vm.id, "{}", stale) is False
+    make_vm(2).asks("release")
+    [spare] = leases(etcd) - before
+    post(etcd, "/v3/lease/revoke", {"ID": spare})
+
+    assert store.add(vm.id, "{}", store.read()) is False
+    assert store.add(vm.id, "{}", store.read()) is True
+
+
 def test_a_late_release_frees_no_slot_that_was_taken_since(make_vm: MakeVm) -> None:
     vm = make_vm()
     vm.asks("acquire")
-    late = Store(validated(vm.limit), vm.limit["endpoints"][0], None, Deadline(PATIENCE))
+    late = store_of(vm)
     own = late.read().by(vm.id)
     assert own is not None
 
@@ -383,6 +409,10 @@ def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
         missing = Vm("z/a/1", {**vm.limit, "ca_file": "/nonexistent.pem"}).asks("check")
         assert missing["outcome"] == "invalid"
         assert "/nonexistent.pem cannot be read" in missing["detail"]
+
+
+def store_of(vm: Vm) -> Store:
+    return Store(validated(vm.limit), vm.limit["endpoints"][0], None, Deadline(PATIENCE))
 
 
 def as_documented(daemon: Etcd) -> None:
