@@ -1,0 +1,103 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Handlers of several VMs with a limit in a real etcd."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from support.etcd import MISSING, Etcd
+from support.limited_group import Group, MakeHandler
+from support.vm import Vm
+
+pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    with Etcd(tmp_path_factory.mktemp("etcd") / "data") as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def group(etcd: Etcd, make_vm: Callable[[], Vm], make_handler: MakeHandler, tmp_path: Path) -> Group:
+    return Group(etcd, make_vm, make_handler, tmp_path)
+
+
+def test_never_more_than_two_are_drained_while_the_limit_may_hold(group: Group) -> None:
+    group.take_turns(5)
+
+
+def test_of_two_migrations_at_once_one_is_not_drained(group: Group) -> None:
+    members = group.members(2)
+    for member in members:
+        member.vm.announce("migrate")
+    for member in members:
+        member.handler.until(
+            lambda member=member: member.is_drained() or (member.handler.status()["incident"] or {}).get("skips"),
+            "a decision",
+        )
+    assert sorted(member.is_drained() for member in members) == [False, True]
+    assert group.most_drained() == 1
+
+
+def test_a_dead_holder_lets_go(group: Group) -> None:
+    one, other = group.members(2, limit={"ttl": 2})
+    one.vm.announce("terminate")
+    one.handler.until_state("drained")
+    one.handler.kill()
+    other.vm.announce("terminate")
+    other.handler.until_state("drained")
+    assert other.slot()["held"]
+    # It comes back, and finds its slot taken.
+    one.handler.start()
+    one.handler.until(lambda: one.slot().get("outcome") == "denied", "the answer")
+    assert one.handler.state() == "drained"
+    assert one.slot()["exceeded"]
+    other.vm.withdraw("terminate")
+    other.handler.until_over()
+    one.vm.withdraw("terminate")
+    one.handler.until_over()
+
+
+def test_an_etcd_that_hangs_or_dies_delays_no_drain_whose_time_has_come(
+    tmp_path: Path, make_vm: Callable[[], Vm], make_handler: MakeHandler
+) -> None:
+    with Etcd(tmp_path / "own") as etcd:
+        group = Group(etcd, make_vm, make_handler, tmp_path)
+        hung, away = group.members(2, slots=2, notice={"terminate": 12, "migrate": 40})
+        etcd.process.send_signal(signal.SIGSTOP)
+        hung.vm.announce("terminate")
+        hung.handler.until_state("drained")
+        etcd.process.send_signal(signal.SIGCONT)
+        etcd.kill()
+        away.vm.announce("migrate")
+        away.handler.until_state("drained")
+        for member in (hung, away):
+            member.handler.until_logged("goes ahead without a slot")
+        etcd.start()
+        # Both are counted again.
+        for member in (hung, away):
+            member.handler.until(lambda member=member: member.slot().get("held"), "the slot", within=120)
+        hung.vm.withdraw("terminate")
+        away.vm.withdraw("migrate")
+        for member in (hung, away):
+            assert member.handler.until_over()["held"] == []
+
+
+def test_the_check_shows_the_store_and_rejects_wrong_options(group: Group, make_handler: MakeHandler) -> None:
+    (member,) = group.members(1)
+    assert "note: fleet limit: 0 of 1" in member.handler.command("check").stdout
+    limit = member.handler.config["fleet_limit"]
+    member.handler.configure(fleet_limit={**limit, "username": "limit"})
+    rejected = member.handler.command("check")
+    assert rejected.returncode == 2
+    assert "field 'fleet_limit': username and password_file must be given together" in rejected.stderr
+    member.handler.configure(fleet_limit={**limit, "endpoints": ["http://127.0.0.1:1"]})
+    away = member.handler.command("check")
+    assert away.returncode == 0
+    assert "note: field 'fleet_limit': the store does not answer" in away.stdout
