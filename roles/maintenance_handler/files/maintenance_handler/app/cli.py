@@ -119,6 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("rehearse", "rehearse", "Show what an event would run; with --execute, drain and restore.")
     sub.add_argument("event", choices=EVENTS, metavar="EVENT", help=", ".join(EVENTS))
     sub.add_argument("--execute", action="store_true", help="run the drain tasks, then restore")
+    sub.add_argument("--json", action="store_true", help="as JSON, at the end")
     sub = command("run-task", "task", "Run one task by hand, as its user and with its environment.")
     sub.description = (
         "Run one task by hand, as its user and with its environment; for root, where systemd runs the machine, in the "

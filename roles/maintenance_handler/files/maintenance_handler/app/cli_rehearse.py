@@ -5,12 +5,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from typing import Any
 
 from ..core.announcements import rehearsal
 from ..core.incident import ANNOUNCED, IDLE, NOT_RESTORED, OK, Moment
+from ..core.tasks import DRAIN, RESTORE
 from ..core.timeline import incident_lines, news, plan_lines
 from ..io.history import History
 from ..io.request import REHEARSE, Request
@@ -33,11 +35,11 @@ from .handler import Handler
 def rehearse(options: argparse.Namespace) -> int:
     settings = settings_of(options, preflight.load)
     if not options.execute:
-        return _show_rehearsal(settings, options.event)
+        return _show_rehearsal(settings, options.event, as_json=options.json)
     name = unique("rehearsal")
     now = read_status(settings)
     if now["running"]:
-        _ask_to_rehearse(settings, now, options.event, name)
+        _ask_to_rehearse(settings, now, options, name)
     else:
         with log_to_stderr(settings) as log:
             code = Handler(settings, options.config, log).rehearse(options.event, name)
@@ -46,41 +48,69 @@ def rehearse(options: argparse.Namespace) -> int:
     incident = _rehearsed(settings, name)
     if incident is None:
         raise CommandError("the rehearsal was interrupted; the next handler restores what it drained")
-    print_lines(incident_lines(incident))
-    for one in incident.get("not_restored", ()):
-        print_lines([f"{one['task']} is NOT RESTORED, and retried: see the commands restore and acknowledge"])
+    if options.json:
+        print(json.dumps(_document(options.event, incident)))
+    else:
+        print_lines(incident_lines(incident))
+        for one in incident.get("not_restored", ()):
+            print_lines([f"{one['task']} is NOT RESTORED, and retried: see the commands restore and acknowledge"])
     return EXIT_OK if all(step["outcome"] == OK for step in incident["steps"]) else EXIT_FAILED
 
 
-def _show_rehearsal(settings: Config, event: str) -> int:
+def _document(event: str, incident: dict[str, Any]) -> dict[str, Any]:
+    steps = [
+        {field: step.get(field, "") for field in ("task", "phase", "outcome", "seconds", "detail", "output")}
+        for step in incident["steps"]
+    ]
+    not_restored = [one["task"] for one in incident.get("not_restored", ())]
+    skipped = [{"task": skip["task"], "reason": skip["reason"]} for skip in incident["skips"]]
+    return {
+        "event": event,
+        "executed": True,
+        "incident": incident["id"],
+        "steps": steps,
+        "skipped": skipped,
+        "not_restored": not_restored,
+    }
+
+
+def _show_rehearsal(settings: Config, event: str, *, as_json: bool) -> int:
     """Show what would run, with each `when` evaluated."""
     now = Moment(time.monotonic(), time.time())
     document = rehearsal(event, "rehearsal", now, settings.notice).signal.document
-    tasks = []
-    for task in settings.tasks:
-        if event in task.on and runs_for(task, document):
-            tasks.append(task)
-        elif event in task.on:
-            print(f"skipped: {task.name}, its 'when' is false for a rehearsal")
+    concerned = [task for task in settings.tasks if event in task.on]
+    tasks = [task for task in concerned if runs_for(task, document)]
+    skipped = [task.name for task in concerned if task not in tasks]
+    if as_json:
+        in_order = [task.name for task in sorted(tasks, key=lambda task: task.stage)]
+        steps = [{"task": name, "phase": DRAIN} for name in in_order]
+        steps += [{"task": name, "phase": RESTORE} for name in reversed(in_order)]
+        reason = "its 'when' is false for a rehearsal"
+        skips = [{"task": name, "reason": reason} for name in skipped]
+        print(json.dumps({"event": event, "executed": False, "steps": steps, "skipped": skips}))
+        return EXIT_OK
+    for name in skipped:
+        print(f"skipped: {name}, its 'when' is false for a rehearsal")
     print_lines(plan_lines(event, tasks, settings.assumed_notice(), {}))
     print("Nothing was run. Use --execute to drain and restore.")
     return EXIT_OK
 
 
-def _ask_to_rehearse(settings: Config, now: dict[str, Any], event: str, name: str) -> None:
+def _ask_to_rehearse(settings: Config, now: dict[str, Any], options: argparse.Namespace, name: str) -> None:
     """Let the running handler rehearse, so that a real event becomes part of the incident, and wait for the end."""
     if "pid" in now and now["state"] not in (IDLE, ANNOUNCED):
         what = "a task is" if now["state"] == NOT_RESTORED else "the handler is"
         raise CommandError(f"{what} {now['state']}: rehearse when nothing is drained")
-    ask(settings, now, Request(REHEARSE, name, user(), event=event))
+    ask(settings, now, Request(REHEARSE, name, user(), event=options.event))
     told: set[str] = set()
     give_up_at = time.monotonic() + patience(settings)
     while time.monotonic() < give_up_at:
         over = _rehearsed(settings, name)
         now = read_status(settings)
         goes_on = _since_rehearsal(now["incident"], name) if now["incident"] else None
-        print_lines(news(told, over or goes_on or {"steps": []}))
-        sys.stdout.flush()
+        if not options.json:
+            print_lines(news(told, over or goes_on or {"steps": []}))
+            sys.stdout.flush()
         if over is not None:
             return
         if not now["running"]:

@@ -28,6 +28,35 @@ def test_shows_the_plan_and_runs_nothing(make_handler: MakeHandler) -> None:
     assert not handler.state_dir.exists()
 
 
+def test_as_json(make_handler: MakeHandler) -> None:
+    later = task("db", stage=20, restore="echo no route; exit 6")
+    handler = make_handler(later, task("lb", stage=10), task("off", when="event.rehearsal == `false`"))
+    skipped = [{"task": "off", "reason": "its 'when' is false for a rehearsal"}]
+    result = handler.command("rehearse", "migrate", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    shown = json.loads(result.stdout)
+    assert [(step["phase"], step["task"]) for step in shown.pop("steps")] == [
+        ("drain", "lb"),
+        ("drain", "db"),
+        ("restore", "db"),
+        ("restore", "lb"),
+    ]
+    assert shown == {"event": "migrate", "executed": False, "skipped": skipped}
+    handler.start()
+    result = handler.command("rehearse", "migrate", "--execute", "--json")
+    assert result.returncode == 1
+    done = json.loads(result.stdout)
+    assert (done["event"], done["executed"], done["not_restored"]) == ("migrate", True, ["db"])
+    assert [(step["phase"], step["task"], step["outcome"]) for step in done["steps"]] == [
+        ("drain", "lb", "ok"),
+        ("drain", "db", "ok"),
+        ("restore", "db", "failed"),
+        ("restore", "lb", "ok"),
+    ]
+    assert all(step["seconds"] >= 0 for step in done["steps"])
+    assert [step["task"] for step in done["skipped"]] == ["off"]
+
+
 def test_drains_and_restores_without_a_running_handler(make_handler: MakeHandler) -> None:
     for event in EVENTS:
         handler = make_handler(task("lb", stage=10), task("db", stage=20), metadata_host="127.0.0.1:9")
