@@ -27,7 +27,7 @@ ALLOWED = {
     "plugins.plugin_utils": {"plugins.module_utils"},
     "plugins.modules": {"plugins.module_utils"},
     "plugins.action": {"plugins.module_utils", "plugins.plugin_utils"},
-    "plugins.filter": {"plugins.module_utils"},
+    "plugins.filter": {"plugins.module_utils", "plugins.plugin_utils"},
     "plugins.lookup": {"plugins.module_utils", "plugins.plugin_utils"},
     "plugins.doc_fragments": set[str](),
     "maintenance_handler._metadata": set[str](),
