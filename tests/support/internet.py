@@ -4,17 +4,16 @@
 
 from __future__ import annotations
 
-import datetime
 import ssl
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
+from support.certificate import pem, signed
 from support.raw_server import Peer, RawServer
 
 # From a request's head and body to the answer.
@@ -33,7 +32,7 @@ class Internet:
         self._hosts = {name.replace("_", "."): host for name, host in hosts.items()}
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._authority = _certificate("Test", self._key, "Test", self._key)
+        self._authority = signed("Test", self._key, "Test", self._key, x509.DNSName("test"))
         self._bundle = folder / "authority.pem"
         self._bundle.write_bytes(self._authority.public_bytes(serialization.Encoding.PEM))
         self._contexts = {name: self._context(name) for name in self._hosts}
@@ -70,30 +69,9 @@ class Internet:
 
     def _context(self, name: str) -> ssl.SSLContext:
         key = ec.generate_private_key(ec.SECP256R1())
-        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
         file = self._folder / f"{name}.pem"
-        chain = _certificate(name, key, "Test", self._key).public_bytes(serialization.Encoding.PEM)
-        file.write_bytes(key.private_bytes(*form) + chain)
+        chain = signed(name, key, "Test", self._key, x509.DNSName(name)).public_bytes(serialization.Encoding.PEM)
+        file.write_bytes(pem(key) + chain)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(file)
         return context
-
-
-def _certificate(
-    name: str, key: ec.EllipticCurvePrivateKey, issuer: str, issuer_key: ec.EllipticCurvePrivateKey
-) -> x509.Certificate:
-    now = datetime.datetime.now(datetime.UTC)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
-        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.BasicConstraints(ca=name == issuer, path_length=None), critical=True)
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False)
-    )
-    return builder.sign(issuer_key, hashes.SHA256())

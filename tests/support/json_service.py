@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import datetime
 import ipaddress
 import json
 import ssl
@@ -17,9 +16,10 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+
+from support.certificate import pem, signed
 
 
 @dataclass(frozen=True)
@@ -109,24 +109,11 @@ class Certificate:
 
     def __init__(self, folder: Path) -> None:
         key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
-        now = datetime.datetime.now(datetime.UTC)
-        certificate = (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(name)
-            .public_key(key.public_key())
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(days=1))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-            .sign(key, hashes.SHA256())
-        )
+        host = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        certificate = signed("test", key, "test", key, host)
         self.file, self.key_file = folder / "certificate.pem", folder / "key.pem"
         self.file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-        form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        self.key_file.write_bytes(key.private_bytes(*form))
+        self.key_file.write_bytes(pem(key))
 
     @property
     def parameters(self) -> dict[str, str]:

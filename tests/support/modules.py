@@ -10,6 +10,7 @@ import json
 from types import ModuleType
 from typing import Any
 
+from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
 
@@ -32,6 +33,9 @@ def run_module(
 ) -> Result:
     """Run a module with these parameters, in check or diff mode, or for a task that sets no_log."""
     internal = {"_ansible_check_mode": check, "_ansible_diff": diff, "_ansible_no_log": no_log}
+    # ansible-core 2.21 and newer leave the invocation out by default.
+    if "inject_invocation" in PASS_VARS:
+        internal["_ansible_inject_invocation"] = True
     output = io.StringIO()
     with patch_module_args({**parameters, **internal}), contextlib.redirect_stdout(output):
         try:
