@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import subprocess
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from support.playbook import printed_lines
 
 CONFIG = "etc/gce-maintenance-handler/config.json"
 NO_PYTHON = {"maintenance_handler_python": "/no/such/python"}
@@ -137,3 +140,92 @@ def test_multiline_ansible_managed_is_a_comment_in_the_launcher(rollout):
     assert fleet.run("-e", "gce_hosts=vms").returncode == 0
     launcher = fleet.root / "a/usr/local/bin/gce-maintenance-handler"
     assert subprocess.run([launcher, "--version"], check=False, stdout=subprocess.PIPE).returncode == 0
+
+
+def lb(drain: str = "true") -> dict[str, Any]:
+    """A task that leaves a trace in the directory of its host."""
+    log = "{{ maintenance_handler_prefix }}/trace"
+    return {
+        "maintenance_handler_tasks": [
+            {
+                "name": "lb",
+                "on": ["terminate"],
+                "drain": ["/bin/sh", "-c", f"echo drain >> {log}; {drain}"],
+                "restore": ["/bin/sh", "-c", f"echo restore >> {log}"],
+                "user": getpass.getuser(),
+            }
+        ]
+    }
+
+
+def files(root: Path) -> dict[str, str]:
+    """The installed files and their contents, without what a handler writes."""
+    return {
+        str(path.relative_to(root)): path.read_text(encoding="utf-8")
+        for path in root.rglob("*")
+        if path.is_file() and path.suffix != ".pyc" and path.relative_to(root).parts[0] in ("usr", "etc")
+    }
+
+
+def test_gates_are_passed_and_a_batch_that_is_not_well_gets_its_version_back(rollout):
+    fleet = rollout({"a": {}, "b": {}})
+    gates = {"gce_hosts": "vms", "gce_batches": [1], "gce_rehearse": True, "gce_health_timeout": 0, **lb()}
+    health = "test -e {{ maintenance_handler_prefix }}/etc/gce-maintenance-handler/config.json"
+    result = fleet.run("-e", json.dumps({**gates, "gce_health_check": health}))
+    assert result.returncode == 0, result.stdout
+    lines = printed_lines(result.stdout)
+    assert "Batch 1 of 2: the rollout continues. Hosts: 1 done, 0 failed, 1 not reached." in lines
+    assert "Batch 2 of 2: the rollout is complete. Hosts: 2 done, 0 failed, 0 not reached." in lines
+    assert "Done: 2: a, b." in lines
+    # Only the canary rehearses.
+    assert (fleet.root / "a/trace").read_text().split() == ["drain", "restore"]
+    assert not (fleet.root / "b/trace").exists()
+    before = {name: files(fleet.root / name) for name in "ab"}
+    assert not any("before-rollout" in path for path in before["a"])
+
+    changed = {"gce_health_check": "echo it is slow; exit 3", "maintenance_handler_poll_timeout": 33}
+    result = fleet.run("-e", json.dumps({**gates, **changed}))
+    assert result.returncode != 0
+    lines = printed_lines(result.stdout)
+    assert "Batch 1 of 2: not well. The rollout has stopped. Hosts: 0 done, 1 failed, 1 not reached." in lines
+    assert "  a: Run the command: it is slow" in lines
+    assert "  a: Rolled back the configuration." in lines
+    assert "Not reached: 1: b." in lines
+    assert {name: files(fleet.root / name) for name in "ab"} == before
+
+    result = fleet.run("-e", json.dumps({**gates, **changed, "gce_roll_back": False}))
+    assert result.returncode != 0
+    assert json.loads((fleet.root / "a" / CONFIG).read_text())["poll_timeout"] == 33
+
+
+def test_a_first_installation_that_fails_its_rehearsal_is_removed(rollout):
+    fleet = rollout({"a": {}, "b": {}})
+    variables = {"gce_hosts": "vms", "gce_batches": [1], "gce_rehearse": True, **lb("echo no route; exit 6")}
+    result = fleet.run("-e", json.dumps(variables))
+    assert result.returncode != 0
+    lines = printed_lines(result.stdout)
+    assert "  a: Rehearsal of terminate: drain lb: failed, exit status 6." in lines
+    assert "  a: Uninstalled, because there was no handler before." in lines
+    assert "Not reached: 1: b." in lines
+    assert (fleet.root / "a/trace").read_text().split() == ["drain", "restore"]
+    assert files(fleet.root / "a") == {}
+
+
+def test_without_a_terminal_the_next_batch_is_not_confirmed(rollout):
+    fleet = rollout({"a": {}, "b": {}})
+    result = fleet.run("-e", json.dumps({"gce_hosts": "vms", "gce_batches": [1], "gce_confirm": True}))
+    assert result.returncode != 0
+    assert "Done: 1: a." in printed_lines(result.stdout)
+    assert "Not reached: 1: b." in printed_lines(result.stdout)
+    assert fleet.reached() == {"a"}
+
+
+def test_a_host_that_is_unreachable_does_not_hide_the_summary(rollout):
+    unreachable = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": 9}
+    fleet = rollout({"a": unreachable, "b": {}})
+    result = fleet.run("-e", "gce_hosts=vms")
+    assert result.returncode != 0
+    lines = printed_lines(result.stdout)
+    assert any(line.startswith("  a: The host is unreachable: ") for line in lines)
+    assert "Not reached: 1: b." in lines
+    assert fleet.reached() == set()

@@ -28,6 +28,7 @@ def save(kept: Path, paths: dict[str, Path]) -> None:
         return
     unfinished = kept.with_name(f"{kept.name}.new")
     shutil.rmtree(unfinished, ignore_errors=True)
+    kept.parent.mkdir(parents=True, exist_ok=True)
     unfinished.mkdir(mode=0o700)
     for name, path in paths.items():
         if path.exists():
@@ -36,7 +37,10 @@ def save(kept: Path, paths: dict[str, Path]) -> None:
 
 
 def restore(kept: Path, paths: dict[str, Path]) -> None:
-    for name, path in paths.items():
+    """Print the names of what differs, and is therefore restored, as JSON."""
+    changed = [name for name, path in paths.items() if _contents(kept / name) != _contents(path)]
+    for name in changed:
+        path = paths[name]
         new = path.with_name(f".{path.name}.previous")
         _remove(new)
         if not (kept / name).exists():
@@ -52,10 +56,19 @@ def restore(kept: Path, paths: dict[str, Path]) -> None:
         else:
             _copy(kept / name, new)
             new.replace(path)
+    print(json.dumps(changed))
 
 
 def drop(kept: Path, _paths: dict[str, Path]) -> None:
     _remove(kept)
+
+
+def _contents(path: Path) -> dict[str, bytes] | None:
+    """The files at or below a path, without compiled code. None if there is nothing."""
+    if path.is_dir():
+        files = [file for file in path.rglob("*") if file.is_file() and file.suffix != ".pyc"]
+        return {str(file.relative_to(path)): file.read_bytes() for file in files}
+    return {"": path.read_bytes()} if path.exists() else None
 
 
 def _copy(source: Path, destination: Path) -> None:

@@ -122,10 +122,16 @@ def test_previous_restores_the_files(tmp_path: Path) -> None:
     paths["unit"].write_text("new")
     # A version that has never worked does not replace the saved one.
     run("previous", "save", asked=asked)
-    run("previous", "restore", asked=asked)
+    status, out = run("previous", "restore", asked=asked)
+    assert (status, sorted(json.loads(out))) == (0, ["config", "lib", "unit"])
     assert [path.name for path in (tmp_path / "lib" / "package").iterdir()] == ["old.py"]
     assert (paths["config"].read_text(), paths["config"].stat().st_mode & 0o777) == ("secret", 0o600)
     assert not paths["unit"].exists()
+
+    # What is compiled meanwhile makes no difference.
+    (tmp_path / "lib" / "package" / "old.pyc").write_text("compiled")
+    assert run("previous", "restore", asked=asked) == (0, "[]\n")
+    (tmp_path / "lib" / "package" / "old.pyc").unlink()
 
     run("previous", "drop", asked=asked)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["config", "lib"]
