@@ -7,6 +7,7 @@ from __future__ import annotations
 import smtplib
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from email.message import EmailMessage
 from email.utils import formatdate
 from typing import Any
@@ -23,10 +24,16 @@ def send(target: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     settings = target["smtp"]
     where = f"{settings['host']}:{settings['port']}"
     try:
-        with _connection(settings, target["timeout"]) as server:
+        server = _connection(settings, target["timeout"])
+        try:
             if "user" in settings:
                 server.login(settings["user"], settings["password"])
             refused = server.send_message(message(settings, document))
+        finally:
+            # Once the mail is accepted, a failure to say goodbye does not matter.
+            with suppress(OSError, smtplib.SMTPException):
+                server.quit()
+            server.close()
     except smtplib.SMTPRecipientsRefused as exc:
         raise _judged(where, next(iter(exc.recipients.values()))[0], "refused all recipients") from None
     except smtplib.SMTPResponseException as exc:
