@@ -28,6 +28,7 @@ from maintenance_handler.app import config
 from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
 from support.playbook import CHECKOUT
+from support.receiver import Receiver
 from support.recipes import Recipe
 
 FLEET: dict[str, Any] = {
@@ -329,7 +330,6 @@ def test_the_handler_accepts_the_recipes_of_examples(block: Block, own_recipes: 
 
 @pytest.mark.parametrize("block", HANDLER_TARGETS, ids=lambda block: block.title)
 def test_the_handler_accepts_the_targets_of_examples(block: Block) -> None:
-    """`tests/unit/roles/maintenance_handler/notifier/test_guide.py` sends to them."""
     [play] = block.data
     entries = [
         {("on" if key is True else key): value for key, value in entry.items()}
@@ -339,6 +339,55 @@ def test_the_handler_accepts_the_targets_of_examples(block: Block) -> None:
     assert [target["name"] for target in config.parse(json.dumps(document).encode()).notify] == [
         entry["name"] for entry in entries
     ]
+
+
+@pytest.mark.parametrize("block", HANDLER_TARGETS, ids=lambda block: block.title)
+def test_the_role_writes_the_targets_of_examples_and_shows_no_secret(block: Block, tmp_path: Path) -> None:
+    """What it installs notifies a receiver in place of the hosts in the guide."""
+    receiver = Receiver()
+    prefix = tmp_path / "vm"
+    variables = {
+        "ansible_become": False,
+        "maintenance_handler_allow_no_tasks": True,
+        "maintenance_handler_service": False,
+        "maintenance_handler_prefix": str(prefix),
+        "maintenance_handler_python": sys.executable,
+    }
+    play = block.text.replace("hosts: web", "hosts: localhost")
+    play = re.sub(r"https?://[a-z0-9.-]+\.(?:com|example\.com)(?::\d+)?(?=[/\s])", receiver.url, play)
+    # The default of PagerDuty, and the mail server, cannot be reached from here.
+    play = play.replace("preset: pagerduty", f"preset: pagerduty\n            url: {receiver.url}/v2/enqueue")
+    play = play.replace("host: mail.example.com", "host: 127.0.0.1\n              port: 1")
+    play = play.replace("[logger, --tag, maintenance]", f"[cp, /dev/stdin, {tmp_path}/logged]")
+    try:
+        status, output = run(tmp_path, [play], "--diff", "-e", json.dumps(variables))
+        assert status == 0, output
+        config_path = prefix / "etc/gce-maintenance-handler/config.json"
+        assert config_path.stat().st_mode & 0o777 == 0o600
+        written = json.loads(config_path.read_bytes())["notify"]
+        assert written[1]["on"] == ["drained", "restored", "restore_failed"]
+        launcher = prefix / "usr/local/bin/gce-maintenance-handler"
+        command = [str(launcher), "notify-test", "--config", str(config_path)]
+        environment = {**os.environ, "GCE_METADATA_HOST": "127.0.0.1:1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    finally:
+        receiver.stop()
+    assert "secret" not in output
+    results = [line.partition(": ")[::2] for line in done.stdout.splitlines()]
+    failed = {name for name, said in results if said.startswith("FAILED")}
+    assert (done.returncode, failed) == (1, {"mail"}), done.stdout + done.stderr
+    assert {name for name, _said in results} == {target["name"] for target in written}
+    assert "secret" not in done.stdout + done.stderr
+    paths = {call.path for call in receiver.calls}
+    assert paths == {
+        "/services/T0001/B0001/secret",
+        "/v1/spaces/AAAA/messages",
+        "/v2/enqueue",
+        "/api/v2/alerts",
+        "/maintenance",
+        "/api/notes",
+    }
+    assert json.loads((tmp_path / "logged").read_bytes())["kind"] == "test"
 
 
 def test_the_recipe_of_the_guide_works(own_recipes: Path, tmp_path: Path) -> None:

@@ -43,12 +43,12 @@ def main(arguments: Sequence[str]) -> int:
     _step_back()
     try:
         Service(settings, queue, sys.stdin.buffer, sys.stdout).run()
-    except BrokenPipeError:
-        # The handler has died. What is queued is sent by the notifier of the next one.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as exc:
         print(json.dumps({"log": [["error", f"sending notices: {exc}"]]}), flush=True)
         return EXIT_FAILED
+    finally:
+        # The handler may have died. Python would fail to write again what is left when it closes standard output.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_OK
 
 
@@ -62,7 +62,7 @@ def _test(target: Mapping[str, Any], queue: NoticeQueue, settings: Mapping[str, 
             id=f"{TEST}-{int(now * 1000):x}", kind=TEST, text=text, at=now, opened_at=now, resolves=resolves
         )
         try:
-            said = sender(target)(target, document(notice.to_dict(), names))
+            said = sender(target)(target, document(notice.to_dict(), names.values))
         except (Refused, Unavailable) as exc:
             print(f"{target['name']}: FAILED: {exc}", flush=True)
             return False

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any, Callable
 
@@ -14,6 +15,7 @@ from maintenance_handler.core.notice_document import document
 from maintenance_handler.io.notice_queue import MOST, NoticeQueue
 from notifier.backlog import Backlog
 from notifier.outcome import Refused, Unavailable
+from notifier.vm import Names
 
 # Seconds. A receiver that was away for a minute is tried again within another one.
 FIRST_PAUSE = 1.0
@@ -22,6 +24,8 @@ LONGEST_PAUSE = 60.0
 LONGEST_RETRY_AFTER = 600.0
 # A notice that is older than this is not worth sending, and must not keep newer ones waiting.
 OLDEST = 86400.0
+# An error in this program must not end the thread of a target, which nobody would notice.
+_UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, RecursionError, TypeError, ValueError)
 
 
 class Delivery:
@@ -31,7 +35,7 @@ class Delivery:
         self,
         target: Mapping[str, Any],
         send: Callable[[Mapping[str, Any], Mapping[str, Any]], str],
-        vm: Mapping[str, str],
+        names: Names,
         queue: NoticeQueue,
         backlog: Backlog,
         clocks: Clocks,
@@ -41,10 +45,11 @@ class Delivery:
         self.failed = 0
         # Why the last try has failed; empty after one that succeeded.
         self.problem = ""
-        self.log: list[tuple[str, str]] = []
+        # Levels and texts. The service takes them, in another thread.
+        self.log: deque[tuple[str, str]] = deque()
         self._target = target
         self._send = send
-        self._vm = vm
+        self._names = names
         self._queue = queue
         self._backlog = backlog
         self._clocks = clocks
@@ -71,19 +76,24 @@ class Delivery:
             self._skip_others()
             return None
         number, notice = waiting[0], self._backlog.notices[waiting[0]]
+        names = self._names.of(notice["instance_id"])
         reason = self._reason_to_give_up(notice, len(waiting))
-        if reason:
+        if names is None or reason:
+            reason = reason or f"it is from instance {notice['instance_id']}, of which this disk is a copy"
             self._give_up(number, notice, reason)
             return 0.0
         remaining = self._again_at - self._clocks.clock()
         if remaining > 0 and not hurry:
             return remaining
         try:
-            said = self._send(self._target, document(notice, self._vm))
+            said = self._send(self._target, document(notice, names))
         except Refused as exc:
             self._give_up(number, notice, str(exc))
         except Unavailable as exc:
             return self._pause(str(exc), exc.retry_after)
+        except _UNEXPECTED as exc:
+            # Its text may have a secret.
+            return self._pause(f"unexpected {type(exc).__name__}", None)
         else:
             self.sent += 1
             level = "info" if self.problem else "debug"
@@ -94,9 +104,6 @@ class Delivery:
         return 0.0
 
     def _reason_to_give_up(self, notice: Mapping[str, Any], waiting: int) -> str:
-        its_vm = notice["instance_id"]
-        if its_vm and self._vm["instance_id"] and its_vm != self._vm["instance_id"]:
-            return f"it is from instance {its_vm}, of which this disk is a copy"
         if self._clocks.wall() - notice["at"] > OLDEST:
             return f"it is older than {OLDEST / 3600:.0f} hours"
         return f"more than {MOST} are waiting" if waiting > MOST else ""

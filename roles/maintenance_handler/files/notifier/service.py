@@ -139,8 +139,8 @@ class Service:
         log: list[tuple[str, str]] = []
         sent, failed = {}, {}
         for delivery in self._deliveries:
-            lines, delivery.log = delivery.log, []
-            log += lines
+            while delivery.log:
+                log.append(delivery.log.popleft())
             counted = (delivery.sent, delivery.failed)
             before = self._reported.get(delivery.name, (0, 0))
             sent[delivery.name], failed[delivery.name] = counted[0] - before[0], counted[1] - before[1]
@@ -157,7 +157,9 @@ class Service:
         if state == self._last_report and not log and not any((*sent.values(), *failed.values())):
             return
         self._last_report = state
-        self._reports.write(json.dumps({**state, "sent": sent, "failed": failed, "log": log}) + "\n")
-        self._reports.flush()
+        # A handler that has died reads no report. What is being sent is finished and recorded nevertheless.
+        with suppress(BrokenPipeError):
+            self._reports.write(json.dumps({**state, "sent": sent, "failed": failed, "log": log}) + "\n")
+            self._reports.flush()
         with suppress(OSError):
             self._queue.trim(min((delivery.done for delivery in self._deliveries), default=0))

@@ -40,6 +40,9 @@ class QueuedNotifications(Notifications):
         self._configure(config)
 
     def for_config(self, config: Config, post: Callable[[Any], None], after_journal: AfterJournal) -> Notifications:
+        if not config.notify:
+            self._outbox.stop()
+            return Notifications()
         self._configure(config)
         return self
 

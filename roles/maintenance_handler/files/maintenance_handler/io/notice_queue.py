@@ -19,6 +19,8 @@ from typing import Any
 from .files import read_own, sweep, write_whole
 
 FOLDER = "notices"
+# The notifier keeps the names of the VM in it, for notices while the metadata server does not answer.
+NAMES = "vm.json"
 # The newest notices that are kept, and the most that wait for a target.
 KEPT = 100
 MOST = 500
@@ -41,6 +43,10 @@ class NoticeQueue:
         for name in os.listdir(self.folder):
             if name.startswith("."):
                 sweep(self.folder / name[1:].rpartition(".new")[0].rpartition(".")[0])
+
+    def has_names(self) -> bool:
+        """Whether the notifier has learned the names of the VM."""
+        return (self.folder / NAMES).exists()
 
     def entries(self) -> list[tuple[int, str]]:
         """The number and the id of each notice, oldest first."""

@@ -150,7 +150,7 @@ class Outbox:
             for name in names:
                 if self._queue.done(name) is None:
                     self._queue.set_done(name, self._last)
-            self._is_needed = self._is_needed and bool(self._known)
+            self._is_needed = bool(self._known) or not self._queue.has_names()
 
     def _put_first(self) -> None:
         notice, wanted = self._waiting[0]

@@ -195,7 +195,8 @@ def test_metadata_server_that_does_not_answer_is_notified(
     vm: Vm, make_handler: MakeHandler, receiver: Receiver
 ) -> None:
     handler = make_handler(task("lb"), notify=[target(receiver)], poll_timeout=1).start()
-    fault = vm.fault("status", status=503)
+    handler.until(lambda: (handler.state_dir / "notices" / "vm.json").exists(), "the names of the VM")
+    fault = vm.fault("503")
     until_kinds(handler, receiver, "blind")
     handler.kill()
     # The next handler knows that the receivers wait for the end of it.
@@ -203,7 +204,9 @@ def test_metadata_server_that_does_not_answer_is_notified(
     handler.start()
     until_kinds(handler, receiver, "blind", "blind")
     assert [body["resolves"] for body in receiver.bodies] == [False, True]
-    assert receiver.bodies[0]["instance_id"] == receiver.bodies[1]["instance_id"]
+    # Otherwise, the second would not resolve what the first has opened.
+    for name in ("instance_id", "instance", "zone", "project"):
+        assert receiver.bodies[0][name] == receiver.bodies[1][name] != ""
 
 
 def test_new_target_gets_only_what_happens_from_now_on(vm: Vm, make_handler: MakeHandler, receiver: Receiver) -> None:
@@ -241,7 +244,7 @@ def test_notifier_has_no_secret_in_its_arguments_and_variables(vm: Vm, make_hand
 def test_rehearsal_is_notified_as_one(make_handler: MakeHandler, receiver: Receiver) -> None:
     handler = make_handler(task("lb"), notify=[target(receiver)])
     assert handler.command("rehearse", "migrate", "--execute").returncode == 0
-    assert receiver.kinds() == ["noticed", "draining", "drained", "restored"]
+    assert receiver.kinds() == ["noticed", "draining", "restored"]
     assert all(body["rehearsal"] and "rehearsal" in body["summary"] for body in receiver.bodies)
 
 

@@ -15,8 +15,9 @@ from maintenance_handler.io.notice_queue import MOST, NoticeQueue
 from notifier.backlog import Backlog
 from notifier.delivery import LONGEST_PAUSE, LONGEST_RETRY_AFTER, OLDEST, Clocks, Delivery
 from notifier.outcome import Refused, Unavailable
+from notifier.vm import Names
 
-VM = {"instance": "web-1", "instance_id": "123", "zone": "z", "project": "p"}
+VM = Names({"instance": "web-1", "instance_id": "123", "zone": "z", "project": "p"})
 WALL = 1_780_000_000.0
 
 
@@ -149,6 +150,14 @@ def test_refused_notice_is_given_up_at_once_and_the_next_one_is_sent(target: Tar
     assert "gave up a: status 404" in line
 
 
+def test_unexpected_error_is_not_final_and_shows_no_secret(target: Target) -> None:
+    target.put("a")
+    target.failures = [ValueError("hunter2")]
+    assert target.steps() == 1
+    assert "ValueError" in target.delivery.problem
+    assert "hunter2" not in str(target.delivery.log)
+
+
 def test_old_notice_is_given_up(target: Target) -> None:
     target.put("a")
     target.failures = [Unavailable("no answer")]
@@ -186,6 +195,17 @@ def test_notice_of_another_vm_on_a_copied_disk_is_not_sent(target: Target) -> No
     assert target.steps() is None
     assert target.got == ["b", "c"]
     assert "copy" in target.log("error")[0]
+
+
+def test_notice_is_sent_if_it_is_not_certain_which_vm_this_is() -> None:
+    """The metadata server does not answer, and the names are those of another VM, or none."""
+    known = {"instance": "old", "instance_id": "999", "zone": "z", "project": "p"}
+    guessed = Names(known, is_certain=False).of("123")
+    assert guessed is not None
+    assert (guessed["instance_id"], guessed["zone"]) == ("123", "")
+    assert guessed["instance"] not in ("", "old")
+    assert Names(known, is_certain=False).of(None) == known
+    assert Names(known).of("123") is None
 
 
 def test_new_target_begins_with_the_next_notice(tmp_path: Path) -> None:
