@@ -49,7 +49,9 @@ options:
     choices: [maintenance, reboot, command, none]
     default: maintenance
   hosts:
-    description: The hosts. Required with O(operation=plan).
+    description:
+      - The hosts. Required with O(operation=plan).
+      - If tasks have registered the status of the handlers of some of them as C(gce_rolling_look), only those.
     type: list
     elements: str
   named:

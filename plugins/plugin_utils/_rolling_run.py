@@ -45,7 +45,9 @@ def made_plan(
     if hours and closes is None and not is_preview:
         when = f" They start again at {format_time(opens)}." if opens is not None else ""
         raise BadPlan(f"It is outside gce_hours, {'; '.join(options['hours'])}.{when} Nothing was changed.")
-    hosts = [str(host) for host in options["hosts"]]
+    # With --limit, not all of them were asked.
+    asked = [str(host) for host in options["hosts"] if LOOK in hostvars[host]]
+    hosts = asked or [str(host) for host in options["hosts"]]
     places = {host: place_of(host, hostvars[host], options["host_by"]) for host in hosts}
     wish = Wish(
         options["action"],

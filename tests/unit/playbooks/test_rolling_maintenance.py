@@ -5,9 +5,14 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
+import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -33,7 +38,6 @@ FLEET = {
     ],
 }
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-MARK = "gce.guest.rolling_maintenance"
 
 
 class Fleet:
@@ -46,11 +50,15 @@ class Fleet:
         self.hosts: dict[str, dict[str, Any]] = {}
 
     def start(self, *names: str) -> None:
-        """Start handlers. A file `broken` in the directory of one makes its restores fail, `stuck` its drains."""
+        """Start handlers.
+
+        A file `broken` in the directory of one makes its restores fail, `stuck` its drains. `held` keeps those waiting.
+        """
         for name in names:
             place = self.folder / name
             place.mkdir()
-            tasks = [task("lb", "migrate", drain='test ! -e "$FOLDER/stuck"', restore='test ! -e "$FOLDER/broken"')]
+            drain = 'until [ ! -e "$FOLDER/held" ]; do sleep 0.02; done; test ! -e "$FOLDER/stuck"'
+            tasks = [task("lb", "migrate", drain=drain, restore='test ! -e "$FOLDER/broken"', timeout=60)]
             handler = HandlerProcess(place, self.emulator.metadata[name], tasks, poll_timeout=1)
             words = [sys.executable, "-I", str(PACKAGE_FOLDER)]
             program = place / "gce-maintenance-handler"
@@ -168,23 +176,55 @@ def test_check_mode_shows_the_plan_and_changes_nothing(fleet: Fleet) -> None:
 
 
 def test_a_run_that_was_killed_is_continued(fleet: Fleet) -> None:
-    """As if the control node had died after the drain: the VM is drained, and its maintenance is still announced."""
     fleet.start("web-1", "web-2")
     fleet.announce("web-1", "web-2")
-    handler = fleet.handlers["web-2"]
-    assert handler.command("drain", "--as=migrate", f"--reason={MARK}: maintenance").returncode == 0
+    (fleet.folder / "web-1" / "held").touch()
+    handler = fleet.handlers["web-1"]
+    with ThreadPoolExecutor() as pool:
+        run = pool.submit(fleet.run)
+        handler.until(lambda: handler.trace() or run.done(), "the drain", within=300)
+        for pid in _playbooks():
+            os.kill(pid, signal.SIGKILL)
+        (fleet.folder / "web-1" / "held").unlink()
+        status, output = run.result()
+    assert status == -signal.SIGKILL, output
     handler.until_state("drained")
     # And the other one is drained by somebody else, who is not disturbed.
-    assert fleet.handlers["web-1"].command("drain", "--as=migrate", "--reason=mine").returncode == 0
+    assert fleet.handlers["web-2"].command("drain", "--as=migrate", "--reason=mine").returncode == 0
     status, output = fleet.run(gce_settle=0)
     assert status != 0, output
     report = fleet.report()
     assert [(row["host"], row["todo"], row["result"]) for row in report["hosts"]] == [
-        ("web-2", "continue", "done"),
-        ("web-1", "whole", "not well"),
+        ("web-1", "continue", "done"),
+        ("web-2", "whole", "not well"),
     ]
     assert "mine" in report["hosts"][1]["why"]
-    assert fleet.traces() == {"web-1": ["drain lb"], "web-2": ONCE}
+    assert fleet.traces() == {"web-1": ONCE, "web-2": ["drain lb"]}
+
+
+def _playbooks() -> list[int]:
+    """The processes of playbooks that this one has started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError, ValueError):
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == os.getpid() and b"gce.guest.rolling_maintenance" in (entry / "cmdline").read_bytes():
+                found.append(int(entry.name))
+    return found
+
+
+def test_a_vm_that_does_not_answer_stops_it_before_another_is_drained(fleet: Fleet) -> None:
+    fleet.start("web-1")
+    fleet.announce("web-1", "web-2")
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    gone = {"ansible_connection": "ssh", "ansible_host": "127.0.0.1", "ansible_port": port, "gce_become": False}
+    fleet.hosts["web-2"] = gone
+    status, output = fleet.run(gce_settle=0)
+    assert status != 0
+    assert fleet.results() == {"web-2": "not well", "web-1": "not reached"}, output
+    assert "does not answer" in fleet.report()["hosts"][0]["why"]
+    assert fleet.traces() == {"web-1": []}
 
 
 def test_gates_and_a_failed_drain(fleet: Fleet) -> None:
