@@ -294,9 +294,11 @@ def drain(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) ->
         code, out, err = handler.run("drain", *arguments)
         is_changed = code == 0
         # Someone else may have been faster.
-        order = order_of(handler.status())
+        status = handler.status()
+        order = order_of(status)
         if order is None:
-            raise HandlerError(f"The VM was not drained: {said(out, err)}", changed=is_changed)
+            reason = given_up(status) if is_changed else ""
+            raise HandlerError(f"The VM was not drained: {reason or said(out, err)}", changed=is_changed and not reason)
     if order["as_event"] != as_event:
         raise HandlerError(
             f"The VM is already drained by {order['by']}, as for {order['as_event']} and not for {as_event}: restore "
@@ -315,7 +317,7 @@ def drain(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) ->
         raise HandlerError(f"The drain has not ended within {timeout:g} s, and goes on: {said(out, err)}", **result)
     reason = given_up(status) if result["order"] is None else ""
     if reason:
-        raise HandlerError(f"The VM was not drained within {timeout:g} s: {reason}.", **result)
+        raise HandlerError(f"The VM was not drained within {timeout:g} s: {reason}.", **{**result, "changed": False})
     if result["order"] is None:
         raise HandlerError("The drain was ended by someone else in the meantime.", **result)
     failed = failures(result["steps"])

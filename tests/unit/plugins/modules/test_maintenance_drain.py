@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 from collections.abc import Callable, Iterator
@@ -121,6 +122,19 @@ class TestDrain:
             assert "lb: failed: exit status 6: no route" in result["msg"]
             assert result["changed"] is is_changed
             assert sorted(names(result)) == [("drain", "db", "ok"), ("drain", "lb", "failed")]
+
+    def test_fails_if_no_slot_of_the_fleet_limit_is_free(self, make_handler: MakeHandler, tmp_path: Path) -> None:
+        store = tmp_path / "store.json"
+        store.write_text(json.dumps({"holders": {"us-central1-a/other/7": "terminate"}}))
+        handler = make_handler(LB)
+        handler.configure(fleet_limit={"backend": "etcd", "group": "web", "slots": 1, "file": str(store)})
+        handler.start(module="support.limited")
+        result = drain(handler, timeout=3)
+        assert (bool(result.failed), result["changed"]) == (True, False)
+        assert "us-central1-a/other/7" in result["msg"]
+        assert handler.trace() == []
+        store.write_text(json.dumps({"holders": {}}))
+        assert names(drain(handler)) == [("drain", "lb", "ok")]
 
     def test_drained_as_for_another_event_it_is_refused(self, make_handler: MakeHandler) -> None:
         handler = make_handler(LB, DB).start()

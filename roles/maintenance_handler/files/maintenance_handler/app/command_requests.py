@@ -31,7 +31,7 @@ class Situation:
     """What the handler is doing when a request comes.
 
     `is_waiting`: whether an incident of an earlier boot waits for the metadata server. `tasks` is None without a valid
-    configuration.
+    configuration. `is_limited`: whether there is a fleet limit.
     """
 
     incident: Incident | None
@@ -39,6 +39,7 @@ class Situation:
     tasks: Sequence[Task] | None
     notice: Mapping[str, float]
     now: Moment
+    is_limited: bool = False
 
 
 def required_by(wanted: Request, situation: Situation) -> list[Observation]:
@@ -71,9 +72,9 @@ def _drain(wanted: Request, situation: Situation) -> list[Observation]:
     if not any(task.event_for(MANUAL, wanted.event) for task in situation.tasks):
         raise Refused(f"no task is for {MANUAL} or {wanted.event}, so that nothing would be drained")
     ends = None if wanted.seconds is None else situation.now.clock + wanted.seconds
-    return [
-        announcements.by_hand(Order(wanted.by, wanted.event, wanted.reason, ends, wanted.slot_within), situation.now)
-    ]
+    # An earlier version, after a roll-back, could not read it in the journal.
+    slot_within = wanted.slot_within if situation.is_limited else None
+    return [announcements.by_hand(Order(wanted.by, wanted.event, wanted.reason, ends, slot_within), situation.now)]
 
 
 def _restore(wanted: Request, situation: Situation) -> list[Observation]:

@@ -375,6 +375,7 @@ class Handler:
                 None if self._is_restoring_only else self._config.tasks,
                 self._readings.notice(self._config),
                 self._now(),
+                self._config.fleet_limit is not None,
             ),
         )
 

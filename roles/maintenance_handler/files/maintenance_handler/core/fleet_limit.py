@@ -167,8 +167,7 @@ class Gate:
         if self.given_up:
             slot = slot.noted(now, GIVEN_UP, _no_slot(slot), self.given_up[0].event)
         if not is_needed and not is_drained and slot.is_wanted:
-            given_back = slot.noted(now, GIVEN_BACK) if slot.is_held else slot
-            return replace(given_back, is_wanted=False, is_open=False, is_held=False, waiting=(), until=None)
+            return (slot.noted(now, GIVEN_BACK) if slot.is_held else slot).unwanted()
         return replace(
             slot,
             waiting=tuple(waits),

@@ -22,7 +22,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
-from .._vm.maintenance import MANUAL
 from .._vm.records import dataclass, field, replace
 from .actions import Action, Close, End, Limit, Start
 from .condition import (
@@ -54,13 +53,14 @@ from .incident import (
     Step,
 )
 from .observations import Observation, Reconfigured, observed, without_expired, without_signal
-from .patience import Drains, Patience, calm_until, with_drain
+from .patience import Drains, Patience, calm_until, counted
 from .plan import fraction, reserve
 from .tasks import DRAIN, RESTORE, Task, with_grace
 from .trimming import trimmed
 
 if TYPE_CHECKING:
     from .fleet_limit import FleetLimit, Gate
+    from .slot import Slot
 
     # Whether a task's `when` holds for an event.
     Applies = Callable[[Task, Mapping[str, Any]], bool]
@@ -94,7 +94,7 @@ def step(state: State, observation: Observation, now: Moment, applies: Applies) 
     incident, wake_at, actions = _advanced(trimmed(incident), now, applies, calm_at, state.fleet_limit)
     if actions and isinstance(actions[-1], Close):
         return replace(state, incident=None), actions
-    return replace(state, incident=incident, wake_at=wake_at, drains=_counted(state.drains, actions, now)), actions
+    return replace(state, incident=incident, wake_at=wake_at, drains=counted(state.drains, actions, now)), actions
 
 
 @dataclass
@@ -111,25 +111,14 @@ class _Survey:
     gate: Gate | None
 
 
-def _counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
-    for action in actions:
-        if not isinstance(action, Start) or action.step.phase != DRAIN or action.step.attempt > 1:
-            continue
-        # Rehearsals and drains by hand may be repeated without limit.
-        if not action.event.get("rehearsal") and action.step.event != MANUAL:
-            drains = with_drain(drains, action.task.name, now.clock)
-    return drains
-
-
 def _advanced(
     incident: Incident, now: Moment, applies: Applies, calm_at: Mapping[str, float], limit: FleetLimit | None
 ) -> tuple[Incident, float | None, list[Action]]:
     survey = _surveyed(incident, now, applies, limit)
     incident = replace(incident, skips=(*incident.skips, *survey.skips))
-    if survey.gate is not None:
-        incident = replace(incident, slot=survey.gate.settled(frozenset(survey.trigger)))
-        if survey.gate.given_up:
-            return _advanced(without_signal(incident, survey.gate.given_up[0], now), now, applies, calm_at, limit)
+    incident = replace(incident, slot=_slot(incident, survey))
+    if survey.gate is not None and survey.gate.given_up:
+        return _advanced(without_signal(incident, survey.gate.given_up[0], now), now, applies, calm_at, limit)
     actions: list[Action] = []
     restless_until = max((calm_at[task.name] for task in incident.tasks if _is_unwanted(task, survey)), default=0.0)
     is_restless = restless_until > now.clock
@@ -221,6 +210,12 @@ def _is_admitted(task: Task, signal: Signal, due: float, survey: _Survey) -> boo
     """Whether the fleet limit lets a task start; what is drained already does not wait."""
     is_at_rest = survey.condition[task.name] == REST
     return survey.gate is None or not is_at_rest or survey.gate.admits(task, signal, due, survey.skips)
+
+
+def _slot(incident: Incident, survey: _Survey) -> Slot | None:
+    if survey.gate is None:
+        return incident.slot and incident.slot.unwanted()
+    return survey.gate.settled(frozenset(survey.trigger))
 
 
 def _is_to_drain(task: Task, survey: _Survey) -> bool:

@@ -6,7 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from .._vm.maintenance import MANUAL
 from .._vm.records import dataclass
+from .actions import Action, Start
+from .incident import Moment
+from .tasks import DRAIN
 
 # The shortest pause before a failed restore is retried, and before a task that is drained often is restored.
 LEAST_PAUSE = 5.0
@@ -58,3 +62,14 @@ def with_drain(drains: Mapping[str, Drains], task: str, now: float) -> Mapping[s
     before = drains.get(task)
     count = before.count + 1 if before is not None and now - before.last <= FLAP_SPAN else 1
     return {**drains, task: Drains(count, now)}
+
+
+def counted(drains: Mapping[str, Drains], actions: list[Action], now: Moment) -> Mapping[str, Drains]:
+    """The counts after these actions of the state machine."""
+    for action in actions:
+        if not isinstance(action, Start) or action.step.phase != DRAIN or action.step.attempt > 1:
+            continue
+        # Rehearsals and drains by hand may be repeated without limit.
+        if not action.event.get("rehearsal") and action.step.event != MANUAL:
+            drains = with_drain(drains, action.task.name, now.clock)
+    return drains

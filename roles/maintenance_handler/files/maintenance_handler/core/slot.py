@@ -117,6 +117,10 @@ class Slot:
         """After the time in which the store keeps it for a handler that it does not hear from."""
         return replace(self, is_held=False).noted(now, LOST, detail) if self.is_held else self
 
+    def unwanted(self) -> Slot:
+        """When nothing is drained or waits, or there is no limit any more."""
+        return replace(self, is_wanted=False, is_open=False, is_held=False, waiting=(), until=None)
+
     def carried(self, carry: Callable[[Moment], Moment], now: Moment, is_drained: bool) -> Slot:
         """As the next handler resumes it: it asks for the slot again, and does not wait if something is drained."""
         shift = carry(self.since).clock - self.since.clock

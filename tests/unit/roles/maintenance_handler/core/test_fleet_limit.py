@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from maintenance_handler._vm.maintenance import MANUAL, MIGRATE, PREEMPT, STOP, TERMINATE, WINDOW
+from maintenance_handler._vm.records import replace
 from maintenance_handler.core.fleet_limit import ANSWER, AWAY_FOR, DENIED_DEFAULT, FleetLimit
 from maintenance_handler.core.incident import FAILED, NOT_STARTED
 from maintenance_handler.core.observations import DENIED, HELD, INVALID, UNREACHABLE, SlotExpired
@@ -390,3 +391,13 @@ class TestPlan:
             "    without a slot: app: waits for the time of --timeout, then fails"
         ]
         assert LIMIT.plan("missed", [task("app", "missed")], None) == []
+
+
+def test_a_limit_that_is_removed_lets_all_tasks_start() -> None:
+    drive = limited()
+    drive.on(TERMINATE)
+    drive.answer(DENIED, OTHER)
+    drive.state = replace(drive.state, fleet_limit=None)
+    assert drive.configure(LB, DB) == ["drain lb"]
+    assert slot(drive).waiting == ()
+    assert not slot(drive).is_wanted
