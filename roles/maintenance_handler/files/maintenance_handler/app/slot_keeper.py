@@ -185,7 +185,7 @@ class SlotKeeper:
 
     def _ask_for_slot(self, event: str, now: float) -> Observation | None:
         if not self.vm_id:
-            self._next_at = now + FIRST
+            self._asked_at, self._next_at = now, now + FIRST
             self._nameless_since = min(self._nameless_since, now)
             if now < self._nameless_since + PATIENCE:
                 return None

@@ -145,7 +145,7 @@ def by_hand(status: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 def waits_by_hand(status: Mapping[str, Any]) -> bool:
     """Whether a drain that an operator has ordered waits for a slot of the fleet limit."""
-    slot = status["incident"].get("slot") if status["incident"] else None
+    slot = (status.get("incident") or {}).get("slot")
     return bool(slot and slot["waiting"] and by_hand(status))
 
 

@@ -1,0 +1,196 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""When the store of a fleet limit is asked, and what."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maintenance_handler._vm.maintenance import MIGRATE, TERMINATE
+from maintenance_handler.app.slot_keeper import LOST_AFTER, SlotKeeper
+from maintenance_handler.core.fleet_limit import FleetLimit
+from maintenance_handler.core.observations import DENIED, HELD, RELEASED, UNREACHABLE, SlotAnswered
+from maintenance_handler.io.fleet_limit import Ledger
+from maintenance_handler.io.log import Log, PatientStream
+from maintenance_handler.io.pool import Pool
+from support.incidents import Drive, task
+
+LIMIT = FleetLimit("etcd", "web", ttl=600.0, reserve=10.0)
+ME, OTHER = "us-central1-a/me/1", "us-central1-a/other/7"
+
+
+class Waiting(Pool):
+    """Jobs are kept, and the test answers in their place."""
+
+    def __init__(self) -> None:
+        super().__init__("work")
+        self.asked = 0
+
+    def do(self, job: object) -> None:
+        self.asked += 1
+
+
+class Course:
+    """An incident with its keeper, both driven by the test."""
+
+    def __init__(self, keeper: SlotKeeper, pool: Waiting) -> None:
+        self.keeper, self.pool = keeper, pool
+        self.drive = Drive(task("lb", MIGRATE, TERMINATE, timeout=20.0), fleet_limit=LIMIT)
+
+    def turn(self) -> None:
+        """What the handler's loop does each time it wakes up."""
+        known = self.keeper.consider(self.drive.state.incident, self.drive.now.clock)
+        if known is not None:
+            self.drive.see(known)
+
+    def answer(self, outcome: str) -> None:
+        """The store answers the last question."""
+        slot = self.drive.state.incident.slot if self.drive.state.incident is not None else None
+        found = SlotAnswered(self.pool.asked, outcome)
+        about_us = self.keeper.answered(found, self.drive.now.clock, slot is not None and slot.is_open)
+        if about_us is not None:
+            self.drive.see(about_us)
+
+    def wait(self, seconds: float) -> int:
+        """Let time pass, and wake up whenever the keeper wants to. Returns how often it did."""
+        until, turns = self.drive.now.clock + seconds, 0
+        while turns < 10_000:
+            self.turn()
+            turns += 1
+            at = self.keeper.next_time(self.drive.state.incident)
+            if at is None or at > until:
+                break
+            self.drive.wait(max(0.0, at - self.drive.now.clock))
+        self.drive.wait(max(0.0, until - self.drive.now.clock))
+        return turns
+
+
+@pytest.fixture
+def log() -> Iterator[Log]:
+    stream = PatientStream(os.open(os.devnull, os.O_WRONLY))
+    yield Log("info", stream)
+    stream.finish(1.0)
+
+
+@pytest.fixture
+def course(tmp_path: Path, log: Log) -> Course:
+    pool = Waiting()
+    keeper = SlotKeeper(LIMIT, tmp_path, log, pool=pool, post=lambda _answer: None)
+    keeper.named(ME)
+    return Course(keeper, pool)
+
+
+def test_nothing_is_asked_while_nothing_is_wanted(course: Course) -> None:
+    assert course.wait(3600.0) == 1
+    assert course.pool.asked == 0
+
+
+def test_a_slot_is_renewed_three_times_in_its_life(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.answer(HELD)
+    for count in (2, 3, 4):
+        course.wait(199.0)
+        assert course.pool.asked == count - 1
+        course.wait(1.0)
+        assert course.pool.asked == count
+        course.answer(HELD)
+
+
+def test_a_denied_slot_is_asked_for_again_and_once_more_at_the_end(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    for _unused in range(20):
+        course.answer(DENIED)
+        course.wait(10.0)
+    asked = course.pool.asked
+    assert 15 <= asked <= 40
+    course.answer(DENIED)
+    slot = course.drive.incident.slot
+    assert slot is not None
+    assert slot.until is not None
+    course.drive.wait(slot.until - 3.0 - course.drive.now.clock)
+    course.turn()
+    assert course.pool.asked == asked + 1
+    course.answer(HELD)
+    assert course.drive.steps() == ["drain lb: running"]
+
+
+def test_a_slot_that_cannot_be_renewed_counts_as_lost(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.answer(HELD)
+    slot = course.drive.incident.slot
+    assert slot is not None
+    for _unused in range(200):
+        course.wait(5.0)
+        course.answer(UNREACHABLE)
+    slot = course.drive.incident.slot
+    assert slot is not None
+    assert slot.exceeded
+
+
+def test_a_question_whose_process_hangs_is_given_up(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.wait(LOST_AFTER + 2.0)
+    assert course.pool.asked == 2
+    # Its answer comes too late.
+    course.keeper.answered(SlotAnswered(1, HELD), course.drive.now.clock, is_drained=False)
+    slot = course.drive.incident.slot
+    assert slot is not None
+    assert not slot.is_held
+
+
+def test_a_slot_is_given_back_until_the_store_has_it(course: Course, tmp_path: Path) -> None:
+    course.drive.on(MIGRATE)
+    course.turn()
+    course.answer(HELD)
+    course.drive.ends("lb")
+    course.drive.off(MIGRATE)
+    course.drive.ends("lb")
+    course.turn()
+    assert course.keeper.document()["may_hold"]
+    for asked in (2, 3, 4):
+        assert course.pool.asked == asked
+        course.answer(UNREACHABLE)
+        while course.pool.asked == asked:
+            course.wait(1.0)
+    course.answer(RELEASED)
+    assert not course.keeper.document()["may_hold"]
+    asked = course.pool.asked
+    course.wait(3600.0)
+    assert course.pool.asked == asked
+
+
+def test_a_vm_without_a_name_does_not_keep_the_loop_busy(tmp_path: Path, log: Log) -> None:
+    course = Course(SlotKeeper(LIMIT, tmp_path, log, pool=Waiting(), post=lambda _answer: None), Waiting())
+    course.drive.on(MIGRATE)
+    assert course.wait(10.0) <= 20
+    # As without a limit.
+    assert course.drive.steps() == ["drain lb: running"]
+
+
+def test_an_answer_that_comes_after_the_event_leads_to_the_release(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.drive.off(TERMINATE)
+    course.turn()
+    course.answer(HELD)
+    course.turn()
+    assert course.pool.asked == 2
+    course.answer(RELEASED)
+    assert not course.keeper.document()["may_hold"]
+
+
+def test_a_record_that_cannot_be_read_is_deleted(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.write(OTHER, {"lease": "1"})
+    assert ledger.read() == (OTHER, {"lease": "1"})
+    (tmp_path / "fleet_limit.json").write_text("[")
+    assert ledger.read() is None
+    assert not (tmp_path / "fleet_limit.json").exists()
