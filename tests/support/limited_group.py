@@ -36,6 +36,16 @@ class Member:
     def is_drained(self) -> bool:
         return self.handler.state() == "drained"
 
+    def is_skipped(self) -> bool:
+        return bool((self.handler.status().get("incident") or {}).get("skips"))
+
+    def until_decided(self) -> None:
+        """Wait until it is drained, or is not going to be."""
+        self.handler.until(lambda: self.is_drained() or self.is_skipped(), "a decision")
+
+    def until_held(self) -> None:
+        self.handler.until(lambda: self.slot().get("held"), "the slot", within=120)
+
 
 class Group:
     """VMs with a limit of their own."""

@@ -37,10 +37,7 @@ def test_of_two_migrations_at_once_one_is_not_drained(group: Group) -> None:
     for member in members:
         member.vm.announce("migrate")
     for member in members:
-        member.handler.until(
-            lambda member=member: member.is_drained() or (member.handler.status()["incident"] or {}).get("skips"),
-            "a decision",
-        )
+        member.until_decided()
     assert sorted(member.is_drained() for member in members) == [False, True]
     assert group.most_drained() == 1
 
@@ -82,7 +79,7 @@ def test_an_etcd_that_hangs_or_dies_delays_no_drain_whose_time_has_come(
         etcd.start()
         # Both are counted again.
         for member in (hung, away):
-            member.handler.until(lambda member=member: member.slot().get("held"), "the slot", within=120)
+            member.until_held()
         hung.vm.withdraw("terminate")
         away.vm.withdraw("migrate")
         for member in (hung, away):
