@@ -14,13 +14,13 @@ from typing import Any
 
 from .._vm.maintenance import MANUAL, MIGRATE, PREEMPT, STOP, TERMINATE, WINDOW
 from .._vm.records import dataclass, field, replace
-from .condition import REST
+from .condition import REST, RUNS_DRAIN, RUNS_RESTORE
 from .incident import Incident, Moment, Signal, Skip
 from .observations import DENIED, UNUSABLE
 from .plan import stages
 from .slot import EXCEEDED, GIVEN_BACK, Slot, named
 from .slot_lines import GIVEN_UP
-from .tasks import IGNORE, LATE, SKIP, WAIT, Task, with_grace
+from .tasks import IGNORE, LATE, RESTORE, SKIP, WAIT, Task, with_grace
 
 # What an event can do if no slot is free.
 ALLOWED = {
@@ -145,7 +145,8 @@ class Gate:
         slot = self._slot()
         if self._waits and slot is not None and slot.away_since is not None:
             times += [max(slot.away_since, wait.began) + AWAY_FOR for wait in self._waits.values()]
-        return [at for at in times if at > self._now.clock]
+        times = [at for at in times if at > self._now.clock]
+        return [*times, self._now.clock] if self._exceeds and self._waits else times
 
     def is_waited_at(self, signal: Signal) -> bool:
         """Whether a task waits because of a signal."""
@@ -155,7 +156,7 @@ class Gate:
         """The slot after the survey. `wanted` are the tasks that are started, or stay drained."""
         now, slot = self._now, self._incident.slot
         waits = {name: wait for name, wait in self._waits.items() if name not in wanted}
-        is_drained = bool(wanted) or any(condition != REST for condition in self._conditions.values())
+        is_drained = bool(wanted) or any(map(self._is_drained, self._incident.tasks))
         is_needed = bool(waits or self._exceeds)
         if slot is None and not is_needed and not self.given_up:
             return None
@@ -170,10 +171,16 @@ class Gate:
             return (slot.noted(now, GIVEN_BACK) if slot.is_held else slot).unwanted()
         return replace(
             slot,
-            waiting=tuple(waits),
+            # Those that waited are admitted at once in the next survey.
+            waiting=() if slot.is_open else tuple(waits),
             fresh=max([slot.fresh, *(wait.began for wait in waits.values())]),
-            until=min((wait.until for wait in waits.values()), default=None),
+            until=None if slot.is_open else min((wait.until for wait in waits.values()), default=None),
         )
+
+    def _is_drained(self, task: Task) -> bool:
+        """Whether a task has something to restore, or runs. One without a restore is over when its event is."""
+        condition = self._conditions[task.name]
+        return condition in (RUNS_DRAIN, RUNS_RESTORE) or (condition != REST and task.has(RESTORE))
 
     def _slot(self) -> Slot | None:
         """The slot if it is wanted already."""

@@ -248,12 +248,16 @@ def recovered(incident: Incident, now: Moment, same_boot: bool) -> Incident:
         opened=carried(incident.opened),
         signals=tuple(carried_signal(signal) for signal in incident.signals),
         steps=tuple(carried_step(step) for step in incident.steps),
-        slot=incident.slot and incident.slot.carried(carried, now, bool(held(incident))),
+        slot=incident.slot and incident.slot.carried(carried, now, _is_to_restore(incident)),
     )
     for signal in incident.signals:
         if signal.rehearsal or (signal.ends_by_itself and not same_boot):
             incident = without_signal(incident, signal, now)
     return _tried_soon(incident, [step.task for step in not_restored(incident)], now)
+
+
+def _is_to_restore(incident: Incident) -> bool:
+    return any(incident.task(name).has(RESTORE) for name in held(incident))
 
 
 def with_shutdown(signal: Signal, until: float) -> Signal:

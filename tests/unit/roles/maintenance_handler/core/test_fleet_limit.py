@@ -401,3 +401,23 @@ def test_a_limit_that_is_removed_lets_all_tasks_start() -> None:
     assert drive.configure(LB, DB) == ["drain lb"]
     assert slot(drive).waiting == ()
     assert not slot(drive).is_wanted
+
+
+def test_a_task_without_a_restore_does_not_keep_the_slot() -> None:
+    drive = limited(task("page", MIGRATE, restore=False), task("app", WINDOW, lead=1.0))
+    drive.window(90000.0)
+    drive.on(MIGRATE)
+    drive.answer(HELD)
+    drive.ends("page")
+    assert slot(drive).is_held
+    drive.off(MIGRATE)
+    assert drive.phase == "drained"
+    assert not slot(drive).is_wanted
+
+
+def test_all_tasks_go_ahead_together() -> None:
+    drive = limited(task("lb", TERMINATE, stage=10, when_denied=SKIP), DB)
+    drive.on(TERMINATE)
+    assert drive.wait(ANSWER) == ["drain lb"]
+    assert slot(drive).waiting == ()
+    assert drive.ends("lb") == ["drain db"]
