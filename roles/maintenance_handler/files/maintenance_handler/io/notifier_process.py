@@ -15,6 +15,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Callable
 
@@ -51,6 +52,7 @@ class NotifierProcess:
     def close(self) -> None:
         """Make it try once more, and end."""
         if self._process.stdin is not None:
+            # What could not be written any more does not matter.
             with suppress(OSError):
                 self._process.stdin.close()
 
@@ -60,22 +62,23 @@ class NotifierProcess:
         try:
             self._process.stdin.write(line + b"\n")
             self._process.stdin.flush()
-        except OSError:
-            # It has ended just now.
+        except (OSError, ValueError):
+            # It has ended just now, and its pipe may be closed.
             return False
         return True
 
     def _read(self, on_report: Callable[[Notified], None], on_end: Callable[[int], None]) -> None:
         output = self._process.stdout
-        while output is not None:
-            line = output.readline(_LONGEST)
-            if not line:
-                break
-            with suppress(ValueError, RecursionError):
-                report = json.loads(line)
-                if isinstance(report, dict):
-                    on_report(Notified(report))
-        on_end(self._process.wait())
+        if output is not None:
+            with output:
+                for line in iter(partial(output.readline, _LONGEST), b""):
+                    with suppress(ValueError, RecursionError):
+                        report = json.loads(line)
+                        if isinstance(report, dict):
+                            on_report(Notified(report))
+        status = self._process.wait()
+        self.close()
+        on_end(status)
 
 
 def command(*arguments: str) -> list[str]:

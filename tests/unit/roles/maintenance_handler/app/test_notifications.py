@@ -158,6 +158,27 @@ def test_nothing_is_lost_by_a_kill(vm: Vm, make_handler: MakeHandler, receiver: 
     assert len({body["id"] for body in receiver.bodies}) == 4
 
 
+def test_end_of_an_incident_is_notified_by_the_next_handler(
+    vm: Vm, make_handler: MakeHandler, receiver: Receiver
+) -> None:
+    """As if the handler had been killed after it wrote the history, and before it queued the notice."""
+    receiver.stop()
+    handler = make_handler(task("lb"), notify=[target(receiver)]).start()
+    vm.announce("migrate")
+    handler.until_state("drained")
+    vm.withdraw("migrate")
+    handler.until_over()
+    notices = handler.state_dir / "notices"
+    handler.until(lambda: list(notices.glob("*-restored.json")), "the last notice")
+    handler.kill()
+    handler.until(lambda: not notifiers(handler), "the end of the notifier")
+    for path in notices.glob("*-restored.json"):
+        path.unlink()
+    receiver.start()
+    handler.start()
+    until_kinds(handler, receiver, "noticed", "draining", "drained", "restored")
+
+
 def test_refusal_is_shown_and_not_repeated(vm: Vm, make_handler: MakeHandler, receiver: Receiver) -> None:
     receiver.answers = [(404, "no_service")]
     textfile = Path(make_handler().folder.parent, "metrics.prom")
