@@ -34,7 +34,7 @@ from .host_maintenance import announced
 from .instances import zone_of
 
 FIELDS = (
-    "status,machineType,lastStartTimestamp,guestAccelerators(acceleratorCount),"
+    "id,status,machineType,lastStartTimestamp,guestAccelerators(acceleratorCount),"
     "confidentialInstanceConfig(enableConfidentialCompute),"
     "scheduling(onHostMaintenance,automaticRestart,preemptible,provisioningModel,preemptionNoticeDuration),"
     f"resourceStatus(upcomingMaintenance),{ENABLED_FIELDS}"
