@@ -159,16 +159,16 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
         """Run a module, with its action plugin if it has one. A VM that does not answer is a failure like others."""
         task = self._task.copy()
         task.action, task.args = name, dict(parameters)
-        loader = self._shared_loader_obj.action_loader
-        action = loader.get(
-            name if loader.has_plugin(name) else "ansible.legacy.normal",
-            task=task,
-            connection=self._connection,
-            play_context=self._play_context,
-            loader=self._loader,
-            templar=self._templar,
-            shared_loader_obj=self._shared_loader_obj,
-        )
+        load = self._shared_loader_obj.action_loader.get
+        parts = {
+            "task": task,
+            "connection": self._connection,
+            "play_context": self._play_context,
+            "loader": self._loader,
+            "templar": self._templar,
+            "shared_loader_obj": self._shared_loader_obj,
+        }
+        action = load(name, **parts) or load("ansible.legacy.normal", **parts)
         try:
             result: dict[str, Any] = action.run(task_vars=variables)
         except AnsibleConnectionFailure as error:
