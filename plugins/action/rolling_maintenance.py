@@ -12,6 +12,7 @@ from typing import Any
 from ansible.errors import AnsibleActionFail, AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.gce.guest.plugins.module_utils._module.numbers import NumberError, check_numbers
 from ansible_collections.gce.guest.plugins.plugin_utils._handler_verdict import MARK
 from ansible_collections.gce.guest.plugins.plugin_utils._heartbeat import heartbeat
 from ansible_collections.gce.guest.plugins.plugin_utils._opening_hours import BadHours
@@ -90,8 +91,9 @@ class ActionModule(ActionBase):  # type: ignore[misc] # Ansible has no types
             "report": self._report,
         }
         try:
+            check_numbers(options)
             return operations[options["operation"]](options, variables)
-        except (BadPlan, BadHours) as error:
+        except (BadPlan, BadHours, NumberError) as error:
             raise AnsibleActionFail(str(error)) from None
 
     def _plan(self, options: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

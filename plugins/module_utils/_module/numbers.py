@@ -28,6 +28,10 @@ _RULES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     ),
     "requests_per_minute": (lambda number: number >= 0, "at least 0, which removes the limit"),
     "concurrency": (lambda number: number >= 1, "at least 1"),
+    "pause": _SECONDS,
+    "resume_within": _SECONDS,
+    "minutes": (lambda number: number > 0, "more than 0"),
+    "max_fail_percentage": (lambda number: 0 <= number <= 100, "from 0 to 100"),
 }
 
 
@@ -38,5 +42,5 @@ class NumberError(Exception):
 def check_numbers(options: Mapping[str, Any]) -> None:
     """Raise NumberError for the first option, of those with a rule, whose number is refused."""
     for option, (is_right, words) in _RULES.items():
-        if option in options and not is_right(options[option]):
+        if options.get(option) is not None and not is_right(options[option]):
             raise NumberError(f"{option} is {options[option]:g}, but it has to be {words}.")
