@@ -58,7 +58,7 @@ class Group:
 
     def members(self, count: int, slots: int = 1, **settings: Any) -> list[Member]:
         limit = {**self._limit, "slots": slots, **settings.pop("limit", {})}
-        found = [Member(self._make_vm(), self._make_handler, self.lines, limit, **settings) for _ in range(count)]
+        found = [Member(self._make_vm(), self._make_handler, self.lines, limit, **settings) for _member in range(count)]
         for member in found:
             member.handler.start(ready=False)
         for member in found:

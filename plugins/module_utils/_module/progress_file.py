@@ -14,6 +14,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 
 from .._compute.progress import Progress
 
@@ -23,20 +24,24 @@ VARIABLE = "GCE_GUEST_PROGRESS_FILE"
 @contextmanager
 def progress_reporter() -> Iterator[Callable[[Progress], None] | None]:
     """A function that appends a line of JSON to the file. None without a file."""
+    file = _opened()
+    try:
+        yield None if file is None else partial(_report, file)
+    finally:
+        if file is not None:
+            os.close(file)
+
+
+def _opened() -> int | None:
     try:
         # Never created: on another host, the name means nothing.
-        file = os.open(os.environ.get(VARIABLE, ""), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+        return os.open(os.environ.get(VARIABLE, ""), os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
     except (OSError, ValueError):
-        yield None
-        return
+        return None
 
-    def report(progress: Progress) -> None:
-        line = {"done": progress.done, "total": progress.total, "left": round(progress.left, 1)}
-        # The work matters more than its display.
-        with suppress(OSError):
-            os.write(file, f"{json.dumps(line)}\n".encode())
 
-    try:
-        yield report
-    finally:
-        os.close(file)
+def _report(file: int, progress: Progress) -> None:
+    line = {"done": progress.done, "total": progress.total, "left": round(progress.left, 1)}
+    # The work matters more than its display.
+    with suppress(OSError):
+        os.write(file, f"{json.dumps(line)}\n".encode())

@@ -99,7 +99,7 @@ def held_from(name: str, text: bytes, version: int, lease: str) -> Held:
     value = value if isinstance(value, dict) else {}
     slots = value.get("slots")
     holder = Holder(line(name), _text_of(value.get("reason")), _text_of(value.get("since")))
-    return Held(holder, slots if type(slots) is int else None, version, lease)
+    return Held(holder, slots if isinstance(slots, int) and not isinstance(slots, bool) else None, version, lease)
 
 
 def _taken(question: Question, store: Store, seen: Seen) -> Answer | None:

@@ -9,9 +9,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable
 
-# Recipes of one's own import it from here as well.
-from client.errors import Refusal as Refusal
+from client.errors import Refusal
 from recipes.record import Record
+
+__all__ = ["EVERY", "Refusal", "Run", "Unfinished", "counted"]
 
 # Seconds for a run without a time limit.
 BY_HAND = 3600.0

@@ -14,15 +14,7 @@ from ..core.likeness import did_you_mean
 from .config_fields import DAY, kind_of, number, one_of, shown, text_of, whole
 
 BACKENDS = ("etcd", "consul", "fleetlock")
-# Those that the handler uses itself. All others are for the backend, and so are these, except the last two.
-_CHECKS = {
-    "backend": one_of(*BACKENDS),
-    "group": text_of,
-    "slots": whole(1, 1000),
-    "ttl": whole(2, 86400),
-    "denied": lambda value: _denied(value),
-    "reserve": number(0, DAY),
-}
+# Not for the backend.
 _OWN = ("denied", "reserve")
 
 
@@ -59,3 +51,14 @@ def _denied(value: Any) -> dict[str, str]:
         if policy not in ALLOWED[event]:
             raise ValueError(f"for {event} must be one of {', '.join(ALLOWED[event])}, not {shown(policy)}")
     return {**DENIED_DEFAULT, **value}
+
+
+# The options that the handler uses itself. All others are for the backend only.
+_CHECKS = {
+    "backend": one_of(*BACKENDS),
+    "group": text_of,
+    "slots": whole(1, 1000),
+    "ttl": whole(2, 86400),
+    "denied": _denied,
+    "reserve": number(0, DAY),
+}

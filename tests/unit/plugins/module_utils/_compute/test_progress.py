@@ -25,7 +25,7 @@ def test_reports_are_half_a_second_apart() -> None:
     reports: list[Progress] = []
     clock = ManualTime()
     running = meter(300, clock, reports)
-    for _ in range(10):
+    for _item in range(10):
         clock.advance(0.125)
         running.count()
     assert [report.done for report in reports] == [0, 4, 8]

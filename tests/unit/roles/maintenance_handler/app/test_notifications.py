@@ -216,7 +216,7 @@ def test_metadata_server_that_does_not_answer_is_notified(
     vm: Vm, make_handler: MakeHandler, receiver: Receiver
 ) -> None:
     handler = make_handler(task("lb"), notify=[target(receiver)], poll_timeout=1).start()
-    handler.until(lambda: (handler.state_dir / "notices" / "vm.json").exists(), "the names of the VM")
+    handler.until((handler.state_dir / "notices" / "vm.json").exists, "the names of the VM")
     fault = vm.fault("503")
     until_kinds(handler, receiver, "blind")
     handler.kill()

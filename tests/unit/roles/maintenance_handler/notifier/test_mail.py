@@ -123,7 +123,7 @@ def test_permanent_codes_are_final(
         server.replies["HELO"] = reply
     with pytest.raises(error) as caught:
         mail.send(target(server.port, security="tls", ca_file=str(certificate.file), **LOGIN), DOCUMENT)
-    assert type(caught.value) is error
+    assert caught.type is error
     assert "hunter2" not in str(caught.value)
     assert server.mails == []
 
