@@ -7,24 +7,42 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from ansible_collections.gce.guest.plugins.plugin_utils._progress import DEFAULT_PAUSE
 
 from support.playbook import CHECKOUT
 
 PLAYBOOKS = sorted(path.stem for path in (CHECKOUT / "playbooks").glob("*.yml"))
 TYPES = {"string", "list", "boolean", "integer", "number"}
 
+# Read by action plugins, with their defaults.
+OF_PLUGINS = {"rolling_maintenance": {"gce_progress": DEFAULT_PAUSE}}
+# Facts of action plugins.
+FACTS = {"gce_rolling_turn"}
+
 _VARIABLE = re.compile(r"\bgce_[a-z_]+\b")
 _DEFAULT = re.compile(r"\b(gce_[a-z_]+) \| default\(((?:[^()\[\]]|\[[^\]]*\])*?)(?:, true)?\)")
 
 
+def files(playbook: str) -> list[Path]:
+    """A playbook and the files with tasks that it includes."""
+    found = [CHECKOUT / "playbooks" / f"{playbook}.yml"]
+    for path in found:
+        for name in re.findall(r"_tasks: (?:tasks/)?(\w+\.yml)$", path.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            included = CHECKOUT / "playbooks" / "tasks" / name
+            found += [] if included in found else [included]
+    return found
+
+
 def source(playbook: str) -> str:
-    """A playbook and its templates, without comments."""
-    path = CHECKOUT / "playbooks" / f"{playbook}.yml"
-    text = re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    """A playbook with its tasks and templates, without comments."""
+    text = "".join(
+        re.sub(r"^\s*#.*$", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE) for path in files(playbook)
+    )
     templates = [CHECKOUT / "playbooks" / "templates" / name for name in re.findall(r"src: (\S+\.j2)", text)]
     return text + "".join(
         re.sub(r"{#.*?#}", "", template.read_text(encoding="utf-8"), flags=re.DOTALL) for template in templates
@@ -47,13 +65,14 @@ def defined(node: Any) -> Iterator[str]:
 
 def taken(playbook: str) -> set[str]:
     """Variables that users can set."""
-    document = yaml.safe_load((CHECKOUT / "playbooks" / f"{playbook}.yml").read_text(encoding="utf-8"))
-    return set(_VARIABLE.findall(source(playbook))) - set(defined(document))
+    documents = [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files(playbook)]
+    named = set(_VARIABLE.findall(source(playbook))) - set(defined(documents)) - FACTS
+    return named | OF_PLUGINS.get(playbook, {}).keys()
 
 
 def defaults(playbook: str) -> dict[str, Any]:
     """Defaults with a value in the playbook."""
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = dict(OF_PLUGINS.get(playbook, {}))
     for name, text in _DEFAULT.findall(source(playbook)):
         try:
             value = ast.literal_eval({"true": "True", "false": "False"}.get(text, text))
@@ -86,7 +105,8 @@ class TestPlaybook:
         assert set(reference()[playbook]) == taken(playbook)
 
     def test_types(self, playbook: str) -> None:
-        assert {row[0] for row in reference()[playbook].values()} <= TYPES
+        types = {kind for row in reference()[playbook].values() for kind in re.split(", | or ", row[0])}
+        assert types <= TYPES
 
     def test_defaults(self, playbook: str) -> None:
         literals = {
