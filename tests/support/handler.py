@@ -7,6 +7,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -96,6 +97,17 @@ class HandlerProcess:
         """Write the configuration, with changes."""
         self.config.update(changes)
         self.config_path.write_text(json.dumps(self.config), encoding="utf-8")
+
+    def write_program(self) -> Path:
+        """A program like the installed gce-maintenance-handler, with this configuration."""
+        program = self.folder / "gce-maintenance-handler"
+        command = shlex.join([sys.executable, "-I", str(PACKAGE_FOLDER)])
+        folder, config = shlex.quote(str(self.folder)), shlex.quote(str(self.config_path))
+        program.write_text(
+            f'#!/bin/sh\nexport FOLDER={folder}\nexec {command} "$@" --config {config}\n', encoding="utf-8"
+        )
+        program.chmod(0o755)
+        return program
 
     def launch_by(self, launcher: Sequence[str]) -> None:
         """Start it by another command, which its own follows."""

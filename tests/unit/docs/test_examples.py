@@ -15,6 +15,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Mapping
+from contextlib import ExitStack
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from gce_emulator.state import fleet_file
 from maintenance_handler.app import config
 from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
+from support.handler import HandlerProcess, task
 from support.playbook import CHECKOUT
 from support.receiver import Receiver
 from support.recipes import Recipe
@@ -263,7 +265,8 @@ def test_the_role_is_applied_as_in_examples(tmp_path: Path) -> None:
     config_path = prefix / "etc/gce-maintenance-handler/config.json"
     [removal] = [block for block in YAML if "tasks_from: uninstall" in block.text]
     [image] = [block for block in YAML if "maintenance_handler_start: false" in block.text]
-    plays = [block for block in HANDLER_TASKS if "gce.guest.metadata_emulator" not in block.text]
+    others = ("gce.guest.metadata_emulator", "maintenance_handler_fleet_limit")
+    plays = [block for block in HANDLER_TASKS if not any(other in block.text for other in others)]
     [guide] = [block for block in plays if block.path.endswith("guide_maintenance_handler.rst")]
     # The READMEs have the same tasks, or some of them.
     assert len(plays) >= 3
@@ -281,7 +284,10 @@ def test_the_role_is_applied_as_in_examples(tmp_path: Path) -> None:
 def test_the_commands_of_examples_run(command: list[str], tmp_path: Path) -> None:
     fleet_without_calls = json.loads(json.dumps(FLEET))
     del fleet_without_calls["instances"][0]["attributes"]["startup-script"]
-    with EmulatorProcess(fleet_without_calls) as emulator:
+    with EmulatorProcess(fleet_without_calls) as emulator, ExitStack() as stack:
+        handler = HandlerProcess(tmp_path, emulator.metadata["web-1"], [task("lb", "terminate")])
+        stack.callback(handler.close)
+        handler.start()
         host = {
             **LOCAL,
             "ansible_become": False,
@@ -290,7 +296,11 @@ def test_the_commands_of_examples_run(command: list[str], tmp_path: Path) -> Non
             "maintenance_handler_service": False,
             "maintenance_handler_prefix": str(tmp_path / "vm"),
             "maintenance_handler_python": sys.executable,
+            "gce_executable": str(handler.write_program()),
         }
+        # The service of the example is the metadata server here.
+        healthy = f"http://{emulator.metadata['web-1']}/"
+        command = [word.replace("http://{{ inventory_hostname }}/healthz", healthy) for word in command]
         groups = {name: {"hosts": {"web-1": host}} for name in ("web", "canary", "canaries")}
         (tmp_path / "inventory").write_text(json.dumps({"all": {"children": groups}}), encoding="utf-8")
         status, output = ansible_playbook(tmp_path, *command, environment=cloud(emulator))
@@ -483,4 +493,6 @@ def test_the_playbooks_in_examples_have_the_variables() -> None:
         for option, argument in itertools.pairwise(command):
             variable = argument.partition("=")[0]
             if option == "-e":
-                assert re.search(rf"^# {variable} ", source, re.MULTILINE), command
+                variables = json.loads(argument) if argument.startswith("{") else [variable]
+                for name in variables:
+                    assert re.search(rf"^# {name} ", source, re.MULTILINE), command

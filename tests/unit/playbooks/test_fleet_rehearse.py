@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import json
-import shlex
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,7 @@ from typing import Any
 import pytest
 
 from support.emulator import EmulatorProcess
-from support.handler import PACKAGE_FOLDER, HandlerProcess, task
+from support.handler import HandlerProcess, task
 from support.playbook import printed_lines, run_playbook
 from support.vm import Vm
 
@@ -30,13 +28,7 @@ class Fleet:
         for name in NAMES:
             (folder / name).mkdir()
             handler = HandlerProcess(folder / name, Vm(emulator, name).host, [task("lb", "terminate")])
-            program = folder / name / "gce-maintenance-handler"
-            words = [sys.executable, "-I", str(PACKAGE_FOLDER)]
-            config = shlex.quote(str(handler.config_path))
-            program.write_text(
-                f'#!/bin/sh\nexport FOLDER={handler.folder}\nexec {shlex.join(words)} "$@" --config {config}\n'
-            )
-            program.chmod(0o755)
+            handler.write_program()
             self.handlers[name] = handler
 
     def start(self) -> None:

@@ -6,10 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import socket
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -20,7 +18,7 @@ from typing import Any
 import pytest
 
 from support.emulator import EmulatorProcess
-from support.handler import PACKAGE_FOLDER, HandlerProcess, task
+from support.handler import HandlerProcess, task
 from support.playbook import printed_lines, run_playbook
 
 NAMES = [f"web-{number}" for number in range(1, 7)]
@@ -60,13 +58,8 @@ class Fleet:
             drain = 'until [ ! -e "$FOLDER/held" ]; do sleep 0.02; done; test ! -e "$FOLDER/stuck"'
             tasks = [task("lb", "migrate", drain=drain, restore='test ! -e "$FOLDER/broken"', timeout=60)]
             handler = HandlerProcess(place, self.emulator.metadata[name], tasks, poll_timeout=1)
-            words = [sys.executable, "-I", str(PACKAGE_FOLDER)]
-            program = place / "gce-maintenance-handler"
-            config = shlex.quote(str(handler.config_path))
-            program.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@" --config {config}\n')
-            program.chmod(0o755)
             self.handlers[name] = handler.start(ready=False)
-            self.hosts[name] = {"gce_executable": str(program), "gce_become": False}
+            self.hosts[name] = {"gce_executable": str(handler.write_program()), "gce_become": False}
         for handler in self.handlers.values():
             handler.until(handler.has_heard_all, "an answer for each key")
 
