@@ -9,7 +9,9 @@ import io
 import json
 from types import ModuleType
 from typing import Any
+from unittest.mock import patch
 
+from ansible.module_utils import _internal
 from ansible.module_utils.common.parameters import PASS_VARS
 from ansible.module_utils.testing import patch_module_args
 
@@ -37,7 +39,9 @@ def run_module(
     if "inject_invocation" in PASS_VARS:
         internal["_ansible_inject_invocation"] = True
     output = io.StringIO()
-    with patch_module_args({**parameters, **internal}), contextlib.redirect_stdout(output):
+    # In a process that has imported plugins of the controller, warnings are displayed instead of returned.
+    on_target = patch.object(_internal, "is_controller", False)
+    with patch_module_args({**parameters, **internal}), contextlib.redirect_stdout(output), on_target:
         try:
             module.main()
         except SystemExit:

@@ -30,6 +30,8 @@ class MetadataFace:
         self._faults = instance.project.faults
         self._port = instance.spec.port
         self._server: asyncio.Server | None = None
+        # While it refuses connections. Otherwise, an outgoing connection of any process may get the port meanwhile.
+        self._reserved: socket.socket | None = None
         self._http: Server | None = None
         self._opening = asyncio.Lock()
         # A reference, so that the task is not garbage collected before it is done.
@@ -57,6 +59,9 @@ class MetadataFace:
 
     async def stop(self) -> None:
         self._close()
+        if self._reserved is not None:
+            self._reserved.close()
+            self._reserved = None
 
     # Listening
 
@@ -64,7 +69,8 @@ class MetadataFace:
         async with self._opening:
             if self._server is not None or self._http is None or self._is_refusing():
                 return
-            listening = self._ports.listen(self._instance.spec.address, self._port)
+            listening = self._reserved or self._ports.listen(self._instance.spec.address, self._port)
+            self._reserved = None
             self._port = listening.getsockname()[1]
             self._http.is_refusing = False
             self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening, backlog=BACKLOG)
@@ -80,6 +86,7 @@ class MetadataFace:
                     listening.shutdown(socket.SHUT_RDWR)
             loop.call_soon(self._server.close)
             self._server = None
+            self._reserved = self._ports.reserve(self._instance.spec.address, self._port)
         if self._http is not None:
             self._http.refuse_connections()
 

@@ -29,6 +29,10 @@ class Ports:
         self._last = opened.getsockname()[1]
         return opened
 
+    def reserve(self, address: str, port: int) -> socket.socket:
+        """A socket that refuses connections, and keeps the port from others. Raises OSError."""
+        return _bound(address, port)
+
     def _next_to_the_last(self, address: str) -> socket.socket | None:
         if self._last >= 65535:
             return None
@@ -39,6 +43,16 @@ class Ports:
 
 
 def _listen(address: str, port: int) -> socket.socket:
+    opened = _bound(address, port)
+    try:
+        opened.listen(BACKLOG)
+    except BaseException:
+        opened.close()
+        raise
+    return opened
+
+
+def _bound(address: str, port: int) -> socket.socket:
     family, kind, protocol, _unused, where = socket.getaddrinfo(
         address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
@@ -48,7 +62,6 @@ def _listen(address: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             opened.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         opened.bind(where)
-        opened.listen(BACKLOG)
         opened.setblocking(False)
     except BaseException:
         opened.close()

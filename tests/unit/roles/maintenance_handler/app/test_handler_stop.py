@@ -163,7 +163,7 @@ class TestPoweringOff:
         handler = make_handler(task("lb", "stop"), stop_when_drained=True, path=path).start()
         announce(vm)
         handler.until_logged("Interactive authentication required")
-        assert handler.state() == "drained"
+        handler.until_state("drained")
 
     def test_check_notes_that_it_has_no_effect(self, vm: Vm, make_handler: MakeHandler) -> None:
         done = make_handler(task("lb", "migrate"), stop_when_drained=True).command("check", "--here")

@@ -122,7 +122,7 @@ class TestCheck:
 
     def test_reports_problems_in_the_service_s_environment(self, tmp_path: Path) -> None:
         config = tmp_path / "config.json"
-        task = {"name": "lb", "on": ["migrate"], "drain": ["/no/such"], "timeout": 5}
+        task = {"name": "lb", "on": ["preempt"], "drain": ["/no/such"], "timeout": 5}
         config.write_text(json.dumps({"state_dir": "/s", "runtime_dir": "/r", "tasks": [task]}))
         found = cli_check.report_in_unit(config, UNIT)
         assert (found.tasks, found.notes) == (1, ())
