@@ -124,9 +124,13 @@ def _advanced(
     is_restless = restless_until > now.clock
     if is_restless:
         survey.wake_at.append(restless_until)
-    incident = _end_unwanted(incident, survey, actions, spare_drains=is_restless or incident.is_held)
+    spare_drains = is_restless or incident.is_held
+    incident = _end_unwanted(incident, survey, actions, spare_drains=spare_drains)
     to_drain = [task for task in incident.tasks if _is_to_drain(task, survey)]
     if to_drain:
+        # Later stages wait for drains that are spared, too.
+        unwanted = [task for task in incident.tasks if _is_unwanted(task, survey)] if spare_drains else []
+        to_drain += [task for task in unwanted if survey.condition[task.name] == RUNS_DRAIN]
         incident = _drain(incident, to_drain, survey, now, actions)
         return replace(incident, phase=DRAINING), min(survey.wake_at, default=None), actions
     for signal in incident.signals:

@@ -240,6 +240,14 @@ class TestHold:
         assert drive.steps() == ["drain lb: ok"]
         assert drive.unhold() == ["restore lb"]
 
+    def test_a_later_stage_of_another_event_waits_for_a_drain_that_runs(self) -> None:
+        drive = Drive(task("cache", MIGRATE, stage=10), DB)
+        drive.on(MIGRATE)
+        drive.hold()
+        assert drive.off(MIGRATE) == []
+        assert drive.on(TERMINATE) == []
+        assert drive.ends("cache") == ["drain db"]
+
     def test_survives_a_restart_and_a_reboot(self) -> None:
         drive = drained(LB)
         drive.hold()
