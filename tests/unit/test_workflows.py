@@ -1,10 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The workflows of GitHub run what the Makefile has."""
+"""The workflows of GitHub run what the Makefile has, and nox checks all modules."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -36,3 +37,14 @@ def test_github_runs_all_checks_of_ci() -> None:
     local = targets() & set(_MAKE.findall((CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")))
     assert local
     assert local <= set(_MAKE.findall(commands(CHECKOUT / ".github" / "workflows" / "ci.yml")))
+
+
+def test_nox_checks_the_action_groups_of_all_modules() -> None:
+    checks = tomllib.loads((CHECKOUT / "antsibull-nox.toml").read_text(encoding="utf-8"))["sessions"]["extra_checks"]
+    groups = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]
+    modules = sorted(path.stem for path in (CHECKOUT / "plugins" / "modules").glob("*.py"))
+    checked = {
+        group["name"]: [module for module in modules if re.search(group["pattern"], module)]
+        for group in checks["action_groups_config"]
+    }
+    assert checked == groups
