@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +36,16 @@ def main(arguments: Sequence[str]) -> int:
     if list(arguments) not in (["run"], ["test"]):
         print("usage: run|test, with settings on standard input", file=sys.stderr)
         return EXIT_USAGE
-    settings = json.loads(sys.stdin.buffer.readline())
+    # Unbuffered: Python aborts at its end if a thread still waits in a buffered read of standard input.
+    commands = FileIO(sys.stdin.fileno(), closefd=False)
+    settings = json.loads(commands.readline())
     queue = NoticeQueue(Path(settings["state_dir"]))
     if arguments[0] == "test":
         worked = [_test(target, queue, settings) for target in settings["targets"]]
         return EXIT_OK if all(worked) else EXIT_FAILED
     _step_back()
     try:
-        Service(settings, queue, sys.stdin.buffer, sys.stdout).run()
+        Service(settings, queue, commands, sys.stdout).run()
     except OSError as exc:
         print(json.dumps({"log": [["error", f"sending notices: {exc}"]]}), flush=True)
         return EXIT_FAILED

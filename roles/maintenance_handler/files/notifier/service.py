@@ -12,7 +12,8 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, BinaryIO, TextIO
+from io import RawIOBase
+from typing import Any, TextIO
 
 from maintenance_handler.io.lock import Lock, Locked
 from maintenance_handler.io.notice_queue import NoticeQueue
@@ -25,6 +26,8 @@ IDLE = 1.0
 # Seconds for the last try. The handler, which waits for it, gives it a second more (LAST_TRY).
 LAST_TRY = 4.0
 _LOCK_EVERY = 0.1
+# Requests, each an empty line, that are taken as one.
+_MOST_REQUESTS = 4096
 
 
 def sender(target: Mapping[str, Any]) -> Any:
@@ -35,7 +38,7 @@ def sender(target: Mapping[str, Any]) -> Any:
 class Service:
     """One run of the notifier."""
 
-    def __init__(self, settings: Mapping[str, Any], queue: NoticeQueue, commands: BinaryIO, reports: TextIO) -> None:
+    def __init__(self, settings: Mapping[str, Any], queue: NoticeQueue, commands: RawIOBase, reports: TextIO) -> None:
         self._settings = settings
         self._queue = queue
         self._commands = commands
@@ -57,6 +60,8 @@ class Service:
         """Send until nothing is left. Raises OSError if the queue cannot be read."""
         threading.Thread(target=self._listen, daemon=True).start()
         lock = self._take_lock()
+        if lock is not None:
+            self._queue.sweep_records()
         self._backlog.refresh()
         names = vm.names(self._queue, self._settings.get("metadata_host"))
         for target in self._settings["targets"]:
@@ -70,8 +75,8 @@ class Service:
             lock.release()
 
     def _listen(self) -> None:
-        """Read the handler's requests until it closes the pipe, or dies."""
-        while self._commands.readline():
+        """Wait for the handler's requests until it closes the pipe, or dies."""
+        while self._commands.read(_MOST_REQUESTS):
             with self._changed:
                 self._requests += 1
                 self._changed.notify_all()

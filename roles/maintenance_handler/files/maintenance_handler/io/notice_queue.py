@@ -14,7 +14,7 @@ import os
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 from .files import read_own, sweep, write_whole
 
@@ -38,11 +38,13 @@ class NoticeQueue:
         self.folder = state_dir / FOLDER
 
     def make(self) -> None:
-        """Create the folder, which only the handler's user can read, and delete what a crash left in it."""
+        """Create the folder, which only the handler's user can read, and delete half-written notices of a crash."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for name in os.listdir(self.folder):
-            if name.startswith("."):
-                sweep(self.folder / name[1:].rpartition(".new")[0].rpartition(".")[0])
+        self._sweep(lambda name: _NOTICE.match(name) is not None)
+
+    def sweep_records(self) -> None:
+        """Delete half-written records of a notifier that crashed. Only for one that holds the lock."""
+        self._sweep(lambda name: _NOTICE.match(name) is None)
 
     def has_names(self) -> bool:
         """Whether the notifier has learned the names of the VM."""
@@ -99,6 +101,12 @@ class NoticeQueue:
             with suppress(FileNotFoundError):
                 os.unlink(self._path(number, identity))
         return len(entries) - len(old)
+
+    def _sweep(self, is_meant: Callable[[str], bool]) -> None:
+        for name in os.listdir(self.folder):
+            final = name[1:].rpartition(".new")[0].rpartition(".")[0]
+            if name.startswith(".") and is_meant(final):
+                sweep(self.folder / final)
 
     def _path(self, number: int, identity: str) -> Path:
         return self.folder / f"{number:010d}.{identity}.json"
