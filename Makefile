@@ -18,7 +18,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs build clean
+.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs build release clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -63,6 +63,9 @@ docs: $(READY)
 build: $(READY)
 	mkdir -p build
 	ansible-galaxy collection build --force --output-path build
+
+release: $(READY)
+	$(PYTHON) tools/release.py $(VERSION)
 
 clean:
 	rm -rf $(VENV) build .mypy_cache .pytest_cache .ruff_cache .hypothesis

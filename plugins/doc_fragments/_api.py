@@ -64,6 +64,7 @@ options:
       - Modules also read it from the environment variable E(CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT), as gcloud does.
     type: list
     elements: str
+    version_added: 0.2.0
   scopes:
     description:
       - The OAuth 2 scopes to request.
@@ -86,6 +87,7 @@ options:
       - Modules also read it from the environment variables E(CLOUDSDK_CORE_UNIVERSE_DOMAIN), as gcloud does, and
         E(GOOGLE_CLOUD_UNIVERSE_DOMAIN).
     type: str
+    version_added: 0.2.0
   retry_for:
     description:
       - Seconds to retry a request after its first failure, when the API is unavailable or limits the rate. Other

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: rehearsal
 short_description: Get the verdict on a rehearsal of the maintenance handler
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Converts the result of C(gce-maintenance-handler rehearse EVENT --json) to a verdict.
 author:

@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: rehearsal_summary
 short_description: Summarize the rehearsals of a fleet
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Used by the playbook C(gce.guest.fleet_rehearse).
 author:

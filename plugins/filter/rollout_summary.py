@@ -7,7 +7,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 name: rollout_summary
 short_description: Summarize a rollout in batches
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Used by the playbook C(gce.guest.rollout), and by plays of one's own that work in batches and record their results.
 author:

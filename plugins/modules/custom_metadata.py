@@ -73,6 +73,7 @@ options:
       - Cannot be used together with C(ssh-keys) or C(sshKeys) in O(metadata). O(purge) leaves both alone.
       - The module warns of instances that ignore the keys, see RV(ssh_keys_ignored).
     type: dict
+    version_added: 0.2.0
     suboptions:
       present:
         description:
@@ -120,6 +121,7 @@ options:
         C(windows-startup-script-ps1) and the others that the guide lists. Keys on instances of Dataproc, App Engine and
         Cloud TPU are included.
     type: bool
+    version_added: 0.2.0
     default: false
   timeout:
     description:
@@ -270,6 +272,7 @@ instances:
       description:
         - The changed keys that had another value when they were read back, since another program writes them, too.
       type: list
+      version_added: 0.2.0
       elements: str
       returned: when there are any
       sample: [release]
@@ -289,12 +292,14 @@ ssh_keys_added:
   description: The SSH keys that were added on any instance, or would be, as user, type and fingerprint.
   returned: when O(ssh_keys) is given
   type: list
+  version_added: 0.2.0
   elements: str
   sample: ["alice ssh-ed25519 SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU"]
 ssh_keys_removed:
   description: The SSH keys that were removed from any instance, or would be.
   returned: when O(ssh_keys) is given
   type: list
+  version_added: 0.2.0
   elements: str
   sample: []
 ssh_keys_ignored:
@@ -303,6 +308,7 @@ ssh_keys_ignored:
     - For the project and for zones, all their instances are checked, since an instance may block the project's keys.
   returned: when O(ssh_keys.present) is given
   type: list
+  version_added: 0.2.0
   elements: dict
   contains:
     name:

@@ -37,6 +37,7 @@ options:
       - A kind without the permission to read it leads to a warning. The module only fails if this applies to all kinds.
       - Defaults to all of them, and to V(instance) with a O(filter).
     type: list
+    version_added: 0.2.0
     elements: str
     choices: [instance, node_group, reservation]
   within:
@@ -49,6 +50,7 @@ options:
       - Also list what the platform did to instances within this time before now, such as V(7d).
       - It covers the instances that match O(zone) and O(filter). The API keeps operations for a limited time only.
     type: str
+    version_added: 0.2.0
 notes:
   - Required permissions are C(compute.instances.list), for node groups C(compute.nodeGroups.list) and
     C(compute.nodeGroups.get), for reservations C(compute.reservations.list), C(compute.reservationBlocks.list) and
@@ -211,16 +213,19 @@ window_count:
     - How many windows are announced, including those that O(within) leaves out.
   returned: success
   type: int
+  version_added: 0.2.0
   sample: 7
 next_window_start_time:
   description: When the first window starts that O(within) leaves out. V(null) if it leaves out none.
   returned: success
   type: str
+  version_added: 0.2.0
   sample: "2026-12-08T10:00:00Z"
 instance_count:
   description: How many instances match O(zone) and O(filter). V(0) if O(kinds) excludes instances.
   returned: success
   type: int
+  version_added: 0.2.0
   sample: 412
 complete:
   description:
@@ -239,11 +244,13 @@ denied:
   description: The kinds, and V(history), that could not be read for lack of a permission, and why.
   returned: success
   type: dict
+  version_added: 0.2.0
   sample: {}
 history:
   description: What the platform did to instances, the latest first. V(null) without O(history).
   returned: success
   type: list
+  version_added: 0.2.0
   elements: dict
   contains:
     time:

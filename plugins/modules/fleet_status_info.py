@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: fleet_status_info
 short_description: Show the state of the maintenance handler on all VMs of a project
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - For each instance, returns the state and the version of its maintenance handler, whether it is in service, the next
     event that can reach it, its announced maintenance window, and its last incident.

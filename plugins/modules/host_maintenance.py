@@ -52,27 +52,33 @@ options:
   node_group:
     description: A sole-tenant node group, instead of instances. Not for O(action=report_faulty).
     type: str
+    version_added: 0.2.0
   nodes:
     description:
       - The nodes of the O(node_group).
       - By default, all nodes with O(action=simulate), and all nodes for which maintenance can be performed with
         O(action=perform). An empty list selects none.
     type: list
+    version_added: 0.2.0
     elements: str
   reservation:
     description: A reservation, instead of instances. Only for O(action=perform).
     type: str
+    version_added: 0.2.0
   block:
     description: Only this block of the O(reservation).
     type: str
+    version_added: 0.2.0
   sub_block:
     description: Only this sub-block of the O(block).
     type: str
+    version_added: 0.2.0
   scope:
     description: >-
       Which hosts of the O(reservation) or O(block) are maintained, V(all), those with V(running) instances, or the
       V(unused) ones.
     type: str
+    version_added: 0.2.0
     choices: [all, running, unused]
     default: all
   disruption:
@@ -80,10 +86,12 @@ options:
       - When the platform stops the instances of a faulty host, V(immediate) or later in a maintenance window.
       - Required with O(action=report_faulty).
     type: str
+    version_added: 0.2.0
     choices: [immediate, future]
   faults:
     description: What is wrong with the host. Required with O(action=report_faulty).
     type: list
+    version_added: 0.2.0
     elements: dict
     suboptions:
       behavior:
@@ -97,6 +105,7 @@ options:
   confirm:
     description: Must be V(true) for O(action=report_faulty), which stops instances and has their host repaired.
     type: bool
+    version_added: 0.2.0
     default: false
   on_missing:
     description:
@@ -232,6 +241,7 @@ instances:
     window:
       description: The maintenance that had been announced for the instance. V(null) if none was.
       type: dict
+      version_added: 0.2.0
       returned: success
       contains:
         type:
@@ -284,6 +294,7 @@ group:
   description: The result for a node group or a reservation. V(null) for instances.
   returned: success, and when it failed
   type: dict
+  version_added: 0.2.0
   contains:
     kind:
       description: V(node_group), V(reservation), V(reservation_block) or V(reservation_sub_block).

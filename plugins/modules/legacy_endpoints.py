@@ -169,6 +169,7 @@ zones:
       instances.
   returned: always, once the instances are known
   type: list
+  version_added: 0.2.0
   elements: dict
   contains:
     name:

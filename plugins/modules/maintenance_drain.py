@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: maintenance_drain
 short_description: Drain or restore a VM with its maintenance handler
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Has the maintenance handler that runs on the VM drain the VM now, or restore it, and waits until that is done.
   - The handler is installed by the role

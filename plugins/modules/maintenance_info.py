@@ -99,6 +99,7 @@ stop:
     - V(null) if none is under way.
   returned: success
   type: dict
+  version_added: 0.2.0
   contains:
     state:
       description: V(PENDING_STOP) as long as the VM is left time, then V(STOPPING).

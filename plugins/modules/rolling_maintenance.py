@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: rolling_maintenance
 short_description: Plan, run and report the steps of rolling maintenance
-version_added: 0.1.0
+version_added: 0.2.0
 description:
   - Does what the playbook C(gce.guest.rolling_maintenance) cannot do in YAML. Use it through the playbook, or as
     a part of a playbook of your own that is made like it.

@@ -72,11 +72,13 @@ options:
         the instance is stopped, and not be combined with O(max_run_duration).
       - An empty string removes the limit.
     type: str
+    version_added: 0.2.0
   graceful_shutdown:
     description:
       - Whether the guest gets time to finish its work when the instance is stopped or deleted through the API. The
         maintenance handler then runs the tasks for the event C(stop).
     type: dict
+    version_added: 0.2.0
     suboptions:
       enabled:
         description: Whether graceful shutdown is enabled.
@@ -92,6 +94,7 @@ options:
       - Seconds between the notice of a preemption and the shutdown of a Spot VM. Google documents V(120), as a preview.
       - V(0) clears it. The notice then comes with the shutdown, 30 seconds before the Spot VM is stopped.
     type: int
+    version_added: 0.2.0
   timeout:
     description: Seconds to wait for the change of one instance.
     type: float

@@ -8,4 +8,4 @@ The handler stays in memory for an event that comes a few times a year. It impor
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from maintenance_handler import __version__
 from maintenance_handler._vm.maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS
 from maintenance_handler.app import config as configuration
 from maintenance_handler.app import status
@@ -283,7 +284,7 @@ def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHand
     assert 0 < metrics[f"{prefix}last_drain_notice_left_seconds{{{of},{real}}}"] <= 60
     assert not any("event_deadline" in name for name in metrics)
     digest = handler.status()["config_digest"]
-    assert metrics[f'{prefix}info{{config_digest="{digest}",version="0.1.0"}}'] == 1
+    assert metrics[f'{prefix}info{{config_digest="{digest}",version="{__version__}"}}'] == 1
     assert metrics[f'{prefix}event{{event="migrate",rehearsal="false"}}'] == 0
     assert metrics[f'{prefix}polls_total{{key="instance/preempted",result="answer"}}'] >= 1
 

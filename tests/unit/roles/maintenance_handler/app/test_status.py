@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from maintenance_handler import __version__
 from maintenance_handler._vm.maintenance import MIGRATE
 from maintenance_handler.app import status
 from maintenance_handler.app.config import Config
@@ -156,7 +157,7 @@ def test_running_handler_of_another_version(running: Config, changes: dict[str, 
     found = written(running, state="draining", **changes)
     assert (found["running"], found["healthy"], found["state"]) == (True, False, "draining")
     assert found["problems"] == [
-        "runs version 0.1.0, whose status this command cannot read: restart it when nothing is drained"
+        f"runs version {__version__}, whose status this command cannot read: restart it when nothing is drained"
     ]
     assert in_flight(found)
     assert not is_reached(SETTLED, "", found)
