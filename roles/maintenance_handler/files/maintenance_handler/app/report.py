@@ -238,14 +238,14 @@ class Reporter:
 
     def closed(self, document: Mapping[str, Any]) -> None:
         """An incident (of `public.recorded`) is closed."""
-        # Everybody can read the status, but not the output of tasks.
-        steps = [{name: step[name] for name in step if name != "output"} for step in document["steps"]]
-        self._last_incident = {**document, "steps": steps}
+        self._last_incident = _without_output(document)
         if self._guest_status is not None:
             self._guest_status.closed(document)
 
     def closed_earlier(self, document: Mapping[str, Any]) -> None:
-        """The last incident in the history is this one."""
+        """The last incident in the history. One that was closed meanwhile is newer."""
+        if self._last_incident is None:
+            self._last_incident = _without_output(document)
         if self._guest_status is not None:
             self._guest_status.closed_earlier(document)
 
@@ -387,3 +387,9 @@ class Reporter:
     def _describe(self) -> None:
         self.metrics.clear("info")
         self.metrics.set("info", 1.0, version=__version__, config_digest=self._config.digest)
+
+
+def _without_output(incident: Mapping[str, Any]) -> dict[str, Any]:
+    """For the status, which everybody can read, unlike the output of tasks."""
+    steps = [{name: step[name] for name in step if name != "output"} for step in incident["steps"]]
+    return {**incident, "steps": steps}

@@ -97,6 +97,22 @@ def test_the_last_incident_survives_a_restart(vm: Vm, make_handler: MakeHandler)
     assert published(vm)["last_incident"]["id"] == incident["id"]
 
 
+def test_the_status_has_the_last_incident_after_a_reboot(vm: Vm, make_handler: MakeHandler) -> None:
+    """Rolling maintenance reads it to find out what was done."""
+    handler = make_handler(task("lb", drain="echo secret")).start()
+    assert handler.command("drain", "--wait", "--reason", "a new kernel", "--as", "migrate").returncode == 0
+    assert handler.command("restore", "--wait").returncode == 0
+    incident = handler.until_over()
+    before = handler.status()["last_incident"]
+    assert handler.stop() == 0
+    handler.boot("another")
+    handler.start()
+    handler.until(lambda: handler.status().get("last_incident"), "it after the reboot")
+    assert handler.status()["last_incident"] == {**before, "instance_id": incident["instance_id"]}
+    # Everybody can read the status.
+    assert "secret" not in json.dumps(handler.status())
+
+
 def test_incidents_of_another_instance_are_not_shown(vm: Vm, make_handler: MakeHandler) -> None:
     """The disk may be a copy of another VM's."""
     vm.set("attributes/enable-guest-attributes", "TRUE")
@@ -112,3 +128,4 @@ def test_incidents_of_another_instance_are_not_shown(vm: Vm, make_handler: MakeH
     handler.until_logged("the history contained incidents of another instance")
     handler.until(lambda: published(vm)["state"] == "idle", "its state")
     assert published(vm)["last_incident"] is None
+    assert handler.status()["last_incident"] is None
