@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible_collections.gce.guest.plugins.plugin_utils._fleet_report import page_variables
 
 from support.emulator import EmulatorProcess
 from support.playbook import CHECKOUT, printed_lines, run_playbook
@@ -269,25 +270,22 @@ def template(collections_path: Path) -> Iterator[TemplateProcess]:
 def variables(windows: list[dict[str, Any]], groups: list[dict[str, Any]] | None = None) -> dict[str, Any]:
     """The variables of the template."""
     instances = sum(len(group["rows"]) for group in groups or [])
-    return {
-        "gce_status_heading": "Fleet status",
-        "gce_status_time": "2026-11-21T20:00:00Z",
-        "gce_status_filter": "",
-        "gce_status_found": {
-            "unreachables": [],
-            "denied": {},
-            "windows": windows,
-            "table": {"columns": ["INSTANCE", "STATE"], "groups": groups or []},
-            "counts": {
-                "windows": len(windows),
-                "instances": instances,
-                "in_service": instances,
-                "out_of_service": 0,
-                "unknown": 0,
-                "groups": {"attention": 0},
-            },
+    found = {
+        "time": "2026-11-21T20:00:00Z",
+        "unreachables": [],
+        "denied": {},
+        "windows": windows,
+        "table": {"columns": ["INSTANCE", "STATE"], "groups": groups or []},
+        "counts": {
+            "windows": len(windows),
+            "instances": instances,
+            "in_service": instances,
+            "out_of_service": 0,
+            "unknown": 0,
+            "groups": {"attention": 0},
         },
     }
+    return page_variables(found, "Fleet status", "")
 
 
 @pytest.mark.parametrize(

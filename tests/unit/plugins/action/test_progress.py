@@ -33,6 +33,7 @@ MODULES = {
     "host_maintenance": {**ALL, "action": "simulate"},
     "guest_attributes_info": {**ALL, "requests_per_minute": 360},
     "fleet_status_info": {"requests_per_minute": 360, "history": "0"},
+    "fleet_status_report": {"requests_per_minute": 360, "history": "0"},
 }
 
 JSON_CALLBACK = """
