@@ -18,7 +18,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs build release clean
+.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -59,6 +59,9 @@ bench: $(READY)
 
 docs: $(READY)
 	tools/docs
+
+screenshots: $(READY)
+	PYTHONPATH=tests $(PYTHON) -m tools.screenshots
 
 build: $(READY)
 	mkdir -p build
