@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 THREADS = 32
+NOT_FOUND = 404
 INSTANCE = (
     "name,zone,status,machineType,lastStartTimestamp,guestAccelerators,scheduling,"
     "resourceStatus(upcomingMaintenance,effectiveInstanceMetadata)"
@@ -57,6 +58,9 @@ def asked(url: str, query: dict[str, str]) -> Any:
         _local.session = requests.Session()
         _local.session.headers["Authorization"] = "Bearer bench"
     response = _local.session.get(url, params={**query, "prettyPrint": "false"}, timeout=30)
+    if response.status_code == NOT_FOUND:
+        # No handler has written a guest attribute.
+        return None
     response.raise_for_status()
     return response.json()
 
