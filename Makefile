@@ -52,10 +52,12 @@ proof: $(READY)
 
 bench: $(READY)
 	$(PYTHON) -m bench.notice
+	$(PYTHON) -m bench.notice --threaded
 	$(PYTHON) -m bench.footprint
 	$(PYTHON) -m bench.reading
 	$(PYTHON) -m bench.custom_metadata
 	$(PYTHON) -m bench.fleet_status
+	$(PYTHON) -m bench.large_fleet --plot docs/docsite/rst/images/growth.svg
 
 docs: $(READY)
 	tools/docs

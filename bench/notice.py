@@ -89,9 +89,10 @@ class Trigger:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.notice", description=__doc__)
     parser.add_argument("--rounds", type=int, default=60, metavar="N", help="default: %(default)s")
+    parser.add_argument("--threaded", action="store_true", help="use a threaded server instead of the emulator")
     options = parser.parse_args(arguments)
     try:
-        times, titles, synced_write = measured(options.rounds)
+        times, titles, synced_write = measured(options.rounds, threaded=options.threaded)
     except DidNotReact as exc:
         print(f"bench.notice: {exc}", file=sys.stderr)
         return 1
@@ -99,18 +100,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     console.print(table(times, titles))
     for line in verdicts(times):
         console.print(line, soft_wrap=True)
+    server = "a threaded server of the standard library" if options.threaded else "the emulator"
     console.print(
-        f"{options.rounds} rounds, interleaved; a synced write takes {synced_write:.2f} ms; {conditions()}",
+        f"{server}; {options.rounds} rounds, interleaved; a synced write takes {synced_write:.2f} ms; {conditions()}",
         highlight=False,
         soft_wrap=True,
     )
     return 0
 
 
-def measured(rounds: int) -> tuple[Times, dict[str, str], float]:
+def measured(rounds: int, *, threaded: bool = False) -> tuple[Times, dict[str, str], float]:
     """The milliseconds of each rival, by name; the rivals' titles; and the median of a synced write."""
     with ExitStack() as stack:
-        emulator, rivals = stack.enter_context(running())
+        emulator, rivals = stack.enter_context(running(threaded=threaded))
         trigger = stack.enter_context(closing(Trigger(emulator.control.url)))
         disk = stack.enter_context(closing(Disk()))
         times: Times = {rival.name: [] for rival in rivals}

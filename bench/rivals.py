@@ -17,10 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from support.emulator import EmulatorProcess
+from support.emulator import Control, EmulatorProcess
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 EVENT_KEY = "instance/maintenance-event"
@@ -35,13 +35,35 @@ class DidNotReact(Exception):
     """A program did not react. The message says which, and to what."""
 
 
+class ThreadedServer:
+    """The server of bench.threaded_server, in a process of its own."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        command = [sys.executable, "-m", "bench.threaded_server", *names]
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(command, cwd=CHECKOUT, stdin=pipe, stdout=pipe)
+        ready = json.loads(self._process.stdout.readline() if self._process.stdout else b"")
+        self.metadata: dict[str, str] = ready["metadata"]
+        self.control = Control(ready["control"])
+
+    def __enter__(self) -> ThreadedServer:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._process.communicate()
+
+
+# What a program waits for an event of.
+Server = EmulatorProcess | ThreadedServer
+
+
 class Rival:
     """A program with its own instance. Subclasses define what differs."""
 
     name: str
     title: str
 
-    def __init__(self, emulator: EmulatorProcess, folder: Path) -> None:
+    def __init__(self, emulator: Server, folder: Path) -> None:
         self.emulator = emulator
         self.folder = folder / self.name
         self.folder.mkdir()
@@ -193,15 +215,22 @@ class Curl(Rival):
 
 
 @contextlib.contextmanager
-def running() -> Iterator[tuple[EmulatorProcess, list[Rival]]]:
-    """Start the emulator and all programs available on this machine, each waiting for an event."""
+def running(*, threaded: bool = False) -> Iterator[tuple[Server, list[Rival]]]:
+    """Start a server and all programs available on this machine, each waiting for an event.
+
+    The server is the emulator or, with `threaded`, that of bench.threaded_server.
+    """
     kinds: list[type[Rival]] = [Handler, Sample, Poller]
     if shutil.which("curl"):
         kinds.append(Curl)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gce-guest-bench-", dir=DISK)))
         instances = [{"name": kind.name} for kind in kinds]
-        emulator = stack.enter_context(EmulatorProcess({"instances": instances}))
+        emulator: Server
+        if threaded:
+            emulator = stack.enter_context(ThreadedServer([kind.name for kind in kinds]))
+        else:
+            emulator = stack.enter_context(EmulatorProcess({"instances": instances}))
         rivals = []
         for kind in kinds:
             rivals.append(kind(emulator, folder))

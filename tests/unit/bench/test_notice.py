@@ -1,12 +1,12 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The arithmetic of the notice benchmark; its measurements are not tested."""
+"""The arithmetic of the notice benchmark, and its servers."""
 
 from __future__ import annotations
 
 import pytest
 
-from bench.notice import paired_ratio, percentile, verdicts
+from bench.notice import measured, paired_ratio, percentile, verdicts
 
 
 @pytest.mark.parametrize(
@@ -39,3 +39,10 @@ def test_reports_that_curl_is_not_installed() -> None:
     lines = verdicts({"handler": [1.0], "sample": [2.0]})
     assert "not measured" in lines[0]
     assert "curl is not installed" in lines[0]
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+def test_all_programs_react_to_both_servers(threaded: bool) -> None:
+    times, titles, synced_write = measured(1, threaded=threaded)
+    assert times.keys() == titles.keys() >= {"handler", "sample", "poller"}
+    assert min(*(least for own in times.values() for least in own), synced_write) > 0
