@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     how = f"{options.turns} turns, interleaved; medians; {conditions()}"
     console.print(how, highlight=False, soft_wrap=True)
     if options.plot is not None:
+        options.plot.parent.mkdir(parents=True, exist_ok=True)
         options.plot.write_text(plot(series(sizes), how), encoding="utf-8")
     return 0
 
