@@ -307,14 +307,13 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import (
     STOP,
     UPCOMING_MAINTENANCE_KEY,
     WINDOW,
-    Stop,
     UnreadableWindow,
     event_of,
-    format_time,
     is_preempted,
     parse_scheduling,
     parse_stop,
     parse_window,
+    stop_document,
     window_document,
 )
 from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server import (
@@ -366,15 +365,6 @@ def value_of(server: MetadataServer, key: str) -> Any:
         return server.get(key).value
     except MetadataNotFound:
         return None
-
-
-def stop_document(stop: Stop) -> dict[str, Any]:
-    return {
-        "state": stop.state,
-        "target_state": stop.target_state,
-        "request_time": format_time(stop.requested),
-        "max_duration": stop.max_duration,
-    }
 
 
 def policy(instance: Mapping[str, Any], root: Path, announced: Sequence[str]) -> dict[str, Any]:

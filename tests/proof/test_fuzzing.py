@@ -16,14 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
+from maintenance_handler._vm.signal_values import essence
+from maintenance_handler._vm.watch import Failed, Heard, Watcher
 from maintenance_handler.app.cli import main
-from maintenance_handler.core.announcements import essence, read
+from maintenance_handler.core.announcements import read
 from maintenance_handler.core.incident import Incident
 from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import Reading
 from maintenance_handler.core.public import public
 from maintenance_handler.io.lock import Lock
-from maintenance_handler.io.watch import Failed, Heard, Watcher
 from support import documents
 from support.incidents import always, task
 from support.journals import NOW, VALUES, WHOLE, damaged, entry, take_up

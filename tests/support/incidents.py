@@ -20,6 +20,7 @@ from maintenance_handler._vm.maintenance import (
     UPCOMING_MAINTENANCE_KEY,
     format_time,
 )
+from maintenance_handler._vm.signal_values import essence
 from maintenance_handler.core import announcements
 from maintenance_handler.core.actions import Action, Close, End, Limit, Start
 from maintenance_handler.core.fleet_limit import FleetLimit
@@ -100,7 +101,7 @@ class Drive:
 
     def hear(self, key: str, value: Any) -> list[str]:
         self.last_heard = value
-        return self.see(announcements.read(key, announcements.essence(key, value), self.now, self._notice, TERMINATE))
+        return self.see(announcements.read(key, essence(key, value), self.now, self._notice, TERMINATE))
 
     def rehearse(self, event: str) -> list[str]:
         return self.see(announcements.rehearsal(event, "rehearsal 1", self.now, self._notice))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,6 @@ from ansible.module_utils.basic import AnsibleFallbackNotFound, AnsibleModule, e
 
 from .._compute.api import (
     DEFAULT_CONCURRENCY,
-    DEFAULT_REQUESTS_PER_MINUTE,
     REAL_TIME,
     ComputeApi,
     MissingLibrary,
@@ -28,6 +27,7 @@ from .._compute.api import (
     connect,
 )
 from .._compute.errors import ComputeError
+from .._compute.options import API_OPTIONS, ApiOption
 from .._metadata.custom import CustomMetadataError
 from .credential_secrets import private_parts
 from .progress_file import progress_reporter
@@ -41,36 +41,22 @@ def _first_set(*names: str) -> str:
     raise AnsibleFallbackNotFound
 
 
-def _from(*names: str) -> tuple[Callable[..., Any], list[str]]:
-    return (_first_set, list(names))
+def _argument(option: ApiOption) -> dict[str, Any]:
+    argument: dict[str, Any] = {"type": option.type}
+    if option.type == "list":
+        argument["elements"] = "str"
+    if option.choices:
+        argument["choices"] = list(option.choices)
+    if option.is_secret:
+        argument["no_log"] = True
+    if option.default is not None:
+        argument["default"] = option.default
+    if option.environment:
+        argument["fallback"] = (_first_set, list(option.environment))
+    return argument
 
 
-API_ARGSPEC: dict[str, Mapping[str, Any]] = {
-    "project": {"type": "str", "fallback": _from("GCP_PROJECT")},
-    "auth_kind": {
-        "type": "str",
-        "choices": ["application", "machineaccount", "serviceaccount", "accesstoken"],
-        "fallback": _from("GCP_AUTH_KIND"),
-    },
-    "service_account_email": {"type": "str", "fallback": _from("GCP_SERVICE_ACCOUNT_EMAIL")},
-    "service_account_file": {"type": "path", "fallback": _from("GCP_SERVICE_ACCOUNT_FILE")},
-    "service_account_contents": {"type": "jsonarg", "no_log": True, "fallback": _from("GCP_SERVICE_ACCOUNT_CONTENTS")},
-    "access_token": {"type": "str", "no_log": True, "fallback": _from("GCP_ACCESS_TOKEN")},
-    "impersonate_service_account": {
-        "type": "list",
-        "elements": "str",
-        "fallback": _from("CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT"),
-    },
-    "scopes": {"type": "list", "elements": "str", "fallback": _from("GCP_SCOPES")},
-    "api_endpoint": {"type": "str", "fallback": _from("CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE")},
-    "universe_domain": {
-        "type": "str",
-        "fallback": _from("CLOUDSDK_CORE_UNIVERSE_DOMAIN", "GOOGLE_CLOUD_UNIVERSE_DOMAIN"),
-    },
-    "retry_for": {"type": "float", "default": 120.0},
-    "request_timeout": {"type": "float", "default": 30.0},
-    "requests_per_minute": {"type": "float", "default": DEFAULT_REQUESTS_PER_MINUTE},
-}
+API_ARGSPEC: dict[str, Mapping[str, Any]] = {name: _argument(option) for name, option in API_OPTIONS.items()}
 
 
 class ApiModule(AnsibleModule):  # type: ignore[misc] # Ansible has no types

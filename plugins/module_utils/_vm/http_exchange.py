@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import re
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from .addresses import ADDRESSES, Addresses, NotResolved
@@ -84,6 +86,10 @@ class Oversized(NotHTTP):
     """The answer is larger than the limit."""
 
 
+class Aborted(ExchangeError):
+    """Another thread aborted the exchange."""
+
+
 class Deadline:
     """The time limit of a whole exchange."""
 
@@ -121,8 +127,8 @@ class Response:
 class Connection:
     """A connection to one host, opened on first use and kept until it fails or the server closes it.
 
-    For one thread at a time. ``others``: further addresses of the host, besides those of its name. ``body_limit``: the
-    bytes that the body of an answer may have.
+    For one thread at a time, except for `abort`. ``others``: further addresses of the host, besides those of its name.
+    ``body_limit``: the bytes that the body of an answer may have.
     """
 
     def __init__(
@@ -140,23 +146,29 @@ class Connection:
         self._body_limit = body_limit
         self._addresses = addresses
         self._socket: socket.socket | None = None
+        self._aborted = False
+        # While held, the number of the socket cannot become that of another file.
+        self._closing = threading.Lock()
 
     def exchange(
         self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, deadline: Deadline
     ) -> Response:
         """Send a request and return its answer, whatever its status. An exception leaves the connection closed."""
+        self._check()
         sock, reused = self._socket, True
         if sock is None or not _is_quiet(sock):
             self.close()
             sock = connect(self._host, self._port, deadline, others=self._others, addresses=self._addresses)
             reused = False
             self._socket = sock
+        self._check()
         inflow = Inflow(_receiver(sock, deadline))
         try:
             _send(sock, _request(method, target, headers, body), deadline)
             response = read_response(inflow, self._body_limit)
         except ConnectionLost as error:
             self.close()
+            self._check()
             error.while_idle = reused and not inflow.started
             raise
         except BaseException:
@@ -173,9 +185,28 @@ class Connection:
 
     def close(self) -> None:
         """Close the connection if it is open; the next exchange opens a new one."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        with self._closing:
+            if self._socket is not None:
+                self._socket.close()
+                self._socket = None
+
+    def abort(self) -> None:
+        """End an exchange of another thread at once, and refuse all later ones.
+
+        An attempt to connect ends after CONNECT_SECONDS at the latest.
+        """
+        # In this order: an exchange looks at the flag once it has a socket.
+        self._aborted = True
+        with self._closing:
+            if self._socket is not None:
+                # Closing it would not wake up the other thread.
+                with suppress(OSError):
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _check(self) -> None:
+        if self._aborted:
+            self.close()
+            raise Aborted("it was aborted") from None
 
 
 class Inflow:

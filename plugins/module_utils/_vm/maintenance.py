@@ -232,6 +232,16 @@ def parse_stop(value: Any) -> Stop | None:
     )
 
 
+def stop_document(stop: Stop) -> dict[str, Any]:
+    """A stop in the form that results and events have it."""
+    return {
+        "state": stop.state,
+        "target_state": stop.target_state,
+        "request_time": format_time(stop.requested),
+        "max_duration": stop.max_duration,
+    }
+
+
 @dataclass(frozen=True)
 class Scheduling:
     """A VM's availability policy. What the metadata server does not show is empty or None."""

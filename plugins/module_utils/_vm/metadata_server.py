@@ -15,6 +15,7 @@ import random as _random
 import re
 import threading
 import time
+import weakref
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -24,6 +25,7 @@ from .addresses import ADDRESSES, Addresses
 from .backoff import backoff
 from .http_exchange import (
     BODY_LIMIT,
+    Aborted,
     Connection,
     ConnectionLost,
     Deadline,
@@ -117,6 +119,10 @@ class NotMetadataServer(MetadataUnavailable):
     """Something other than the metadata server answered."""
 
 
+class MetadataAborted(MetadataError):
+    """Another thread has called `abort`."""
+
+
 class Answer:
     """A value, which is text (UTF-8, surrogateescape) or decoded JSON with exact integers, and its etag, if any."""
 
@@ -181,6 +187,10 @@ class MetadataServer:
         self._addresses = addresses
         self._on_retry = on_retry
         self._local = threading.local()
+        # Of all threads that live.
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._aborted = False
 
     def get(
         self, path: str, *, recursive: bool = False, alt: str | None = None, params: Mapping[str, str] | None = None
@@ -227,6 +237,17 @@ class MetadataServer:
     def close(self) -> None:
         """Close this thread's connection; the next call opens a new one."""
         self._connection().close()
+
+    def abort(self) -> None:
+        """End the calls of all threads with MetadataAborted at once, and refuse later ones.
+
+        A pause between two tries is not cut short, unless the `sleep` of `Time` is.
+        """
+        with self._lock:
+            self._aborted = True
+            connections = list(self._connections)
+        for connection in connections:
+            connection.abort()
 
     def _ask(self, request: _Request) -> Answer:
         return self._retried(lambda: self._try(request))
@@ -302,10 +323,16 @@ class MetadataServer:
                 body_limit=self._limits.body_limit,
                 addresses=self._addresses,
             )
+            with self._lock:
+                self._connections.add(self._local.connection)
+                if self._aborted:
+                    self._local.connection.abort()
         connection: Connection = self._local.connection
         return connection
 
     def _no_answer(self, request: _Request, error: ExchangeError) -> MetadataError:
+        if isinstance(error, Aborted):
+            return MetadataAborted(request.failure(str(error)))
         hint = f". Check {self._host_origin}" if isinstance(error, NameNotResolved) else ""
         kind = MetadataTooLarge if isinstance(error, Oversized) else MetadataUnavailable
         return kind(request.failure(f"no answer from the metadata server at {self.host}: {error}{hint}"))

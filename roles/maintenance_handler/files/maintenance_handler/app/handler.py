@@ -17,6 +17,7 @@ from typing import Any, Callable
 
 from .._vm.maintenance import DRIFT_TOKEN_KEY, PREEMPT, SIGNAL_KEYS
 from .._vm.records import dataclass
+from .._vm.watch import Failed, Heard, Watcher
 from ..core import announcements
 from ..core.incident import NOT_RESTORED, Incident, Moment
 from ..core.observations import Observation, Reading, ShutdownBegan, SlotAnswered
@@ -35,7 +36,6 @@ from ..io.pool import Pool
 from ..io.request import DRAIN, UNLOCK, Request
 from ..io.runner import Runner
 from ..io.state_writer import Journaled
-from ..io.watch import Failed, Heard, Watcher
 from . import start, status
 from .command_requests import FOR_OPERATORS, Refused, Situation, required_by
 from .config import Config

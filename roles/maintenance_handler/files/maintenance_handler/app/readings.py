@@ -6,15 +6,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .._vm.drift import Drift, found_missed, heard_announcement, heard_token, wake_at
 from .._vm.maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY
 from ..core import announcements
 from ..core.observations import Announced, Reading, with_shutdown
-from ..io.drift import Drift, found_missed, heard_announcement, heard_token, wake_at
 
 if TYPE_CHECKING:
+    from .._vm.watch import Heard
     from ..core.incident import Moment
     from ..io.log import Log
-    from ..io.watch import Heard
     from .config import Config
     from .state_files import StateFiles
 

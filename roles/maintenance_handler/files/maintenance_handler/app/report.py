@@ -14,6 +14,7 @@ from typing import Any, Callable
 from .. import __version__
 from .._vm.maintenance import DRIFT_TOKEN_KEY, EVENTS, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS
 from .._vm.reach import was_announced
+from .._vm.watch import Failed, Heard
 from ..core.incident import IDLE, Incident, Moment, held, not_restored
 from ..core.observations import UNUSABLE, SlotAnswered
 from ..core.public import public
@@ -24,7 +25,6 @@ from ..io.metrics import Metrics
 from ..io.newest import Newest, Shown
 from ..io.sd_notify import Supervisor, watchdog_interval
 from ..io.textfile import Textfile
-from ..io.watch import Failed, Heard
 from . import status
 from .config import Config
 from .deliveries import Deliveries

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.records import dataclass
 from ..core.incident import Incident
-from ..io.drift import TokenFile
 from ..io.files import sweep
 from ..io.history import History
 from ..io.journal import UNREADABLE, Entry, Journal, JournalError
 from ..io.state_writer import Journaled, StateWriter
+from ..io.token_file import TokenFile
 
 if TYPE_CHECKING:
     from ..io.log import Log

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import TYPE_CHECKING
 
 from .._vm.maintenance import (
     DRIFT_TOKEN_KEY,
@@ -16,44 +16,23 @@ from .._vm.maintenance import (
     PREEMPTED_KEY,
     RESTART,
     STOP,
-    STOP_STATE_KEY,
-    UPCOMING_MAINTENANCE_KEY,
     WINDOW,
     Stop,
     Window,
     event_of,
     is_preempted,
-    parse_stop,
-    parse_window,
 )
 from .._vm.records import replace
+from .._vm.signal_values import STAYS_AFTER_END
 from .event import BOOT, OPERATOR, REHEARSAL, TOKEN_CHANGED, UNANNOUNCED, document
 from .incident import Moment, Order, Signal
 from .observations import Announced, Reading, Withdrawn
 
-# What is kept of a key's value; None if the key, or an announcement in it, does not exist.
-Value = Union[str, Window, Stop, None]
+if TYPE_CHECKING:
+    from .._vm.signal_values import Value
 
-# Seconds after the end of a window until its announcement is ignored: maintenance may be late.
-STAYS_AFTER_END = 3600.0
 # Seconds that are left once the platform has sent the ACPI signal: what is documented for a preemption.
 SHUTDOWN_SECONDS = 30.0
-# Characters that are kept of a value.
-LONGEST_VALUE = 100
-
-
-def essence(key: str, value: Any) -> Value:
-    """The part of a value that the handler keeps. It is small, however long the value is.
-
-    Raises `UnreadableWindow`.
-    """
-    if value is None:
-        return None
-    if key == UPCOMING_MAINTENANCE_KEY:
-        return parse_window(value)
-    if key == STOP_STATE_KEY:
-        return parse_stop(value)
-    return str(value).strip()[:LONGEST_VALUE]
 
 
 def read(key: str, value: Value, now: Moment, notice: Mapping[str, float], unknown_event: str) -> Reading:

@@ -16,7 +16,7 @@ from .._vm.maintenance import SCHEDULING, SIGNAL_LIMIT, parse_scheduling
 from .._vm.metadata_server import Limits, MetadataError, MetadataNotFound, MetadataServer
 from .._vm.reach import applicability, traits_of
 from .._vm.records import dataclass
-from .watch import Failed
+from .._vm.watch import Failed
 
 INSTANCE_ID_KEY = "instance/id"
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Callable, Union
 from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
 from .._vm.metadata_server import Limits, MetadataError, MetadataServer
 from .._vm.records import dataclass
-from ..core.announcements import essence
+from .._vm.signal_values import essence
+from .._vm.watch import Heard
 from .shutdown import is_shutting_down
-from .watch import Heard
 
 if TYPE_CHECKING:
     Post = Callable[[Union[Heard, "Looked", "ShutsDown"]], None]

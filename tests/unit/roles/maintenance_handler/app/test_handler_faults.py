@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler.io.watch import LEAST_TURN, Failed, Heard, Watcher
+from maintenance_handler._vm.watch import LEAST_TURN, Failed, Heard, Watcher
 from support.handler import HandlerProcess, task
 from support.vm import Vm
 

@@ -18,6 +18,7 @@ import pytest
 
 from maintenance_handler import __version__
 from maintenance_handler._vm.maintenance import DRIFT_TOKEN_KEY, MAINTENANCE_EVENT_KEY, SIGNAL_KEYS
+from maintenance_handler._vm.watch import Failed, Heard
 from maintenance_handler.app import config as configuration
 from maintenance_handler.app import status
 from maintenance_handler.app.report import Reporter
@@ -25,7 +26,6 @@ from maintenance_handler.core.incident import Moment
 from maintenance_handler.io.lock import Lock, lock_paths
 from maintenance_handler.io.log import Log
 from maintenance_handler.io.publish import DISABLED_PAUSE, FAILED_PAUSE, LEAST_PAUSE, Publisher
-from maintenance_handler.io.watch import Failed, Heard
 from support import documents
 from support.handler import HandlerProcess, task
 from support.metrics import parsed_metrics

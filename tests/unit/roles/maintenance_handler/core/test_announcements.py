@@ -30,7 +30,8 @@ from maintenance_handler._vm.maintenance import (
     Window,
     format_time,
 )
-from maintenance_handler.core.announcements import LONGEST_VALUE, essence, read, rehearsal, restart
+from maintenance_handler._vm.signal_values import LONGEST_VALUE, essence
+from maintenance_handler.core.announcements import read, rehearsal, restart
 from maintenance_handler.core.event import reduced
 from maintenance_handler.core.incident import Moment, Signal
 from maintenance_handler.core.observations import Announced, Reading, Withdrawn

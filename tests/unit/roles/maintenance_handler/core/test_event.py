@@ -22,7 +22,8 @@ from maintenance_handler._vm.maintenance import (
     WINDOW,
     UnreadableWindow,
 )
-from maintenance_handler.core.announcements import essence, read
+from maintenance_handler._vm.signal_values import essence
+from maintenance_handler.core.announcements import read
 from maintenance_handler.core.event import REHEARSAL, document, known_value, reduced
 from maintenance_handler.core.incident import Moment
 from maintenance_handler.core.observations import Announced

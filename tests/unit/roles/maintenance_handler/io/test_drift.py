@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from maintenance_handler.io.drift import (
+from maintenance_handler._vm.drift import (
     GRACE,
     Drift,
-    TokenFile,
     found_missed,
     heard_announcement,
     heard_token,
     wake_at,
 )
+from maintenance_handler.io.token_file import TokenFile
 
 
 def after(*observations: tuple[float, str]) -> Drift:

@@ -22,7 +22,7 @@ from maintenance_handler._vm.maintenance import (
     Stop,
     Window,
 )
-from maintenance_handler.io.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
+from maintenance_handler._vm.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
 from support.raw_server import RawServer, Script, answering, http_answer, json_answer
 
 MIGRATE = http_answer("200 OK", b"MIGRATE_ON_HOST_MAINTENANCE", etag="etag-migrate")
@@ -325,7 +325,7 @@ class TestStop:
 
 def test_error_page_needs_no_import() -> None:
     """The client imports error_page when it meets one, at which time a disk may hang."""
-    code = "import sys, maintenance_handler.io.watch; print('maintenance_handler._vm.error_page' in sys.modules)"
+    code = "import sys, maintenance_handler._vm.watch; print('maintenance_handler._vm.error_page' in sys.modules)"
     environ = {"PYTHONPATH": ":".join(sys.path)}
     assert (
         subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True).stdout == b"True\n"

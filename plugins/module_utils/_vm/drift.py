@@ -1,18 +1,15 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Migrations without notice, detected by `virtual-clock/drift-token`, which changes when a VM is migrated.
+"""Migrations without notice, detected by `virtual-clock/drift-token`, which changes when a VM is migrated. Pure.
 
-Sole-tenant VMs are migrated without notice, and so is a VM that has not queried the key. Pure, apart from the file that
-keeps the token.
+Sole-tenant VMs are migrated without notice, and so is a VM that has not queried the key.
+
+Private to the collection: it may change at any time. Standard library only.
 """
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
-from .._vm.records import dataclass, replace
-from .files import read_own, write_whole
+from .records import dataclass, replace
 
 # Seconds between the change of the token and its announcement, which come over separate connections.
 GRACE = 5.0
@@ -54,24 +51,3 @@ def found_missed(drift: Drift, now: float) -> tuple[Drift, bool]:
 def wake_at(drift: Drift) -> float | None:
     """When to call `found_missed` again."""
     return None if drift.changed_at is None else drift.changed_at + GRACE
-
-
-class TokenFile:
-    """The last token of this boot, so that the next handler detects a migration while none was running."""
-
-    def __init__(self, state_dir: Path, boot_id: str) -> None:
-        self._path = state_dir / "drift-token.json"
-        self._boot_id = boot_id
-
-    def read(self) -> str | None:
-        """The token, None if there is none of this boot."""
-        try:
-            raw = json.loads(read_own(self._path))
-            return str(raw["token"]) if raw["boot_id"] == self._boot_id else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            # Without it, a migration in the meantime is not detected.
-            return None
-
-    def write(self, token: str) -> None:
-        """Raises OSError."""
-        write_whole(self._path, json.dumps({"boot_id": self._boot_id, "token": token}).encode())

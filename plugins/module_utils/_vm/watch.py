@@ -1,6 +1,9 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A thread that waits for changes of one metadata key, through every outage, and posts its values."""
+"""A thread that waits for changes of one metadata key, through every outage, and posts its values.
+
+Private to the collection: it may change at any time. The maintenance handler uses the same file.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Union
 
-from .._vm.backoff import backoff
-from .._vm.maintenance import (
+from .backoff import backoff
+from .maintenance import (
     MAINTENANCE_EVENT_KEY,
     PREEMPTED_KEY,
     SHUTDOWN_DETAILS,
@@ -19,7 +22,7 @@ from .._vm.maintenance import (
     Stop,
     UnreadableWindow,
 )
-from .._vm.metadata_server import (
+from .metadata_server import (
     FIRST_PAUSE,
     LONGEST_PAUSE,
     Limits,
@@ -31,14 +34,14 @@ from .._vm.metadata_server import (
     MetadataUnavailable,
     Time,
 )
-from .._vm.records import dataclass, replace
-from ..core.announcements import essence
+from .records import dataclass, replace
+from .signal_values import essence
 
 if TYPE_CHECKING:
-    from ..core.announcements import Value
+    from .signal_values import Value
 
 # The client imports it with the first error page. Import it now, so that a hanging disk cannot delay a watcher then.
-importlib.import_module("..._vm.error_page", __name__)
+importlib.import_module(".error_page", __package__)
 
 # Keys whose events leave little time. If others cannot be waited for, they are queried once per poll timeout.
 _URGENT_KEYS = (MAINTENANCE_EVENT_KEY, PREEMPTED_KEY)
@@ -104,6 +107,23 @@ class Watcher:
 
     def start(self) -> None:
         threading.Thread(target=self._run, name=self.key, daemon=True).start()
+
+    @property
+    def etag(self) -> str | None:
+        """The etag of the last value, to `resume` with."""
+        return self._etag
+
+    def resume(self, etag: str | None, value: Value) -> None:
+        """Before the first turn: wait for a change of this value, which an earlier watcher has heard."""
+        self._etag, self._last = etag, value
+
+    def abort(self) -> None:
+        """End the request of another thread at once. Each further turn fails."""
+        self._server.abort()
+
+    def close(self) -> None:
+        """Close the connection of the thread that takes the turns."""
+        self._server.close()
 
     def turn(self) -> float:
         """Send one request, post the result, and return the seconds until the next request."""
