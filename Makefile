@@ -18,7 +18,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
+.PHONY: demo test unit coverage integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -31,6 +31,9 @@ test: $(READY)
 
 unit: $(READY)
 	$(PYTEST)
+
+coverage: $(READY)
+	tools/coverage --numprocesses 4 --dist loadfile
 
 integration: $(READY)
 	$(PYTHON) tools/integration.py

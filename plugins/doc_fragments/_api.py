@@ -10,6 +10,7 @@ class ModuleDocFragment:
 
     DOCUMENTATION = r"""
 requirements:
+  - Python 3.9 or newer
   - requests
   - google-auth
 options:
