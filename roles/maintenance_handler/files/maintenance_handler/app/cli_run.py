@@ -42,8 +42,11 @@ def unpublish(options: argparse.Namespace) -> int:
 
 
 def _restore_only(path: Path, error: ConfigError) -> int:
-    """Restore what the journal says is drained, without a configuration. Raises the error if nothing is drained."""
-    settings = config.without_file(path, os.environ)
+    """Restore what the journal says is drained, without a configuration, and notify its valid targets.
+
+    Raises the error if nothing is drained.
+    """
+    settings = config.without_file(path, os.environ, error.notify)
     if settings is None:
         raise error
     become_owner([settings.state_dir])

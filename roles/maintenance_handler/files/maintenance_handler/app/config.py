@@ -36,14 +36,22 @@ BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
 class ConfigError(Exception):
     """The configuration cannot be used. `problems` has a line for each reason.
 
-    `tasks` and `metrics_textfile` are valid in themselves, so that they can be checked against the machine as well.
+    `tasks` and `metrics_textfile` are valid in themselves, so that they can be checked against the machine as well, and
+    so are the targets `notify`.
     """
 
-    def __init__(self, problems: list[str], tasks: tuple[Task, ...] = (), metrics_textfile: Path | None = None) -> None:
+    def __init__(
+        self,
+        problems: list[str],
+        tasks: tuple[Task, ...] = (),
+        metrics_textfile: Path | None = None,
+        notify: tuple[dict[str, Any], ...] = (),
+    ) -> None:
         super().__init__("\n".join(problems))
         self.problems = problems
         self.tasks = tasks
         self.metrics_textfile = metrics_textfile
+        self.notify = notify
 
 
 @dataclass(frozen=True)
@@ -114,7 +122,8 @@ def load(path: Path) -> Config:
     try:
         return parse(read(path))
     except ConfigError as exc:
-        raise ConfigError([f"{path}: {problem}" for problem in exc.problems], exc.tasks, exc.metrics_textfile) from None
+        problems = [f"{path}: {problem}" for problem in exc.problems]
+        raise ConfigError(problems, exc.tasks, exc.metrics_textfile, exc.notify) from None
 
 
 def read(path: Path) -> bytes:
@@ -130,10 +139,10 @@ def read(path: Path) -> bytes:
         raise ConfigError([f"cannot be read: {exc.strerror}"]) from None
 
 
-def without_file(path: Path, environ: Mapping[str, str]) -> Config | None:
+def without_file(path: Path, environ: Mapping[str, str], notify: tuple[dict[str, Any], ...] = ()) -> Config | None:
     """The directories of a configuration whose file is invalid, if the file is where the role puts it.
 
-    They come from the environment of a systemd service, or from the path of the file.
+    They come from the environment of a systemd service, or from the path of the file. `notify`: its valid targets.
     """
     state, runtime = environ.get("STATE_DIRECTORY", ""), environ.get("RUNTIME_DIRECTORY", "")
     if path.parts[-3:] == ("etc", NAME, "config.json"):
@@ -143,7 +152,7 @@ def without_file(path: Path, environ: Mapping[str, str]) -> Config | None:
     folders = [Path(folder.partition(":")[0]) for folder in (state, runtime)]
     if not all(folder.is_absolute() for folder in folders):
         return None
-    return Config(state_dir=folders[0], runtime_dir=folders[1])
+    return Config(state_dir=folders[0], runtime_dir=folders[1], notify=notify)
 
 
 def parse(text: bytes) -> Config:
@@ -168,7 +177,7 @@ def parse(text: bytes) -> Config:
             problems += misfits(timed, event, notice)
     if problems:
         checkable = tuple(draft.task for draft in drafts if "env" not in draft.wrong)
-        raise ConfigError(problems, checkable, values.get("metrics_textfile"))
+        raise ConfigError(problems, checkable, values.get("metrics_textfile"), values.get("notify", ()))
     cautions += tuple(line for draft in drafts for line in _cautions(draft, notice))
     tasks = tuple(draft.task for draft in drafts)
     cautions += tuple(line for event in EVENTS for line in _shortages(tasks, event, notice))

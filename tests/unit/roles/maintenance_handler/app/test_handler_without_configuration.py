@@ -13,6 +13,7 @@ import pytest
 
 from maintenance_handler.app.config import without_file
 from support.handler import HandlerProcess, task
+from support.receiver import Receiver
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
@@ -63,6 +64,20 @@ def test_stays_drained_and_unhealthy_during_the_event(vm: Vm, make_handler: Make
     vm.withdraw("terminate")
     assert handler.wait() == 1
     assert handler.trace() == ["drain lb", "restore lb"]
+
+
+def test_valid_targets_are_notified(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    receiver = Receiver()
+    handler = drained(vm, make_handler, tmp_path)
+    targets = [{"name": "chat", "url": receiver.url}, {"name": "pager", "url": receiver.url, "colour": 1}]
+    handler.configure(notify=targets, colour=1)
+    handler.start()
+    vm.withdraw("terminate")
+    assert handler.wait() == 1
+    handler.until(lambda: "restored" in receiver.kinds(), "the notification")
+    receiver.stop()
+    assert handler.trace() == ["drain lb", "restore lb"]
+    assert receiver.kinds().count("restored") == 1
 
 
 def test_stop_in_the_meantime_is_not_a_failure(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
