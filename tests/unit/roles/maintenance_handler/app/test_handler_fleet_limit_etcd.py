@@ -12,6 +12,7 @@ import pytest
 
 from support.etcd import MISSING, Etcd
 from support.limited_group import Group, MakeHandler
+from support.receiver import Receiver
 from support.vm import Vm
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
@@ -84,6 +85,30 @@ def test_an_etcd_that_hangs_or_dies_delays_no_drain_whose_time_has_come(
         away.vm.withdraw("migrate")
         for member in (hung, away):
             assert member.handler.until_over()["held"] == []
+
+
+def test_a_drain_beyond_the_limit_is_notified(group: Group) -> None:
+    receiver = Receiver()
+    target = {"name": "chat", "url": receiver.url, "on": ["limit_exceeded", "drained"]}
+    (one,) = group.members(1, notify=[target])
+    (other,) = group.members(1, notify=[target], notice={"terminate": 10})
+    one.vm.announce("terminate")
+    one.until_held()
+    one.handler.until_state("drained")
+    other.vm.announce("terminate")
+    other.handler.until_state("drained")
+    other.handler.until(lambda: len(receiver.bodies) == 3, "the notifications")
+    receiver.stop()
+    assert [(body["instance"], body["kind"]) for body in receiver.bodies] == [
+        (one.vm.name, "drained"),
+        (other.vm.name, "limit_exceeded"),
+        (other.vm.name, "drained"),
+    ]
+    # It names the event, and who has the slot.
+    exceeded = receiver.bodies[1]
+    assert exceeded["event"] == "terminate"
+    assert one.vm.name in exceeded["text"]
+    assert "beyond the limit" in exceeded["text"]
 
 
 def test_the_check_shows_the_store_and_rejects_wrong_options(group: Group, make_handler: MakeHandler) -> None:
