@@ -340,7 +340,8 @@ def main(now: Callable[[], float] = time.time) -> None:
             if age is not None:
                 past = past_events(api, zone, now() - age, fleet)
                 if params["filter"] is not None:
-                    past = [row for row in past if f"{row['zone']}/{row['name']}" in fleet.instances]
+                    names = set(fleet.instances)
+                    past = [row for row in past if f"{row['zone']}/{row['name']}" in names]
         for kind, error in fleet.denied.items():
             module.warn(f"The list of {TITLES[kind]} is incomplete. {error}")
         rows = fleet.rows(now())
