@@ -36,7 +36,7 @@ ALLOWED = {
     "maintenance_handler.io": {"maintenance_handler._metadata", "maintenance_handler._vm", "maintenance_handler.core"},
     "maintenance_handler": {"maintenance_handler"},
     "client": set[str](),
-    "fleet_limit": {"client"},
+    "fleet_limit": {"client", "maintenance_handler._vm"},
     "notifier": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "recipes": {"client", "maintenance_handler._vm", "maintenance_handler.core", "maintenance_handler.io"},
     "gce_emulator.state": set[str](),

@@ -10,9 +10,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Callable
-from urllib.parse import urlsplit
 
 from client.errors import Refusal
+from maintenance_handler._vm.web_url import is_web_url
 
 ETCD = "etcd"
 CONSUL = "consul"
@@ -95,14 +95,7 @@ def _conflicts(limit: Mapping[str, Any]) -> list[str]:
 
 
 def _is_url(value: Any) -> bool:
-    if not isinstance(value, str) or not value.isprintable() or re.search(r"[\s@?#]", value):
-        return False
-    try:
-        parts = urlsplit(value)
-        port = parts.port
-    except ValueError:
-        return False
-    return parts.scheme in ("http", "https") and bool(parts.hostname) and port != 0
+    return is_web_url(value) and "?" not in value and "#" not in value
 
 
 def _is_url_list(value: Any) -> bool:

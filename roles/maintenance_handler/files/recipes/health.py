@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from client.http import request, shown
-from maintenance_handler.core.recipe import is_url
+from maintenance_handler._vm.web_url import is_web_url
 from recipes.run import Refusal, Run
 from recipes.sockets import connected, parsed
 
@@ -18,7 +18,7 @@ def checked(target: str | None) -> None:
         return
     if not target.startswith(("http://", "https://")):
         parsed(target)
-    elif not is_url(target):
+    elif not is_web_url(target):
         raise Refusal("health is not a valid URL: write http://HOST:PORT/PATH, without a user and a password")
 
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
+from .._vm.web_url import has_user, is_web_url
 from ..core.likeness import did_you_mean
 from ..core.notice_document import template_problems
 from ..core.notices import DRAINED, DRAINING, KINDS, NOTICED, RESTORED
@@ -164,16 +165,11 @@ def _seconds(value: Any) -> float:
 
 def _url(value: Any) -> str:
     text: str = _text(value)
-    try:
-        parts = urlsplit(text)
-        is_complete = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        is_complete = False
-    if not is_complete or not text.isascii() or not text.isprintable() or " " in text:
-        raise ValueError("must be a URL that begins with http:// or https:// and has a host")
-    if "@" in parts.netloc:
+    if has_user(text):
         raise ValueError("must have no user and no password in it: give them by 'headers'")
-    if parts.fragment:
+    if not is_web_url(text) or not text.isascii():
+        raise ValueError("must be a URL that begins with http:// or https:// and has a host")
+    if "#" in text:
         raise ValueError("must have no fragment")
     return text
 

@@ -5,11 +5,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable
 
 from .._vm.records import dataclass, field
+from .._vm.web_url import has_user, is_web_url
 from .likeness import did_you_mean
 from .tasks import DRAIN, RESTORE
 
@@ -27,23 +27,10 @@ _NOT_OVERRIDABLE = ("drain", "restore", "playbook", "restore_playbook", "check")
 # More than any number of seconds, and less than what cannot be converted between int and float.
 _TOO_LARGE = 1e12
 
-_URL = re.compile(r"https?://(?P<host>\[[^\s\[\]/?#@]+\]|[^\s\[\]/?#:@]+)(:(?P<port>[0-9]{1,5}))?([/?#]\S*)?", re.ASCII)
-_URL_WITH_USER = re.compile(r"https?://[^/?#]*@")
-
 
 def _is_number(value: Any) -> bool:
     """Whether it is a finite number."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _TOO_LARGE
-
-
-def is_url(value: Any) -> bool:
-    """Whether it is a valid URL with http or https, and without a user."""
-    parts = _URL.fullmatch(value) if _is_text(value) else None
-    return parts is not None and _is_host(parts["host"]) and 0 < int(parts["port"] or 80) < 65536
-
-
-def _is_host(host: str) -> bool:
-    return host.startswith("[") or all(0 < len(label) < 64 for label in host.rstrip(".").split("."))
 
 
 def _is_text(value: Any) -> bool:
@@ -60,7 +47,7 @@ _TYPES: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "float": ("a number", _is_number),
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "path": ("an absolute path", lambda value: _is_text(value) and value.startswith("/")),
-    "url": ("a URL that begins with http:// or https://", is_url),
+    "url": ("a URL that begins with http:// or https://", is_web_url),
     "list": (
         "a string, or a list of strings",
         lambda value: isinstance(value, list) and value != [] and all(map(_is_text, value)),
@@ -201,7 +188,7 @@ def _for_its_events(fields: Mapping[str, Any], overrides: Mapping[str, Any]) -> 
 def _problem(parameter: Parameter, value: Any) -> str:
     what, fits = _TYPES[parameter.type]
     # These messages must not contain the value.
-    if isinstance(value, str) and _URL_WITH_USER.match(value):
+    if isinstance(value, str) and has_user(value):
         return "must be a URL without a user and a password: give them in the parameter token_file or auth_file, if any"
     if parameter.type == "url" and not fits(value) and isinstance(value, str) and ("?" in value or "@" in value):
         return f"must be {what}"
