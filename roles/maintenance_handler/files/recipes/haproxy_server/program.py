@@ -90,8 +90,13 @@ def check(run: Run) -> None:
 
 def drain(run: Run) -> None:
     servers = list(_servers(run))
-    _finish(servers, _still_open, run)
-    run.say(f"no session left on {', '.join(map(str, servers))}")
+    kept = [server for server in servers if run["keep_last"] and _is_last(server, run)]
+    drained = [server for server in servers if server not in kept]
+    for server in kept:
+        run.say(f"{server} is left in service, because no other server of {server.backend} is")
+    _finish(drained, _still_open, run)
+    if drained:
+        run.say(f"no session left on {', '.join(map(str, drained))}")
 
 
 def restore(run: Run) -> None:
@@ -183,6 +188,17 @@ def _still_away(server: Server, run: Run) -> str:
     return ""
 
 
+def _is_last(server: Server, run: Run) -> bool:
+    """Whether a server gets requests, and no other one of its backend does."""
+    try:
+        others = [row for row in _statistics(server, run) if row["svname"] not in ("BACKEND", server.name)]
+        is_out = _standing(server, run).is_out
+    except (Unreachable, Refusal):
+        # The drain tries again, and reports it.
+        return False
+    return not is_out and not any(row["status"].startswith("UP") or row["status"] == "no check" for row in others)
+
+
 def _set(server: Server, state: str, run: Run) -> None:
     said = _ask(server.address, f"set server {server.backend}/{server.name} state {state}", run).strip()
     if said:
@@ -200,10 +216,16 @@ def _standing(server: Server, run: Run) -> Standing:
             f"it has {', '.join(row['srv_name'] for row in rows)}" if rows else said.strip() or "nothing is known of it"
         )
         raise Refusal(f"there is no server {server.name!r} in backend {server.backend!r} at {server.address}: {known}")
-    for row in csv.DictReader(_ask(server.address, "show stat", run).lstrip("# ").splitlines()):
-        if (row["pxname"], row["svname"]) == (server.backend, server.name):
+    for row in _statistics(server, run):
+        if row["svname"] == server.name:
             return Standing(int(admin), row["status"], int(row["scur"] or 0), int(row["qcur"] or 0))
     raise Refusal(f"{server.address} lists no server {server.backend}/{server.name} in 'show stat'")
+
+
+def _statistics(server: Server, run: Run) -> list[dict[str, str]]:
+    """What HAProxy shows of the server's backend: a row for each server, and more."""
+    lines = _ask(server.address, "show stat", run).lstrip("# ").splitlines()
+    return [row for row in csv.DictReader(lines) if row["pxname"] == server.backend]
 
 
 def _ask(address: str, command: str, run: Run) -> str:

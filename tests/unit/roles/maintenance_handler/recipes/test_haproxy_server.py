@@ -228,6 +228,73 @@ def test_restores_after_a_cut_off_drain(
     assert haproxy.status().startswith("UP")
 
 
+@pytest.fixture
+def careful(haproxy: Haproxy, tmp_path: Path) -> Recipe:
+    return Recipe(
+        "haproxy_server",
+        tmp_path / "records",
+        backend="web",
+        server="one",
+        socket=haproxy.socket,
+        keep_last=True,
+    )
+
+
+def test_keeps_the_last_server_in_service(careful: Recipe, haproxy: Haproxy, two: Service) -> None:
+    for mode in ("maint", "drain"):
+        haproxy.ask(f"set server web/two state {mode}")
+        assert "web/one" in careful.does("drain")
+        assert haproxy.status().startswith("UP")
+        assert "nothing to restore" in careful.does("restore")
+    haproxy.ask("set server web/two state ready")
+    eventually(lambda: haproxy.status("two").startswith("UP"))
+    careful.does("drain")
+    assert haproxy.status().startswith("DRAIN")
+    careful.does("restore")
+    assert haproxy.status().startswith("UP")
+
+
+def test_says_that_the_last_server_stays(careful: Recipe, haproxy: Haproxy) -> None:
+    haproxy.ask("set server web/two state maint")
+    said = careful.does("drain")
+    assert "no other server of web" in said
+    assert "no session left" not in said
+
+
+def test_a_drain_goes_on_although_no_other_server_is_left(
+    careful: Recipe, haproxy: Haproxy, one: Service, two: Service
+) -> None:
+    two.release()
+    haproxy.begin_slow_request(one)
+    drain = careful.start("drain")
+    eventually(lambda: haproxy.status().startswith("DRAIN"))
+    haproxy.ask("set server web/two state maint")
+    assert drain.poll() is None
+    one.release()
+    said, _none = drain.communicate(timeout=PATIENCE)
+    assert (drain.returncode, "no session left" in said) == (0, True)
+    assert haproxy.status().startswith("DRAIN")
+
+
+def test_keeps_it_only_where_it_is_the_last_one(make_haproxy: Callable[..., Haproxy], tmp_path: Path) -> None:
+    lonely, other = make_haproxy(), make_haproxy()
+    lonely.ask("set server web/two state maint")
+    recipe = Recipe(
+        "haproxy_server",
+        tmp_path / "records",
+        backend="web",
+        server="one",
+        socket=[lonely.socket, other.socket],
+        keep_last=True,
+    )
+    said = recipe.does("drain")
+    assert (lonely.status().startswith("UP"), other.status().startswith("DRAIN")) == (True, True)
+    assert "no other server of web" in said
+    assert f"no session left on web/one at {other.socket}" in said
+    recipe.does("restore")
+    assert other.status().startswith("UP")
+
+
 @pytest.mark.parametrize("mode, status", [("maint", "MAINT"), ("drain", "DRAIN")])
 def test_keeps_an_operator_s_earlier_change(recipe: Recipe, haproxy: Haproxy, mode: str, status: str) -> None:
     haproxy.ask(f"set server web/one state {mode}")
