@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+import datetime
 import os
 import subprocess
 import sys
@@ -16,12 +17,11 @@ from support.emulator import Control, ControlError, EmulatorProcess
 
 from . import results, trial
 from .errors import DrillError, until
-from .fleet import BALANCER, CLIENT, fleet_file
+from .fleet import BALANCER, CLIENT, STORE, fleet_file
 from .guide import write_guide
 from .install import install
 from .machine import CHECKOUT, FOLDER, Machine, make_network, podman, remove_all
 from .results import Result
-from .scenarios import SCENARIOS
 from .tiers import TIERS, Tier
 
 
@@ -52,7 +52,8 @@ def main() -> int:
         if not (options.keep or options.reuse):
             remove_all()
     if options.guide:
-        write_guide(options.guide, measured)
+        every = [tier.title for tier in TIERS.values()]
+        write_guide(options.guide, every, measured, datetime.date.today().isoformat())
     for tier in tiers:
         print(f"\n{tier.title}\n\n{results.terminal(tier.title, measured)}")
     print()
@@ -77,7 +78,7 @@ def _start(maintained: tuple[Machine, ...]) -> None:
     make_network()
     with ThreadPoolExecutor(4) as pool:
         # Raises what one of them has raised.
-        list(pool.map(Machine.create, (CLIENT, BALANCER, *maintained)))
+        list(pool.map(Machine.create, (CLIENT, BALANCER, STORE, *maintained)))
 
 
 def _all_trials(tiers: Sequence[Tier], names: Sequence[str] | None, control: Control) -> list[Result]:
@@ -88,14 +89,14 @@ def _all_trials(tiers: Sequence[Tier], names: Sequence[str] | None, control: Con
 
 
 def _trials(tier: Tier, names: Sequence[str] | None, control: Control) -> Iterator[Result]:
-    for scenario in SCENARIOS:
+    for scenario in tier.scenarios:
         if scenario.vms > tier.spare or (names and scenario.name not in names):
             continue
-        for handler in (False, True):
+        for handler in tier.handlers:
             result = trial.run(tier, scenario, control, handler=handler)
             reasons = ", ".join(f"{count} x {reason}" for reason, count in result.reasons.items())
             _say(
-                f"{tier.title}: {scenario.title}, {'with' if handler else 'without'} the handler: "
+                f"{tier.title}: {scenario.title}, handler {handler}: "
                 f"{result.requests} requests, {result.failed} failed, {result.lost or 0} lost. {reasons}"
             )
             yield result

@@ -19,10 +19,14 @@ BALANCER = Machine(
     units=("haproxy", "pgbouncer"),
 )
 CLIENT = Machine("client", "10.87.0.5", setup=("mkdir /drill",))
-WEB = tuple(
-    Machine(
-        f"web-{number}",
-        f"10.87.0.2{number}",
+# Keeps the slots of the fleet limit.
+STORE = Machine("store", "10.87.0.11", files=(File("store.conf", "/etc/default/etcd"),), units=("etcd",))
+
+
+def _web_server(name: str, address: str) -> Machine:
+    return Machine(
+        name,
+        address,
         files=(
             File("app.py", "/usr/local/lib/app.py"),
             File("app.service", "/etc/systemd/system/app.service"),
@@ -30,8 +34,11 @@ WEB = tuple(
         ),
         units=("app", "nginx"),
     )
-    for number in (1, 2, 3)
-)
+
+
+WEB = tuple(_web_server(f"web-{number}", f"10.87.0.2{number}") for number in (1, 2, 3))
+# All backends of a service, which are maintained at the same time.
+PAIR = tuple(_web_server(f"pair-{number}", f"10.87.0.5{number}") for number in (1, 2))
 # The first one is the master at the beginning.
 CACHE = tuple(
     Machine(

@@ -14,6 +14,8 @@ from .fleet import metadata_server
 from .machine import FOLDER, Machine, podman
 
 _CONFIG = "etc/gce-maintenance-handler/config.json"
+# The configuration with the fleet limit, while it is not in force.
+_WITH_LIMIT = "etc/gce-maintenance-handler/config.with-limit.json"
 _LAUNCHER = "usr/local/bin/gce-maintenance-handler"
 _FILES = (
     _CONFIG,
@@ -32,6 +34,15 @@ def install(tiers: Sequence[Sequence[Machine]]) -> None:
         for machine in machines[1:]:
             if not _is_installed(machine):
                 _copy(machines[0], machine)
+
+
+def set_limit(machine: Machine, on: bool) -> None:
+    """Have the handler start with the fleet limit of the inventory next time, or without it."""
+    machine.sh(f"[ -e /{_WITH_LIMIT} ] || cp /{_CONFIG} /{_WITH_LIMIT}")
+    config = json.loads(machine.sh(f"cat /{_WITH_LIMIT}"))
+    if not on:
+        del config["fleet_limit"]
+    _write(machine, json.dumps(config))
 
 
 def _is_installed(machine: Machine) -> bool:
@@ -68,4 +79,9 @@ def _copy(source: Machine, target: Machine) -> None:
     config = podman("exec", source.container, "cat", f"/{_CONFIG}")
     for old, new in ((metadata_server(source), metadata_server(target)), (source.name, target.name)):
         config = config.replace(json.dumps(old), json.dumps(new))
-    podman("exec", "-i", target.container, "sh", "-c", f"cat > /{_CONFIG}; systemctl daemon-reload", text=config)
+    _write(target, config)
+    target.sh("systemctl daemon-reload")
+
+
+def _write(machine: Machine, config: str) -> None:
+    podman("exec", "-i", machine.container, "sh", "-c", f"cat > /{_CONFIG}", text=config)

@@ -7,6 +7,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+# The handlers of a run, as the tables name them.
+WITHOUT, WITH = "without", "with"
+UNLIMITED, LIMITED = "with, without a limit", "with a limit of 1"
+
 HEADER = ("Scenario", "Notice", "Handler", "Requests", "Failed", "Lost", "Slowest", "Out of service")
 
 
@@ -20,7 +24,7 @@ class Result:
     tier: str
     scenario: str
     notice: str
-    handler: bool
+    handler: str
     requests: int
     failed: int
     lost: int | None
@@ -30,17 +34,22 @@ class Result:
     # What the handlers did wrong.
     mistakes: Sequence[str] = ()
 
+    @property
+    def is_safe(self) -> bool:
+        """Whether nothing may be lost. Handlers without a limit can drain all backends at once."""
+        return self.handler in (WITH, LIMITED)
+
 
 def problems(results: Iterable[Result]) -> Iterator[str]:
     """A sentence for each reason for which the drill has failed."""
     for one in results:
-        where = f"{one.tier}, {one.scenario}, {'with' if one.handler else 'without'} the handler"
+        where = f"{one.tier}, {one.scenario}, handler {one.handler}"
         if not one.requests:
             yield f"{where}: nothing was measured."
-        if one.handler and one.failed:
+        if one.is_safe and one.failed:
             why = "; ".join(f"{count} x {reason}" for reason, count in one.reasons.items())
             yield f"{where}: {one.failed} of {one.requests} requests failed: {why}."
-        if one.handler and one.lost:
+        if one.is_safe and one.lost:
             yield f"{where}: {one.lost} acknowledged writes are lost."
         yield from (f"{where}: {mistake}." for mistake in one.mistakes)
 
@@ -63,17 +72,17 @@ def restructured_text(tier: str, results: Iterable[Result]) -> str:
 
 def harmless(results: Sequence[Result]) -> list[str]:
     """The scenarios in which nothing fails without the handler either."""
-    return [f"{one.tier}, {one.scenario}" for one in results if not (one.handler or one.failed or one.lost)]
+    return [f"{one.tier}, {one.scenario}" for one in results if one.handler == WITHOUT and not (one.failed or one.lost)]
 
 
 def _cells(one: Result) -> tuple[str, ...]:
     failed = str(one.failed)
-    if not (one.handler or one.failed or one.lost):
+    if one.handler == WITHOUT and not (one.failed or one.lost):
         failed = "0 (none without the handler either)"
     return (
         one.scenario,
         one.notice,
-        "with" if one.handler else "without",
+        one.handler,
         str(one.requests),
         failed,
         "-" if one.lost is None else str(one.lost),

@@ -9,8 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .fleet import BALANCER, CACHE, DATABASE, WEB
+from .fleet import BALANCER, CACHE, DATABASE, PAIR, WEB
 from .machine import Machine
+from .results import LIMITED, UNLIMITED, WITH, WITHOUT
+from .scenarios import SCENARIOS, TOGETHER, Scenario
 
 
 class Tier(ABC):
@@ -21,7 +23,10 @@ class Tier(ABC):
     load: tuple[str, Mapping[str, Any]]
     # The events that its recipes are for.
     events: Sequence[str]
-    # How many VMs it can do without.
+    # What it is maintained by, each time with and without the handler.
+    scenarios: Sequence[Scenario] = SCENARIOS
+    handlers: Sequence[str] = (WITHOUT, WITH)
+    # How many VMs are maintained at once at most.
     spare: int
 
     @abstractmethod
@@ -35,21 +40,35 @@ class Tier(ABC):
 
 class WebTier(Tier):
     title = "HAProxy and nginx"
-    machines = WEB
-    load = ("http", {"address": BALANCER.address})
-    events = ("migrate", "terminate", "preempt", "stop")
+    machines: Sequence[Machine] = WEB
+    # HAProxy's.
+    backend = "web"
+    load: tuple[str, Mapping[str, Any]] = ("http", {"address": BALANCER.address})
+    events: Sequence[str] = ("migrate", "terminate", "preempt", "stop")
     spare = 2
 
     def victims(self, count: int) -> list[Machine]:
-        return list(WEB[:count])
+        return list(self.machines[:count])
 
     def is_complete(self) -> bool:
         """Whether HAProxy sends requests to every server."""
         show = 'echo "show stat" | python3 -c "import socket,sys; s=socket.socket(socket.AF_UNIX); '
         show += "s.connect('/run/haproxy/admin.sock'); s.sendall(sys.stdin.buffer.read()); print(s.makefile().read())\""
         rows = [line.split(",") for line in BALANCER.ask(show).splitlines()]
-        states = {row[1]: row[17] for row in rows if row[0] == "web"}
-        return all(states.get(machine.name) == "UP" for machine in WEB)
+        states = {row[1]: row[17] for row in rows if row[0] == self.backend}
+        return all(states.get(machine.name) == "UP" for machine in self.machines)
+
+
+class PairTier(WebTier):
+    """Both backends of a service are maintained at once: nobody serves while neither does."""
+
+    title = "Two backends at once"
+    machines = PAIR
+    backend = "pair"
+    load = ("http", {"address": f"{BALANCER.address}:81", "workers": 30})
+    events = ("migrate", "terminate", "window", "stop")
+    scenarios = TOGETHER
+    handlers = (WITHOUT, UNLIMITED, LIMITED)
 
 
 class CacheTier(Tier):
@@ -116,4 +135,9 @@ _CLUSTER = (
     "python3 -c 'import urllib.request as u; print(u.urlopen(\"http://127.0.0.1:8008/cluster\").read().decode())'"
 )
 
-TIERS: Mapping[str, Tier] = {"web": WebTier(), "redis": CacheTier(), "database": DatabaseTier()}
+TIERS: Mapping[str, Tier] = {
+    "web": WebTier(),
+    "pair": PairTier(),
+    "redis": CacheTier(),
+    "database": DatabaseTier(),
+}

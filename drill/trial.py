@@ -14,24 +14,30 @@ from support.emulator import Control
 
 from .errors import DrillError, until
 from .fleet import CLIENT
+from .install import set_limit
 from .machine import Machine
-from .results import Result
+from .results import LIMITED, UNLIMITED, WITHOUT, Result
 from .scenarios import Scenario
 from .tiers import Tier
 
 HANDLER = "gce-maintenance-handler"
 # Seconds of load before the scenario and after it.
 _BEFORE, _AFTER = 3.0, 3.0
+# What a handler does about its slot if the limit does not hold, or the store does not answer.
+_NO_LIMIT = ("goes ahead without a slot", "slot lost", "the store of the fleet limit does not answer")
 
 
-def run(tier: Tier, scenario: Scenario, control: Control, *, handler: bool) -> Result:
-    """Play the scenario under load. Raises DrillError if the fleet does not come back."""
+def run(tier: Tier, scenario: Scenario, control: Control, *, handler: str) -> Result:
+    """Play the scenario under load. `handler` is one of those in `results`.
+
+    Raises DrillError if the fleet does not come back.
+    """
     # A former leader of the database may have to be rewound first.
     until(tier.is_complete, f"{tier.title} is not complete before the run", 180)
     for machine in tier.machines:
         _switch_handler(machine, handler)
     victims = tier.victims(scenario.vms)
-    acts = handler and scenario.event in tier.events
+    acts = handler != WITHOUT and scenario.event in tier.events
     known = {machine: len(_history(machine)) for machine in victims} if acts else {}
     with subprocess.Popen(
         ["podman", "exec", "--interactive", "--workdir=/drill", CLIENT.container, *_load(tier)],
@@ -60,15 +66,20 @@ def _load(tier: Tier) -> list[str]:
     return ["python3", "-B", "-m", "load", kind, json.dumps(settings)]
 
 
-def _switch_handler(machine: Machine, on: bool) -> None:
-    machine.sh(f"systemctl {'enable' if on else 'disable'} --quiet --now {HANDLER}")
-    if on:
+def _switch_handler(machine: Machine, handler: str) -> None:
+    if handler in (UNLIMITED, LIMITED):
+        machine.sh(f"systemctl stop {HANDLER}")
+        set_limit(machine, handler == LIMITED)
+    machine.sh(f"systemctl {'disable' if handler == WITHOUT else 'enable'} --quiet --now {HANDLER}")
+    if handler != WITHOUT:
         machine.sh(f"{HANDLER} wait --until well --timeout 60")
 
 
 def _play(scenario: Scenario, victims: Sequence[Machine], control: Control) -> None:
-    for machine in victims:
-        control.scenario(machine.name, scenario.name, **scenario.options)
+    for number, machine in enumerate(victims):
+        if number:
+            time.sleep(scenario.lag)
+        control.scenario(machine.name, scenario.name, **scenario.options_of(number))
     for machine in victims:
         _until_over(machine, scenario, control)
 
@@ -108,8 +119,11 @@ def _mistakes(machine: Machine, known: int, scenario: Scenario) -> Iterator[str]
     new = _history(machine)[known:]
     # A live migration without the handler is missed, and noticed when the handler starts again.
     events = [past["event"] for incident in new for past in incident["past"] if past["event"] != "missed"]
-    if events != [scenario.event]:
-        yield f"the handler of {machine.name} noticed {', '.join(events) or 'nothing'} instead of {scenario.event}"
+    expected = [scenario.event, *scenario.then]
+    if events != expected:
+        yield f"the handler of {machine.name} noticed {', '.join(events) or 'nothing'} instead of {', '.join(expected)}"
+    entries = (entry for incident in new for entry in (incident.get("slot") or {}).get("entries", ()))
+    yield from (f"{machine.name} {entry['what']}: {entry['detail']}" for entry in entries if entry["what"] in _NO_LIMIT)
     for step in (step for incident in new for step in incident["steps"]):
         if step["outcome"] != "ok":
             outcome = f"{step['outcome']} {step['detail']}".strip()
