@@ -202,12 +202,13 @@ def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float)
     """The changes that a read does not confirm, by path, and why.
 
     The stores are all of one kind and one API. Many instances are read with a few requests. Since a read may be behind,
-    reads are repeated for up to SEEN_AFTER seconds for all stores together, but not after `deadline`.
+    reads are repeated for up to SEEN_AFTER seconds after the first one, for all stores together, but not after
+    `deadline`. The first read of thousands of instances may take longer than that.
     """
     if not done:
         return {}
     api = done[0][0].api
-    deadline = min(deadline, api.clock() + SEEN_AFTER)
+    repeat_until: float | None = None
     pending = {store.path: (store.until(deadline), change) for store, change in done}
     problems: dict[str, ComputeError] = {}
     lost: dict[str, ComputeError] = {}
@@ -226,7 +227,9 @@ def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float)
             del pending[path]
             if isinstance(outcome, ComputeError):
                 problems[path] = outcome
-        left = deadline - api.clock()
+        if repeat_until is None:
+            repeat_until = min(deadline, api.clock() + SEEN_AFTER)
+        left = repeat_until - api.clock()
         if left <= 0:
             break
         if pending:

@@ -286,6 +286,17 @@ class TestReadingBack:
         assert unverified(done, deadline=api.clock() + 60) == {}
         assert len(emulator.control.journal(face="compute")) == 1
 
+    def test_of_thousands_may_take_longer_than_a_read_is_behind(
+        self, api: ComputeApi, emulator: EmulatorProcess, passing: SharedTime
+    ) -> None:
+        done = [
+            (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
+        ]
+        # Pauses between the tries, instead of many pages.
+        emulator.control.fault("503", face="compute", count=6)
+        assert unverified(done, deadline=api.clock() + 60) == {}
+        assert passing.now > 1010
+
     def test_that_fails_is_reported(self, api: ComputeApi, emulator: EmulatorProcess) -> None:
         done = [
             (store, change(store, setting(a="1"), deadline=api.clock() + 60)) for store in (web(api), web(api, "web-2"))
