@@ -18,7 +18,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo test unit coverage integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
+.PHONY: demo eda test unit coverage integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -34,6 +34,15 @@ unit: $(READY)
 
 coverage: $(READY)
 	tools/coverage --numprocesses 4 --dist loadfile
+
+# Requires Java 17, and Python 3.12 or 3.13 as EDA_PYTHON.
+EDA_PYTHON ?= python3
+eda: $(READY) build/eda/bin/ansible-rulebook
+	ANSIBLE_RULEBOOK=build/eda/bin/ansible-rulebook $(PYTHON) -m pytest tests/unit/extensions/eda
+
+build/eda/bin/ansible-rulebook:
+	$(EDA_PYTHON) -m venv build/eda
+	build/eda/bin/pip install --quiet ansible-rulebook ansible-core requests google-auth
 
 integration: $(READY)
 	$(PYTHON) tools/integration.py

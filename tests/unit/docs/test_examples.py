@@ -66,6 +66,8 @@ ELSEWHERE = {
     "README.md: web-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "guide_emulator.rst: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
     "README.md: db-1": "test_the_emulator_accepts_the_fleets_of_examples",
+    "guide_event_driven.rst: web-1": "test_the_emulator_accepts_the_fleets_of_examples",
+    "guide_event_driven.rst: React to maintenance windows": "tests/unit/extensions/eda/test_rulebook.py",
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
     "guide_maintenance_handler.rst: Install the maintenance handler": "test_the_role_is_applied_as_in_examples",
     "guide_maintenance_handler.rst: Drain the VM": "tests/unit/plugins/modules/test_maintenance_drain.py",

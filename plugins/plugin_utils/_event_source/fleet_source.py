@@ -1,0 +1,171 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The event source fleet: a thread that polls the Compute API, and events for a rulebook.
+
+Private to the collection: it may change at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+from ...module_utils._compute.api import ComputeApi, MissingLibrary, Time, connect
+from ...module_utils._compute.errors import (
+    ComputeBadRequest,
+    ComputeError,
+    ComputeNotFound,
+    CredentialsError,
+    PermissionDenied,
+)
+from ...module_utils._compute.fleet_maintenance import KINDS, Fleet, history, read_fleet
+from ...module_utils._compute.instances import zone_named
+from ...module_utils._compute.options import ApiOption
+from .fleet_changes import FleetChanges, Poll
+from .inbox import pass_on
+from .options import COMMON_OPTIONS, FROM_API, INITIAL, SourceError, host_namer, read_options
+
+OPTIONS: Mapping[str, ApiOption] = {
+    **COMMON_OPTIONS,
+    **FROM_API,
+    "zone": ApiOption(),
+    "filter": ApiOption(),
+    "kinds": ApiOption("list", default=("instance",)),
+    "operations": ApiOption("bool", default=True),
+    "interval": ApiOption("float", default=60.0),
+    "initial": INITIAL,
+}
+# The share of an interval by which polls vary, so that many rulebooks do not poll at once.
+JITTER = 0.1
+_LONGEST_INTERVAL = 86400.0
+# What the first poll says of the configuration, and no retry changes.
+_MISCONFIGURED = (ComputeBadRequest, ComputeNotFound, CredentialsError, PermissionDenied)
+
+_log = logging.getLogger("gce.guest.fleet")
+
+
+async def run(queue: Any, args: Mapping[str, Any]) -> None:
+    """Poll until cancelled.
+
+    Raises SourceError for invalid options, and if the API refuses the first poll for its options or credentials.
+    """
+    options = read_options(args, OPTIONS)
+    hosts_of = host_namer(options["host_pattern"], limit=options["limit"])
+    if not 1 <= options["interval"] <= _LONGEST_INTERVAL:
+        raise SourceError(f"interval has to be from 1 to {_LONGEST_INTERVAL:g} seconds.")
+    if wrong := [kind for kind in options["kinds"] if kind not in KINDS]:
+        raise SourceError(f"kinds has {wrong[0]!r}, but there are only {', '.join(KINDS)}.")
+    loop = asyncio.get_running_loop()
+    stopped = threading.Event()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def deliver(events: list[dict[str, Any]]) -> None:
+        """Give events to the rulebook, and wait until it has taken them: none pile up."""
+        asyncio.run_coroutine_threadsafe(_pass_all(queue, events), loop).result()
+
+    def work() -> None:
+        try:
+            api = _connected(options, stopped)
+            changes = FleetChanges(api.project, hosts_of, report_initial=options["initial"] == "report")
+            poller = _Poller(api, options, changes)
+            while not stopped.is_set():
+                deliver(poller.events())
+                stopped.wait(options["interval"] * (1 + JITTER * random.uniform(-1, 1)))
+        except _Stopped:
+            return
+        except Exception as error:
+            # Also an event that could not be delivered. Better to end than to be deaf.
+            if not stopped.is_set():
+                _end(loop, ended, error)
+
+    threading.Thread(target=work, name="gce.guest fleet", daemon=True).start()
+    try:
+        await ended
+    finally:
+        stopped.set()
+
+
+class _Stopped(BaseException):
+    """Ends the thread in the middle of its retries."""
+
+
+class _Poller:
+    def __init__(self, api: ComputeApi, options: Mapping[str, Any], changes: FleetChanges) -> None:
+        self._api = api
+        self._options = options
+        self._changes = changes
+        self._has_answer = False
+
+    def events(self) -> list[dict[str, Any]]:
+        """Poll once. Raises SourceError only before the first answer."""
+        try:
+            poll = self._poll()
+            self._has_answer = True
+            return self._changes.polled(poll, time.time())
+        except ComputeError as error:
+            if not self._has_answer and isinstance(error, _MISCONFIGURED):
+                raise SourceError(str(error)) from None
+            problem = str(error)
+        except Exception as error:
+            # Whatever the API says, the source must neither end nor become deaf.
+            problem = f"{type(error).__name__}: {error}"
+        _log.warning("%s", problem)
+        return self._changes.failed(problem, time.time())
+
+    def _poll(self) -> Poll:
+        api, options = self._api, self._options
+        api.unreachables.clear()
+        api.warnings.clear()
+        zone = None if options["zone"] is None else zone_named(api, options["zone"])
+        fleet = read_fleet(api, options["kinds"], zone, options["filter"])
+        problems = len(api.warnings) - len(api.unreachables)
+        missing = dict.fromkeys(api.unreachables, "The zone could not be reached.")
+        missing.update((kind, str(error)) for kind, error in fleet.denied.items())
+        if problems > 0:
+            missing["list"] = api.warnings[0]
+        operations = self._operations(zone, fleet, missing) if options["operations"] else []
+        return Poll(fleet.announcements, missing, problems > 0, operations)
+
+    def _operations(self, zone: str | None, fleet: Fleet, missing: dict[str, str]) -> list[dict[str, Any]]:
+        try:
+            rows = history(self._api, zone, 0.0)
+        except ComputeError as error:
+            missing["operations"] = str(error)
+            return []
+        if self._options["filter"] is None:
+            return rows
+        instances = set(fleet.instances)
+        return [row for row in rows if f"{row['zone']}/{row['name']}" in instances]
+
+
+def _connected(options: Mapping[str, Any], stopped: threading.Event) -> ComputeApi:
+    def sleep(seconds: float) -> None:
+        if stopped.wait(seconds):
+            raise _Stopped
+
+    try:
+        return connect(options.__getitem__, time=Time(sleep=sleep))
+    except MissingLibrary as error:
+        raise SourceError(f"The source fleet requires {error}: run pip install requests google-auth.") from None
+    except ComputeError as error:
+        raise SourceError(str(error)) from None
+
+
+async def _pass_all(queue: Any, events: list[dict[str, Any]]) -> None:
+    for event in events:
+        await pass_on(queue, event)
+
+
+def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], error: Exception) -> None:
+    def end() -> None:
+        if not ended.done():
+            ended.set_exception(error)
+
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(end)
