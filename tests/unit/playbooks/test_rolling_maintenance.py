@@ -265,6 +265,23 @@ def test_gates_and_a_failed_drain(fleet: Fleet) -> None:
     ]
 
 
+def test_drains_without_an_action_and_is_not_repeated_after_a_restart(fleet: Fleet) -> None:
+    fleet.start("web-1", "web-2")
+    variables = {"gce_hosts": "web-1,web-2", "gce_action": "none", "gce_as_event": "migrate", "gce_reason": "drill"}
+    status, output = fleet.run(**variables)
+    assert status == 0, output
+    assert fleet.results() == {"web-1": "done", "web-2": "done"}
+    assert fleet.traces() == {"web-1": ONCE, "web-2": ONCE}
+    handler = fleet.handlers["web-1"]
+    assert handler.stop() == 0
+    handler.start()
+    handler.until(lambda: handler.status().get("last_incident"), "the last incident")
+    status, output = fleet.run(**variables)
+    assert status == 0, output
+    assert [row["todo"] for row in fleet.report()["hosts"]] == ["check", "check"]
+    assert fleet.traces() == {"web-1": ONCE, "web-2": ONCE}
+
+
 def test_outside_of_the_hours_nothing_starts(fleet: Fleet) -> None:
     fleet.start("web-1")
     day = DAYS[(datetime.now(UTC) + timedelta(days=3)).weekday()]
