@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.utils.display import Display
 from ansible_collections.gce.guest.plugins.plugin_utils._announcement import announcement
+from ansible_collections.gce.guest.plugins.plugin_utils._python_action import PythonAction
 
 
-class ActionModule(NormalAction):  # type: ignore[misc] # Ansible has no types
+class ActionModule(PythonAction):
     """Runs the module as Ansible does by default, after the announcement."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible.plugins.action.normal import ActionModule as NormalAction
 from ansible.utils.display import Display
 from ansible_collections.gce.guest.plugins.module_utils._module.progress_file import VARIABLE
 from ansible_collections.gce.guest.plugins.plugin_utils._progress import DEFAULT_PAUSE, ProgressLines, parse_progress
+from ansible_collections.gce.guest.plugins.plugin_utils._python_action import PythonAction
 
 # Callback plugins whose output programs read.
 MACHINE_CALLBACKS = ("json", "jsonl", "null")
@@ -32,8 +32,8 @@ LOOK = 0.25
 TAIL = 1024
 
 
-class ProgressAction(NormalAction):  # type: ignore[misc] # Ansible has no types
-    """Runs the module as Ansible does by default, and shows its progress meanwhile."""
+class ProgressAction(PythonAction):
+    """Runs the module as its base class does, and shows its progress meanwhile."""
 
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         pause = self._pause(task_vars or {})

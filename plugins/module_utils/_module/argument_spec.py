@@ -59,13 +59,19 @@ class ArgumentSpec:
         )
         # ansible-core 2.19 still supports 3.8, on which something newer would end in a traceback.
         if sys.version_info < LEAST_PYTHON:
-            module.fail_json(
-                msg=f"This module needs Python {LEAST_PYTHON[0]}.{LEAST_PYTHON[1]} or newer on its target, but "
-                f"{sys.executable} is Python {sys.version.split()[0]}. Set ansible_python_interpreter to a newer one."
-            )
+            module.fail_json(msg=old_python(sys.executable, sys.version.split()[0]))
         with failing(module, NumberError):
             check_numbers(module.params)
         return module
+
+
+def old_python(python: str, version: str) -> str:
+    """The message for an interpreter on the target that is older than ``LEAST_PYTHON``."""
+    return (
+        f"This module needs Python {LEAST_PYTHON[0]}.{LEAST_PYTHON[1]} or newer on its target, but {python} is Python "
+        f"{version}. Install a newer one, such as the package python3.12 on RHEL 8 or python311 on SLES 15, and set "
+        "ansible_python_interpreter to it, such as /usr/bin/python3.12."
+    )
 
 
 SECRETS_ARGSPEC: dict[str, Mapping[str, Any]] = {
