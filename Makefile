@@ -48,7 +48,7 @@ integration: $(READY)
 	$(PYTHON) tools/integration.py
 
 matrix: $(READY)
-	$(PYTHON) tools/matrix.py
+	$(PYTHON) tools/matrix.py $(CORES:%=--core %)
 
 molecule: $(PODMAN)
 	molecule test --scenario-name systemd

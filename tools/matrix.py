@@ -1,6 +1,6 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Run the integration targets with each installed ansible-core and Python: `python tools/matrix.py [TARGET ...]`.
+"""Run the integration targets with each ansible-core and Python: `python tools/matrix.py [--core CORE] [TARGET ...]`.
 
 One play for each ansible-core runs all targets on one host for each target's Python, each with an emulated fleet of its
 own. Pythons are searched on PATH and in pyenv. Missing ones are reported and skipped.
@@ -8,6 +8,7 @@ own. Pythons are searched on PATH and in pyenv. Missing ones are reported and sk
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
@@ -36,18 +37,24 @@ VENVS = CHECKOUT / ".venv" / "matrix"
 
 # The controller's Pythons for each ansible-core, in order of preference.
 CORES = {
+    "2.16": ("3.12", "3.11", "3.10"),
+    "2.17": ("3.12", "3.11", "3.10"),
+    "2.18": ("3.13", "3.12", "3.11"),
     "2.19": ("3.11", "3.12", "3.13"),
     "2.20": ("3.12", "3.13", "3.14"),
     "2.21": ("3.13", "3.12", "3.14"),
     "2.22": ("3.13", "3.14"),
 }
 TARGET_PYTHONS = ("3.9", "3.11", "3.13")
+# The Pythons of targets that an ansible-core does not support officially. They are tested all the same.
+NOT_SUPPORTED = {"2.16": ("3.13",), "2.17": ("3.13",)}
 
 _RECAP = re.compile(r"^(\S+) +: ok=([0-9]+) .*unreachable=([0-9]+) +failed=([0-9]+)", re.MULTILINE)
 
 
-def main(targets: list[str]) -> int:
-    targets = targets or sorted(folder.name for folder in TARGETS.iterdir() if folder.is_dir())
+def main(arguments: list[str]) -> int:
+    given = parsed(arguments)
+    targets = given.targets or sorted(folder.name for folder in TARGETS.iterdir() if folder.is_dir())
     pythons = {version: found for version in TARGET_PYTHONS if (found := find_python(version))}
     table = Table(title="ansible-core and the controller's Python, and the target's Python")
     for heading in ("", *TARGET_PYTHONS):
@@ -60,7 +67,8 @@ def main(targets: list[str]) -> int:
         write_play(
             folder, targets, {version: python_for_target(pythons[version], version) for version in pythons}, emulators
         )
-        for core, candidates in CORES.items():
+        for core in given.core or CORES:
+            candidates = CORES[core]
             version = next((candidate for candidate in candidates if find_python(candidate)), None)
             if version is None:
                 table.add_row(f"{core}, no Python {' or '.join(candidates)} here")
@@ -69,9 +77,22 @@ def main(targets: list[str]) -> int:
                 emulator.control.reset()
             verdicts = run_play(folder, controller(core, version))
             is_well = is_well and all(verdict.startswith("ok") for verdict in verdicts.values())
-            table.add_row(f"{core}, Python {version}", *(verdicts.get(target, "not here") for target in TARGET_PYTHONS))
+            table.add_row(f"{core}, Python {version}", *(cell(core, target, verdicts) for target in TARGET_PYTHONS))
     Console().print(table)
     return 0 if is_well else 1
+
+
+def parsed(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="tools/matrix.py")
+    parser.add_argument("--core", action="append", choices=CORES, help="only this ansible-core; may be repeated")
+    parser.add_argument("targets", nargs="*", metavar="TARGET", help="only these integration targets")
+    return parser.parse_args(arguments)
+
+
+def cell(core: str, python: str, verdicts: Mapping[str, str]) -> str:
+    """The verdict of a core on a target's Python, for the table."""
+    note = " (not supported by this core)" if python in NOT_SUPPORTED.get(core, ()) else ""
+    return verdicts.get(python, "not here") + note
 
 
 def find_python(version: str) -> Path | None:

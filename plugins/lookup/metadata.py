@@ -171,13 +171,13 @@ class LookupModule(TermLookup):
         return refine
 
     def _server(self) -> MetadataServer:
-        host, origin = self.get_option_and_origin("metadata_host")
+        host = self.get_option("metadata_host")
         retry_for, timeout = float(self.get_option("retry_for")), float(self.get_option("request_timeout"))
         # Empty variables count as unset, as in google-auth.
         return _cache.server(
             str(host) if host else None,
             Limits(None if retry_for == math.inf else retry_for, timeout),
-            host_origin=_named_origin(origin),
+            host_origin=_named_origin(self.origin("metadata_host")),
         )
 
 

@@ -39,8 +39,9 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         """The function from a term to its value. Wrong options and terms are refused before it is called."""
 
     def run(self, terms: Iterable[Any], variables: Mapping[str, Any] | None = None, **options: Any) -> list[Any]:
+        self._direct, self._variables = options, self._own_variables(variables or {})
         with _without_empty(self._environment()):
-            self.set_options(var_options=self._own_variables(variables or {}), direct=options)
+            self.set_options(var_options=self._variables, direct=options)
         self._refuse_unknown(options)
         try:
             check_numbers({name: self.get_option(name) for name in self.option_definitions})
@@ -52,6 +53,14 @@ class TermLookup(LookupBase):  # type: ignore[misc] # Ansible has no types
         except (QueryError, *self.errors) as error:  # type: ignore[misc] # mypy loses the types of a starred tuple
             # Not as its cause: Ansible would say the same twice.
             raise AnsibleLookupError(str(error)) from None
+
+    def origin(self, option: str) -> str:
+        """Where the value of an option comes from, in Ansible's words: `Direct`, or such as `env: NAME`."""
+        # Before 2.18, get_option_and_origin does not know the options of the call.
+        if option in self._direct:
+            return "Direct"
+        with _without_empty(self._environment()):
+            return str(self.get_option_and_origin(option, hostvars=self._variables)[1])
 
     def query(self) -> Callable[[Any], Any]:
         """The option `query` as a function; the identity without one."""

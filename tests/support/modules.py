@@ -7,13 +7,19 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 from unittest.mock import patch
 
-from ansible.module_utils import _internal
+from ansible.module_utils import basic
 from ansible.module_utils.common.parameters import PASS_VARS
-from ansible.module_utils.testing import patch_module_args
+
+try:
+    from ansible.module_utils import _internal
+except ImportError:
+    # Before ansible-core 2.18, there is nothing to patch.
+    _internal = ModuleType("_internal")
 
 
 class Result(dict[str, Any]):
@@ -39,9 +45,7 @@ def run_module(
     if "inject_invocation" in PASS_VARS:
         internal["_ansible_inject_invocation"] = True
     output = io.StringIO()
-    # In a process that has imported plugins of the controller, warnings are displayed instead of returned.
-    on_target = patch.object(_internal, "is_controller", False)
-    with patch_module_args({**parameters, **internal}), contextlib.redirect_stdout(output), on_target:
+    with _arguments({**parameters, **internal}), contextlib.redirect_stdout(output):
         try:
             module.main()
         except SystemExit:
@@ -49,3 +53,16 @@ def run_module(
         else:
             raise AssertionError("the module ended without a result")
     return Result(output.getvalue())
+
+
+@contextlib.contextmanager
+def _arguments(arguments: dict[str, Any]) -> Iterator[None]:
+    """Like ansible.module_utils.testing.patch_module_args, which ansible-core has since 2.19."""
+    text = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()
+    with (
+        patch.object(basic, "_ANSIBLE_ARGS", text),
+        patch.object(basic, "_ANSIBLE_PROFILE", "legacy", create=True),
+        # In a process that has imported plugins of the controller, warnings are displayed instead of returned.
+        patch.object(_internal, "is_controller", False, create=True),
+    ):
+        yield

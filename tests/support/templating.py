@@ -45,7 +45,8 @@ class TemplateProcess:
         """The value of `{{ template }}`; strings in variables may be templates themselves."""
         if self._process.stdin is None or self._process.stdout is None:
             raise AssertionError("the process has no pipes")
-        request = {"template": "{{ " + template + " }}", "variables": json.dumps(variables)}
+        # As JSON: before ansible-core 2.19, a template whose result is a number or null is a string.
+        request = {"template": "{{ (" + template + ") | to_json }}", "variables": json.dumps(variables)}
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()
@@ -73,8 +74,15 @@ def main() -> None:
     from ansible.errors import AnsibleError
     from ansible.parsing.dataloader import DataLoader
     from ansible.plugins.loader import init_plugin_loader
-    from ansible.template import Templar, trust_as_template
+    from ansible.template import Templar
     from ansible.utils.display import Display
+
+    try:
+        from ansible.template import trust_as_template
+    except ImportError:
+        # Before ansible-core 2.19, all text is trusted that is not marked as unsafe.
+        def trust_as_template(text: str) -> str:
+            return text
 
     init_plugin_loader([sys.argv[1]])
     warnings: list[str] = []
@@ -86,7 +94,7 @@ def main() -> None:
         templar = Templar(loader=loader, variables=loader.load(trust_as_template(request["variables"])))
         warnings.clear()
         try:
-            answer = {"value": templar.template(trust_as_template(request["template"]))}
+            answer = {"value": json.loads(templar.template(trust_as_template(request["template"])))}
         except AnsibleError as error:
             answer = {"error": _words(error)}
         print(json.dumps({**answer, "warnings": warnings}), flush=True)

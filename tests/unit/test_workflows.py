@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -48,3 +49,21 @@ def test_nox_checks_the_action_groups_of_all_modules() -> None:
         for group in checks["action_groups_config"]
     }
     assert checked == groups
+
+
+def test_everything_names_the_same_versions_of_ansible_core() -> None:
+    cores = list(runpy.run_path(str(CHECKOUT / "tools" / "matrix.py"))["CORES"])
+    workflow = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))
+    assert workflow["jobs"]["matrix"]["strategy"]["matrix"]["core"] == cores
+    nox = tomllib.loads((CHECKOUT / "antsibull-nox.toml").read_text(encoding="utf-8"))["sessions"]
+    sanity = nox["ansible_test_sanity"]
+    assert [sanity["min_version"], sanity["max_version"]] == [cores[0], cores[-1]]
+    runtime = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))
+    assert runtime["requires_ansible"] == f">={cores[0]}.0"
+    for role in (CHECKOUT / "roles").iterdir():
+        about = yaml.safe_load((role / "meta" / "main.yml").read_text(encoding="utf-8"))["galaxy_info"]
+        assert str(about["min_ansible_version"]) == f"{cores[0]}.0"
+    readme = (CHECKOUT / "README.md").read_text(encoding="utf-8")
+    assert f"ansible-core {cores[0]} or newer" in readme
+    contributing = (CHECKOUT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert f"ansible-core {cores[0]} to {cores[-1]}" in contributing

@@ -76,7 +76,8 @@ class Store(ABC):
         return f"projects/{self.api.project}/{self.path}".rstrip("/")
 
     @abstractmethod
-    def read(self) -> Snapshot: ...
+    def read(self) -> Snapshot:
+        """Read the metadata with its fingerprint."""
 
     def write(self, snapshot: Snapshot, change: MetadataChange, *, secrets: Collection[str] = ()) -> None:
         """Write a change. Raises ComputeConflict if the metadata has changed since the snapshot."""

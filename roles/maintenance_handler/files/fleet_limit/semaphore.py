@@ -56,7 +56,8 @@ class Store(Protocol):
     def check(self) -> None:
         """Raise `Refusal` if a right is missing. Leaves nothing behind."""
 
-    def read(self) -> Seen: ...
+    def read(self) -> Seen:
+        """Read the slots that are held."""
 
     def add(self, name: str, text: str, seen: Seen) -> bool:
         """Take a slot, if none was taken since."""
@@ -64,9 +65,11 @@ class Store(Protocol):
     def replace(self, held: Held, text: str) -> bool:
         """Write the key of a slot anew, and prolong its lease."""
 
-    def prolong(self, held: Held) -> bool: ...
+    def prolong(self, held: Held) -> bool:
+        """Prolong the lease of a slot."""
 
-    def remove(self, held: Held) -> bool: ...
+    def remove(self, held: Held) -> bool:
+        """Give back a slot."""
 
     def close(self) -> None:
         """Give back a lease that was not needed, if possible."""

@@ -220,7 +220,8 @@ class TestBadInput:
     def test_is_rejected_before_any_request(
         self, emulator: Emulator, worker: Worker, path: str, options: dict[str, Any], error: str
     ) -> None:
-        assert error in refusal(worker, path, **options)
+        # Before ansible-core 2.19, Ansible's own messages have double quotes.
+        assert error in refusal(worker, path, **options).replace('"', "'")
         assert emulator.control.journal() == []
 
     @pytest.mark.parametrize("terms", ["", ", []"])

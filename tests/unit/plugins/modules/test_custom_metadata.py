@@ -442,16 +442,16 @@ def test_a_run_after_a_kill_completes_the_change(tmp_path: Path) -> None:
             "_ansible_remote_tmp": str(tmp_path),
         }
         program = (
-            "import sys; sys.path[:0] = sys.argv[1:2]; import ansible.module_utils.basic as basic\n"
-            "from ansible.module_utils.testing import patch_module_args\n"
+            "import json, sys; parameters, *sys.path[:0] = sys.argv[1:]\n"
             "from ansible_collections.gce.guest.plugins.modules import custom_metadata\n"
-            "import json\n"
-            "with patch_module_args(json.loads(sys.argv[2])): custom_metadata.main()\n"
+            "from support.modules import run_module\n"
+            "run_module(custom_metadata, json.loads(parameters))\n"
         )
-        path = next(entry for entry in sys.path if (Path(entry) / "ansible_collections" / "gce").exists())
-        with subprocess.Popen(
-            [sys.executable, "-c", program, path, json.dumps(parameters)], stdout=subprocess.DEVNULL
-        ) as process:
+        paths = [
+            next(entry for entry in sys.path if (Path(entry) / name).exists())
+            for name in ("ansible_collections/gce", "support")
+        ]
+        with subprocess.Popen([sys.executable, "-c", program, json.dumps(parameters), *paths]) as process:
             eventually(lambda: len(written(emulator)) >= FEW, within=60, what="the first writes")
             os.kill(process.pid, signal.SIGKILL)
         before = len(written(emulator))

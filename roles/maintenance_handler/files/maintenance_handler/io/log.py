@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     class Stream(Protocol):
         """A destination for lines. `write` returns 0 if the text was dropped."""
 
-        def write(self, text: str, /) -> int: ...
+        def write(self, text: str, /) -> int:
+            """Write a line."""
 
-        def flush(self) -> object: ...
+        def flush(self) -> object:
+            """Write what is buffered."""
 
 
 # The priorities that journald reads at the beginning of a line (sd-daemon(3)).
