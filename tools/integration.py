@@ -5,7 +5,8 @@
 The targets find the fleet of tests/integration/fleet.yml in these variables:
 - `metadata_hosts`: the metadata server of each instance, by the instance's name,
 - `emulator_control`: the URL of the emulator's control face,
-- `emulator_compute`: the URL of its Compute API.
+- `emulator_compute`: the URL of its Compute API,
+- `emulator_python`: a Python that has the requirements of the emulator.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main(targets: list[str]) -> int:
             "metadata_hosts": emulator.metadata,
             "emulator_control": emulator.ready["control"],
             "emulator_compute": emulator.compute,
+            "emulator_python": sys.executable,
         }
         config = collection / "tests" / "integration" / "integration_config.yml"
         config.write_text(json.dumps(variables, ensure_ascii=False), encoding="utf-8")

@@ -144,6 +144,7 @@ def write_play(
             "metadata_hosts": emulators[version].metadata,
             "emulator_control": emulators[version].control.url,
             "emulator_compute": emulators[version].compute,
+            "emulator_python": sys.executable,
         }
         for version, python in pythons.items()
     }
