@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import json
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -40,23 +42,24 @@ class Rollout:
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [
-                str(Path(sys.executable).with_name("ansible-playbook")),
-                "-i",
-                "inventory.json",
-                "gce.guest.rollout",
-                *arguments,
-            ],
+            self.command(*arguments),
             cwd=self.root,
-            env={
-                **os.environ,
-                "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
-                "ANSIBLE_HOME": str(self.root / "home"),
-            },
+            env=self.environment(),
             check=False,
             capture_output=True,
             text=True,
         )
+
+    def command(self, *arguments: str) -> list[str]:
+        program = Path(sys.executable).with_name("ansible-playbook")
+        return [str(program), "-i", "inventory.json", "gce.guest.rollout", *arguments]
+
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "ANSIBLE_COLLECTIONS_PATH": str(self.collections),
+            "ANSIBLE_HOME": str(self.root / "home"),
+        }
 
     def reached(self) -> set[str]:
         """The hosts that have a configuration now."""
@@ -218,6 +221,39 @@ def test_without_a_terminal_the_next_batch_is_not_confirmed(rollout):
     assert "Done: 1: a." in printed_lines(result.stdout)
     assert "Not reached: 1: b." in printed_lines(result.stdout)
     assert fleet.reached() == {"a"}
+
+
+@pytest.mark.parametrize("answer, reached", [("yes", {"a", "b"}), ("no", {"a"})])
+def test_the_next_batch_is_confirmed_on_a_terminal(rollout, answer, reached):
+    fleet = rollout({"a": {}, "b": {}})
+    variables = {"gce_hosts": "vms", "gce_batches": [1], "gce_confirm": True, "gce_pause": 1}
+    status, output = on_terminal(fleet, "Type yes to continue", answer, "-e", json.dumps(variables))
+    assert "Batch 2 of 2, b. Type yes to continue" in output
+    assert "Pausing for 1 seconds" in output
+    assert (status == 0) == (answer == "yes"), output
+    assert fleet.reached() == reached
+
+
+def on_terminal(fleet: Rollout, question: str, answer: str, *arguments: str) -> tuple[int, str]:
+    """Run the playbook on a terminal, and type an answer when it asks. Returns the status and the output."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        try:
+            os.chdir(fleet.root)
+            command = fleet.command(*arguments)
+            os.execve(command[0], command, fleet.environment())
+        finally:
+            os._exit(127)
+    output = b""
+    has_answered = False
+    # On Linux, reading fails with EIO when the last process has closed the terminal.
+    with open(terminal, "r+b", buffering=0) as stream, contextlib.suppress(OSError):
+        while part := stream.read(4096):
+            output += part
+            if not has_answered and question.encode() in output:
+                stream.write(answer.encode() + b"\r")
+                has_answered = True
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode(errors="replace")
 
 
 def test_a_host_that_is_unreachable_does_not_hide_the_summary(rollout):
