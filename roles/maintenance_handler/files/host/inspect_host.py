@@ -32,6 +32,8 @@ def main(asked: dict[str, Any]) -> dict[str, Any]:
         "files": {name: _sha1(Path(path)) for name, path in asked["files"].items() if os.path.isfile(path)},
         "code": {str(path.relative_to(lib)): _sha1(path) for path in sorted(lib.rglob("*")) if _is_code(path)},
         "settings": _settings(Path(asked["files"]["config"])),
+        # The program that sets SELinux labels. None where SELinux is not enabled, as in most chroots.
+        "restorecon": _restorecon(),
     }
 
 
@@ -91,6 +93,15 @@ def _systemd_version() -> int | None:
     # "systemd 252 (252.39-1~deb12u1)"
     number = "".join(character for character in [*output.split(), "", ""][1].split(".")[0] if character.isdigit())
     return int(number) if number else 0
+
+
+def _restorecon() -> str | None:
+    # A login shell's PATH may not contain the directories of administrators.
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"])
+    enabled, restorecon = (shutil.which(name, path=path) for name in ("selinuxenabled", "restorecon"))
+    if enabled is None or restorecon is None:
+        return None
+    return restorecon if subprocess.run([enabled], check=False).returncode == 0 else None
 
 
 def _is_code(path: Path) -> bool:

@@ -1,9 +1,11 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The role with a Python that is too old."""
+"""The role on systems with SELinux, and with a Python that is too old."""
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,26 @@ import pytest
 
 from support.old_python import OLD_PYTHONS, pretended_python
 from support.playbook import run_play
+
+# It keeps the labels in a file: a line for each file that is labeled.
+RESTORECON = """#!{python}
+import os, sys
+options = [word for word in sys.argv[1:] if word.startswith("-")]
+paths = [word for word in sys.argv[1:] if not word.startswith("-")]
+if not {{"-i", "-R", "-v"}} <= set(options):
+    sys.exit("unexpected options " + repr(options))
+labels = "{labels}"
+known = open(labels).read().splitlines() if os.path.exists(labels) else []
+for path in paths:
+    files = [path] if os.path.exists(path) else []
+    files += [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    for name in files:
+        if name not in known:
+            print("Would relabel" if "-n" in options else "Relabeled", name)
+            if "-n" not in options:
+                with open(labels, "a") as file:
+                    print(name, file=file)
+"""
 
 
 def apply_role(prefix: Path, *arguments: str, environment: dict[str, str], **variables: Any) -> tuple[int, str]:
@@ -25,6 +47,44 @@ def apply_role(prefix: Path, *arguments: str, environment: dict[str, str], **var
     }
     tasks = [{"ansible.builtin.include_role": {"name": "gce.guest.maintenance_handler"}, "vars": settings}]
     return run_play(tasks, *arguments, environment=environment)
+
+
+def changes(output: str) -> int:
+    found = re.search(r"changed=([0-9]+)", output)
+    assert found is not None, output
+    return int(found[1])
+
+
+def programs(folder: Path, *, enabled: bool) -> dict[str, str]:
+    """An environment with selinuxenabled and restorecon."""
+    folder.mkdir()
+    restorecon = RESTORECON.format(python=sys.executable, labels=folder / "labels")
+    texts = {"restorecon": restorecon, "selinuxenabled": f"#!/bin/sh\nexit {0 if enabled else 1}\n"}
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        (folder / name).chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def test_labels_are_set_once(tmp_path: Path) -> None:
+    environment = programs(tmp_path / "bin", enabled=True)
+    prefix = tmp_path / "root"
+    status, output = apply_role(prefix, environment=environment)
+    assert status == 0, output
+    labeled = (tmp_path / "bin" / "labels").read_text(encoding="utf-8")
+    for part in ("usr/local/lib/gce-maintenance-handler/__main__.py", "usr/local/bin/gce-maintenance-handler"):
+        assert f"{prefix}/{part}\n" in labeled
+    assert f"{prefix}/etc/gce-maintenance-handler/config.json\n" in labeled
+
+    status, output = apply_role(prefix, environment=environment)
+    assert (status, changes(output)) == (0, 0), output
+
+
+def test_labels_are_left_alone_without_selinux(tmp_path: Path) -> None:
+    environment = programs(tmp_path / "bin", enabled=False)
+    status, output = apply_role(tmp_path / "root", environment=environment)
+    assert status == 0, output
+    assert not (tmp_path / "bin" / "labels").exists()
 
 
 def refusal(folder: Path, python: Path) -> str:
