@@ -9,11 +9,16 @@ import json
 import threading
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs
 
 import pytest
+from ansible_collections.gce.guest.plugins.module_utils._vm.drift import GRACE
+from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import Stop
+from ansible_collections.gce.guest.plugins.module_utils._vm.watch import Heard
 from ansible_collections.gce.guest.plugins.plugin_utils._event_source import guest_source
+from ansible_collections.gce.guest.plugins.plugin_utils._event_source.guest_signals import GuestSignals, Known
 
-from support.emulator import EmulatorProcess
+from support.emulator import Control, EmulatorProcess
 from support.event_source import refusal, source
 from support.raw_server import Peer, RawServer, answering, http_answer
 
@@ -27,6 +32,7 @@ WINDOW = {
 }
 EVENT = "instance/maintenance-event"
 UPCOMING = "instance/upcoming-maintenance"
+TOKEN = "instance/virtual-clock/drift-token"
 
 
 @pytest.fixture(scope="module")
@@ -48,14 +54,24 @@ def args(emulator):
     return {"metadata_host": emulator.metadata["web-1"], "poll_timeout": 1}
 
 
-async def watching(emulator: EmulatorProcess, count: int = 4) -> None:
+async def watching(emulator: EmulatorProcess, count: int = len(guest_source.KEYS)) -> None:
     """Wait until so many keys are waited for."""
     for _number in range(3000):
-        asked = {one["path"] for one in emulator.control.journal() if "wait_for_change" in json.dumps(one)}
+        asked = {one["path"] for one in waits(emulator)}
         if len(asked) >= count:
             return
         await asyncio.sleep(0.01)
     raise AssertionError(f"only these are waited for: {asked}")
+
+
+def waits(emulator: EmulatorProcess, key: str = "") -> list[dict[str, Any]]:
+    """The requests that wait for a change, oldest first."""
+    requests = emulator.control.journal(instance="web-1", face="metadata")
+    return [one for one in requests if "wait_for_change=true" in one["query"] and one["path"].endswith(key)]
+
+
+def last_etag(request: dict[str, Any]) -> str:
+    return parse_qs(request["query"])["last_etag"][0]
 
 
 async def test_a_live_migration_is_announced_and_over(collections_path, emulator, args) -> None:
@@ -73,14 +89,17 @@ async def test_a_live_migration_is_announced_and_over(collections_path, emulator
 
 
 async def test_the_life_of_a_window(collections_path, emulator, args) -> None:
+    later = {**WINDOW, "window_start_time": "2050-12-01T03:00:00Z"}
     async with source(collections_path, "guest", args) as rulebook:
         await watching(emulator)
         emulator.control.set("web-1", UPCOMING, WINDOW)
         announced = await rulebook.event()
-        emulator.control.set("web-1", UPCOMING, {**WINDOW, "window_start_time": "2050-12-01T03:00:00Z"})
+        emulator.control.set("web-1", UPCOMING, later)
         moved = await rulebook.event()
-        emulator.control.set("web-1", UPCOMING, {**WINDOW, "maintenance_status": "ONGOING"})
-        begun = [await rulebook.event(), await rulebook.event()]
+        emulator.control.set("web-1", UPCOMING, {**later, "can_reschedule": False})
+        changed = await rulebook.event()
+        emulator.control.set("web-1", UPCOMING, {**later, "can_reschedule": False, "maintenance_status": "ONGOING"})
+        begun = await rulebook.event()
         emulator.control.remove("web-1", UPCOMING)
         over = await rulebook.event()
         emulator.control.set("web-1", UPCOMING, WINDOW)
@@ -90,19 +109,82 @@ async def test_the_life_of_a_window(collections_path, emulator, args) -> None:
 
     assert announced["window"]["window_start_time"] == "2050-12-01T02:00:00Z"
     assert announced["window"]["can_reschedule"] is True
-    assert (moved["change"], moved["window"]["window_start_time"]) == ("moved", "2050-12-01T03:00:00Z")
-    assert [one["change"] for one in begun] == ["moved", "begun"]
-    assert (over["change"], cancelled["change"]) == ("over", "cancelled")
+    assert moved["window"]["window_start_time"] == "2050-12-01T03:00:00Z"
+    assert changed["window"]["can_reschedule"] is False
+    assert begun["value"] == "ONGOING"
+    assert over["window"]["window_start_time"] == "2050-12-01T03:00:00Z"
+    assert cancelled["window"]["window_start_time"] == "2050-12-01T02:00:00Z"
+    changes = [one["change"] for one in rulebook.seen]
+    assert changes == ["announced", "moved", "changed", "begun", "over", "announced", "cancelled"]
     assert {one["event"] for one in rulebook.seen} == {"window"}
 
 
-async def test_a_stop_and_a_preemption(collections_path, emulator, args) -> None:
+async def test_a_window_that_moves_and_begins_at_once_is_two_events(collections_path, emulator, args) -> None:
+    async with source(collections_path, "guest", args) as rulebook:
+        await watching(emulator)
+        emulator.control.set("web-1", UPCOMING, WINDOW)
+        await rulebook.event()
+        earlier = {**WINDOW, "window_start_time": "2050-12-01T01:00:00Z", "maintenance_status": "ONGOING"}
+        emulator.control.set("web-1", UPCOMING, earlier)
+        both = [await rulebook.event(), await rulebook.event()]
+
+    assert [one["change"] for one in both] == ["moved", "begun"]
+    assert {one["window"]["window_start_time"] for one in both} == {"2050-12-01T01:00:00Z"}
+
+
+async def test_a_preemption(collections_path, emulator, args) -> None:
     async with source(collections_path, "guest", args) as rulebook:
         await watching(emulator)
         emulator.control.set("web-1", "instance/preempted", "TRUE")
         await rulebook.change("announced", "preempt")
         emulator.control.set("web-1", "instance/preempted", "FALSE")
         await rulebook.change("over", "preempt")
+
+
+async def test_a_graceful_stop_is_announced_and_begins(collections_path, emulator, args) -> None:
+    async with source(collections_path, "guest", args) as rulebook:
+        await watching(emulator)
+        emulator.control.scenario("web-1", "graceful-stop", graceful=600, shutdown=600)
+        announced = await rulebook.event()
+        api = Control(f"{emulator.compute}/compute/v1", {"Authorization": "Bearer ya29"})
+        api.request("POST", "projects/acme/zones/us-central1-a/instances/web-1/stop?noGracefulShutdown=true")
+        begun = await rulebook.event()
+
+    assert [(one["change"], one["event"]) for one in rulebook.seen] == [("announced", "stop"), ("begun", "stop")]
+    assert (announced["value"], begun["value"]) == ("PENDING_STOP", "STOPPING")
+    assert announced["stop"]["target_state"] == "STOPPED"
+    assert announced["stop"]["max_duration"] == 600
+    assert announced["meta"] == {"hosts": ["web-1"]}
+
+
+def test_a_stop_that_is_withdrawn_is_cancelled() -> None:
+    key = "instance/shutdown-details/stop-state"
+    signals = GuestSignals(Known(), report_initial=True)
+    told = []
+    for value in (None, Stop("PENDING_STOP"), Stop("PENDING_STOP", target_state="DELETED"), None):
+        told += [one.change for one in signals.heard(Heard(key, value, 0.0), 0.0)]
+
+    assert told == ["announced", "changed", "cancelled"]
+
+
+async def test_a_migration_without_notice_is_missed(collections_path, emulator, args) -> None:
+    emulator.control.set("web-1", TOKEN, "4711")
+    async with source(collections_path, "guest", args) as rulebook:
+        await watching(emulator)
+        emulator.control.set("web-1", TOKEN, "4712")
+        missed = await rulebook.event()
+
+    assert (missed["change"], missed["event"], missed["initial"]) == ("found", "missed", False)
+    assert missed["meta"] == {"hosts": ["web-1"]}
+
+
+def test_an_announced_migration_is_not_missed() -> None:
+    signals = GuestSignals(Known(), report_initial=True)
+    announced = "MIGRATE_ON_HOST_MAINTENANCE"
+    for clock, key, value in ((0.0, TOKEN, "1"), (0.0, EVENT, "NONE"), (1.0, TOKEN, "2"), (1.2, EVENT, announced)):
+        signals.heard(Heard(key, value, clock), 0.0)
+
+    assert signals.due(1.0 + GRACE, 0.0) == []
 
 
 async def test_an_unknown_value_is_an_event(collections_path, emulator, args) -> None:
@@ -128,24 +210,33 @@ async def test_what_is_there_at_the_start(collections_path, emulator, args, init
 
 
 async def test_etags_and_values_outlive_a_restart(collections_path, emulator, args, tmp_path) -> None:
-    args = {**args, "state_file": str(tmp_path / "state.json"), "initial": "changes"}
+    path = tmp_path / "state.json"
+    args = {**args, "state_file": str(path), "initial": "changes"}
     async with source(collections_path, "guest", args) as rulebook:
         await watching(emulator)
         emulator.control.set("web-1", UPCOMING, WINDOW)
         await rulebook.change("announced", "window")
-        await watching(emulator)
-        await until_state(tmp_path / "state.json", UPCOMING)
+        await until_state(path, UPCOMING)
+        await until_state(path, EVENT)
+    state = json.loads(path.read_text())
     emulator.control.clear_journal()
     async with source(collections_path, "guest", args) as rulebook:
-        await watching(emulator, 3)
-        asked = json.dumps(emulator.control.journal())
+        await watching(emulator)
+        first = {key: last_etag(waits(emulator, key)[0]) for key in (EVENT, UPCOMING)}
         emulator.control.set("web-1", UPCOMING, {**WINDOW, "window_end_time": "2050-12-01T07:00:00Z"})
         moved = await rulebook.event()
 
-    state = json.loads((tmp_path / "state.json").read_text())
-    assert moved["change"] == "moved"
     assert state["was_stopped"] is True
-    assert "last_etag=NONE" not in asked.partition(EVENT)[2][:200]
+    assert first == {key: state["etags"][key] for key in (EVENT, UPCOMING)}
+    assert "NONE" not in first.values()
+    assert (moved["change"], moved["initial"], len(rulebook.seen)) == ("moved", False, 1)
+
+
+async def test_without_a_state_file_the_first_request_has_no_etag(collections_path, emulator, args) -> None:
+    async with source(collections_path, "guest", args):
+        await watching(emulator)
+
+    assert last_etag(waits(emulator, EVENT)[0]) == "NONE"
 
 
 async def until_state(path: Path, key: str) -> None:
