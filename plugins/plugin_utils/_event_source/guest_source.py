@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import logging
+import signal
 import threading
 import time
 from collections.abc import Mapping
@@ -100,6 +101,8 @@ class _Source:
         self._start(self._identify, "identity")
         vm = await self._identified()
         self._adopt(vm)
+        if self._file is not None:
+            _set_signal_handlers_again()
         signals = GuestSignals(self._state.known, report_initial=self._report_initial)
         await self._send(restarted(self._before.known, **self._boot()))
         for watcher in self._watchers:
@@ -233,6 +236,19 @@ class _Source:
                 self._file.write(state)
             except OSError as error:
                 _log.warning("The state_file cannot be written: %s", error.strerror)
+
+
+def _set_signal_handlers_again() -> None:
+    """End in order on SIGTERM and SIGINT, with the handlers of ansible-rulebook.
+
+    The Java virtual machine that ansible-rulebook starts replaces them, and ends the process without any cleanup.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for number in (signal.SIGTERM, signal.SIGINT):
+        handler = signal.getsignal(number)
+        if callable(handler):
+            signal.signal(number, handler)
 
 
 def _read_boot_id() -> str | None:

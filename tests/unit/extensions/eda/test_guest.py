@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ansible_collections.gce.guest.plugins.plugin_utils._event_source import gue
 from ansible_collections.gce.guest.plugins.plugin_utils._event_source.guest_signals import GuestSignals, Known
 
 from support.emulator import Control, EmulatorProcess
-from support.event_source import refusal, source
+from support.event_source import FOLDER, PATIENCE, refusal, source
 from support.raw_server import Peer, RawServer, answering, http_answer
 
 FLEET: dict[str, Any] = {"project": "acme", "instances": [{"name": "web-1", "zone": "us-central1-a"}]}
@@ -273,6 +274,34 @@ async def test_a_boot_without_an_orderly_end_is_a_restart(emulator, args, tmp_pa
     await asyncio.wait([task])
 
     assert (event["change"], event["event"]) == ("found", "restart")
+
+
+# Like ansible-rulebook, whose Java virtual machine replaces the handler that was set before.
+ENDS_ON_SIGTERM = """
+import asyncio, ctypes, json, runpy, signal, sys
+
+def end(number, frame):
+    raise KeyboardInterrupt
+
+signal.signal(signal.SIGTERM, end)
+ctypes.CDLL(None).signal(signal.SIGTERM, 0)
+main = runpy.run_path(sys.argv[1])["main"]
+try:
+    asyncio.run(main(asyncio.Queue(), json.loads(sys.argv[2])))
+except KeyboardInterrupt:
+    pass
+"""
+
+
+async def test_a_rulebook_that_is_terminated_ends_in_order(collections_path, emulator, args, tmp_path) -> None:
+    path = tmp_path / "state.json"
+    arguments = [str(collections_path / FOLDER / "guest.py"), json.dumps({**args, "state_file": str(path)})]
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", ENDS_ON_SIGTERM, *arguments)
+    await until_state(path, EVENT)
+    process.terminate()
+
+    assert await asyncio.wait_for(process.wait(), PATIENCE) == 0
+    assert json.loads(path.read_text())["was_stopped"] is True
 
 
 async def test_a_broken_state_file_is_a_first_start(collections_path, emulator, args, tmp_path) -> None:
