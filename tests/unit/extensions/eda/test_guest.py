@@ -72,7 +72,7 @@ def waits(emulator: EmulatorProcess, key: str = "") -> list[dict[str, Any]]:
 
 
 def last_etag(request: dict[str, Any]) -> str:
-    return parse_qs(request["query"])["last_etag"][0]
+    return parse_qs(str(request["query"]))["last_etag"][0]
 
 
 async def test_a_live_migration_is_announced_and_over(collections_path, emulator, args) -> None:
