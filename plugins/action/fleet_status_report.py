@@ -6,8 +6,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,8 @@ SPEC: dict[str, dict[str, Any]] = {
     "title": {"type": "str"},
     "rows": {"type": "int", "default": 50},
 }
+# The mode of a new file.
+NEW_FILE = 0o644
 # Results of fleet_status_info that are in the files only.
 LEFT_OUT = ("instances", "windows", "table", "invocation")
 
@@ -49,9 +53,7 @@ class ActionModule(ProgressAction):
         if validated.error_messages:
             raise AnsibleActionFail("; ".join(validated.error_messages))
         options = validated.validated_parameters
-        for name in ("page", "json"):
-            if options[name] is not None:
-                refuse_unwritable(name, Path(options[name]))
+        refuse(options)
         rest = {name: value for name, value in self._task.args.items() if name not in SPEC}
         found: dict[str, Any] = self._execute_module(
             "gce.guest.fleet_status_info", module_args=rest, task_vars=task_vars
@@ -95,21 +97,42 @@ class ActionModule(ProgressAction):
         return True
 
 
+def refuse(options: Mapping[str, Any]) -> None:
+    """Raise AnsibleActionFail for options that would fail after minutes of requests."""
+    if options["rows"] < 0:
+        raise AnsibleActionFail(f"rows must be 0 or more, not {options['rows']}.")
+    files = {name: Path(options[name]) for name in ("page", "json") if options[name] is not None}
+    for name, path in files.items():
+        try:
+            refuse_unwritable(name, path)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise AnsibleActionFail(f"{name}: {path} cannot be written: {reason}.") from error
+    if len({path.resolve() for path in files.values()}) < len(files):
+        raise AnsibleActionFail(f"page and json are the same file, {files['page']}. Give two names.")
+
+
 def refuse_unwritable(name: str, path: Path) -> None:
-    """Before the API is asked for minutes."""
-    if path.is_dir():
-        raise AnsibleActionFail(f"{name}: {path} is a directory. Give the name of a file.")
+    """Raises AnsibleActionFail, or OSError or ValueError for a name that no file can have."""
+    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+        mode = path.stat().st_mode
+        if stat.S_ISDIR(mode):
+            raise AnsibleActionFail(f"{name}: {path} is a directory. Give the name of a file.")
+        if not stat.S_ISREG(mode):
+            # Such as /dev/null, which root would replace with a file.
+            raise AnsibleActionFail(f"{name}: {path} is not a regular file. Give the name of a file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         why = "is not writable" if path.parent.is_dir() else "does not exist"
         raise AnsibleActionFail(f"{name}: {path} cannot be written. Its directory {why}.")
 
 
 def replace(path: Path, text: str) -> None:
+    """The new file has the mode of the old one. Raises OSError."""
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with open(descriptor, "w", encoding="utf-8", newline="") as file:
             file.write(text)
-        os.chmod(name, 0o644)
+        os.chmod(name, stat.S_IMODE(path.stat().st_mode) if path.exists() else NEW_FILE)
         os.replace(name, path)
     except BaseException:
         os.unlink(name)

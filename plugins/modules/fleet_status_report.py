@@ -34,7 +34,7 @@ attributes:
 options:
   page:
     description:
-      - The file of the page, in a directory that exists. It is replaced if its content differs.
+      - The file of the page, in a directory that exists. It is replaced if its content differs, and keeps its mode.
       - By default, no page is written.
     type: path
   json:

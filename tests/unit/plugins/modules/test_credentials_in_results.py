@@ -23,7 +23,13 @@ FLEET: dict[str, Any] = {
     "attributes": {"bucket": "gs://acme-artifacts", "owner": "deploy@acme.iam.gserviceaccount.com"},
     "instances": [{"name": "web-1"}],
 }
-GROUP = yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]["api"]
+# Only documentation: its action plugin runs fleet_status_info.
+ACTION = "fleet_status_report"
+GROUP = [
+    name
+    for name in yaml.safe_load((CHECKOUT / "meta" / "runtime.yml").read_text(encoding="utf-8"))["action_groups"]["api"]
+    if name != ACTION
+]
 SELECTION = {"instance": "web-1", "zone": "us-central1-a"}
 PARAMETERS: dict[str, dict[str, Any]] = {
     "custom_metadata": {"metadata": {"a": "b"}},
@@ -113,6 +119,41 @@ def test_a_result_shows_the_project(emulator: EmulatorProcess, key: dict[str, st
     printed = shown("custom_metadata_info", {**common, "service_account_contents": key})
     assert "ya29" not in printed
     assert json.loads(printed)["invocation"]["module_args"]["project"] == "acme"
+
+
+@pytest.mark.parametrize("as_text", [False, True])
+def test_a_report_shows_nothing_private(
+    emulator: EmulatorProcess, key: dict[str, str], tmp_path: Path, as_text: bool
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(key), encoding="utf-8")
+    contents = "{{ lookup('ansible.builtin.file', file)" + (" | trim }}" if as_text else " | from_json }}")
+    page = {"page": str(tmp_path / "page.html")}
+    given: list[dict[str, Any]] = [
+        {"service_account_contents": contents, "auth_kind": "serviceaccount", "retry_for": 0},
+        {"service_account_contents": contents, "no_such_option": True},
+        {"service_account_contents": contents, "rows": "many"},
+        {"service_account_file": contents, "auth_kind": "serviceaccount", "retry_for": 0},
+        {"service_account_content": contents},
+        {"project": contents},
+        {"access_token": "ya29.planted", "auth_kind": "accesstoken", "service_account_contents": contents},
+    ]
+    tasks = [{"name": "Report", f"gce.guest.{ACTION}": {**page, **one}, "ignore_errors": True} for one in given]
+    status, output = run_play(
+        tasks,
+        "-vvvv",
+        environment={
+            "GCP_PROJECT": "acme",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute,
+            "GCP_ACCESS_TOKEN": "",
+        },
+        vars={"file": str(file)},
+    )
+    assert status == 0, output
+    assert output.count("...ignoring") == len(given) - 1
+    assert "ya29" not in output
+    assert not [line for line in private_lines(key) if line in output]
+    assert "web-1" in (tmp_path / "page.html").read_text(encoding="utf-8")
 
 
 def test_a_play_shows_nothing_private(emulator: EmulatorProcess, key: dict[str, str], tmp_path: Path) -> None:

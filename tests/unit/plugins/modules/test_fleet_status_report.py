@@ -88,12 +88,26 @@ def test_check_mode_leaves_files_as_they_are(emulator: EmulatorProcess, tmp_path
     assert os.listdir(tmp_path) == ["page.html"]
 
 
+def test_a_file_keeps_its_mode(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text("old", encoding="utf-8")
+    page.chmod(0o600)
+    status, output = play(emulator, task(page=str(page)))
+    assert status == 0, output
+    assert "web-1" in page.read_text(encoding="utf-8")
+    assert page.stat().st_mode & 0o777 == 0o600
+
+
 @pytest.mark.parametrize(
     "options, words",
     [
         ({"page": "/nowhere/page.html"}, ("page", "/nowhere/page.html", "does not exist")),
         ({"json": "/tmp"}, ("json", "/tmp is a directory")),
+        ({"page": "/dev/null"}, ("page", "/dev/null is not a regular file")),
+        ({"page": "/tmp/fleet", "json": "/tmp/../tmp/fleet"}, ("page", "json", "the same file")),
+        ({"page": "/tmp/" + "a" * 300}, ("page", "File name too long")),
         ({"rows": "many"}, ("rows", "many")),
+        ({"rows": -1}, ("rows", "-1")),
         ({"nonsense": 1}, ("nonsense", "Unsupported parameters")),
         ({"filter": ""}, ("filter",)),
     ],
