@@ -9,7 +9,6 @@ import os
 import stat
 import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +102,26 @@ def refuse(options: Mapping[str, Any]) -> None:
         raise AnsibleActionFail(f"rows must be 0 or more, not {options['rows']}.")
     files = {name: Path(options[name]) for name in ("page", "json") if options[name] is not None}
     for name, path in files.items():
-        try:
-            refuse_unwritable(name, path)
-        except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else error
-            raise AnsibleActionFail(f"{name}: {path} cannot be written: {reason}.") from error
+        refuse_unwritable(name, path)
     if len({path.resolve() for path in files.values()}) < len(files):
         raise AnsibleActionFail(f"page and json are the same file, {files['page']}. Give two names.")
 
 
 def refuse_unwritable(name: str, path: Path) -> None:
-    """Raises AnsibleActionFail, or OSError or ValueError for a name that no file can have."""
-    with suppress(FileNotFoundError, NotADirectoryError, PermissionError):
+    try:
         mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            raise AnsibleActionFail(f"{name}: {path} is a directory. Give the name of a file.")
-        if not stat.S_ISREG(mode):
-            # Such as /dev/null, which root would replace with a file.
-            raise AnsibleActionFail(f"{name}: {path} is not a regular file. Give the name of a file.")
+    except (FileNotFoundError, NotADirectoryError, PermissionError):
+        # Its directory tells more.
+        mode = stat.S_IFREG
+    except (OSError, ValueError) as error:
+        # Such as a name that is too long.
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise AnsibleActionFail(f"{name}: {path} cannot be written: {reason}.") from error
+    if stat.S_ISDIR(mode):
+        raise AnsibleActionFail(f"{name}: {path} is a directory. Give the name of a file.")
+    if not stat.S_ISREG(mode):
+        # Such as /dev/null, which root would replace with a file.
+        raise AnsibleActionFail(f"{name}: {path} is not a regular file. Give the name of a file.")
     if not os.access(path.parent, os.W_OK | os.X_OK):
         why = "is not writable" if path.parent.is_dir() else "does not exist"
         raise AnsibleActionFail(f"{name}: {path} cannot be written. Its directory {why}.")
