@@ -155,6 +155,10 @@ class SlotKeeper:
                 self._log.info("the slot of the fleet limit is given back")
             return None
         self._may_hold = (self.vm_id, dict(answer.state))
+        if asked.question.limit != self.limit.options:
+            # It is about a slot of another group or store, which is left to expire.
+            self._next_at = now
+            return None
         if answer.outcome == HELD:
             # From the time of the question: the store counts from then.
             self._is_held, self._renewed_at = True, asked.at

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE, TERMINATE
+from maintenance_handler._vm.records import replace
 from maintenance_handler.app.slot_keeper import LOST_AFTER, SlotKeeper
 from maintenance_handler.core.fleet_limit import FleetLimit
 from maintenance_handler.core.observations import DENIED, HELD, RELEASED, UNREACHABLE, SlotAnswered
@@ -185,6 +186,22 @@ def test_an_answer_that_comes_after_the_event_leads_to_the_release(course: Cours
     assert course.pool.asked == 2
     course.answer(RELEASED)
     assert not course.keeper.document()["may_hold"]
+
+
+@pytest.mark.parametrize("outcome", [HELD, DENIED])
+def test_an_answer_of_the_store_before_a_reload_is_not_one_of_the_new_store(course: Course, outcome: str) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.keeper.configured(replace(LIMIT, group="db", options={"group": "db"}))
+    course.answer(outcome)
+    slot = course.drive.incident.slot
+    assert slot is not None
+    assert not slot.outcome
+    assert course.drive.steps() == []
+    course.turn()
+    assert course.pool.asked == 2
+    course.answer(HELD)
+    assert course.drive.steps() == ["drain lb: running"]
 
 
 def test_a_record_that_cannot_be_read_is_deleted(tmp_path: Path) -> None:
