@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from client import tls
 from client.errors import Refusal, Unreachable
@@ -18,6 +18,9 @@ from notifier.payloads import payload
 
 # Characters of an answer that are shown.
 _LONGEST = 200
+# What is shorter is no secret, such as "1" in "?v=1". Short segments of a path are words, such as "alerts".
+_SECRET = 4
+_SECRET_SEGMENT = 8
 # https://datatracker.ietf.org/doc/html/rfc9110#section-15.5.9 and RFC 6585, section 4: try again later.
 _LATER = (408, 425, 429)
 
@@ -43,11 +46,11 @@ def send(target: Mapping[str, Any], document: Mapping[str, Any]) -> str:
     except Refusal as exc:
         # A certificate that cannot be read now may be renewed.
         raise Unavailable(str(exc)) from None
-    return _judged(answer, _origin(url))
+    return _judged(answer, _origin(url), _excerpt(answer.text, _secrets(target)))
 
 
-def _judged(answer: Answer, origin: str) -> str:
-    said = f"{origin} answered with status {answer.status}{_excerpt(answer)}"
+def _judged(answer: Answer, origin: str, excerpt: str) -> str:
+    said = f"{origin} answered with status {answer.status}{excerpt}"
     if 200 <= answer.status < 300:
         return said
     if answer.status in _LATER or answer.status >= 500:
@@ -58,10 +61,28 @@ def _judged(answer: Answer, origin: str) -> str:
     raise Refused(said)
 
 
-def _excerpt(answer: Answer) -> str:
-    text = " ".join(answer.text.split())
+def _excerpt(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "…")
+    text = " ".join(text.split())
     text = "".join(each if each.isprintable() else "?" for each in text)
     return f" ({text[:_LONGEST]})" if text else ""
+
+
+def _secrets(target: Mapping[str, Any]) -> list[str]:
+    """What a receiver may repeat, such as the path on a page that says "not found"; the longest come first.
+
+    The result of a target is in the status, which everybody can read.
+    """
+    parts = urlsplit(target["url"])
+    found = [target.get("routing_key") or ""]
+    for value in target.get("headers", {}).values():
+        # Also without the scheme, as in "Bearer TOKEN".
+        found += [value, value.partition(" ")[2].strip()]
+    found += [parts.path.strip("/"), parts.query, *(value for _name, value in parse_qsl(parts.query))]
+    found += [segment for segment in parts.path.split("/") if len(segment) >= _SECRET_SEGMENT]
+    spelled = {each for one in found for each in (one, unquote(one)) if len(each) >= _SECRET}
+    return sorted(spelled, key=len, reverse=True)
 
 
 def _retry_after(text: str) -> float | None:

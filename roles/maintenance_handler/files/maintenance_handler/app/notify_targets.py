@@ -233,9 +233,9 @@ def _host(value: Any) -> str:
 
 
 def _security(value: Any) -> str:
-    if value not in SECURITY_PORTS:
+    if not isinstance(value, str) or value not in SECURITY_PORTS:
         raise ValueError(f"must be one of {', '.join(SECURITY_PORTS)}")
-    return str(value)
+    return value
 
 
 def _smtp(value: Any) -> Mapping[str, Any]:

@@ -98,6 +98,7 @@ def test_url_of_alertmanager_may_be_whole() -> None:
         ({"smtp": {**SMTP, "user": "hunter2"}}, ["'smtp'", "both"]),
         ({"smtp": {**SMTP, "user": "u", "password": "hunter2", "security": "none"}}, ["'smtp'", "encryption"]),
         ({"smtp": {**SMTP, "security": "ssl"}}, ["'smtp'", "security:", "starttls"]),
+        ({"smtp": {**SMTP, "security": ["tls"]}}, ["'smtp'", "security:", "starttls"]),
         ({"smtp": {**SMTP, "port": 0}}, ["'smtp'", "port:"]),
         ({"smtp": {**SMTP, "pass": "hunter2"}}, ["'smtp'", "'pass'", "unknown"]),
         ({"smtp": [SMTP]}, ["'smtp'", "object"]),

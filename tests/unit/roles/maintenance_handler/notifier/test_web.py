@@ -64,6 +64,39 @@ def test_refusal_is_final(receiver: Receiver, status: int) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("status", [200, 404, 503])
+@pytest.mark.parametrize(
+    "page",
+    [
+        "The requested URL /services/hunter2 was not found on this server.",
+        "no route for /services/hunter2?token=hunter2",
+        "the token 'hunter2' is unknown",
+        "you sent Authorization: Bearer  hunter2-header",
+        'no such key: "hunter2 routing"',
+        r'{"path": "\/services\/a b\/hunter2-segment"}',
+        "no webhook hunter2-segment, nor hunter2%2Dsegment",
+    ],
+)
+def test_receiver_that_repeats_secrets(receiver: Receiver, status: int, page: str) -> None:
+    receiver.answers = [(status, page)]
+    segments = "/a%20b/hunter2%2Dsegment" if "segment" in page else ""
+    url = f"{receiver.url}/services{segments or '/hunter2'}?token=hunter2"
+    headers = {"Authorization": "Bearer  hunter2-header"}
+    try:
+        said = web.send({**target(url), "url": url, "headers": headers, "routing_key": "hunter2 routing"}, DOCUMENT)
+    except (Refused, Unavailable) as exc:
+        said = str(exc)
+    assert f"status {status} (" in said
+    assert "…" in said
+    assert "hunter2" not in said
+
+
+def test_a_path_of_no_secret_leaves_the_answer_readable(receiver: Receiver) -> None:
+    receiver.answers = [(404, "a/b is / not there")]
+    with pytest.raises(Refused, match=r"\(a/b is / not there\)"):
+        web.send({**target(receiver.url), "url": f"{receiver.url}/?b=b&t=th"}, DOCUMENT)
+
+
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
 def test_other_errors_are_not_final(receiver: Receiver, status: int) -> None:
     receiver.answers = [(status, "busy")]
