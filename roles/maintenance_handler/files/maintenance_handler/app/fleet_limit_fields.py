@@ -22,10 +22,10 @@ def fleet_limit(value: Any) -> FleetLimit:
     """Raises ValueError, with the rest of a sentence about the field."""
     if not isinstance(value, dict):
         raise ValueError(f"must be an object, not {kind_of(value)}")
-    for name in ("backend", "group"):
-        if name not in value:
-            raise ValueError(f"{name} is missing")
     given = {name: one for name, one in value.items() if one is not None}
+    for name in ("backend", "group"):
+        if name not in given:
+            raise ValueError(f"{name} is missing")
     values = {name: _checked(name, given[name]) for name in _CHECKS if name in given and name != "slots"}
     if "slots" in given:
         _checked("slots", given["slots"])

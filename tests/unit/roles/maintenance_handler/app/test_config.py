@@ -335,6 +335,8 @@ class TestConfiguration:
             ({"log_level": "loud"}, "log_level", "must be one of debug, info, warning, error"),
             ({"stop_timeout": 0}, "stop_timeout", "must be from 1 to 86400"),
             ({"boot_id_file": 1}, "boot_id_file", "must be a string"),
+            ({"fleet_limit": {"group": "web"}}, "fleet_limit", "backend is missing"),
+            ({"fleet_limit": {"backend": "etcd", "group": None}}, "fleet_limit", "group is missing"),
         ],
     )
     def test_is_rejected_with_the_field(self, change: dict[str, Any], field: str, reason: str) -> None:
