@@ -65,7 +65,8 @@ notes:
     afterwards, C(unreachable) or C(reachable).
   - C(event) is C(migrate), C(terminate), C(preempt), C(window), C(stop), C(missed), C(restart) or C(unknown).
     C(unknown) is an announcement that is not known, whose text is in C(value), or that the server cannot be reached.
-  - C(missed) is a migration without notice, and C(restart) a boot without an orderly end of the source before.
+  - C(missed) is a migration without notice, and C(restart) a boot without an orderly end of the source before. A source
+    ends in order when ansible-rulebook gets SIGTERM, as from systemd.
   - After a restart with O(initial=changes), requests go on with the etags of O(state_file). With O(initial=report),
     they begin anew, so that the current values are there at once.
 """
