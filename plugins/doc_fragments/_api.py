@@ -144,7 +144,6 @@ options:
       - name: GCP_ACCESS_TOKEN
     vars:
       - name: gce_guest_access_token
-    secret: true
   impersonate_service_account:
     env:
       - name: CLOUDSDK_AUTH_IMPERSONATE_SERVICE_ACCOUNT

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from ansible.errors import AnsibleLookupError
@@ -22,6 +22,14 @@ from ..module_utils._compute.api import ComputeApi, MissingLibrary, connect
 from ..module_utils._compute.errors import ComputeError
 from ..module_utils._compute.instances import Selection, select
 from ._lookup_base import TermLookup
+
+try:
+    from ansible.module_utils.secrets import register_secrets
+except ImportError:
+    # Before 2.22, ansible-core masks nothing in its output.
+    def register_secrets(values: Iterable[str]) -> None:
+        """Mask nothing."""
+
 
 _Value = TypeVar("_Value")
 
@@ -41,6 +49,9 @@ _OPTIONS = (
     "requests_per_minute",
 )
 
+# `secret` in the documentation would do the same, but ansible-core before 2.19 refuses it there.
+_SECRET_OPTIONS = ("access_token", "service_account_contents")
+
 _display = Display()
 _clients: dict[str, ComputeApi] = {}
 _answers: dict[tuple[str, str], tuple[float, Any]] = {}
@@ -56,6 +67,8 @@ class ComputeLookup(TermLookup):
 
     def api(self) -> ComputeApi:
         """The client for the options, with its open connections."""
+        secrets = map(self._plain, _SECRET_OPTIONS)
+        register_secrets([secret for secret in secrets if isinstance(secret, str) and secret])
         identity = self._identity()
         if identity not in _clients:
             try:
