@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from client.errors import Refusal, Unreachable
 from client.http import Answer, request, shown
 from fleet_limit.deadline import Deadline
+
+# What messages have in place of a secret.
+_HIDDEN = "…"
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,13 @@ class Api:
         return Unreachable(self._failed(answer, path))
 
     def _failed(self, answer: Answer, path: str) -> str:
-        message = answer.message
-        if self.secret:
-            message = message.replace(self.secret, "…")
+        message = answer.message if not self.secret else _without(self.secret, answer)
         return f"{self.shown.rstrip('/')}{path.partition('?')[0]} answers with status {answer.status}: {message}"
+
+
+def _without(secret: str, answer: Answer) -> str:
+    """The message without the secret, which is removed before the message is cut off, also as JSON has it."""
+    body = answer.body
+    for each in (secret, json.dumps(secret)[1:-1]):
+        body = body.replace(each.encode(), _HIDDEN.encode())
+    return replace(answer, body=body).message.replace(secret, _HIDDEN)

@@ -378,19 +378,21 @@ def test_a_user_with_a_password(tmp_path: Path) -> None:
         assert f"{secret} cannot be read" in answer["detail"]
 
 
-def test_no_secret_comes_back_with_an_error(make_vm: MakeVm, tmp_path: Path) -> None:
+@pytest.mark.parametrize("padding", [0, 260], ids=["whole", "cut off"])
+@pytest.mark.parametrize("password", [PASSWORD, 'hunter2-"quoted"-\\-end'], ids=["plain", "quoted"])
+def test_no_secret_comes_back_with_an_error(make_vm: MakeVm, tmp_path: Path, padding: int, password: str) -> None:
     def repeat(peer: Peer) -> None:
-        body = peer.read_request().partition(b"\r\n\r\n")[2]
+        body = b"x" * padding + peer.read_request().partition(b"\r\n\r\n")[2]
         peer.send(b"HTTP/1.1 500 Oops\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
 
     secret = tmp_path / "password"
-    secret.write_text(PASSWORD, encoding="utf-8")
+    secret.write_text(password, encoding="utf-8")
     with RawServer(repeat) as server:
         user = {"username": "gce", "password_file": str(secret)}
         answer = make_vm(endpoints=[f"http://{server.host}"], **user).asks("acquire")
 
     assert "status 500" in answer["detail"]
-    assert PASSWORD not in str(answer)
+    assert password[:7] not in str(answer)
 
 
 def test_tls_with_a_client_certificate(tmp_path: Path) -> None:
