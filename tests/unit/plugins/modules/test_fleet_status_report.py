@@ -103,7 +103,6 @@ def test_a_file_keeps_its_mode(emulator: EmulatorProcess, tmp_path: Path) -> Non
     [
         ({"page": "/nowhere/page.html"}, ("page", "/nowhere/page.html", "does not exist")),
         ({"json": "/tmp"}, ("json", "/tmp is a directory")),
-        ({"page": "/dev/null"}, ("page", "/dev/null is not a regular file")),
         ({"page": "/tmp/fleet", "json": "/tmp/../tmp/fleet"}, ("page", "json", "the same file")),
         ({"page": "/tmp/" + "a" * 300}, ("page", "File name too long")),
         ({"rows": "many"}, ("rows", "many")),
@@ -119,6 +118,16 @@ def test_bad_options_are_refused_before_requests(
     assert status != 0
     assert "Traceback" not in output
     assert all(word in output for word in words)
+    assert not emulator.control.journal(face="compute")
+
+
+def test_a_special_file_is_not_replaced(emulator: EmulatorProcess, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.symlink_to("/dev/null")
+    status, output = play(emulator, task(page=str(page)))
+    assert status != 0
+    assert f"page: {page} is not a regular file" in output
+    assert page.is_symlink()
     assert not emulator.control.journal(face="compute")
 
 
