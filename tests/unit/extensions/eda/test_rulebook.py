@@ -8,15 +8,12 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
-import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from support.emulator import PACKAGE_FOLDER, Control, EmulatorProcess, eventually
+from support.emulator import EmulatorProcess, eventually
 from support.guides import blocks
 from support.playbook import CHECKOUT
 
@@ -30,29 +27,18 @@ needs = pytest.mark.skipif(
 )
 
 
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
-
-
 @needs
 def test_the_rulebook_of_the_guide_reacts_to_an_emulated_window(tmp_path: Path, collections_path: Path) -> None:
-    compute, control = port(), port()
     guide = [block for block in blocks() if block.path.endswith("guide_event_driven.rst")]
-    own = {"18080": str(compute), "18081": str(control)}
-    texts = [re.sub("18080|18081", lambda match: own[match[0]], block.text) for block in guide if block.is_yaml]
-    for name, text in zip(("fleet.yml", "window.yml"), texts, strict=True):
-        (tmp_path / name).write_text(text)
+    fleet, rulebook_of_guide = (block for block in guide if block.is_yaml)
+    assert (fleet.data["compute_port"], fleet.data["control_port"]) == (18080, 18081)
     (tmp_path / "inventory").write_text("web-1 ansible_connection=local\n")
-    with ExitStack() as stack:
-        emulate = [sys.executable, "-m", "gce_emulator", "--config", str(tmp_path / "fleet.yml")]
-        emulator = stack.enter_context(subprocess.Popen(emulate, cwd=PACKAGE_FOLDER, stdout=subprocess.PIPE))
-        stack.callback(emulator.terminate)
-        assert emulator.stdout is not None
-        assert emulator.stdout.readline()
-        rulebook = stack.enter_context(Running(tmp_path, collections_path, "window.yml"))
-        Control(f"http://127.0.0.1:{control}").scenario("web-1", "window-announced")
-        rulebook.until_it_prints("web-1 has maintenance from")
+    with EmulatorProcess({**fleet.data, "compute_port": 0, "control_port": 0}) as emulator:
+        text = rulebook_of_guide.text.replace("http://127.0.0.1:18080", emulator.compute)
+        (tmp_path / "window.yml").write_text(text)
+        with Running(tmp_path, collections_path, "window.yml") as rulebook:
+            emulator.control.scenario("web-1", "window-announced")
+            rulebook.until_it_prints("web-1 has maintenance from")
 
 
 MIGRATION = """
