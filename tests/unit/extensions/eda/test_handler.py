@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 from typing import Any
 
 import aiohttp
@@ -16,14 +15,10 @@ from ansible_collections.gce.guest.plugins.plugin_utils._event_source import not
 from maintenance_handler.core import notice_document
 from notifier.payloads import payload
 from support.event_source import refusal, source
+from support.recipes import free_port
 
 TOKEN = "correct-horse-battery"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        return int(sock.getsockname()[1])
 
 
 def document(**fields: Any) -> dict[str, Any]:
