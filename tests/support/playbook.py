@@ -48,7 +48,12 @@ def started_play(
             text=True,
             encoding="utf-8",
         ) as process:
-            yield process
+            try:
+                yield process
+            except BaseException:
+                # Otherwise the end of this block would wait for it.
+                process.kill()
+                raise
 
 
 def run_play(
