@@ -20,7 +20,7 @@ GUIDE = (CHECKOUT / "docs/docsite/rst/systems.rst").read_text(encoding="utf-8")
 def used(role: str) -> set[str]:
     (unit,) = (CHECKOUT / "roles" / role / "templates").glob("*.service.j2")
     found = re.findall(r"^([A-Z]\w+)=(.*)$", unit.read_text(encoding="utf-8"), re.MULTILINE)
-    return {name for name, _ in found} | {f"{name}={value}" for name, value in found if f"{name}={value}" in DIRECTIVES}
+    return dict(found).keys() | {f"{name}={value}" for name, value in found if f"{name}={value}" in DIRECTIVES}
 
 
 def test_each_directive_of_the_units_has_its_version() -> None:
@@ -32,4 +32,4 @@ def test_the_guide_lists_the_directives_that_old_versions_ignore() -> None:
     newer = {name for name in used("maintenance_handler") if DIRECTIVES[name] > OLDEST_SYSTEMD}
     assert {name: int(version) for name, version in rows} == {name: DIRECTIVES[name] for name in newer}
     assert len(rows) == len(newer)
-    assert [int(version) for _, version in rows] == sorted(int(version) for _, version in rows)
+    assert [int(version) for _unused, version in rows] == sorted(int(version) for _, version in rows)
