@@ -26,7 +26,7 @@ labels = "{labels}"
 known = open(labels).read().splitlines() if os.path.exists(labels) else []
 for path in paths:
     files = [path] if os.path.exists(path) else []
-    files += [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+    files += [os.path.join(folder, name) for folder, _unused, names in os.walk(path) for name in names]
     for name in files:
         if name not in known:
             print("Would relabel" if "-n" in options else "Relabeled", name)
