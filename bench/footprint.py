@@ -22,12 +22,15 @@ from rich.console import Console
 from rich.table import Table
 
 from .conditions import conditions
+from .limited import IS_AVAILABLE, LimitedHandler
 from .rivals import DidNotReact, Handler, Rival, Sample, running
 
 # The first answers come at once; what a rival does until it hangs is not idle.
 SETTLE = 5.0
 
 GOAL_PSS = 0.65
+# MiB that a limit in etcd adds.
+GOAL_LIMIT = 1.5
 # Seconds, at the least, from one request for a key to the next.
 GOAL_PERIOD = 60.0
 
@@ -61,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measured(seconds: float) -> dict[str, Footprint]:
-    with running() as (emulator, rivals):
+    with running(more=[LimitedHandler] if IS_AVAILABLE else []) as (emulator, rivals):
         time.sleep(SETTLE)
         emulator.control.clear_journal()
         before = {rival.name: sum(map(cpu_seconds, family(rival.pid))) for rival in rivals}
@@ -133,11 +136,19 @@ def verdicts(footprints: dict[str, Footprint], seconds: float) -> list[str]:
     handler = footprints[Handler.name]
     ratio = handler.pss / footprints[Sample.name].pss
     busiest = max(handler.requests.values(), default=0)
-    return [
+    lines = [
         f"{_verdict(ratio <= GOAL_PSS)}: the handler's PSS is {ratio:.2f} × the sample's; "
         f"the goal is at most {GOAL_PSS:.2f}.",
         f"{_verdict(busiest <= most_requests(seconds))}: the handler asks for no key more than {busiest} times; "
         f"the goal is at most {most_requests(seconds)}, one a minute.",
+    ]
+    if LimitedHandler.name not in footprints:
+        return [*lines, "not measured: the handler with a limit in etcd. Install etcd-server and etcd-client."]
+    added = (footprints[LimitedHandler.name].pss - handler.pss) / 1024
+    return [
+        *lines,
+        f"{_verdict(added <= GOAL_LIMIT)}: a limit in etcd adds {added:.1f} MiB to the handler's PSS; "
+        f"the goal is at most {GOAL_LIMIT:.1f}.",
     ]
 
 

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from support.emulator import Control, EmulatorProcess
 
@@ -145,7 +146,17 @@ class Handler(Rival):
 
     def command(self) -> list[str]:
         config = self.folder / "config.json"
-        settings = {
+        config.write_text(json.dumps(self.settings()), encoding="utf-8")
+        code = CHECKOUT / "roles" / "maintenance_handler" / "files"
+        python = [sys.executable, "-I", "-X", f"pycache_prefix={self.folder / 'pycache'}", str(code)]
+        # The role compiles the code. Here that is done outside of the checkout, with the standard library.
+        imports = f"import sys; sys.path.insert(0, {str(code)!r}); import maintenance_handler.app.cli_run"
+        subprocess.run([*python[:-1], "-c", imports], check=True)
+        return [*python, "run", "--config", str(config)]
+
+    def settings(self) -> dict[str, Any]:
+        """The handler's configuration."""
+        return {
             "state_dir": str(self.folder / "state"),
             "runtime_dir": str(self.folder / "run"),
             "metadata_host": self.address,
@@ -153,13 +164,6 @@ class Handler(Rival):
             # The benchmark sends many more events than a VM gets.
             "flap_limit": 1_000_000,
         }
-        config.write_text(json.dumps(settings), encoding="utf-8")
-        code = CHECKOUT / "roles" / "maintenance_handler" / "files"
-        python = [sys.executable, "-I", "-X", f"pycache_prefix={self.folder / 'pycache'}", str(code)]
-        # The role compiles the code. Here that is done outside of the checkout, with the standard library.
-        imports = f"import sys; sys.path.insert(0, {str(code)!r}); import maintenance_handler.app.cli_run"
-        subprocess.run([*python[:-1], "-c", imports], check=True)
-        return [*python, "run", "--config", str(config)]
 
     def is_waiting(self, since: float) -> bool:
         status = self.folder / "run" / "status.json"
@@ -215,12 +219,12 @@ class Curl(Rival):
 
 
 @contextlib.contextmanager
-def running(*, threaded: bool = False) -> Iterator[tuple[Server, list[Rival]]]:
-    """Start a server and all programs available on this machine, each waiting for an event.
+def running(*, threaded: bool = False, more: Sequence[type[Rival]] = ()) -> Iterator[tuple[Server, list[Rival]]]:
+    """Start a server, all programs available on this machine, and `more`, each waiting for an event.
 
     The server is the emulator or, with `threaded`, that of bench.threaded_server.
     """
-    kinds: list[type[Rival]] = [Handler, Sample, Poller]
+    kinds: list[type[Rival]] = [Handler, Sample, Poller, *more]
     if shutil.which("curl"):
         kinds.append(Curl)
     with contextlib.ExitStack() as stack:

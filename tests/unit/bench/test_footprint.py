@@ -48,8 +48,19 @@ def test_reports_whether_each_goal_is_met() -> None:
     )
     sample = Footprint("the sample", 100, 200, 0.0, Counter())
     lines = verdicts({"handler": handler, "sample": sample}, 120)
-    assert ["met" in line for line in lines] == [False, False]
+    assert ["met" in line for line in lines] == [False, False, False]
+    assert "not measured" in lines[2]
     lines = verdicts({"handler": handler, "sample": sample}, 180)
-    assert ["met" in line for line in lines] == [False, True]
+    assert ["met" in line for line in lines] == [False, True, False]
     assert "0.66 × the sample's" in lines[0]
     assert "no key more than 3 times" in lines[1]
+
+
+@pytest.mark.parametrize("added, is_met", [(-100, True), (1536, True), (1700, False)])
+def test_reports_what_a_limit_adds(added: int, is_met: bool) -> None:
+    handler = Footprint("the handler", 10_000, 20_000, 0.0, Counter())
+    sample = Footprint("the sample", 20_000, 30_000, 0.0, Counter())
+    limited = Footprint("limited", 10_000 + added, 20_000, 0.0, Counter())
+    line = verdicts({"handler": handler, "sample": sample, "limited": limited}, 60)[2]
+    assert ("met" in line) == is_met
+    assert f"adds {added / 1024:.1f} MiB" in line
