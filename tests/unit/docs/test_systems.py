@@ -32,4 +32,4 @@ def test_the_guide_lists_the_directives_that_old_versions_ignore() -> None:
     newer = {name for name in used("maintenance_handler") if DIRECTIVES[name] > OLDEST_SYSTEMD}
     assert {name: int(version) for name, version in rows} == {name: DIRECTIVES[name] for name in newer}
     assert len(rows) == len(newer)
-    assert [int(version) for _unused, version in rows] == sorted(int(version) for _, version in rows)
+    assert [int(version) for _unused, version in rows] == sorted(int(version) for _unused, version in rows)
