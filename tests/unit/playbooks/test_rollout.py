@@ -9,6 +9,7 @@ import getpass
 import json
 import os
 import pty
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -245,14 +246,14 @@ def on_terminal(fleet: Rollout, question: str, answer: str, *arguments: str) -> 
         finally:
             os._exit(127)
     output = b""
-    has_answered = False
     # On Linux, reading fails with EIO when the last process has closed the terminal.
     with open(terminal, "r+b", buffering=0) as stream, contextlib.suppress(OSError):
-        while part := stream.read(4096):
-            output += part
-            if not has_answered and question.encode() in output:
+        while True:
+            if select.select([stream], [], [], 1.0)[0]:
+                output += stream.read(4096)
+            elif question.encode() in output:
+                # Again if nothing comes: Ansible discards what is typed before it has set the terminal up.
                 stream.write(answer.encode() + b"\r")
-                has_answered = True
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), output.decode(errors="replace")
 
 
