@@ -17,6 +17,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import lookup_loader
 from ansible.utils.unsafe_proxy import wrap_var
+from ansible_collections.gce.guest.plugins.module_utils._module.numbers import NumberError, check_numbers
 from ansible_collections.gce.guest.plugins.plugin_utils._fleet_report import (
     json_text,
     lines,
@@ -98,8 +99,10 @@ class ActionModule(ProgressAction):
 
 def refuse(options: Mapping[str, Any]) -> None:
     """Raise AnsibleActionFail for options that would fail after minutes of requests."""
-    if options["rows"] < 0:
-        raise AnsibleActionFail(f"rows must be 0 or more, not {options['rows']}.")
+    try:
+        check_numbers(options)
+    except NumberError as error:
+        raise AnsibleActionFail(str(error)) from None
     files = {name: Path(options[name]) for name in ("page", "json") if options[name] is not None}
     for name, path in files.items():
         refuse_unwritable(name, path)

@@ -31,6 +31,7 @@ _RULES: Mapping[str, tuple[Callable[[float], bool], str]] = {
     "pause": _SECONDS,
     "resume_within": _SECONDS,
     "minutes": (lambda number: number > 0, "more than 0"),
+    "rows": (lambda number: number >= 0, "at least 0"),
     "max_fail_percentage": (lambda number: 0 <= number <= 100, "from 0 to 100"),
 }
 
