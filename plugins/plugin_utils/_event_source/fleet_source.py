@@ -26,14 +26,14 @@ from ...module_utils._compute.errors import (
 )
 from ...module_utils._compute.fleet_maintenance import KINDS, Fleet, history, read_fleet
 from ...module_utils._compute.instances import zone_named
-from ...module_utils._compute.options import ApiOption
+from ...module_utils._compute.options import API_OPTIONS, ApiOption
 from .fleet_changes import FleetChanges, Poll
 from .inbox import pass_on
-from .options import COMMON_OPTIONS, FROM_API, INITIAL, SourceError, host_namer, read_options
+from .options import COMMON_OPTIONS, INITIAL, SourceError, host_namer, read_options
 
 OPTIONS: Mapping[str, ApiOption] = {
     **COMMON_OPTIONS,
-    **FROM_API,
+    **API_OPTIONS,
     "zone": ApiOption(),
     "filter": ApiOption(),
     "kinds": ApiOption("list", default=("instance",)),

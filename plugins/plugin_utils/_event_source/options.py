@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from ...module_utils._compute.options import API_OPTIONS, ApiOption
+from ...module_utils._compute.options import ApiOption
 from ...module_utils._module.numbers import NumberError, check_numbers
 
 # Added by ansible-rulebook.
@@ -69,7 +69,6 @@ COMMON_OPTIONS: Mapping[str, ApiOption] = {
     "host_pattern": ApiOption(default="{name}"),
     "limit": ApiOption("bool", default=True),
 }
-FROM_API: Mapping[str, ApiOption] = API_OPTIONS
 INITIAL = ApiOption(default="report", choices=("report", "changes"))
 
 

@@ -25,7 +25,8 @@ OF_PLUGINS = {"rolling_maintenance": {"gce_progress": DEFAULT_PAUSE}}
 FACTS = {"gce_rolling_turn"}
 
 _VARIABLE = re.compile(r"\bgce_[a-z_]+\b")
-_DEFAULT = re.compile(r"\b(gce_[a-z_]+) \| default\(((?:[^()\[\]]|\[[^\]]*\])*?)(?:, true)?\)")
+# Also of a variable of localhost: hostvars['localhost']['gce_serial'] | default(1).
+_DEFAULT = re.compile(r"\b(gce_[a-z_]+)(?:'\])? \| default\(((?:[^()\[\]]|\[[^\]]*\])*?)(?:, true)?\)")
 
 
 def files(playbook: str) -> list[Path]:
