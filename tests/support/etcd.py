@@ -13,7 +13,7 @@ from types import TracebackType
 
 from .emulator import eventually
 from .json_service import Certificate
-from .recipes import free_port
+from .ports import free_port
 
 MISSING = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
 

@@ -10,7 +10,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import textwrap
@@ -30,6 +29,7 @@ from support.emulator import EmulatorProcess
 from support.guides import Block, blocks
 from support.handler import HandlerProcess, task
 from support.playbook import CHECKOUT
+from support.ports import free_port
 from support.receiver import Receiver
 from support.recipes import Recipe
 
@@ -107,16 +107,6 @@ PLAYBOOK_COMMANDS = [
 EMULATOR_GUIDE = [block for block in BLOCKS if block.path.endswith("guide_emulator.rst")]
 
 needs = pytest.mark.skipif(not all(map(shutil.which, ("curl", "jq"))), reason="the guide's script takes curl and jq")
-
-
-def free_ports(count: int) -> list[str]:
-    """Unused ports of the loopback interface."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _number in range(count)]
-    try:
-        return [str(each.getsockname()[1]) for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
 
 
 def cloud(emulator: EmulatorProcess) -> dict[str, str]:
@@ -448,7 +438,7 @@ def test_the_emulator_accepts_the_fleets_of_examples(block: Block) -> None:
 
 @needs
 def test_the_guide_to_the_emulator(tmp_path: Path) -> None:
-    ports = dict(zip(("18080", "18081"), free_ports(2), strict=True))
+    ports = {port: str(free_port()) for port in ("18080", "18081")}
 
     def own(block: Block) -> Block:
         return Block(block.path, block.language, re.sub("18080|18081", lambda match: ports[match[0]], block.text))

@@ -20,7 +20,8 @@ from drill.load.web import WebLoad
 from drill.machine import FOLDER
 from support.emulator import Control, EmulatorProcess, eventually
 from support.handler import HandlerProcess
-from support.recipes import PATIENCE, free_port
+from support.ports import free_port
+from support.recipes import PATIENCE
 
 SEARCHED = "/usr/sbin:/usr/local/sbin:/usr/bin"
 HAPROXY, NGINX = (shutil.which(name, path=SEARCHED) for name in ("haproxy", "nginx"))
@@ -103,6 +104,8 @@ def balancer(tmp_path: Path, web_vms: dict[str, WebVm]) -> Iterator[tuple[str, P
     config.write_text(
         f"global\n  stats socket {admin} mode 600 level admin\n"
         "defaults\n  mode http\n  retries 0\n  timeout connect 3s\n  timeout client 60s\n  timeout server 15s\n"
+        # A busy machine delays the answer to a check; that of a VM without power is refused at once.
+        "  timeout check 20s\n"
         f"frontend www\n  bind 127.0.0.1:{port}\n  default_backend web\n"
         "backend web\n  option httpchk GET /health\n  default-server check inter 500ms fall 3 rise 2\n" + servers,
         encoding="utf-8",
@@ -165,7 +168,7 @@ def test_with_the_handler_none_fails(
         "backend": "web",
         "server": "web-1",
         "socket": [str(admin)],
-        "health": f"tcp:127.0.0.1:{web_vms['web-1'].port}",
+        "health": f"http://127.0.0.1:{web_vms['web-1'].port}/health",
     }
     handler = HandlerProcess(
         folder,
@@ -188,5 +191,5 @@ def test_with_the_handler_none_fails(
     finally:
         handler.close()
     assert [(step["phase"], step["outcome"]) for step in incident["steps"]] == [("drain", "ok"), ("restore", "ok")]
-    assert counts["failed"] == 0, counts
+    assert counts["reasons"] == {}
     assert counts["requests"] > 20

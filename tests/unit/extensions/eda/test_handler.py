@@ -15,7 +15,7 @@ from ansible_collections.gce.guest.plugins.plugin_utils._event_source import not
 from maintenance_handler.core import notice_document
 from notifier.payloads import payload
 from support.event_source import refusal, source
-from support.recipes import free_port
+from support.ports import free_port
 
 TOKEN = "correct-horse-battery"
 HEADERS = {"Authorization": f"Bearer {TOKEN}"}

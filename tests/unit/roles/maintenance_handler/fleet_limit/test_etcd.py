@@ -26,8 +26,9 @@ from support.etcd import MISSING, Etcd
 from support.fleet_limit import Vm, ended
 from support.guides import blocks
 from support.json_service import Certificate
+from support.ports import free_port
 from support.raw_server import Peer, RawServer, refusing_host
-from support.recipes import PATIENCE, free_port
+from support.recipes import PATIENCE
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs {', '.join(MISSING)}")
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from support.emulator import Control, EmulatorProcess, eventually
-from support.recipes import PATIENCE, Recipe, free_port, service
+from support.ports import free_port
+from support.recipes import PATIENCE, Recipe, service
 
 PROJECT, ZONE, REGION = "shop", "us-central1-a", "us-central1"
 AT_ZONE, AT_REGION = f"/zones/{ZONE}", f"/regions/{REGION}"

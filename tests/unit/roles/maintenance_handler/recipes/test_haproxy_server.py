@@ -21,7 +21,8 @@ import pytest
 
 from support.emulator import eventually
 from support.endless import Flow, endless, flood, trickle
-from support.recipes import PATIENCE, Recipe, Service, free_port, service
+from support.ports import free_port
+from support.recipes import PATIENCE, Recipe, Service, service
 
 HAPROXY = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 

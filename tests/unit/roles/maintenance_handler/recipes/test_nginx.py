@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from support.emulator import eventually
-from support.recipes import PATIENCE, Recipe, Service, free_port, service
+from support.ports import free_port
+from support.recipes import PATIENCE, Recipe, Service, service
 
 NGINX = shutil.which("nginx", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 

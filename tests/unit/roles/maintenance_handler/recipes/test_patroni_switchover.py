@@ -20,7 +20,8 @@ import yaml
 from client.http import request
 from recipes.run import Refusal
 from support.emulator import eventually
-from support.recipes import PATIENCE, Recipe, free_port
+from support.ports import free_port
+from support.recipes import PATIENCE, Recipe
 
 SEARCHED = f"/usr/sbin:/usr/bin:{os.environ.get('PATH', '')}"
 BINARIES = "/usr/lib/postgresql/15/bin"

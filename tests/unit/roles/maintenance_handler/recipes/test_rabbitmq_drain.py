@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from support.emulator import eventually
-from support.recipes import PATIENCE, Recipe, free_port
+from support.ports import free_port
+from support.recipes import PATIENCE, Recipe
 
 SERVER = "/usr/lib/rabbitmq/bin/rabbitmq-server"
 

@@ -19,7 +19,8 @@ import pytest
 
 from recipes.run import Refusal
 from support.emulator import eventually
-from support.recipes import PATIENCE, RECIPES, Recipe, free_port
+from support.ports import free_port
+from support.recipes import PATIENCE, RECIPES, Recipe
 
 needs_redis = pytest.mark.skipif(
     not all(map(shutil.which, ("redis-server", "redis-sentinel"))),
