@@ -154,4 +154,6 @@ def test_a_socket_that_was_deleted_comes_back_with_a_reload(handler: HandlerProc
     assert handler.command("drain").returncode == 1
     handler.send(signal.SIGHUP)
     until_admitted(handler)
+    # It was deleted with the socket.
+    handler.until(handler.status, "its status")
     assert handler.command("drain").returncode == 0

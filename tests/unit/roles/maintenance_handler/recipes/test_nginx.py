@@ -49,7 +49,10 @@ class Nginx:
 
     @property
     def pid(self) -> int | None:
-        return int(self.pid_file.read_text()) if self.pid_file.exists() else None
+        try:
+            return int(self.pid_file.read_text())
+        except FileNotFoundError:
+            return None
 
     def get(self, path: str = "/") -> int | None:
         """The status; None if the connection is refused."""
