@@ -30,7 +30,7 @@ test: $(READY)
 	$(PYTHON) tools/integration.py
 
 unit: $(READY)
-	$(PYTEST)
+	$(PYTEST) $(TESTS)
 
 coverage: $(READY)
 	tools/coverage --numprocesses 4 --dist loadfile

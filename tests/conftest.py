@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from support.vm_python import VM_PYTHON
+
 CHECKOUT = Path(__file__).resolve().parents[1]
 
 # Hypothesis' default deadline is 200 ms for an example, which a busy machine exceeds.
@@ -38,3 +40,7 @@ COLLECTIONS_PATH = link_collection()
 def collections_path() -> Path:
     """What to set ANSIBLE_COLLECTIONS_PATH to."""
     return COLLECTIONS_PATH
+
+
+def pytest_report_header() -> str:
+    return f"processes of VMs: {VM_PYTHON}"

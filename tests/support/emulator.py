@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 import urllib.error
@@ -17,6 +16,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
+
+from .vm_python import VM_PYTHON
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "roles" / "metadata_emulator" / "files"
 
@@ -98,7 +99,7 @@ class EmulatorProcess:
     `metadata` is `HOST:PORT` of each instance's metadata server, `compute` the URL of the Compute API.
     """
 
-    def __init__(self, fleet: Mapping[str, Any], *, python: str = sys.executable) -> None:
+    def __init__(self, fleet: Mapping[str, Any], *, python: str = VM_PYTHON) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="gce-emulator-")
         config = Path(self._folder.name) / "fleet.yml"
         # JSON is YAML, except for characters with two escapes.

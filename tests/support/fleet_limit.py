@@ -6,12 +6,12 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from dataclasses import dataclass
 from typing import Any
 
 from .handler import PACKAGE_FOLDER
 from .recipes import PATIENCE
+from .vm_python import VM_PYTHON
 
 PROGRAM = PACKAGE_FOLDER / "fleet_limit"
 
@@ -19,7 +19,7 @@ PROGRAM = PACKAGE_FOLDER / "fleet_limit"
 def started(verb: str, question: Any) -> subprocess.Popen[str]:
     """The program with a question as input, which may be text that is not JSON."""
     process = subprocess.Popen(
-        [sys.executable, "-I", str(PROGRAM), verb],
+        [VM_PYTHON, "-I", str(PROGRAM), verb],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,13 +12,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .emulator import eventually
+from .vm_python import VM_PYTHON
 
 PACKAGE_FOLDER = Path(__file__).resolve().parents[2] / "roles" / "maintenance_handler" / "files"
 EVENTS = ("migrate", "terminate", "preempt", "window")
@@ -101,7 +101,7 @@ class HandlerProcess:
     def write_program(self) -> Path:
         """A program like the installed gce-maintenance-handler, with this configuration."""
         program = self.folder / "gce-maintenance-handler"
-        command = shlex.join([sys.executable, "-I", str(PACKAGE_FOLDER)])
+        command = shlex.join([VM_PYTHON, "-I", str(PACKAGE_FOLDER)])
         folder, config = shlex.quote(str(self.folder)), shlex.quote(str(self.config_path))
         program.write_text(
             f'#!/bin/sh\nexport FOLDER={folder}\nexec {command} "$@" --config {config}\n', encoding="utf-8"
@@ -121,7 +121,7 @@ class HandlerProcess:
         """Start it, and wait until it has an answer for every key. `module` is a module of `support` that wraps it."""
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                [*self._launcher, sys.executable, "-m", module, "run", "--config", str(self.config_path)],
+                [*self._launcher, VM_PYTHON, "-m", module, "run", "--config", str(self.config_path)],
                 cwd=PACKAGE_FOLDER,
                 env=self._environ,
                 stdin=subprocess.DEVNULL,
@@ -294,7 +294,7 @@ class HandlerProcess:
         return subprocess.Popen(self._command_line(arguments), **self._command_options())
 
     def _command_line(self, arguments: Sequence[str]) -> list[str]:
-        return [sys.executable, "-m", "maintenance_handler", *arguments, "--config", str(self.config_path)]
+        return [VM_PYTHON, "-m", "maintenance_handler", *arguments, "--config", str(self.config_path)]
 
     def _command_options(self) -> dict[str, Any]:
         return {

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from .handler import PACKAGE_FOLDER
+from .vm_python import VM_PYTHON
 
 RECIPES = PACKAGE_FOLDER / "recipes"
 # For conditions that become true at once: a hundred times longer than needed.
@@ -38,7 +38,7 @@ class Recipe:
 
     def start(self, verb: str, timeout: float = 10.0, **environ: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-X", "utf8", str(RECIPES), self.name, verb, json.dumps(self.parameters)],
+            [VM_PYTHON, "-I", "-X", "utf8", str(RECIPES), self.name, verb, json.dumps(self.parameters)],
             env={**self._environ, "GCE_TASK_TIMEOUT_SECONDS": str(timeout), **environ},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -9,13 +9,13 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.handler import task
+from support.vm_python import VM_PYTHON
 
 FILES = Path(__file__).resolve().parents[4] / "roles/maintenance_handler/files"
 PACKAGE = FILES / "maintenance_handler"
@@ -25,7 +25,7 @@ def run(script: str, *arguments: str, asked: dict[str, Any]) -> tuple[int, str]:
     """Run a script as the role does."""
     text = (FILES / "host" / f"{script}.py").read_text(encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-I", "-c", text, *arguments],
+        [VM_PYTHON, "-I", "-c", text, *arguments],
         input=json.dumps(asked),
         check=False,
         stdout=subprocess.PIPE,
@@ -89,7 +89,7 @@ def tried(tmp_path: Path, *tasks: Any, launcher: str = "exit 0\n") -> list[str]:
         for path in (FILES / "__main__.py", *PACKAGE.glob("*.py"), *PACKAGE.glob("*/*.py"))
     }
     config = {"state_dir": str(tmp_path), "runtime_dir": str(tmp_path), "tasks": tasks}
-    asked = {"python": sys.executable, "code": code, "launcher": launcher, "config": json.dumps(config)}
+    asked = {"python": VM_PYTHON, "code": code, "launcher": launcher, "config": json.dumps(config)}
     status, output = run("trial", asked={**asked, "user": "root", "group": "root"})
     assert status == (1 if output else 0)
     return output.splitlines()

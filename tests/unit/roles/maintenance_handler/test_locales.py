@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from support.emulator import eventually
 from support.handler import PACKAGE_FOLDER
 from support.templating import TemplateProcess
 from support.vm import Vm
+from support.vm_python import VM_PYTHON
 
 TEMPLATES = PACKAGE_FOLDER.parent / "templates"
 LOCALES = ("ISO-8859-1", "C", "none")
@@ -101,7 +101,7 @@ def installed(
     config.write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
     variables = {
         "ansible_managed": "Ansible managed",
-        "maintenance_handler_python": sys.executable,
+        "maintenance_handler_python": VM_PYTHON,
         "__maintenance_handler_lib": str(PACKAGE_FOLDER),
         "__maintenance_handler_config_file": str(config),
     }

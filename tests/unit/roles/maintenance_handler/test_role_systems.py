@@ -14,6 +14,7 @@ import pytest
 
 from support.old_python import OLD_PYTHONS, pretended_python
 from support.playbook import run_play
+from support.vm_python import VM_PYTHON
 
 # It keeps the labels in a file: a line for each file that is labeled.
 RESTORECON = """#!{python}
@@ -41,7 +42,7 @@ def apply_role(prefix: Path, *arguments: str, environment: dict[str, str], **var
         "maintenance_handler_service": False,
         "maintenance_handler_start": False,
         "maintenance_handler_prefix": str(prefix),
-        "maintenance_handler_python": sys.executable,
+        "maintenance_handler_python": VM_PYTHON,
         "maintenance_handler_allow_no_tasks": True,
         **variables,
     }

@@ -9,18 +9,18 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from support.emulator import PACKAGE_FOLDER, EmulatorProcess
+from support.vm_python import VM_PYTHON
 from support.wire import ask
 
 
 def run(config: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "gce_emulator", "--config", str(config), *arguments],
+        [VM_PYTHON, "-m", "gce_emulator", "--config", str(config), *arguments],
         cwd=PACKAGE_FOLDER,
         env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1", **environment},
         stdout=subprocess.PIPE,

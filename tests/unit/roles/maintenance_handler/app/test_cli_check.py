@@ -8,7 +8,6 @@ import json
 import os
 import pwd
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from maintenance_handler.app.cli import main
 from support.handler import PACKAGE_FOLDER, HandlerProcess, task
+from support.vm_python import VM_PYTHON
 
 MakeHandler = Callable[..., HandlerProcess]
 
@@ -252,7 +252,7 @@ def test_escapes_a_name_that_the_locale_cannot_encode(tmp_path: Path) -> None:
     path.write_text(json.dumps(config), encoding="utf-8")
     for encoding, shown in (("iso-8859-1", b"db \\u2192 standby"), ("utf-8", "db → standby".encode())):
         result = subprocess.run(
-            [sys.executable, "-m", "maintenance_handler", "plan", "--config", str(path)],
+            [VM_PYTHON, "-m", "maintenance_handler", "plan", "--config", str(path)],
             cwd=PACKAGE_FOLDER,
             env={**os.environ, "PYTHONIOENCODING": encoding},
             capture_output=True,

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import pytest
 from maintenance_handler.app.config import Config, ConfigError, parse
 from maintenance_handler.app.preflight import report
 from support.handler import PACKAGE_FOLDER
+from support.vm_python import VM_PYTHON
 
 URL = "https://hooks.example.com/services/T0/B0/hunter2"
 SMTP = {"host": "mail", "from": "vm@example.com", "to": ["ops@example.com"]}
@@ -167,7 +167,7 @@ def test_code_for_notifications_is_not_loaded_without_targets(tmp_path: Path) ->
 
     def loaded(notify: str) -> set[str]:
         command = [
-            sys.executable,
+            VM_PYTHON,
             "-I",
             "-c",
             f"import sys; sys.path.insert(0, {str(PACKAGE_FOLDER)!r})\nNOTIFY={notify}\n{script}",

@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from typing import Any
 
 import pytest
 
 from support.fleet_limit import PROGRAM, ended, started
+from support.vm_python import VM_PYTHON
 
 LIMIT = {"backend": "etcd", "group": "web", "slots": 1, "endpoints": ["http://127.0.0.1:1"]}
 QUESTION = {"limit": LIMIT, "id": "z/a/1", "reason": "stop", "timeout": 5, "state": {}}
@@ -19,7 +19,7 @@ QUESTION = {"limit": LIMIT, "id": "z/a/1", "reason": "stop", "timeout": 5, "stat
 @pytest.mark.parametrize("arguments", [[], ["steal"], ["acquire", "more"]])
 def test_the_usage(arguments: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-I", str(PROGRAM), *arguments], input="{}", capture_output=True, text=True, check=False
+        [VM_PYTHON, "-I", str(PROGRAM), *arguments], input="{}", capture_output=True, text=True, check=False
     )
 
     assert (done.returncode, done.stdout) == (2, "")

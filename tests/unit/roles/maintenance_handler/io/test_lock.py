@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 
 import pytest
 
 from maintenance_handler.io.lock import Lock, Locked, is_locked
+from support.vm_python import VM_PYTHON
 
 PACKAGE = Path(__file__).resolve().parents[5] / "roles" / "maintenance_handler" / "files"
 HOLDER = """
@@ -36,7 +36,7 @@ def test_lock_is_exclusive(tmp_path: Path) -> None:
 
 def test_lock_is_released_however_its_holder_ends(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    command = [sys.executable, "-c", HOLDER, str(path)]
+    command = [VM_PYTHON, "-c", HOLDER, str(path)]
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE)}
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment) as holder:
         assert holder.stdout is not None

@@ -11,7 +11,6 @@ import queue
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ from maintenance_handler.io.runner import Runner
 from support.emulator import eventually
 from support.incidents import Drive
 from support.raw_server import PATIENCE
+from support.vm_python import VM_PYTHON
 
 if TYPE_CHECKING:
     from maintenance_handler.io.launch import LookUp
@@ -440,7 +440,7 @@ def test_commands_and_variables_are_utf_8_in_any_locale(tmp_path: Path) -> None:
         "assert environment_for(None, {'A': '\\u2192'})[b'A'] == _encoded('\\u2192') == b'\\xe2\\x86\\x92'"
     )
     folder = Path(account.__file__).parents[2]
-    subprocess.run([sys.executable, "-X", "utf8=0", "-c", code, str(folder)], env={"LC_ALL": "POSIX"}, check=True)
+    subprocess.run([VM_PYTHON, "-X", "utf8=0", "-c", code, str(folder)], env={"LC_ALL": "POSIX"}, check=True)
 
 
 def test_no_descriptors_or_threads_leak(bench: Bench, open_files: Callable[[], int]) -> None:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import parse_qs, urlsplit
@@ -23,7 +22,9 @@ from maintenance_handler._vm.maintenance import (
     Window,
 )
 from maintenance_handler._vm.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
+from support.handler import PACKAGE_FOLDER
 from support.raw_server import RawServer, Script, answering, http_answer, json_answer
+from support.vm_python import VM_PYTHON
 
 MIGRATE = http_answer("200 OK", b"MIGRATE_ON_HOST_MAINTENANCE", etag="etag-migrate")
 NONE = http_answer("200 OK", b"NONE", etag="etag-none")
@@ -326,7 +327,5 @@ class TestStop:
 def test_error_page_needs_no_import() -> None:
     """The client imports error_page when it meets one, at which time a disk may hang."""
     code = "import sys, maintenance_handler._vm.watch; print('maintenance_handler._vm.error_page' in sys.modules)"
-    environ = {"PYTHONPATH": ":".join(sys.path)}
-    assert (
-        subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, check=True).stdout == b"True\n"
-    )
+    environ = {"PYTHONPATH": str(PACKAGE_FOLDER)}
+    assert subprocess.run([VM_PYTHON, "-c", code], env=environ, capture_output=True, check=True).stdout == b"True\n"

@@ -13,6 +13,7 @@ import pytest
 from maintenance_handler.io.lock import Lock
 from maintenance_handler.io.notice_queue import NoticeQueue
 from maintenance_handler.io.notifier_process import command
+from support.vm_python import VM_PYTHON
 
 RECORD = ".done.chat.json.0123abcd.new"
 NOTICE = ".0000000001.a.json.0123abcd.new"
@@ -33,7 +34,8 @@ def run(queue: NoticeQueue, *, keep_open: bool = True) -> tuple[int, bytes]:
         "targets": [{"name": "chat", "url": "http://127.0.0.1:1/", "on": []}],
     }
     pipe = subprocess.PIPE
-    with subprocess.Popen(command("run"), stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe) as process:
+    program = [VM_PYTHON, *command("run")[1:]]
+    with subprocess.Popen(program, stdin=pipe, stdout=subprocess.DEVNULL, stderr=pipe) as process:
         assert process.stdin is not None
         assert process.stderr is not None
         process.stdin.write(json.dumps(settings).encode() + b"\n")

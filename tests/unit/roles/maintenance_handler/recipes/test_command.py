@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import pytest
 
 from support.json_service import Call, JsonService
 from support.recipes import RECIPES, Recipe
+from support.vm_python import VM_PYTHON
 
 DEEP = "[" * 100_000
 
@@ -87,7 +87,7 @@ def test_characters_that_cannot_be_encoded_are_escaped(broken: Recipe) -> None:
 def test_parameters_are_refused_in_one_line(parameters: str, tmp_path: Path) -> None:
     arguments = [str(RECIPES), "lame_duck", "drain", parameters]
     done = subprocess.run(
-        [sys.executable, "-I", "-X", "utf8", *arguments],
+        [VM_PYTHON, "-I", "-X", "utf8", *arguments],
         env={**os.environ, "GCE_RECIPE_RECORDS": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -10,7 +10,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -18,6 +17,7 @@ import pytest
 from recipes.record import Record
 from support.emulator import eventually
 from support.recipes import PATIENCE, RECIPES, Recipe
+from support.vm_python import VM_PYTHON
 
 ENVIRON = "GCE_RECIPE_RECORDS"
 SHORT_NAME = socket.gethostname().partition(".")[0]
@@ -86,7 +86,7 @@ def test_second_run_waits_for_the_first_one(environ: dict[str, str]) -> None:
     )
     with Record.of("lb", environ, locked=True) as record:
         other = subprocess.Popen(
-            [sys.executable, "-c", code, str(RECIPES.parent)],
+            [VM_PYTHON, "-c", code, str(RECIPES.parent)],
             env={**os.environ, **environ},
             stdout=subprocess.PIPE,
             text=True,
