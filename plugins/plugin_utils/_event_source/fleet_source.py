@@ -8,26 +8,18 @@ Private to the collection: it may change at any time.
 from __future__ import annotations
 
 import asyncio
-import logging
 import random
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from ...module_utils._compute.api import ComputeApi, MissingLibrary, Time, connect
-from ...module_utils._compute.errors import (
-    ComputeBadRequest,
-    ComputeError,
-    ComputeNotFound,
-    CredentialsError,
-    PermissionDenied,
-)
-from ...module_utils._compute.fleet_maintenance import KINDS, Fleet, history, read_fleet
-from ...module_utils._compute.instances import zone_named
+from ...module_utils._compute.errors import ComputeError
+from ...module_utils._compute.fleet_maintenance import KINDS
 from ...module_utils._compute.options import API_OPTIONS, ApiOption
-from .fleet_changes import FleetChanges, Poll
+from .fleet_changes import FleetChanges
+from .fleet_poller import FleetPoller
 from .inbox import pass_on
 from .options import COMMON_OPTIONS, INITIAL, SourceError, host_namer, read_options
 
@@ -44,10 +36,6 @@ OPTIONS: Mapping[str, ApiOption] = {
 # The share of an interval by which polls vary, so that many rulebooks do not poll at once.
 JITTER = 0.1
 _LONGEST_INTERVAL = 86400.0
-# What the first poll says of the configuration, and no retry changes.
-_MISCONFIGURED = (ComputeBadRequest, ComputeNotFound, CredentialsError, PermissionDenied)
-
-_log = logging.getLogger("gce.guest.fleet")
 
 
 async def run(queue: Any, args: Mapping[str, Any]) -> None:
@@ -73,7 +61,7 @@ async def run(queue: Any, args: Mapping[str, Any]) -> None:
         try:
             api = _connected(options, stopped)
             changes = FleetChanges(api.project, hosts_of, report_initial=options["initial"] == "report")
-            poller = _Poller(api, options, changes)
+            poller = FleetPoller(api, options, changes)
             while not stopped.is_set():
                 deliver(poller.events())
                 stopped.wait(options["interval"] * (1 + JITTER * random.uniform(-1, 1)))
@@ -93,55 +81,6 @@ async def run(queue: Any, args: Mapping[str, Any]) -> None:
 
 class _Stopped(BaseException):
     """Ends the thread in the middle of its retries."""
-
-
-class _Poller:
-    def __init__(self, api: ComputeApi, options: Mapping[str, Any], changes: FleetChanges) -> None:
-        self._api = api
-        self._options = options
-        self._changes = changes
-        self._has_answer = False
-
-    def events(self) -> list[dict[str, Any]]:
-        """Poll once. Raises SourceError only before the first answer."""
-        try:
-            poll = self._poll()
-            self._has_answer = True
-            return self._changes.polled(poll, time.time())
-        except ComputeError as error:
-            if not self._has_answer and isinstance(error, _MISCONFIGURED):
-                raise SourceError(str(error)) from None
-            problem = str(error)
-        except Exception as error:
-            # Whatever the API says, the source must neither end nor become deaf.
-            problem = f"{type(error).__name__}: {error}"
-        _log.warning("%s", problem)
-        return self._changes.failed(problem, time.time())
-
-    def _poll(self) -> Poll:
-        api, options = self._api, self._options
-        api.unreachables.clear()
-        api.warnings.clear()
-        zone = None if options["zone"] is None else zone_named(api, options["zone"])
-        fleet = read_fleet(api, options["kinds"], zone, options["filter"])
-        problems = len(api.warnings) - len(api.unreachables)
-        missing = dict.fromkeys(api.unreachables, "The zone could not be reached.")
-        missing.update((kind, str(error)) for kind, error in fleet.denied.items())
-        if problems > 0:
-            missing["list"] = api.warnings[0]
-        operations = self._operations(zone, fleet, missing) if options["operations"] else []
-        return Poll(fleet.announcements, missing, problems > 0, operations)
-
-    def _operations(self, zone: str | None, fleet: Fleet, missing: dict[str, str]) -> list[dict[str, Any]]:
-        try:
-            rows = history(self._api, zone, 0.0)
-        except ComputeError as error:
-            missing["operations"] = str(error)
-            return []
-        if self._options["filter"] is None:
-            return rows
-        instances = set(fleet.instances)
-        return [row for row in rows if f"{row['zone']}/{row['name']}" in instances]
 
 
 def _connected(options: Mapping[str, Any], stopped: threading.Event) -> ComputeApi:
