@@ -72,4 +72,4 @@ class InstanceMethods:
 
 def _entry(instance: Instance) -> Entry:
     resource = functools.partial(instance_resource, instance)
-    return Entry(f"zones/{instance.zone}", instance.name, instance.created, resource)
+    return Entry(f"zones/{instance.zone}", instance.name, instance.created, resource, {"name": instance.name})

@@ -9,8 +9,10 @@ import binascii
 import datetime
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from types import MappingProxyType
 from typing import Any, Callable, NamedTuple
 
 from ..state.booleans import is_true_parameter
@@ -23,12 +25,13 @@ LARGEST_PAGE_SIZE = 500
 
 
 class Entry(NamedTuple):
-    """A candidate for a list. `resource` makes its resource."""
+    """A candidate for a list. `resource` makes its resource; `known` are fields of it that cost nothing."""
 
     scope: str
     name: str
     created: datetime.datetime | None
     resource: Callable[[], Resource]
+    known: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ def select(entries: Iterable[Entry], query: ListQuery) -> Page:
     """The page that `query` asks for, ordered by scope, then as the query says.
 
     The token has the position of the last resource, not a number: resources that come or go between two pages neither
-    hide others nor repeat them. Resources are made only as far as the page needs them.
+    hide others nor repeat them. Resources are made only as far as the page and the filter need them.
     """
     placed = sorted(((_place(entry, query.newest_first), entry) for entry in entries), key=lambda pair: pair[0])
     items: list[Resource] = []
@@ -80,14 +83,38 @@ def select(entries: Iterable[Entry], query: ListQuery) -> Page:
             break
         if query.after is not None and place <= query.after:
             continue
-        resource = entry.resource()
-        if not query.matches(resource):
+        candidate = _Candidate(entry)
+        if not query.matches(candidate):
             continue
         if last is not None and len(items) == query.max_results:
             return Page(items, _encode_token(last, query.newest_first))
-        items.append(resource)
+        items.append(candidate.resource)
         last = place
     return Page(items, None)
+
+
+class _Candidate(Resource):
+    """The resource of an entry, made once a field is read that is not known."""
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+
+    @cached_property
+    def resource(self) -> Resource:
+        return self._entry.resource()
+
+    def __getitem__(self, field: str) -> Any:
+        known = self._entry.known
+        return known[field] if field in known else self.resource[field]
+
+    def __contains__(self, field: object) -> bool:
+        return field in self._entry.known or field in self.resource
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.resource)
+
+    def __len__(self) -> int:
+        return len(self.resource)
 
 
 def _page_size(text: str | None) -> int:

@@ -105,7 +105,27 @@ def test_resources_are_made_only_for_the_page() -> None:
         return Entry("1", name, None, resource)
 
     token = select(map(entry, "abcdefgh"), parse_list_query({"maxResults": "2"})).next_page_token
-    assert made == ["a", "b", "c"]
+    assert made == ["a", "b"]
     made.clear()
     select(map(entry, "abcdefgh"), parse_list_query({"maxResults": "2", "pageToken": token or ""}))
-    assert made == ["c", "d", "e"]
+    assert made == ["c", "d"]
+
+
+def test_a_filter_by_a_known_field_makes_only_what_it_finds() -> None:
+    """A list of 10,000 instances by name took seconds."""
+    made: list[str] = []
+
+    def entry(name: str) -> Entry:
+        def resource() -> dict[str, Any]:
+            made.append(name)
+            return {"name": name, "status": "RUNNING"}
+
+        return Entry("1", name, None, resource, {"name": name})
+
+    entries = [entry(name) for name in ("a", "b", "c", "d")]
+    page = select(entries, parse_list_query({"filter": 'name eq "(b|c|d)"', "maxResults": "2"}))
+    assert ([each["name"] for each in page.items], made) == (["b", "c"], ["b", "c"])
+    assert page.next_page_token is not None
+    both = parse_list_query({"filter": "name != a AND status = RUNNING AND missing != 1"})
+    assert [each["name"] for each in select(entries, both).items] == ["b", "c", "d"]
+    assert made[2:] == ["b", "c", "d"]
