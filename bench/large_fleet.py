@@ -1,9 +1,10 @@
 # Copyright (c) 2026 The gce.guest authors
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Modules and the emulator with up to ten thousand instances: `python -m bench.large_fleet`.
+"""Modules, the event source fleet and the emulator with up to ten thousand instances: `python -m bench.large_fleet`.
 
 For each size of the fleet, the processes of modules and processes that only send the same requests take turns, without
-a limit of requests a minute. No VM has a handler. With --plot, the times are written as a plot.
+a limit of requests a minute. No VM has a handler. While the event source polls, a tenth of the VMs has a maintenance
+window. With --plot, the times are written as a plot.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ from support.emulator import EmulatorProcess
 from .conditions import conditions
 from .growth import plot
 from .hanging import ATTRIBUTE, allow_files, hanging_seconds
+from .polls import POLLS, SETTLED, Polls, measure_polls
+from .resident import resident_kib
 from .turns import BenchFailed, Turn, median_ratio, one_turn, verdict
 
 BENCH = Path(__file__).resolve().parent
@@ -39,12 +42,15 @@ SPEED = 100
 SIZES = (10, 100, 1000, 10000)
 
 LIST, STATUS, WRITE = "fleet_maintenance_info", "fleet_status_info", "custom_metadata"
+POLL = "a poll of EDA's fleet"
 GOALS = {LIST: 1.2, STATUS: 1.3, WRITE: 1.3}
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
     LIST: {"kinds": ["instance"]},
     STATUS: {},
     WRITE: {"filter": "name = vm-*", "zone": ZONE, "metadata": {KEY: VALUE}},
 }
+# Of polls of the event source: its time as for the module that sends the same requests, its memory to be flat.
+GOAL_POLL, GOAL_GROWTH = 1.2, 1024.0
 GOAL_START, GOAL_KIB = 5.0, 25.0
 
 
@@ -55,6 +61,7 @@ class Size:
     instances: int
     # For each module, its turns and those of the bare requests.
     modules: Mapping[str, tuple[list[Turn], list[Turn]]]
+    polls: Polls
     start: float
     memory: float
     # Of how many VMs, until they hang, and until they are answered.
@@ -89,8 +96,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def measure(sizes: Sequence[int], turns: int) -> list[Size]:
     most = allow_files(max(sizes))
     with tempfile.TemporaryDirectory(prefix="gce-guest-bench-") as name:
-        files = module_files(Path(name))
-        return [measure_size(instances, turns, files, most) for instances in sizes]
+        folder = Path(name)
+        files = module_files(folder)
+        return [measure_size(instances, turns, folder, files, most) for instances in sizes]
 
 
 def module_files(folder: Path) -> dict[str, Path]:
@@ -137,13 +145,14 @@ def api(emulator: EmulatorProcess) -> dict[str, str]:
     return {"CLOUDSDK_API_ENDPOINT_OVERRIDES_COMPUTE": emulator.compute, "GCP_ACCESS_TOKEN": "bench"}
 
 
-def measure_size(instances: int, turns: int, files: Mapping[str, Path], most: int) -> Size:
+def measure_size(instances: int, turns: int, folder: Path, files: Mapping[str, Path], most: int) -> Size:
+    """`folder` contains ansible_collections, and is that of `files`."""
     with EmulatorProcess(fleet(1)) as small:
-        least = resident_kib(small)
+        least = resident_kib(small.process.pid)
     began = time.monotonic()
     with EmulatorProcess(fleet(instances)) as emulator:
         start = time.monotonic() - began
-        memory = (resident_kib(emulator) - least) / max(1, instances - 1)
+        memory = (resident_kib(emulator.process.pid) - least) / max(1, instances - 1)
         hang, wake = hanging_seconds(emulator, PROJECT, most)
         bare = {
             LIST: ["bare_list.py", emulator.compute, PROJECT],
@@ -159,12 +168,8 @@ def measure_size(instances: int, turns: int, files: Mapping[str, Path], most: in
                 emulator.control.reset()
                 script, *rest = bare[name]
                 others.append(one_turn(emulator, [sys.executable, str(BENCH / script), *rest]))
-        return Size(instances, measured, start, memory, min(instances, most), hang, wake)
-
-
-def resident_kib(emulator: EmulatorProcess) -> float:
-    status = Path(f"/proc/{emulator.process.pid}/status").read_text(encoding="ascii")
-    return float(next(line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:")))
+        polls = measure_polls(emulator, PROJECT, turns, folder)
+        return Size(instances, measured, polls, start, memory, min(instances, most), hang, wake)
 
 
 def seconds(turns: Sequence[Turn]) -> float:
@@ -181,6 +186,14 @@ def table(sizes: Sequence[Size]) -> Table:
         result.add_row(name, *(f"{seconds(own):.2f} (÷ {median_ratio(own, bare):.2f})" for own, bare in pairs))
         peaks = [statistics.median(turn.peak_mib for turn in own) for own, _bare in pairs]
         result.add_row("  peak memory, MiB", *(f"{peak:.0f}" for peak in peaks))
+    ratios = [median_ratio(size.polls.own, size.polls.bare) for size in sizes]
+    result.add_row(
+        POLL, *(f"{size.polls.seconds:.2f} (÷ {ratio:.2f})" for size, ratio in zip(sizes, ratios, strict=True))
+    )
+    result.add_row("  peak memory, MiB", *(f"{size.polls.peak_mib:.0f}" for size in sizes))
+    result.add_row(
+        f"  growth by polls {SETTLED + 1} to {POLLS}, KiB", *(f"{size.polls.growth_kib:.0f}" for size in sizes)
+    )
     result.add_row("start of the emulator", *(f"{size.start:.2f}" for size in sizes))
     result.add_row("  KiB an instance", *(f"{size.memory:.1f}" for size in sizes))
     # Fewer than all VMs where the limit of open files does not allow more.
@@ -198,10 +211,18 @@ def verdicts(sizes: Sequence[Size]) -> list[str]:
         ratio = median_ratio(*largest.modules[name])
         words = f"{name} takes {ratio:.2f} × the time of the bare requests; the goal is at most {goal:g}."
         lines.append(f"{verdict(ratio <= goal)}: {words}")
+    ratio = median_ratio(largest.polls.own, largest.polls.bare)
+    poll = f"{POLL} takes {ratio:.2f} × the time of the bare requests; the goal is at most {GOAL_POLL:g}."
+    growth = largest.polls.growth_kib
+    flat = (
+        f"its memory grows by {growth:.0f} KiB in polls {SETTLED + 1} to {POLLS}; the goal is at most {GOAL_GROWTH:g}."
+    )
     start = f"the emulator starts in {largest.start:.2f} s; the goal is at most {GOAL_START:g} s."
     memory = f"an instance takes {largest.memory:.1f} KiB; the goal is at most {GOAL_KIB:g} KiB."
     return [
         *lines,
+        f"{verdict(ratio <= GOAL_POLL)}: {poll}",
+        f"{verdict(growth <= GOAL_GROWTH)}: {flat}",
         f"{verdict(largest.start <= GOAL_START)}: {start}",
         f"{verdict(largest.memory <= GOAL_KIB)}: {memory}",
     ]
@@ -212,6 +233,7 @@ def series(sizes: Sequence[Size]) -> dict[str, list[tuple[int, float]]]:
     lines = {name: [(size.instances, seconds(size.modules[name][0])) for size in sizes] for name in OPTIONS}
     return {
         **lines,
+        POLL: [(size.instances, size.polls.seconds) for size in sizes],
         "start of the emulator": [(size.instances, size.start) for size in sizes],
         "hanging requests, one a VM": [(size.hanging, size.hang) for size in sizes],
     }
