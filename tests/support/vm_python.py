@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The Python of processes that run on VMs: handler, recipes, notifier, fleet_limit and emulator.
 
-By default that of the tests. The environment variable VM_PYTHON names another one, for which the emulator requires
-aiohttp and PyYAML.
+By default that of the tests. The environment variable VM_PYTHON names another one, which requires aiohttp, PyYAML and
+jmespath.
 """
 
 from __future__ import annotations
