@@ -37,11 +37,13 @@ def install(tiers: Sequence[Sequence[Machine]]) -> None:
 
 
 def set_limit(machine: Machine, on: bool) -> None:
-    """Have the handler start with the fleet limit of the inventory next time, or without it."""
+    """Have the handler start with the fleet limit and `keep_last` of the inventory next time, or without them."""
     machine.sh(f"[ -e /{_WITH_LIMIT} ] || cp /{_CONFIG} /{_WITH_LIMIT}")
     config = json.loads(machine.sh(f"cat /{_WITH_LIMIT}"))
     if not on:
         del config["fleet_limit"]
+        for entry in config["recipes"]:
+            entry["haproxy_server"]["keep_last"] = False
     _write(machine, json.dumps(config))
 
 

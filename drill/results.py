@@ -31,17 +31,20 @@ class Result:
     slowest: float
     out: float
     reasons: Mapping[str, int] = field(default_factory=dict)
+    # False if all VMs are off at the same time whatever the handlers do.
+    takes_turns: bool = True
     # What the handlers did wrong.
     mistakes: Sequence[str] = ()
 
     @property
     def is_safe(self) -> bool:
         """Whether nothing may be lost. Handlers without a limit can drain all backends at once."""
-        return self.handler in (WITH, LIMITED)
+        return self.handler == WITH or (self.handler == LIMITED and self.takes_turns)
 
 
-def problems(results: Iterable[Result]) -> Iterator[str]:
+def problems(results: Sequence[Result]) -> Iterator[str]:
     """A sentence for each reason for which the drill has failed."""
+    without = {(one.tier, one.scenario): one.failed for one in results if one.handler == WITHOUT}
     for one in results:
         where = f"{one.tier}, {one.scenario}, handler {one.handler}"
         if not one.requests:
@@ -49,6 +52,9 @@ def problems(results: Iterable[Result]) -> Iterator[str]:
         if one.is_safe and one.failed:
             why = "; ".join(f"{count} x {reason}" for reason, count in one.reasons.items())
             yield f"{where}: {one.failed} of {one.requests} requests failed: {why}."
+        limit = without.get((one.tier, one.scenario))
+        if one.handler == LIMITED and limit is not None and one.failed > limit:
+            yield f"{where}: {one.failed} requests failed, more than the {limit} without the handler."
         if one.is_safe and one.lost:
             yield f"{where}: {one.lost} acknowledged writes are lost."
         yield from (f"{where}: {mistake}." for mistake in one.mistakes)

@@ -26,6 +26,8 @@ class Scenario:
     lag: float = 0.0
     # The events that follow in the same incident.
     then: Sequence[str] = ()
+    # Each VM is back before the next one has to be ready.
+    takes_turns: bool = True
 
     def options_of(self, number: int) -> Mapping[str, float]:
         """The options for a VM: 0 is the first one."""
@@ -67,6 +69,15 @@ TOGETHER = (
         "30 s (1 h)",
         2,
         lag=28,
+    ),
+    Scenario(
+        "host termination of both at the same moment",
+        "host-termination",
+        {"notice": 30, "down": 5},
+        "terminate",
+        "30 s (1 h)",
+        2,
+        takes_turns=False,
     ),
     Scenario(
         "announced window with a live migration, the second one 30 s later",

@@ -58,7 +58,15 @@ def run(tier: Tier, scenario: Scenario, control: Control, *, handler: str) -> Re
         raise DrillError(f"the load ended with exit status {load.returncode}")
     counts = json.loads(output)
     mistakes = [mistake for machine in known for mistake in _mistakes(machine, known[machine], scenario)]
-    return Result(tier.title, scenario.title, scenario.notice, handler, mistakes=tuple(mistakes), **counts)
+    return Result(
+        tier.title,
+        scenario.title,
+        scenario.notice,
+        handler,
+        mistakes=tuple(mistakes),
+        takes_turns=scenario.takes_turns,
+        **counts,
+    )
 
 
 def _load(tier: Tier) -> list[str]:
@@ -123,7 +131,10 @@ def _mistakes(machine: Machine, known: int, scenario: Scenario) -> Iterator[str]
     if events != expected:
         yield f"the handler of {machine.name} noticed {', '.join(events) or 'nothing'} instead of {', '.join(expected)}"
     entries = (entry for incident in new for entry in (incident.get("slot") or {}).get("entries", ()))
-    yield from (f"{machine.name} {entry['what']}: {entry['detail']}" for entry in entries if entry["what"] in _NO_LIMIT)
+    if scenario.takes_turns:
+        yield from (
+            f"{machine.name} {entry['what']}: {entry['detail']}" for entry in entries if entry["what"] in _NO_LIMIT
+        )
     for step in (step for incident in new for step in incident["steps"]):
         if step["outcome"] != "ok":
             outcome = f"{step['outcome']} {step['detail']}".strip()

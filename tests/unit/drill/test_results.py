@@ -45,6 +45,17 @@ def test_what_the_drill_fails_for(result: Result, words: list[str]) -> None:
     assert all(word in problem for word in words), problem
 
 
+@pytest.mark.parametrize("failed, count", [(0, 0), (83, 0), (84, 1)])
+def test_where_no_turns_can_be_taken_no_more_may_fail_than_without_the_handler(failed: int, count: int) -> None:
+    without = changed(handler=WITHOUT, failed=83, takes_turns=False)
+    found = list(problems([without, changed(handler=LIMITED, failed=failed, takes_turns=False)]))
+    assert (
+        found
+        == ["web, preemption, handler with a limit of 1: 84 requests failed, more than the 83 without the handler."]
+        * count
+    )
+
+
 def test_handlers_without_a_limit_show_why_it_exists() -> None:
     assert list(problems([changed(handler=UNLIMITED, failed=300)])) == []
     assert list(problems([changed(handler=UNLIMITED, mistakes=("the handler of web-1 noticed nothing",))])) != []
