@@ -144,7 +144,8 @@ def _filters(names: Iterable[Name]) -> Iterator[tuple[str | None, str]]:
         longest = max(map(len, alike))
         size = min(NAMES_IN_A_FILTER, LONGEST_FILTER // (longest + len("(id = ) OR ")))
         for start in range(0, len(alike), size):
-            few = alike[start : start + size]
+            end = start + size
+            few = alike[start:end]
             # A regular expression is shorter, but only works for one field.
             yield zone, " OR ".join(f"(id = {each})" for each in few) if are_ids else f'name eq "({"|".join(few)})"'
 

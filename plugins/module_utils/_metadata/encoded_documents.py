@@ -159,7 +159,8 @@ def _rows(text: str) -> Iterator[tuple[int, str]]:
     """The lines with their positions. A line may also end in a backslash and a letter, as in JSON."""
     start = 0
     for match in _BROKEN_LINE.finditer(text):
-        yield start, text[start : match.start()]
+        end = match.start()
+        yield start, text[start:end]
         start = match.end()
     yield start, text[start:]
 

@@ -222,7 +222,8 @@ class _Watch:
         """The key as its directory shows it, or None if the key has to be requested."""
         before = self._around_etag
         tree = self._ask_around()
-        names = self._names[len(split(self._around[self._place])) :]
+        depth = len(split(self._around[self._place]))
+        names = self._names[depth:]
         if not self._is_exact():
             if before is None and self._is_missed and not contains(tree, names):
                 self._ask_around()
