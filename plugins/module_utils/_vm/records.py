@@ -43,7 +43,12 @@ else:
 
     def replace(obj: Any, **changes: Any) -> Any:
         """The same object with other values in these fields."""
-        return type(obj)(**{**vars(obj), **changes})
+        values = {**vars(obj), **changes}
+        if len(values) > len(vars(obj)):
+            raise TypeError(f"{type(obj).__name__} has no field {next(iter(changes.keys() - vars(obj)))!r}")
+        copy = object.__new__(type(obj))
+        vars(copy).update(values)
+        return copy
 
     def _constructor(kind: str, names: tuple[str, ...], defaults: dict[str, Any]) -> Any:
         def __init__(self: Any, *positional: Any, **named: Any) -> None:
