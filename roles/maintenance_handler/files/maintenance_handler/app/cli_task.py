@@ -20,7 +20,7 @@ from ..io.examination import PROGRAM
 from ..io.executable import adopt_path, located
 from ..io.launch import task_document, times, variables
 from ..io.log import visible
-from ..io.process import CannotStart, Command, TaskProcess, environment_for
+from ..io.process import CannotStart, Command, Prepared, TaskProcess, environment_for
 from . import unit_environment
 from .cli_check import unit_text
 from .cli_common import CommandError, read_status, settings_of
@@ -104,13 +104,10 @@ def _started(task: Task, phase: str, event: str, config: Config) -> TaskProcess:
         account = None if task.user is None else look_up(task.user, _LOOK_UP)
         environment = environment_for(account, {**task.env, **variables(start, INCIDENT)})
         environment.update(times(start))
-        return TaskProcess(
-            Command(command, located(command[0], environment), environment, account),
-            input_name=INCIDENT,
-            document=seen,
-            now=now.clock,
-            until=until,
+        prepared = Prepared(
+            Command(command, located(command[0], environment), environment, account), input_name=INCIDENT, document=seen
         )
+        return TaskProcess(prepared, now=now.clock, until=until)
     except (CannotStart, NoAccount) as exc:
         raise CommandError(f"task {task.name!r}: {exc}") from None
     except OSError as exc:

@@ -8,6 +8,7 @@ import queue
 import signal
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 
@@ -42,11 +43,9 @@ class Inbox:
 
     def drain(self) -> None:
         """Make `fileno` unreadable until there is something new."""
-        try:
-            while self._wake.recv(4096):
-                pass
-        except BlockingIOError:
-            return
+        with suppress(BlockingIOError):
+            # If there is more, it stays readable, and the loop comes here again.
+            self._wake.recv(4096)
 
     def signals(self) -> Iterator[int]:
         """The signals received, including those that arrive during the iteration."""

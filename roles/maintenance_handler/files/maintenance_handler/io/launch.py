@@ -9,6 +9,7 @@ not started when its time is over is cancelled.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Callable
 
 from .._vm.maintenance import format_time
@@ -19,7 +20,7 @@ from ..core.tasks import DRAIN
 from .account import NoAccount
 from .executable import located
 from .leftovers import VARIABLE, input_name
-from .process import CannotStart, Command, TaskProcess, cannot_start, environment_for
+from .process import CannotStart, Command, Prepared, TaskProcess, cannot_start, environment_for
 
 if TYPE_CHECKING:
     from .account import Account
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 PAUSE = 0.2
 # A step that starts this many seconds late gets its full time from then on.
 LATE = 0.1
+# Seconds after which the times that a step is given are computed anew.
+STALE = 0.01
 # The maximum share of the notice that a step waits for the journal.
 JOURNAL_SHARE = 0.05
 
@@ -117,30 +120,45 @@ class Launch:
         return None
 
     def _tried(self) -> TaskProcess | None:
+        # As much as possible is prepared while the journal is written.
+        start, now = self._as_it_is()
+        command = self._command(task_document(start, self.incident, now.at)["event"])
+        prepared = self._prepared(command, start, now)
+        try:
+            self.stage = "waiting for the journal"
+            left = self.start.step.left
+            self._wait_for_journal(float("inf") if left is None else JOURNAL_SHARE * max(0.0, left))
+            self.stage = f"starting {command.words[0]}"
+            if self._given_up.is_set():
+                return None
+            start, later = self._as_it_is()
+            if later.clock - now.clock >= STALE:
+                prepared.close()
+                prepared = self._prepared(command, start, later)
+            return TaskProcess(prepared, now=later.clock, until=start.step.until)
+        finally:
+            prepared.close()
+
+    def _command(self, event: Mapping[str, Any]) -> Command:
+        """The command, with the environment apart from its times. What it reads may hang."""
         task, step = self.start.task, self.start.step
-        command = task.command(step.phase, task_document(self.start, self.incident, self._now().at)["event"])
+        words = task.command(step.phase, event)
         try:
             account = None
             if task.user is not None:
                 self.stage = f"looking up the user {task.user!r}"
                 account = self._look_up(task.user, max(0.0, self.until - self._now().clock))
             environment = environment_for(account, {**task.env, **variables(self.start, self.incident)})
-            self.stage = f"reading {command[0]}"
-            program = located(command[0], environment)
+            self.stage = f"reading {words[0]}"
+            return Command(words, located(words[0], environment), environment, account)
         except OSError as exc:
-            raise cannot_start(command[0], exc) from None
-        self.stage = "waiting for the journal"
-        self._wait_for_journal(float("inf") if step.left is None else JOURNAL_SHARE * max(0.0, step.left))
-        self.stage = f"starting {command[0]}"
-        if self._given_up.is_set():
-            return None
-        start, now = self._as_it_is()
-        return TaskProcess(
-            Command(command, program, {**environment, **times(start)}, account),
+            raise cannot_start(words[0], exc) from None
+
+    def _prepared(self, command: Command, start: Start, now: Moment) -> Prepared:
+        return Prepared(
+            replace(command, environment={**command.environment, **times(start)}),
             input_name=input_name(self.incident, start.step.number),
             document=task_document(start, self.incident, now.at),
-            now=now.clock,
-            until=start.step.until,
         )
 
     def _as_it_is(self) -> tuple[Start, Moment]:

@@ -54,19 +54,52 @@ class Command:
     account: Account | None = None
 
 
+class Prepared:
+    """A command whose standard streams are open, so that little is left to do when it may start."""
+
+    def __init__(self, command: Command, *, input_name: str, document: Mapping[str, Any]) -> None:
+        """With the document on its standard input, a file of that name. Raises `CannotStart`."""
+        self.command = command
+        self._output, self._output_end, self._input = _streams(command, input_name, document)
+        # Those that are open, and not handed over.
+        self._own = [self._output, self._output_end, self._input]
+
+    def start(self) -> tuple[subprocess.Popen[bytes], int]:
+        """The process, and the descriptor to read its output from. Raises `CannotStart`."""
+        command, account = self.command, self.command.account
+        changes: dict[str, Any] = {}
+        if account is not None and account.groups is not None:
+            changes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
+        try:
+            popen = subprocess.Popen(
+                [_encoded(word) for word in command.words],
+                executable=_encoded(command.program),
+                stdin=self._input,
+                stdout=self._output_end,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                start_new_session=True,
+                env=command.environment,
+                **changes,
+            )
+        except OSError as exc:
+            raise cannot_start(command.words[0], exc) from None
+        except (ValueError, subprocess.SubprocessError) as exc:
+            raise CannotStart(f"{command.words[0]} cannot be started: {exc}") from None
+        self._own.remove(self._output)
+        return popen, self._output
+
+    def close(self) -> None:
+        """Close the streams, apart from the output of a command that was started."""
+        while self._own:
+            os.close(self._own.pop())
+
+
 class TaskProcess:
     """A running step. All times are monotonic, and passed by the caller."""
 
-    def __init__(
-        self,
-        command: Command,
-        *,
-        input_name: str,
-        document: Mapping[str, Any],
-        now: float,
-        until: float,
-    ) -> None:
-        """Start it, with the document on its standard input, a file of that name. Raises `CannotStart`."""
+    def __init__(self, prepared: Prepared, *, now: float, until: float) -> None:
+        """Start it, and close what it does not need. Raises `CannotStart`."""
         self.last_line = ""
         self._kill_at = until
         self._terminate_at = _terminate_at(now, until)
@@ -76,11 +109,9 @@ class TaskProcess:
         self._pending = b""
         self._lines_logged = 0
         try:
-            self._popen, self._output = _started(command, input_name, document)
-        except OSError as exc:
-            raise cannot_start(command.words[0], exc) from None
-        except (ValueError, subprocess.SubprocessError) as exc:
-            raise CannotStart(f"{command.words[0]} cannot be started: {exc}") from None
+            self._popen, self._output = prepared.start()
+        finally:
+            prepared.close()
 
     @property
     def pid(self) -> int:
@@ -230,39 +261,22 @@ def environment_for(account: Account | None, variables: Mapping[str, str]) -> di
     return {**inherited, **{_encoded(name): _encoded(value) for name, value in variables.items()}}
 
 
-def _started(command: Command, input_name: str, document: Mapping[str, Any]) -> tuple[subprocess.Popen[bytes], int]:
-    """The process, and the descriptor to read its output from."""
+def _streams(command: Command, input_name: str, document: Mapping[str, Any]) -> tuple[int, int, int]:
+    """Descriptors: to read the output from, for the output, and for the input. Raises `CannotStart`."""
     account = command.account
-    changes: dict[str, Any] = {}
-    if account is not None and account.groups is not None:
-        changes = {"user": account.uid, "group": account.gid, "extra_groups": account.groups}
-    output, output_end = os.pipe2(os.O_CLOEXEC)
+    opened: list[int] = []
     try:
+        opened += os.pipe2(os.O_CLOEXEC)
+        output, output_end = opened
         os.set_blocking(output, False)
-        if account is not None and changes:
+        if account is not None and account.groups is not None:
             # So that the task can open /dev/stdout and /dev/stderr.
             os.fchown(output_end, account.uid, account.gid)
-        standard_input = _as_file(input_name, json.dumps(document).encode())
-        try:
-            popen = subprocess.Popen(
-                [_encoded(word) for word in command.words],
-                executable=_encoded(command.program),
-                stdin=standard_input,
-                stdout=output_end,
-                stderr=subprocess.STDOUT,
-                cwd="/",
-                start_new_session=True,
-                env=command.environment,
-                **changes,
-            )
-        finally:
-            os.close(standard_input)
-    except BaseException:
-        os.close(output)
-        raise
-    finally:
-        os.close(output_end)
-    return popen, output
+        return output, output_end, _as_file(input_name, json.dumps(document).encode())
+    except OSError as exc:
+        for descriptor in opened:
+            os.close(descriptor)
+        raise cannot_start(command.words[0], exc) from None
 
 
 def _encoded(text: str) -> bytes:

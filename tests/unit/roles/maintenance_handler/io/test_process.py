@@ -7,9 +7,10 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from maintenance_handler.io.process import (
     UNKILLABLE_AFTER,
     CannotStart,
     Command,
+    Prepared,
     TaskProcess,
     environment_for,
 )
@@ -31,7 +33,7 @@ from support.raw_server import PATIENCE
 
 START = 1000.0
 UNTIL = 1020.0
-SETTINGS: dict[str, Any] = {"input_name": "input", "document": {}, "now": START, "until": UNTIL}
+TIMES = {"now": START, "until": UNTIL}
 IGNORING = "trap '' TERM; echo ready; while :; do sleep 0.01; done"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
 
@@ -58,7 +60,8 @@ def launch() -> Iterator[Launch]:
         account = None if user is None else look_up(user, PATIENCE)
         environment = environment_for(account, variables)
         command = Command(["/bin/sh", "-c", script], "/bin/sh", environment, account)
-        started.append(Remembering(command, **{**SETTINGS, **options}))
+        document = options.pop("document", {})
+        started.append(Remembering(prepared(command, document), **{**TIMES, **options}))
         return started[-1]
 
     yield start
@@ -67,6 +70,10 @@ def launch() -> Iterator[Launch]:
             os.killpg(process.pid, signal.SIGKILL)
             result(process)
         process.close()
+
+
+def prepared(command: Command, document: Mapping[str, Any] | None = None) -> Prepared:
+    return Prepared(command, input_name="input", document=document or {})
 
 
 def eventually(condition: Callable[[], Any]) -> Any:
@@ -261,19 +268,39 @@ class TestCannotStart:
     @pytest.mark.parametrize("program", ["/no/such/program", "/etc/passwd", "/tmp"])
     def test_reports_a_program_that_cannot_be_executed(self, program: str) -> None:
         with pytest.raises(CannotStart, match=f"^{program} cannot be started: "):
-            TaskProcess(Command([program], program, {}), **SETTINGS)
+            TaskProcess(prepared(Command([program], program, {})), **TIMES)
 
     def test_reports_too_long_arguments(self) -> None:
         with pytest.raises(CannotStart, match="too long"):
-            TaskProcess(Command(["/bin/true", "x" * 5_000_000], "/bin/true", {}), **SETTINGS)
+            TaskProcess(prepared(Command(["/bin/true", "x" * 5_000_000], "/bin/true", {})), **TIMES)
 
     def test_it_leaks_no_descriptors(self) -> None:
         """Memory leaked over days (aws/aws-node-termination-handler#121)."""
         before = len(os.listdir("/proc/self/fd"))
         for _unused in range(3):
             with pytest.raises(CannotStart):
-                TaskProcess(Command(["/no"], "/no", {}), **SETTINGS)
+                TaskProcess(prepared(Command(["/no"], "/no", {})), **TIMES)
         assert len(os.listdir("/proc/self/fd")) == before
+
+    def test_nor_if_it_is_not_started_after_all(self) -> None:
+        before = len(os.listdir("/proc/self/fd"))
+        prepared(Command(["/bin/true"], "/bin/true", {})).close()
+        assert len(os.listdir("/proc/self/fd")) == before
+
+    def test_nor_if_only_the_output_can_be_opened(self) -> None:
+        before = os.listdir("/proc/self/fd")
+        free = [os.dup(0) for _unused in range(3)]
+        for descriptor in free:
+            os.close(descriptor)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(free), hard))
+        try:
+            with pytest.raises(CannotStart) as raised:
+                prepared(Command(["/bin/true"], "/bin/true", {}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert raised.value.passes
+        assert len(os.listdir("/proc/self/fd")) == len(before)
 
 
 class TestOutput:
