@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from .._vm.drift import Drift, found_missed, heard_announcement, heard_token, wake_at
@@ -33,6 +34,9 @@ class Readings:
         self._log = log
         self._drift = Drift(files.read_token())
         self._unknown_values: dict[str, str] = {}
+        # The result of `notice`, which every answer needs, and what it is for.
+        self._notice: Mapping[str, float] = {}
+        self._notice_for: tuple[Config, float | None] | None = None
 
     def read(self, heard: Heard, now: Moment, config: Config) -> Reading | None:
         """The observation that a value means, None if it means nothing by itself."""
@@ -56,10 +60,13 @@ class Readings:
         """When to call `missed` again."""
         return wake_at(self._drift)
 
-    def notice(self, config: Config) -> dict[str, float]:
+    def notice(self, config: Config) -> Mapping[str, float]:
         """Seconds of notice that each event is assumed to have."""
-        assumed = config.assumed_notice(self.preemption_notice)
-        return {event: notice.seconds for event, notice in assumed.items()}
+        if self._notice_for != (config, self.preemption_notice):
+            self._notice_for = (config, self.preemption_notice)
+            assumed = config.assumed_notice(self.preemption_notice)
+            self._notice = {event: notice.seconds for event, notice in assumed.items()}
+        return self._notice
 
     def _take_token(self, heard: Heard) -> None:
         if heard.value is None:
