@@ -232,12 +232,18 @@ class HandlerProcess:
 
     def journal(self) -> dict[str, Any]:
         """The newest entry; empty while there is none."""
-        path = self.state_dir / "journal.json"
-        return newest_entry(path) if path.exists() else {}
+        try:
+            return newest_entry(self.state_dir / "journal.json")
+        except FileNotFoundError:
+            # The handler may move it away at any time.
+            return {}
 
     def history(self) -> list[dict[str, Any]]:
-        path = Path(self.config["state_dir"]) / "history.jsonl"
-        return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+        try:
+            text = (Path(self.config["state_dir"]) / "history.jsonl").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in text.splitlines()]
 
     def trace(self) -> list[str]:
         """The lines that tasks have written."""

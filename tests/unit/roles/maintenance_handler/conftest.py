@@ -17,7 +17,8 @@ from support.emulator import EmulatorProcess
 from support.handler import HandlerProcess
 from support.vm import Vm
 
-VMS = 300
+# Enough for all tests in a single process.
+VMS = 500
 NONE_ANSWERS = ("503", "404", "{}", "NONE")
 _numbers = itertools.count(1)
 
