@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import pairwise
 
-WIDTH, HEIGHT = 760, 420
-LEFT, RIGHT, TOP, BOTTOM = 60, 240, 20, 50
+WIDTH, HEIGHT = 800, 420
+LEFT, RIGHT, TOP, BOTTOM = 60, 280, 20, 50
 # Readable on light and on dark ground.
 COLORS = ("#2b7de0", "#d9622b", "#2f9461", "#a45bd1", "#c2549b", "#8a8f98")
 # Pixels between the names of two lines at least.

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import pytest
 
-from bench.growth import plot
+from bench.growth import WIDTH, plot
 from bench.large_fleet import LIST, OPTIONS, STATUS, WRITE, Size, measure, series, table, verdicts
 from bench.polls import POLLS, Polls
 from bench.turns import Turn
@@ -74,5 +74,7 @@ def test_the_plot_has_a_line_and_a_name_for_each_series(sizes: tuple[int, ...]) 
     labels = [
         text for text in document.iter(f"{namespace}text") if str(text.text).endswith(" s") and "," in str(text.text)
     ]
+    # A letter is about 7 pixels wide.
+    assert max(float(label.get("x", "0")) + 7 * len(str(label.text)) for label in labels) <= WIDTH
     heights = sorted(float(label.get("y", "0")) for label in labels)
     assert all(after - before >= 15.9 for before, after in pairwise(heights))
