@@ -29,11 +29,11 @@ class MetadataFace:
         self._ports = ports
         self._faults = instance.project.faults
         self._port = instance.spec.port
-        self._server: asyncio.Server | None = None
+        self._listening: socket.socket | None = None
         # While it refuses connections. Otherwise, an outgoing connection of any process may get the port meanwhile.
         self._reserved: socket.socket | None = None
+        self._server: asyncio.Server | None = None
         self._http: Server | None = None
-        self._opening = asyncio.Lock()
         # A reference, so that the task is not garbage collected before it is done.
         self._reopening: asyncio.Task[None] | None = None
         self._answers = MetadataAnswers(instance)
@@ -55,7 +55,8 @@ class MetadataFace:
         self._http = Server(
             self._handle, handler_cancellation=True, access_log=None, keepalive_timeout=3600, lingering_time=0
         )
-        await self._listen()
+        if not self._is_refusing():
+            await self._serve(self._listen())
 
     async def stop(self) -> None:
         self._close()
@@ -65,27 +66,37 @@ class MetadataFace:
 
     # Listening
 
-    async def _listen(self) -> None:
-        async with self._opening:
-            if self._server is not None or self._http is None or self._is_refusing():
-                return
-            listening = self._reserved or self._ports.listen(self._instance.spec.address, self._port)
-            self._reserved = None
-            self._port = listening.getsockname()[1]
-            self._http.is_refusing = False
-            self._server = await asyncio.get_running_loop().create_server(self._http, sock=listening, backlog=BACKLOG)
+    def _listen(self) -> socket.socket:
+        """Accept connections at once: who starts the VM may connect before the event loop's next turn."""
+        self._listening = self._reserved or self._ports.listen(self._instance.spec.address, self._port)
+        self._reserved = None
+        self._listening.listen(BACKLOG)
+        self._port = self._listening.getsockname()[1]
+        return self._listening
+
+    async def _serve(self, listening: socket.socket) -> None:
+        if self._listening is not listening or self._http is None:
+            listening.close()
+            return
+        self._http.is_refusing = False
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(self._http, sock=listening, backlog=BACKLOG)
+        if self._listening is listening:
+            self._server = server
+        else:
+            loop.call_soon(server.close)
 
     def _close(self) -> None:
-        if self._server is not None:
+        if self._listening is not None:
             # A connection that asyncio has accepted, but not yet attached to the server, is lost when the server is
             # closed, and its client waits for ever. So stop to listen now, and close in the next turn of the loop.
             loop = asyncio.get_running_loop()
-            for listening in self._server.sockets:
-                loop.remove_reader(listening.fileno())
-                with contextlib.suppress(OSError):
-                    listening.shutdown(socket.SHUT_RDWR)
-            loop.call_soon(self._server.close)
-            self._server = None
+            loop.remove_reader(self._listening.fileno())
+            with contextlib.suppress(OSError):
+                self._listening.shutdown(socket.SHUT_RDWR)
+            if self._server is not None:
+                loop.call_soon(self._server.close)
+            self._listening = self._server = None
             self._reserved = self._ports.reserve(self._instance.spec.address, self._port)
         if self._http is not None:
             self._http.refuse_connections()
@@ -97,10 +108,10 @@ class MetadataFace:
 
     def _open_or_close(self) -> None:
         if self._is_refusing():
-            if self._server is not None:
+            if self._listening is not None:
                 self._close()
-        elif self._server is None and self._http is not None:
-            self._reopening = asyncio.get_running_loop().create_task(self._listen())
+        elif self._listening is None and self._http is not None:
+            self._reopening = asyncio.get_running_loop().create_task(self._serve(self._listen()))
 
     def _power_changed(self) -> None:
         # Close first, so that hanging GETs get no answer where connections are refused.
