@@ -69,7 +69,7 @@ bench: $(READY)
 	$(PYTHON) -m bench.reading
 	$(PYTHON) -m bench.custom_metadata
 	$(PYTHON) -m bench.fleet_status
-	$(PYTHON) -m bench.large_fleet --plot build/growth.svg
+	$(PYTHON) -m bench.large_fleet --plot docs/docsite/rst/images/growth.svg
 
 docs: $(READY)
 	tools/docs
