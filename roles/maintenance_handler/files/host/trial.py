@@ -157,10 +157,11 @@ def _run_problems(unit: str, command: list[str], folder: Path) -> list[str]:
 
 
 def _log() -> list[str]:
+    # Not --unit: that needs the unit of the process, which the journal no longer finds if the process has ended.
     invocation = _systemctl("show", "--property=InvocationID", "--value", TRIAL_UNIT).stdout.strip()
     subprocess.run(["journalctl", "--sync"], check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     done = subprocess.run(
-        ["journalctl", f"--unit={TRIAL_UNIT}", f"INVOCATION_ID={invocation}", "--output=cat", "--no-pager", "--quiet"],
+        ["journalctl", f"INVOCATION_ID={invocation}", "--output=cat", "--no-pager", "--quiet"],
         check=False,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

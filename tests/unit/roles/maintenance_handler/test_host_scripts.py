@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -103,6 +104,24 @@ def test_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ]
     assert any("Syntax error" in line for line in tried(tmp_path, task("lb"), launcher="case in\nsecond line (\n"))
     assert list(tmp_path.iterdir()) == []
+
+
+# As the journal of Debian 11: the process that could not set up the service has ended, so its unit is unknown.
+JOURNALCTL = """#!/bin/sh
+case "$*" in
+    *--unit=*) echo "Failed to start Test a new maintenance handler." ;;
+    *INVOCATION_ID=5a1e*) echo "Failed to set up mount namespacing: /nonexistent: No such file or directory" ;;
+esac
+"""
+
+
+def test_trial_finds_the_reason_of_a_process_that_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in (("journalctl", JOURNALCTL), ("systemctl", "#!/bin/sh\necho 5a1e\n")):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    log = runpy.run_path(str(FILES / "host" / "trial.py"))["_log"]
+    assert log() == ["Failed to set up mount namespacing: /nonexistent: No such file or directory"]
 
 
 def test_previous_restores_the_files(tmp_path: Path) -> None:
