@@ -75,7 +75,7 @@ async def test_nobody_gets_the_port_of_a_deleted_vm() -> None:
     await face.stop()
 
 
-@pytest.mark.parametrize(("away", "back"), AWAY_AND_BACK.values(), ids=AWAY_AND_BACK)
+@pytest.mark.parametrize("away, back", AWAY_AND_BACK.values(), ids=AWAY_AND_BACK)
 @pytest.mark.parametrize("turns", range(3))
 async def test_connections_are_accepted_as_soon_as_the_vm_is_back(
     turns: int, away: Callable[[Project], None], back: Callable[[Project], None]
