@@ -40,7 +40,7 @@ def count_steps(metrics: Metrics, before: Incident | None, seen: Incident, close
             _count_step(metrics, seen, step)
     if closed is not None:
         # A closed incident has no signals left.
-        first = closed.past[0]
+        first = closed.past_as_noticed[0]
         metrics.count("incidents_total", event=first.event, rehearsal=_word(first.rehearsal))
 
 

@@ -205,6 +205,7 @@ class Incident:
     opened: Moment
     tasks: tuple[Task, ...]
     signals: tuple[Signal, ...] = ()
+    # In the order in which they ended.
     past: tuple[PastSignal, ...] = ()
     steps: tuple[Step, ...] = ()
     skips: tuple[Skip, ...] = ()
@@ -216,6 +217,11 @@ class Incident:
     steps_dropped: int = 0
     # Of the fleet limit, if one is configured and was asked for.
     slot: Slot | None = None
+
+    @property
+    def past_as_noticed(self) -> list[PastSignal]:
+        """`past` in the order in which they were noticed. A window and its event end in either order."""
+        return sorted(self.past, key=lambda past: past.noticed_at)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON, for the journal. It contains the environments of tasks, and with them secrets."""

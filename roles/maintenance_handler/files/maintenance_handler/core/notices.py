@@ -242,7 +242,7 @@ def _restore_failed(incident: Incident, step: Step, now: Moment) -> Notice:
 
 def _notice(incident: Incident, what: str, kind: str, text: str, now: Moment, tasks: tuple[str, ...] = ()) -> Notice:
     deadline = incident.deadline()
-    events: list[Signal | PastSignal] = [*incident.signals, *incident.past]
+    events: list[Signal | PastSignal] = [*incident.signals, *incident.past_as_noticed]
     return Notice(
         id=f"{incident.id}-{what}",
         kind=kind,

@@ -82,7 +82,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "order": order_document(past.order, now),
                 "ended_by": past.ended_by,
             }
-            for past in incident.past
+            for past in incident.past_as_noticed
         ],
         "steps": [
             {

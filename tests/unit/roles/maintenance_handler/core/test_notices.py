@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE
+from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
 from maintenance_handler.core import notices
 from maintenance_handler.core.incident import FAILED, TIMEOUT, Moment
 from maintenance_handler.core.notices import Notice
@@ -134,6 +134,22 @@ def test_event_that_is_over_before_anything_has_run_is_closed() -> None:
     (restored,) = drive.notices(lambda: drive.off(TERMINATE))
     assert "nothing was drained" in restored.text
     assert restored.resolves
+
+
+def test_an_incident_is_called_after_the_event_that_was_noticed_first() -> None:
+    """The end of a window and that of its migration are two answers, which arrive in either order."""
+    drive = Notifying(LB)
+    drive.window(600)
+    drive.wait(600)
+    drive.on(MIGRATE)
+    drive.ends("lb")
+    drive.off(MIGRATE)
+    drive.no_window()
+    (restored,) = drive.notices(lambda: drive.ends("lb"))
+    assert restored.event == WINDOW
+    assert restored.text.startswith("window, migrate is over")
+    (closed,) = drive.closed
+    assert [past["event"] for past in recorded(closed, drive.now)["past"]] == [WINDOW, MIGRATE]
 
 
 def test_moved_window_is_noticed_again() -> None:
