@@ -94,7 +94,11 @@ def drain(run: Run) -> None:
     drained = [server for server in servers if server not in kept]
     for server in kept:
         run.say(f"{server} is left in service, because no other server of {server.backend} is")
-    _finish(drained, _still_open, run)
+    try:
+        _finish(drained, _still_open, run)
+    finally:
+        for server in drained:
+            _close_idle_connections(server, run)
     if drained:
         run.say(f"no session left on {', '.join(map(str, drained))}")
 
@@ -168,6 +172,33 @@ def _still_open(server: Server, run: Run) -> str:
     return f"{server} has {standing.open}" if standing.sessions or standing.queued else ""
 
 
+def _close_idle_connections(server: Server, run: Run) -> None:
+    """Have HAProxy close the connections that it keeps for the next request, if that ends no session.
+
+    If the VM loses its power, HAProxy does not notice, and sends the first requests after the restore on those that are
+    left: it closes half of them every 5 s (`pool-purge-delay`). Maintenance closes all. Both commands are one line, so
+    that the server never stays in maintenance.
+    """
+    name = f"{server.backend}/{server.name}"
+    try:
+        if _has_only_idle_connections(server, run):
+            said = _ask(server.address, f"set server {name} state maint; set server {name} state drain", run).strip()
+            if said:
+                raise Refusal(said)
+    except Refusal as exc:
+        run.say(f"{server} may keep idle connections: {exc}")
+
+
+def _has_only_idle_connections(server: Server, run: Run) -> bool:
+    """Whether neither a server that this recipe drains nor one that tracks it, and so follows it, has a session."""
+    standing = _standing(server, run)
+    if str(server) not in run.record or not standing.drains or standing.in_operator_maintenance:
+        return False
+    name = f"{server.backend}/{server.name}"
+    rows = [row for row in _rows(server.address, run) if name in (f"{row['pxname']}/{row['svname']}", row["tracked"])]
+    return not any(int(row["scur"] or 0) or int(row["qcur"] or 0) for row in rows)
+
+
 def _still_away(server: Server, run: Run) -> str:
     """Put a server back, as far as possible now."""
     if str(server) not in run.record:
@@ -224,8 +255,11 @@ def _standing(server: Server, run: Run) -> Standing:
 
 def _statistics(server: Server, run: Run) -> list[dict[str, str]]:
     """What HAProxy shows of the server's backend: a row for each server, and more."""
-    lines = _ask(server.address, "show stat", run).lstrip("# ").splitlines()
-    return [row for row in csv.DictReader(lines) if row["pxname"] == server.backend]
+    return [row for row in _rows(server.address, run) if row["pxname"] == server.backend]
+
+
+def _rows(address: str, run: Run) -> list[dict[str, str]]:
+    return list(csv.DictReader(_ask(address, "show stat", run).lstrip("# ").splitlines()))
 
 
 def _ask(address: str, command: str, run: Run) -> str:

@@ -82,6 +82,11 @@ class Haproxy:
         rows = [line.split() for line in self.ask("show servers state web").splitlines()]
         return next(int(row[6]) for row in rows if row[3:4] == [server])
 
+    def idle(self, server: str = "one") -> int:
+        """The connections to a server that wait for the next request."""
+        head, *rows = [line.lstrip("# ").split() for line in self.ask("show servers conn web").splitlines() if line]
+        return next(int(row[head.index("idle_cur")]) for row in rows if row[0] == f"web/{server}")
+
     def get(self, path: str = "/") -> int:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
@@ -197,6 +202,35 @@ def test_waits_for_open_requests_and_sends_new_ones_elsewhere(
     for thread in haproxy.requests:
         thread.join(PATIENCE)
     assert set(haproxy.statuses) == {200}
+
+
+def test_closes_idle_connections(recipe: Recipe, haproxy: Haproxy) -> None:
+    """HAProxy would send a request on one of them if the VM lost its power meanwhile: nobody has told it."""
+    eventually(lambda: haproxy.get() == 200 and haproxy.idle() and haproxy.idle("two"))
+    recipe.does("drain")
+    assert haproxy.idle() == 0
+    assert haproxy.idle("two") > 0
+    assert haproxy.status().startswith("DRAIN")
+    recipe.does("restore")
+    assert haproxy.status().startswith("UP")
+
+
+def test_ends_no_request_of_a_server_that_tracks_it(
+    make_haproxy: Callable[..., Haproxy], one: Service, tmp_path: Path
+) -> None:
+    """Such a server follows it into maintenance, which ends requests with `on-marked-down shutdown-sessions`."""
+    api = free_port()
+    haproxy = make_haproxy(
+        lines=f"frontend api\n  bind 127.0.0.1:{api}\n  default_backend api\nbackend api\n"
+        f"  server one 127.0.0.1:{one.port} track web/one on-marked-down shutdown-sessions"
+    )
+    eventually(lambda: haproxy.get() == 200 and haproxy.idle())
+    haproxy.port = api
+    haproxy.begin_slow_request(one)
+    Recipe("haproxy_server", tmp_path / "records", backend="web", server="one", socket=haproxy.socket).does("drain")
+    one.release()
+    haproxy.requests[-1].join(PATIENCE)
+    assert haproxy.statuses[-1] == 200
 
 
 def test_reports_open_connections_at_its_timeout_and_restores(
