@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 WITHOUT, WITH = "without", "with"
 UNLIMITED, LIMITED = "with, without a limit", "with a limit of 1"
 
-# While all VMs boot, every client fails once a second, and a boot takes a second longer at one time than at another.
-_BOOTS_VARY = 1.25
+# While all VMs are off, every client fails once a second, and a boot takes longer at one time than at another.
+_BOOTS_VARY = 1.1
 
 HEADER = ("Scenario", "Notice", "Handler", "Requests", "Failed", "Lost", "Slowest", "Out of service")
 
