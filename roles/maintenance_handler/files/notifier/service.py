@@ -48,6 +48,8 @@ class Service:
         # Increases with each request to look at the queue.
         self._requests = 0
         self._is_closing = False
+        # Increases each time that new notices were read.
+        self._refreshes = 0
         self._deliveries: list[Delivery] = []
         # The threads of these targets wait for something new.
         self._idle: set[str] = set()
@@ -120,23 +122,25 @@ class Service:
         with suppress(OSError):
             self._backlog.refresh()
         with self._changed:
+            self._refreshes += 1
             self._idle.clear()
             self._changed.notify_all()
 
     def _deliver(self, delivery: Delivery) -> None:
         """The thread of one target."""
         while True:
-            is_closing = self._is_closing
+            is_closing, refreshes = self._is_closing, self._refreshes
             pause = delivery.step(hurry=is_closing)
             with self._changed:
                 self._changed.notify_all()
                 if is_closing and pause != 0:
                     self._ended.add(delivery.name)
                     return
-                if pause is None:
+                # What was read since may be for this target.
+                if pause is None and refreshes == self._refreshes:
                     self._idle.add(delivery.name)
                     self._changed.wait_for(lambda: delivery.name not in self._idle or self._is_closing)
-                elif pause > 0:
+                elif pause:
                     self._changed.wait_for(lambda: self._is_closing, pause)
 
     def _report(self) -> None:
