@@ -44,7 +44,12 @@ class Server:
         return cls(address, backend, name)
 
     def __str__(self) -> str:
-        return f"{self.backend}/{self.name} at {self.address}"
+        return f"{self.path} at {self.address}"
+
+    @property
+    def path(self) -> str:
+        """As HAProxy's commands call it."""
+        return f"{self.backend}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -82,7 +87,7 @@ def check(run: Run) -> None:
     for server in _servers(run):
         standing = _standing(server, run)
         # HAProxy checks the access level before it rejects this invalid state.
-        said = _ask(server.address, f"set server {server.backend}/{server.name} state nothing", run)
+        said = _ask(server.address, f"set server {server.path} state nothing", run)
         if "ermission denied" in said:
             raise Refusal(f"{server.address} does not allow changes: add 'level admin' to its 'stats socket' line")
         run.say(f"{server} is {standing}")
@@ -179,23 +184,24 @@ def _close_idle_connections(server: Server, run: Run) -> None:
     left: it closes half of them every 5 s (`pool-purge-delay`). Maintenance closes all. Both commands are one line, so
     that the server never stays in maintenance.
     """
-    name = f"{server.backend}/{server.name}"
+    maintenance, drain = (f"set server {server.path} state {state}" for state in ("maint", "drain"))
     try:
-        if _has_only_idle_connections(server, run):
-            said = _ask(server.address, f"set server {name} state maint; set server {name} state drain", run).strip()
+        if _is_drained(server, run):
+            said = _ask(server.address, f"{maintenance}; {drain}", run).strip()
             if said:
                 raise Refusal(said)
     except Refusal as exc:
         run.say(f"{server} may keep idle connections: {exc}")
 
 
-def _has_only_idle_connections(server: Server, run: Run) -> bool:
-    """Whether neither a server that this recipe drains nor one that tracks it, and so follows it, has a session."""
+def _is_drained(server: Server, run: Run) -> bool:
+    """Whether this recipe drains a server, and neither it nor one that tracks it, and so follows it, has a session."""
     standing = _standing(server, run)
     if str(server) not in run.record or not standing.drains or standing.in_operator_maintenance:
         return False
-    name = f"{server.backend}/{server.name}"
-    rows = [row for row in _rows(server.address, run) if name in (f"{row['pxname']}/{row['svname']}", row["tracked"])]
+    rows = [
+        row for row in _rows(server.address, run) if server.path in (f"{row['pxname']}/{row['svname']}", row["tracked"])
+    ]
     return not any(int(row["scur"] or 0) or int(row["qcur"] or 0) for row in rows)
 
 
@@ -231,7 +237,7 @@ def _is_last(server: Server, run: Run) -> bool:
 
 
 def _set(server: Server, state: str, run: Run) -> None:
-    said = _ask(server.address, f"set server {server.backend}/{server.name} state {state}", run).strip()
+    said = _ask(server.address, f"set server {server.path} state {state}", run).strip()
     if said:
         raise Refusal(f"{server} cannot be set to {state}: {said}")
 
@@ -250,7 +256,7 @@ def _standing(server: Server, run: Run) -> Standing:
     for row in _statistics(server, run):
         if row["svname"] == server.name:
             return Standing(int(admin), row["status"], int(row["scur"] or 0), int(row["qcur"] or 0))
-    raise Refusal(f"{server.address} lists no server {server.backend}/{server.name} in 'show stat'")
+    raise Refusal(f"{server.address} lists no server {server.path} in 'show stat'")
 
 
 def _statistics(server: Server, run: Run) -> list[dict[str, str]]:
