@@ -81,6 +81,14 @@ class Standing:
     def drains(self) -> bool:
         return bool(self.admin & _DRAIN)
 
+    @property
+    def fails_checks(self) -> bool:
+        """Whether it may still be found down. Then, HAProxy would end the requests that it has sent meanwhile.
+
+        After a short power loss, the last check that fails may end after the boot.
+        """
+        return self.status.startswith("DRAIN ") and "/" in self.status
+
 
 def check(run: Run) -> None:
     health.checked(run["health"])
@@ -214,6 +222,8 @@ def _still_away(server: Server, run: Run) -> str:
         run.say(f"{server} was put into maintenance by someone else in the meantime; left as is")
         run.record.forget(str(server))
         return ""
+    if standing.fails_checks:
+        return f"{server} is {standing}"
     if standing.drains:
         _set(server, "ready", run)
         standing = _standing(server, run)

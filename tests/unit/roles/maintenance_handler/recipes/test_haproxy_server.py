@@ -422,6 +422,25 @@ def test_restore_waits_for_haproxy_s_health_check(recipe: Recipe, haproxy: Hapro
         assert haproxy.status().startswith("UP")
 
 
+def test_restore_waits_while_health_checks_fail(
+    make_haproxy: Callable[..., Haproxy], one: Service, tmp_path: Path
+) -> None:
+    """Back in service before HAProxy has found it down, it would lose its first requests when HAProxy does."""
+    haproxy = make_haproxy(lines=f"  option httpchk GET /health\n  server sick 127.0.0.1:{one.port} fall 10000")
+    recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="sick", socket=haproxy.socket)
+    recipe.does("drain")
+    # After maintenance, one check that fails would be enough.
+    eventually(lambda: haproxy.status("sick") == "DRAIN")
+    one.status = 503
+    eventually(lambda: haproxy.status("sick").endswith("/10000"))
+    done = recipe.run("restore", timeout=1.0)
+    assert (done.returncode, "web/sick" in done.stdout, "/10000" in done.stdout) == (3, True, True)
+    assert haproxy.status("sick").startswith("DRAIN")
+    one.status = 200
+    recipe.does("restore")
+    assert haproxy.status("sick").startswith("UP")
+
+
 def test_restore_checks_the_local_service_first(recipe: Recipe, haproxy: Haproxy, tmp_path: Path) -> None:
     with service() as local:
         recipe.parameters["health"] = f"http://127.0.0.1:{local.port}/healthz"
