@@ -114,8 +114,9 @@ EXAMPLES = r"""
 RETURN = r"""
 steps:
   description:
-    - The steps of this drain or restore, in the order of their start. With O(state=drained), all drains of the
-      incident; with O(state=restored), its restores.
+    - The steps of this drain or restore, in the order of their start. With O(state=drained), the drains of tasks that
+      are not restored since, also if an event has drained them before; with O(state=restored), the restores that had
+      not ended before.
     - Also returned if a task failed.
   returned: success, unless in check mode
   type: list
@@ -207,6 +208,7 @@ from typing import Any
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.gce.guest.plugins.module_utils._module.argument_spec import ArgumentSpec, failing
 from ansible_collections.gce.guest.plugins.module_utils._module.guest import GUEST_ARGSPEC
+from ansible_collections.gce.guest.plugins.module_utils._vm.drains import Step, standing_drains, unsuccessful
 from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import format_time
 
 DRAINED = "drained"
@@ -312,7 +314,8 @@ def drain(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) ->
         "wait", "--until=settled", f"--timeout={timeout + (GIVES_UP_WITHIN if limited else 0):g}"
     )
     status = handler.status()
-    result = {"changed": is_changed, **document(status, status["incident"], "drain")}
+    incident = status["incident"]
+    result = {"changed": is_changed, **document(status, incident, standing_drains(steps_of(incident)))}
     if code:
         raise HandlerError(f"The drain has not ended within {timeout:g} s, and goes on: {said(out, err)}", **result)
     reason = given_up(status) if result["order"] is None else ""
@@ -333,11 +336,14 @@ def restore(module: AnsibleModule, handler: Handler, status: Mapping[str, Any]) 
     if module.check_mode:
         return {"changed": is_changed, "would_run": held if is_changed else []}
     if not held and order is None:
-        return {"changed": False, **document(status, None, "restore")}
+        return {"changed": False, **document(status, None, [])}
+    before = {number(step) for step in steps_of(incident) if step["outcome"]}
     code, out, err = handler.run("restore", "--wait", f"--timeout={module.params['timeout']:g}")
     status = handler.status()
     known = [one for one in (status["incident"], status.get("last_incident")) if one and one["id"] == incident["id"]]
-    result = {"changed": is_changed, **document(status, known[0] if known else None, "restore")}
+    shown = known[0] if known else None
+    restores = [step for step in steps_of(shown) if step["phase"] == "restore" and number(step) not in before]
+    result = {"changed": is_changed, **document(status, shown, restores)}
     failed = failures(result["steps"])
     if code and (failed or still_held(status)):
         reasons = [*failed, said(out.splitlines()[-1] if out else "", err)]
@@ -367,9 +373,19 @@ def still_held(status: Mapping[str, Any]) -> list[str]:
     return list((status["incident"] or {}).get("held", ()))
 
 
-def document(status: Mapping[str, Any], incident: Mapping[str, Any] | None, phase: str) -> dict[str, Any]:
-    """What the module returns of an incident."""
-    steps = [
+def steps_of(incident: Mapping[str, Any] | None) -> list[Step]:
+    """The steps of an incident, in the order of their start."""
+    return list((incident or {}).get("steps", ()))
+
+
+def number(step: Step) -> float:
+    """The number of a step in its incident. Earlier versions of the handler have none."""
+    return float(step.get("number", step["started_at"]))
+
+
+def document(status: Mapping[str, Any], incident: Mapping[str, Any] | None, steps: list[Step]) -> dict[str, Any]:
+    """What the module returns of an incident and these steps of it."""
+    shown = [
         {
             "task": step["task"],
             "phase": step["phase"],
@@ -379,19 +395,16 @@ def document(status: Mapping[str, Any], incident: Mapping[str, Any] | None, phas
             "detail": step["detail"],
             "output": step.get("output", ""),
         }
-        for step in (incident or {}).get("steps", ())
-        if step["phase"] == phase
+        for step in steps
     ]
-    return {"order": order_of(status), "incident": incident["id"] if incident else None, "steps": steps}
+    return {"order": order_of(status), "incident": incident["id"] if incident else None, "steps": shown}
 
 
 def failures(steps: list[dict[str, Any]]) -> list[str]:
     """Why tasks failed in their last step."""
-    last = {step["task"]: step for step in steps}.values()
     return [
         f"{step['task']}: {': '.join(filter(None, (step['outcome'], step['detail'], step['output'])))}"
-        for step in last
-        if step["outcome"] not in ("ok", "")
+        for step in unsuccessful(steps)
     ]
 
 

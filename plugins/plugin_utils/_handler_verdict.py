@@ -10,9 +10,11 @@ The verdict counts, not only the state: a handler that is idle can be unhealthy,
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from ansible_collections.gce.guest.plugins.module_utils._vm.drains import standing_drains, unsuccessful
 
 # The start of the reason of each drain. It is how a later run recognizes the VMs of an earlier one.
 MARK = "gce.guest.rolling_maintenance"
@@ -25,7 +27,8 @@ class Verdict:
     """The state of a VM by its handler. `problem` says why the handler did not answer; the rest is unknown then.
 
     `drained_by` and `drained_for` are the user and the reason of a drain by hand, None without one. `events` are the
-    other events of the open incident, `reasons` those of its past drains by hand. `last` is the last incident.
+    other events of the open incident, `reasons` those of its past drains by hand. `incidents` are the open one, which
+    an announced window keeps open for days, and the last one, as far as there are any.
     """
 
     problem: str = ""
@@ -39,7 +42,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
     not_restored: tuple[str, ...] = ()
     drain_failed: bool = False
-    last: Mapping[str, Any] | None = None
+    incidents: Sequence[Mapping[str, Any]] = ()
 
     def unrest(self) -> str:
         """Why the VM is not well, or not at rest. Empty if it is."""
@@ -62,23 +65,22 @@ class Verdict:
 
     def was_done(self, reason: str, since: float) -> bool:
         """Whether a drain for this reason has ended well since then (epoch seconds)."""
-        if self.last is None or _failed_drains(self.last) or self.last.get("acknowledged"):
-            return False
         return any(
-            one["reason"] == reason and one["ended_by"] and one["ended_at"] >= since for one in _past_orders(self.last)
+            one["reason"] == reason and one["ended_by"] and one["ended_at"] >= since and not one["drain_failed"]
+            for incident in self.incidents
+            if not incident.get("acknowledged")
+            for one in _past_orders(incident)
         )
 
     def seconds(self) -> float | None:
         """How long the last rolling maintenance of the VM took, from drained to restored."""
-        if (
-            self.last is None
-            or _failed_drains(self.last)
-            or not any(one["reason"].startswith(MARK) for one in _past_orders(self.last))
-        ):
-            return None
-        steps = [step["started_at"] + (step["seconds"] or 0) for step in self.last.get("steps", ())]
-        opened = float(self.last["opened_at"])
-        return float(max([*steps, opened])) - opened
+        for incident in self.incidents:
+            orders = [one for one in _past_orders(incident) if one["reason"].startswith(MARK)]
+            if orders and not orders[-1]["drain_failed"]:
+                ends = [step["started_at"] + (step["seconds"] or 0) for step in incident.get("steps", ())]
+                began = float(orders[-1]["noticed_at"])
+                return float(max([*ends, began])) - began
+        return None
 
 
 def verdict_of(result: Mapping[str, Any]) -> Verdict:
@@ -119,26 +121,33 @@ def _verdict(status: Mapping[str, Any]) -> Verdict:
             f"{one['task']} ({one['detail']})" if one["detail"] else str(one["task"])
             for one in incident.get("not_restored", ())
         ),
-        drain_failed=_failed_drains(incident),
-        last=status.get("last_incident"),
+        drain_failed=_has_failed_drain(incident.get("steps", ())),
+        incidents=tuple(one for one in (status["incident"], status.get("last_incident")) if one),
     )
 
 
 def _past_orders(incident: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """The past drains by hand of an incident: `reason`, `ended_by` (empty if its time was over), and `ended_at`."""
+    """The past drains by hand of an incident.
+
+    Each has `reason`, `noticed_at`, `ended_at`, `ended_by` (empty if its time was over), and `drain_failed`, whether a
+    task was not drained when it ended.
+    """
     for past in incident.get("past", ()):
         if past.get("order"):
+            ended_at = float(past["ended_at"])
             yield {
                 "reason": str(past["order"]["reason"]),
+                "noticed_at": float(past["noticed_at"]),
+                "ended_at": ended_at,
                 "ended_by": past.get("ended_by", ""),
-                "ended_at": float(past["ended_at"]),
+                "drain_failed": _has_failed_drain(
+                    step for step in incident.get("steps", ()) if step["started_at"] < ended_at
+                ),
             }
 
 
-def _failed_drains(incident: Mapping[str, Any]) -> bool:
-    """Whether the last drain of a task failed."""
-    last = {step["task"]: step["outcome"] for step in incident.get("steps", ()) if step["phase"] == "drain"}
-    return any(outcome not in ("ok", "") for outcome in last.values())
+def _has_failed_drain(steps: Iterable[Mapping[str, Any]]) -> bool:
+    return bool(unsuccessful(standing_drains(steps)))
 
 
 def _line(text: Any) -> str:

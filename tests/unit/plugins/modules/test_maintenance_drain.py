@@ -136,6 +136,29 @@ class TestDrain:
         store.write_text(json.dumps({"holders": {}}))
         assert names(drain(handler)) == [("drain", "lb", "ok")]
 
+    def test_counts_nothing_of_an_earlier_drain_of_the_incident(self, vm: Vm, make_handler: MakeHandler) -> None:
+        """An announced window keeps the incident open for days."""
+        breaks = 'test -e "$FOLDER/mended" || { touch "$FOLDER/mended"; echo no route; exit 6; }'
+        handler = make_handler(task("lb", "terminate", drain=breaks), task("db", "preempt")).start()
+        vm.announce("window")
+        handler.until_state("announced")
+        result = drain(handler)
+        assert (bool(result.failed), names(result)) == (True, [("drain", "lb", "failed")])
+        assert names(drain(handler, state="restored")) == [("restore", "lb", "ok")]
+        other = drain(handler, as_event="preempt")
+        assert (bool(other.failed), names(other)) == (False, [("drain", "db", "ok")])
+        assert other["incident"] == result["incident"]
+        assert names(drain(handler, state="restored")) == [("restore", "db", "ok")]
+        assert names(drain(handler)) == [("drain", "lb", "ok")]
+
+    def test_counts_what_an_event_has_drained(self, vm: Vm, make_handler: MakeHandler) -> None:
+        """It is not drained again, so that it stays as it is."""
+        handler = make_handler(task("lb", "terminate", drain="exit 6"), DB).start()
+        vm.announce("terminate")
+        handler.until_state("drained")
+        result = drain(handler)
+        assert (bool(result.failed), names(result)) == (True, [("drain", "lb", "failed"), ("drain", "db", "ok")])
+
     def test_drained_as_for_another_event_it_is_refused(self, make_handler: MakeHandler) -> None:
         handler = make_handler(LB, DB).start()
         drain(handler, as_event="migrate")

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from typing import Any
 
@@ -43,7 +44,15 @@ def last(reason: str, *, ended_at: float = NOW, outcome: str = "ok", ended_by: s
     order = {"by": "root", "as_event": "migrate", "reason": reason, "until": None}
     return {
         "opened_at": ended_at - 240,
-        "past": [{"event": "manual", "order": order, "ended_at": ended_at - 20, "ended_by": ended_by}],
+        "past": [
+            {
+                "event": "manual",
+                "order": order,
+                "noticed_at": ended_at - 240,
+                "ended_at": ended_at - 20,
+                "ended_by": ended_by,
+            }
+        ],
         "steps": [
             {"task": "lb", "phase": "drain", "outcome": outcome, "started_at": ended_at - 240, "seconds": 1.0},
             {"task": "lb", "phase": "restore", "outcome": "ok", "started_at": ended_at - 10, "seconds": 10.0},
@@ -106,6 +115,12 @@ def drained(reason: str, by: str = "root") -> Verdict:
     return Verdict(running=True, healthy=True, state="drained", drained_by=by, drained_for=reason)
 
 
+def verdict_by(incident: dict[str, Any] | None, **more: Any) -> Verdict:
+    """The verdict of a handler that shows this incident."""
+    status = {"running": True, "healthy": True, "state": "announced", "problems": [], "incident": incident, **more}
+    return verdict_of({"stdout": json.dumps(status)})
+
+
 class TestTurns:
     def test_of_what_is_announced(self) -> None:
         assert todo(WELL) == ("whole", "")
@@ -151,18 +166,45 @@ class TestTurns:
         assert todo(other) == ("whole", "not restored: lb")
 
     def test_check_what_an_earlier_run_has_done(self) -> None:
-        done = Verdict(running=True, healthy=True, state="idle", last=last(MAINTENANCE))
+        done = Verdict(running=True, healthy=True, state="idle", incidents=[last(MAINTENANCE)])
         assert todo(done, windows={}) == ("check", "")
         # Announced again.
         assert todo(done) == ("whole", "")
-        done = Verdict(running=True, healthy=True, state="idle", last=last(REBOOT))
+        done = Verdict(running=True, healthy=True, state="idle", incidents=[last(REBOOT)])
         assert todo(done, action="reboot", note="6.1.119") == ("check", "")
         assert todo(done, action="reboot", note="6.1.120") == ("whole", "")
 
     @pytest.mark.parametrize("changes", [{"ended_at": NOW - 7200}, {"outcome": "failed"}, {"ended_by": ""}])
     def test_repeat_what_was_long_ago_or_not_done(self, changes: dict[str, Any]) -> None:
-        verdict = Verdict(running=True, healthy=True, state="idle", last=last(REBOOT, **changes))
+        verdict = Verdict(running=True, healthy=True, state="idle", incidents=[last(REBOOT, **changes)])
         assert todo(verdict, action="reboot", note="6.1.119") == ("whole", "")
+
+    def test_know_each_drain_of_an_incident_that_a_window_keeps_open(self) -> None:
+        """Days ago, another drain failed."""
+        failed = last("mine", ended_at=NOW - 200_000, outcome="failed")
+        done = last(REBOOT)
+        incident = {
+            "opened_at": NOW - 300_000,
+            "signals": [{"event": "window", "order": None}],
+            "past": failed["past"] + done["past"],
+            "steps": failed["steps"] + done["steps"],
+        }
+        verdict = verdict_by(incident)
+        assert not verdict.drain_failed
+        assert todo(verdict, action="reboot", note="6.1.119") == ("check", "")
+        assert verdict.seconds() == 240
+        once_more = {**incident, "steps": [*failed["steps"], *last(REBOOT, outcome="failed")["steps"]]}
+        assert todo(verdict_by(once_more), action="reboot", note="6.1.119") == ("whole", "")
+        assert todo(verdict_by(None, last_incident=incident), action="reboot", note="6.1.119") == ("check", "")
+
+    @pytest.mark.parametrize("is_restored", [False, True])
+    def test_begin_anew_what_has_failed_in_this_drain(self, is_restored: bool) -> None:
+        steps = last(REBOOT, outcome="failed")["steps"]
+        order = {"event": "manual", "order": {"by": "root", "reason": REBOOT}}
+        incident = {"opened_at": NOW, "signals": [order], "steps": steps if is_restored else steps[:1]}
+        wish = Wish("reboot", REBOOT, ["web-1"], False, NOW)
+        [turn] = turns_of(wish, {}, {"web-1": verdict_by(incident, state="drained")}, {}).turns
+        assert (turn.todo, turn.is_anew) == ("continue", not is_restored)
 
     def test_count_vms_that_do_not_answer(self) -> None:
         silent = Verdict("the VM does not answer: timed out")
@@ -178,7 +220,7 @@ class TestTurns:
         wish = Wish("maintenance", MAINTENANCE, ["web-1"], False, NOW)
         [turn] = turns_of(wish, {"web-1": stops}, {"web-1": WELL}, {}).turns
         assert (turn.as_event, turn.minutes, turn.is_measured) == ("terminate", 75.0, False)
-        measured = Verdict(running=True, healthy=True, state="idle", last=last(REBOOT))
+        measured = Verdict(running=True, healthy=True, state="idle", incidents=[last(REBOOT)])
         [turn] = turns_of(wish, {"web-1": window("web-1")}, {"web-1": measured}, {}).turns
         assert (turn.as_event, turn.minutes, turn.is_measured) == ("migrate", 4.0, True)
 

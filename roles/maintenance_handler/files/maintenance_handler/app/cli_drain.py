@@ -10,13 +10,13 @@ import sys
 import time
 from typing import Any
 
+from .._vm.drains import standing_drains, unsuccessful
 from .._vm.maintenance import MANUAL
 from .._vm.records import replace
 from ..core.announcements import by_hand
-from ..core.incident import OK, Moment, Order
+from ..core.incident import Moment, Order
 from ..core.plan import by_hand as tasks_by_hand
 from ..core.slot_lines import given_up
-from ..core.tasks import DRAIN as PHASE_DRAIN
 from ..core.timeline import news, plan_lines
 from ..io.request import DRAIN, HOLD, Request
 from . import status
@@ -42,12 +42,15 @@ def drain(options: argparse.Namespace) -> int:
     settings = settings_of(options, public_settings)
     wish = Request(DRAIN, unique(DRAIN), user(), event=options.as_event, reason=options.reason, seconds=options.seconds)
     wish = replace(wish, slot_within=options.timeout)
-    now = ask(settings, read_status(settings), wish)
+    now = read_status(settings)
+    # Steps that are over are no news.
+    shown: set[str] = set()
+    news(shown, now["incident"] or {"steps": []})
+    now = ask(settings, now, wish)
     if not options.wait:
         state = "waits for a slot of the fleet limit to drain" if status.waits_by_hand(now) else now["state"]
         print_lines([f"{state} as for {options.as_event}, until it is restored"])
         return EXIT_OK
-    shown: set[str] = set()
 
     def see(current: dict[str, Any]) -> bool:
         nonlocal now
@@ -66,7 +69,7 @@ def drain(options: argparse.Namespace) -> int:
             if reason
             else "the drain was ended in the meantime: see the history"
         )
-    failed = [step["task"] for step in _last_steps(now) if step["phase"] == PHASE_DRAIN and step["outcome"] != OK]
+    failed = [step["task"] for step in unsuccessful(standing_drains(now["incident"]["steps"]))]
     print_lines([f"{now['state']}, but these tasks failed: {', '.join(failed)}" if failed else now["state"]])
     return EXIT_FAILED if failed else EXIT_OK
 
@@ -100,8 +103,3 @@ def _show(options: argparse.Namespace) -> int:
     print_lines(plan_lines(MANUAL, tasks_by_hand(tasks, options.as_event), settings.assumed_notice(), {}))
     print("Nothing was run.")
     return EXIT_OK
-
-
-def _last_steps(now: dict[str, Any]) -> list[dict[str, Any]]:
-    """The newest step of each task."""
-    return list({step["task"]: step for step in now["incident"]["steps"]}.values())

@@ -119,6 +119,18 @@ class TestDrain:
         assert lb["output"] == "no route"
         assert "output" not in handler.status()["incident"]["steps"][0]
 
+    def test_shows_nothing_of_an_earlier_drain_of_the_incident(self, vm: Vm, make_handler: MakeHandler) -> None:
+        breaks = 'test -e "$FOLDER/mended" || { touch "$FOLDER/mended"; exit 6; }'
+        handler = make_handler(task("lb", "terminate", drain=breaks), task("db", "preempt")).start()
+        vm.announce("window")
+        handler.until_state("announced")
+        assert handler.command("drain", "--wait").returncode == 1
+        assert handler.command("restore", "--wait").returncode == 0
+        result = handler.command("drain", "--wait", "--as", "preempt")
+        assert (result.returncode, "lb" in result.stdout, "drain 'db' starts" in result.stdout) == (0, False, True)
+        assert handler.command("restore", "--wait").returncode == 0
+        assert handler.command("drain", "--wait").returncode == 0
+
     def test_twice_the_second_is_refused(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(*lb_and_db()).start()
         assert handler.command("drain", "--reason", "mine").returncode == 0
