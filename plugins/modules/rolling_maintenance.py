@@ -166,7 +166,7 @@ notes:
   - O(metadata_host), O(retry_for) and O(request_timeout) are accepted so that they can be set for the whole action
     group, and have no effect.
 seealso:
-  - ref: ansible_collections.gce.guest.docsite.guide_fleet
+  - ref: ansible_collections.gce.guest.docsite.guide_rolling_maintenance
     description: How rolling maintenance works.
   - module: gce.guest.maintenance_drain
   - module: gce.guest.host_maintenance

@@ -72,7 +72,7 @@ ELSEWHERE = {
     "guide_emulator.rst: Migrate the emulated VM": "test_the_guide_to_the_emulator",
     "guide_maintenance_handler.rst: Install the maintenance handler": "test_the_role_is_applied_as_in_examples",
     "guide_maintenance_handler.rst: Drain the VM": "tests/unit/plugins/modules/test_maintenance_drain.py",
-    "guide_fleet.rst: Notify people of maintenance": "test_the_handler_accepts_the_targets_of_examples",
+    "guide_notifications.rst: Notify people of maintenance": "test_the_handler_accepts_the_targets_of_examples",
     "guide_recipes.rst: Drain web servers before maintenance": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain web servers with slow requests": "test_the_handler_accepts_the_recipes_of_examples",
     "guide_recipes.rst: Drain workers by a recipe of our own": "test_the_recipe_of_the_guide_works",

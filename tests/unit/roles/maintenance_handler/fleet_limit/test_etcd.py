@@ -420,7 +420,9 @@ def store_of(vm: Vm) -> Store:
 
 def as_documented(daemon: Etcd) -> None:
     """Set up users and rights with the commands of the guide, and a user without the right to write."""
-    found = [block for block in blocks() if block.path.endswith("guide_fleet.rst") and "etcdctl user" in block.text]
+    found = [
+        block for block in blocks() if block.path.endswith("guide_fleet_limit.rst") and "etcdctl user" in block.text
+    ]
     for line in "".join(block.text for block in found).splitlines():
         command = shlex.split(line.removeprefix("$ etcdctl "))
         if command[:2] == ["auth", "enable"]:

@@ -91,7 +91,7 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
 
 @pytest.mark.parametrize("backend", OPTIONS)
 def test_the_guide_has_all_options(backend: str) -> None:
-    guide = (CHECKOUT / "docs/docsite/rst/guide_fleet.rst").read_text(encoding="utf-8")
+    guide = (CHECKOUT / "docs/docsite/rst/guide_fleet_limit.rst").read_text(encoding="utf-8")
     [(_title, section)] = re.findall(rf"^({backend})\n~+\n(.*?)(?=^[~=-]+$|\Z)", guide, re.MULTILINE | re.DOTALL | re.I)
     rows = re.findall(r"^   \* - (``.*)\n     -(.*)\n", section, re.MULTILINE)
 
