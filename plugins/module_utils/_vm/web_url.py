@@ -12,6 +12,7 @@ import socket
 from typing import Any
 
 _URL = re.compile(r"https?://(?P<host>\[[^\s\[\]/?#@]+\]|[^\s\[\]/?#:@]+)(:(?P<port>[0-9]{1,5}))?([/?#]\S*)?", re.ASCII)
+_LOOPBACK = re.compile(r"localhost\.?|127(\.[0-9]{1,3}){3}|\[::1\]", re.IGNORECASE | re.ASCII)
 _URL_WITH_USER = re.compile(r"https?://[^/?#]*@")
 
 
@@ -27,6 +28,12 @@ def is_web_url(value: Any) -> bool:
 def has_user(value: str) -> bool:
     """Whether it is a URL with a user or a password, which are secret."""
     return _URL_WITH_USER.match(value) is not None
+
+
+def is_loopback(value: str) -> bool:
+    """Whether it is a URL of the machine itself, by its name or a loopback address."""
+    parts = _URL.fullmatch(value)
+    return parts is not None and _LOOPBACK.fullmatch(parts["host"]) is not None
 
 
 def _is_host(host: str) -> bool:

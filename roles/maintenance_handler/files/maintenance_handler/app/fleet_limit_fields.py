@@ -13,7 +13,8 @@ from ..core.fleet_limit import ALLOWED, DENIED_DEFAULT, FleetLimit
 from ..core.likeness import did_you_mean
 from .config_fields import DAY, kind_of, number, one_of, shown, text_of, whole
 
-BACKENDS = ("etcd", "consul", "fleetlock")
+CONSUL = "consul"
+BACKENDS = ("etcd", CONSUL, "fleetlock")
 # Not for the backend.
 _OWN = ("denied", "reserve")
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 from urllib.parse import urlsplit
 
-from .._vm.web_url import has_user, is_web_url
+from .._vm.web_url import has_user, is_loopback, is_web_url
 from ..core.likeness import did_you_mean
 from ..core.notice_document import template_problems
 from ..core.notices import DRAINED, DRAINING, KINDS, NOTICED, RESTORED
@@ -134,8 +134,8 @@ def _cautions(target: Mapping[str, Any]) -> list[str]:
     cautions = []
     if target.get("preset") in (PAGERDUTY, ALERTMANAGER) and RESTORED not in target["on"]:
         cautions.append(f"field 'on': without {RESTORED}, nothing resolves what {target['preset']} has opened")
-    url = urlsplit(target.get("url", ""))
-    if url.scheme == "http" and "headers" in target and url.hostname not in ("localhost", "127.0.0.1", "::1"):
+    url = target.get("url", "")
+    if urlsplit(url).scheme == "http" and "headers" in target and not is_loopback(url):
         cautions.append("field 'headers': are sent without encryption, because the URL begins with http://")
     return cautions
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ansible_collections.gce.guest.plugins.module_utils._vm.web_url import has_user, is_web_url
+from ansible_collections.gce.guest.plugins.module_utils._vm.web_url import has_user, is_loopback, is_web_url
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,3 +77,19 @@ def test_valid_url_can_be_split(url: str) -> None:
         assert parts.hostname
         assert parts.username is None
         assert parts.port != 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://localhost", "https://LocalHost.:8501/", "http://127.0.0.1:8500", "http://127.8.0.1/a", "http://[::1]:1"],
+)
+def test_url_is_of_this_machine(url: str) -> None:
+    assert is_loopback(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://10.0.0.2:8500", "http://127.0.0.1.example.com", "http://localhost.example.com", "http://[::2]/", "x"],
+)
+def test_url_is_of_another_machine(url: str) -> None:
+    assert not is_loopback(url)

@@ -154,6 +154,20 @@ def test_notes_settings_that_are_rarely_intended(tmp_path: Path, capsys: pytest.
     assert f"\n{path}: note: task 'lb', field 'lead': is not given" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "url, is_noted", [("http://127.0.0.1:1", True), ("https://localhost:1", True), ("http://consul.invalid:1", False)]
+)
+def test_notes_that_the_slot_depends_on_an_agent_of_this_vm(
+    url: str, is_noted: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit = {"backend": "consul", "group": "web", "slots": 1, "address": url}
+    path = written(tmp_path, {"tasks": [lb()], "fleet_limit": limit})
+    assert main(["check", "--config", str(path)]) == 0
+    noted = [line for line in capsys.readouterr().out.splitlines() if "an agent on this VM" in line]
+    assert len(noted) == is_noted
+    assert all(line.startswith(f"{path}: note: field 'fleet_limit': address {url!r}") for line in noted)
+
+
 def test_accepts_a_lead_for_a_termination_among_other_events(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
