@@ -7,34 +7,21 @@ Private to the collection: it may change at any time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...module_utils._compute.fleet_maintenance import Announcement
-from ...module_utils._vm.maintenance import Window, format_time, parse_time
+from ...module_utils._vm.maintenance import Window, format_time
 from .guest_signals import REACHABLE, UNKNOWN, UNREACHABLE
+from .new_operations import NewOperations
 from .options import meta_of
+from .poll import Poll
 from .window_changes import current, window_changes
 
 OPERATION = "operation"
 WINDOW = "window"
-# Seconds for which operations are compared again: some become visible late.
-OVERLAP = 600.0
-
-
-@dataclass(frozen=True)
-class Poll:
-    """What one poll has found.
-
-    `missing` are the scopes that could not be read, such as zones/europe-west1-b or the name of a kind, with the
-    reason. With `is_partial`, others may be missing, too.
-    """
-
-    announcements: Iterable[Announcement]
-    missing: Mapping[str, str]
-    is_partial: bool
-    operations: list[dict[str, Any]]
+# The lists that have announcements of a kind. The others are in that of reservations.
+_KINDS = {"instance": "instance", "node": "node_group"}
 
 
 class FleetChanges:
@@ -53,8 +40,7 @@ class FleetChanges:
         self._is_first = True
         self._known: dict[tuple[Any, ...], tuple[Announcement, bool]] = {}
         self._missing: dict[str, str] = {}
-        self._reported: set[tuple[Any, ...]] = set()
-        self._newest = 0.0
+        self._new_operations = NewOperations()
 
     def failed(self, reason: str, now: float) -> list[dict[str, Any]]:
         """The events for a poll that failed as a whole."""
@@ -66,7 +52,7 @@ class FleetChanges:
         found = {_key(one): one for one in poll.announcements if current(one.window, now) is not None}
         for key in [key for key in self._known if key not in found]:
             one, is_begun = self._known[key]
-            if poll.is_partial or _is_missing(one, poll.missing):
+            if poll.lacks(_KINDS.get(one.kind, "reservation"), one.zone):
                 continue
             del self._known[key]
             events += self._changes(one, None, is_begun, now)
@@ -76,7 +62,7 @@ class FleetChanges:
             self._known[key] = one, one.window.has_begun(now)
             if not self._is_first or self._report_initial:
                 events += changes
-        events += self._operations(poll.operations, now)
+        events += [self._operation(row, now) for row in self._new_operations.polled(poll, now)]
         self._is_first = False
         return events
 
@@ -101,23 +87,11 @@ class FleetChanges:
             for change, window in changes
         ]
 
-    def _operations(self, rows: list[dict[str, Any]], now: float) -> list[dict[str, Any]]:
-        """Events for operations that are new. Those before the first poll are not reported."""
-        times = [(parse_time(row["time"]) or 0.0, row) for row in rows]
-        newest = max([when for when, _row in times], default=self._newest)
-        # An operation may appear late, but not by more than the overlap.
-        recent = {_operation_key(row): row for when, row in times if when >= max(newest, self._newest) - OVERLAP}
-        new = [row for key, row in recent.items() if key not in self._reported]
-        self._newest = max(newest, self._newest)
-        self._reported = set(recent) if rows or not self._reported else self._reported
-        if self._is_first:
-            return []
-        events = []
-        for row in reversed(new):
-            hosts = self._hosts_of(row["name"], row["zone"], self._project)
-            fields = {"name": row["name"], "zone": row["zone"], "at": row["time"], "message": row["message"]}
-            events.append(self._event(OPERATION, row["event"], now, fields, hosts))
-        return events
+    def _operation(self, row: Mapping[str, Any], now: float) -> dict[str, Any]:
+        fields = {"name": row["name"], "zone": row["zone"], "at": row["time"], "message": row["message"]}
+        return self._event(
+            OPERATION, row["event"], now, fields, self._hosts_of(row["name"], row["zone"], self._project)
+        )
 
     def _scopes(self, missing: Mapping[str, str], now: float) -> list[dict[str, Any]]:
         """Events for scopes that became unreachable, and for those that are reachable again."""
@@ -156,15 +130,6 @@ def _key(one: Announcement) -> tuple[Any, ...]:
     return one.kind, one.zone, one.name, one.details.get("id"), one.details.get("reservation"), one.details.get("block")
 
 
-def _is_missing(one: Announcement, missing: Collection[str]) -> bool:
-    kind = {"instance": "instance", "node": "node_group"}.get(one.kind, "reservation")
-    return f"zones/{one.zone}" in missing or kind in missing
-
-
 def _zone(scope: str) -> str | None:
     kind, _slash, name = scope.partition("/")
     return name if kind == "zones" else None
-
-
-def _operation_key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return row["time"], row["event"], row["zone"], row["name"]

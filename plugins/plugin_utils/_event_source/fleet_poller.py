@@ -20,10 +20,11 @@ from ...module_utils._compute.errors import (
     CredentialsError,
     PermissionDenied,
 )
-from ...module_utils._compute.fleet_maintenance import Fleet, history, read_fleet
+from ...module_utils._compute.fleet_maintenance import history, read_fleet
 from ...module_utils._compute.instances import zone_named
-from .fleet_changes import FleetChanges, Poll
+from .fleet_changes import FleetChanges
 from .options import SourceError
+from .poll import Poll
 
 # What the first poll says of the configuration, and no retry changes.
 _MISCONFIGURED = (ComputeBadRequest, ComputeNotFound, CredentialsError, PermissionDenied)
@@ -67,16 +68,13 @@ class FleetPoller:
         missing.update((kind, str(error)) for kind, error in fleet.denied.items())
         if problems > 0:
             missing["list"] = api.warnings[0]
-        operations = self._operations(zone, fleet, missing) if options["operations"] else []
-        return Poll(fleet.announcements, missing, problems > 0, operations)
+        operations = self._operations(zone, missing) if options["operations"] else []
+        instances = None if options["filter"] is None else fleet.instances
+        return Poll(fleet.announcements, missing, problems > 0, operations, instances)
 
-    def _operations(self, zone: str | None, fleet: Fleet, missing: dict[str, str]) -> list[dict[str, Any]]:
+    def _operations(self, zone: str | None, missing: dict[str, str]) -> list[dict[str, Any]]:
         try:
-            rows = history(self._api, zone, 0.0)
+            return history(self._api, zone, 0.0)
         except ComputeError as error:
             missing["operations"] = str(error)
             return []
-        if self._options["filter"] is None:
-            return rows
-        instances = set(fleet.instances)
-        return [row for row in rows if f"{row['zone']}/{row['name']}" in instances]

@@ -4,14 +4,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from ansible_collections.gce.guest.plugins.module_utils._compute.fleet_maintenance import Announcement
-from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import Window
-from ansible_collections.gce.guest.plugins.plugin_utils._event_source.fleet_changes import FleetChanges, Poll
+from ansible_collections.gce.guest.plugins.module_utils._vm.maintenance import Window, parse_time
+from ansible_collections.gce.guest.plugins.plugin_utils._event_source.fleet_changes import FleetChanges
+from ansible_collections.gce.guest.plugins.plugin_utils._event_source.poll import Poll
 
-from support.emulator import EmulatorProcess
+from support.emulator import EmulatorProcess, eventually
 from support.event_source import refusal, source
 
 FLEET: dict[str, Any] = {
@@ -49,6 +51,23 @@ async def test_a_window_is_announced_and_cancelled(collections_path, emulator, a
     assert (cancelled["change"], cancelled["initial"]) == ("cancelled", False)
 
 
+async def test_the_preemption_of_a_spot_vm_that_is_deleted_matches_the_filter(collections_path) -> None:
+    spot = {"name": "spot-1", "labels": {"pool": "spot"}}
+    spot["scheduling"] = {"preemptible": True, "instance_termination_action": "DELETE"}
+    with EmulatorProcess({"project": "acme", "speed": 1000, "instances": [spot, {"name": "web-1"}]}) as emulator:
+        args = {"project": "acme", "access_token": "ya29.planted", "api_endpoint": emulator.compute, "interval": 1}
+        async with source(collections_path, "fleet", {**args, "filter": "labels.pool = spot"}) as rulebook:
+            await asyncio.to_thread(eventually, lambda: operations_were_read(emulator), what="a poll")
+            emulator.control.scenario("spot-1", "preemption")
+            event = await rulebook.event()
+
+    assert (event["change"], event["event"], event["name"]) == ("operation", "preempted", "spot-1")
+
+
+def operations_were_read(emulator: EmulatorProcess) -> bool:
+    return any("operations" in entry["path"] and entry["status"] for entry in emulator.control.journal(face="compute"))
+
+
 @pytest.mark.parametrize(
     "wrong, words",
     [
@@ -78,8 +97,10 @@ def announcement(name: str = "web-1", start: float = NOW + 3600, zone: str = "us
     return Announcement("instance", name, zone, Window(start, start + 3600, status="PENDING"), {"id": "1"})
 
 
-def poll(*found: Announcement, missing: dict[str, str] | None = None, partial: bool = False, done=()) -> Poll:
-    return Poll(list(found), missing or {}, partial, list(done))
+def poll(
+    *found: Announcement, missing: dict[str, str] | None = None, partial: bool = False, done=(), instances=None
+) -> Poll:
+    return Poll(list(found), missing or {}, partial, list(done), instances)
 
 
 def told(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
@@ -125,16 +146,21 @@ def test_an_outage_is_reported_once_and_cancels_nothing() -> None:
     assert told(fleet.polled(poll(announcement()), NOW)) == [("reachable", "unknown")]
 
 
-def test_operations_are_reported_once_and_not_those_before_the_start() -> None:
-    def row(time: str, name: str) -> dict[str, Any]:
-        return {"time": time, "event": "hostError", "name": name, "zone": "z", "message": None}
+def row(time: str, name: str, zone: str = "z") -> dict[str, Any]:
+    return {"time": f"2026-11-27T{time}:00Z", "event": "hostError", "name": name, "zone": zone, "message": None}
 
+
+def at(time: str) -> float:
+    return parse_time(f"2026-11-27T{time}:00Z") or 0.0
+
+
+def names(events: list[dict[str, Any]]) -> list[str]:
+    return [one["name"] for one in events if one["change"] == "operation"]
+
+
+def test_operations_are_reported_once_and_not_those_before_the_start() -> None:
     fleet = changes()
-    old, new, late = (
-        row("2026-11-27T02:00:00Z", "a"),
-        row("2026-11-27T02:10:00Z", "b"),
-        row("2026-11-27T02:05:00Z", "c"),
-    )
+    old, new, late = row("02:00", "a"), row("02:10", "b"), row("02:05", "c")
     assert fleet.polled(poll(done=[old]), NOW) == []
     [event] = fleet.polled(poll(done=[new, old]), NOW)
     assert (event["change"], event["event"], event["name"], event["meta"]) == (
@@ -147,3 +173,52 @@ def test_operations_are_reported_once_and_not_those_before_the_start() -> None:
     assert fleet.polled(poll(done=[new, late, old]), NOW) == []
     assert fleet.polled(poll(), NOW) == []
     assert fleet.polled(poll(done=[new, late, old]), NOW) == []
+
+
+def test_operations_between_two_polls_are_reported_in_their_order_however_long_ago() -> None:
+    fleet = changes()
+    fleet.polled(poll(), at("02:00"))
+    rows = [row("02:50", "c"), row("02:50", "b"), row("02:01", "a")]
+    assert names(fleet.polled(poll(done=rows), at("03:00"))) == ["a", "b", "c"]
+
+
+def test_operations_of_a_zone_that_was_away_are_reported_once() -> None:
+    fleet = changes()
+    fleet.polled(poll(done=[row("01:00", "a", "y")]), at("02:00"))
+    others = [row("02:30", "b", "x")]
+    assert names(fleet.polled(poll(done=others, missing={"zones/y": "down"}), at("02:30"))) == ["b"]
+    late = [*others, row("02:10", "c", "y"), row("02:01", "d", "y"), row("01:00", "a", "y")]
+    assert names(fleet.polled(poll(done=late), at("02:40"))) == ["d", "c"]
+    assert names(fleet.polled(poll(done=others, missing={"zones/y": "down"}), at("02:41"))) == []
+    assert names(fleet.polled(poll(done=late), at("02:42"))) == []
+
+
+def test_a_zone_that_is_away_at_the_start_brings_no_operations_from_before() -> None:
+    fleet = changes()
+    fleet.polled(poll(missing={"zones/z": "down"}), at("02:00"))
+    assert names(fleet.polled(poll(done=[row("02:20", "b"), row("01:00", "a")]), at("02:30"))) == ["b"]
+
+
+def test_operations_of_a_filter_are_those_of_instances_that_a_recent_poll_had() -> None:
+    fleet = changes()
+    fleet.polled(poll(instances=["z/spot", "z/other"]), at("02:00"))
+    # After a long interval, one is deleted, and one does not match.
+    rows = [row("02:59", "spot"), row("02:58", "test")]
+    assert names(fleet.polled(poll(done=rows, instances=["z/other"]), at("03:00"))) == ["spot"]
+    rows.insert(0, row("03:20", "spot"))
+    assert names(fleet.polled(poll(done=rows, instances=["z/other"]), at("03:20"))) == []
+
+
+@pytest.mark.parametrize(
+    "away", [{"missing": {"zones/z": "down"}}, {"missing": {"instance": "denied"}}, {"partial": True}]
+)
+def test_operations_of_a_filter_wait_until_the_instances_can_be_read(away: dict[str, Any]) -> None:
+    fleet = changes()
+    fleet.polled(poll(instances=["z/known"]), at("02:00"))
+    fleet.polled(poll(instances=[], **away), at("02:20"))
+    rows = [row("02:31", "new"), row("02:30", "known"), row("02:29", "test")]
+    assert names(fleet.polled(poll(done=rows, instances=[], **away), at("02:32"))) == ["known"]
+    rows.insert(0, row("03:00", "known"))
+    assert names(fleet.polled(poll(done=rows, instances=[], **away), at("03:00"))) == ["known"]
+    assert names(fleet.polled(poll(done=rows, instances=["z/new"]), at("03:10"))) == ["new"]
+    assert names(fleet.polled(poll(done=rows, instances=["z/new", "z/test"]), at("03:11"))) == []
