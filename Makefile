@@ -18,7 +18,7 @@ export LC_ALL := C.UTF-8
 # No frames around the output of Ansible.
 export MOLECULE_COMMAND_BORDERS := false
 
-.PHONY: demo eda test unit coverage integration matrix proof molecule zero-loss lint bench docs screenshots build release clean
+.PHONY: demo eda test unit coverage integration matrix sanity proof molecule zero-loss lint bench docs screenshots build release clean
 
 demo: $(READY)
 	$(PYTHON) -m demo
@@ -49,6 +49,9 @@ integration: $(READY)
 
 matrix: $(READY)
 	$(PYTHON) tools/matrix.py $(CORES:%=--core %)
+
+sanity: $(READY)
+	$(PYTHON) -m tools.sanity_matrix $(CORES:%=--core %)
 
 molecule: $(PODMAN)
 	molecule test --scenario-name systemd

@@ -68,10 +68,9 @@ def main(arguments: list[str]) -> int:
             folder, targets, {version: python_for_target(pythons[version], version) for version in pythons}, emulators
         )
         for core in given.core or CORES:
-            candidates = CORES[core]
-            version = next((candidate for candidate in candidates if find_python(candidate)), None)
+            version = controller_python(core)
             if version is None:
-                table.add_row(f"{core}, no Python {' or '.join(candidates)} here")
+                table.add_row(f"{core}, no Python {' or '.join(CORES[core])} here")
                 continue
             for emulator in emulators.values():
                 emulator.control.reset()
@@ -103,6 +102,11 @@ def find_python(version: str) -> Path | None:
         if subprocess.run([python, "-c", "import ensurepip"], capture_output=True, check=False).returncode == 0:
             return python
     return None
+
+
+def controller_python(core: str) -> str | None:
+    """The version of the Python for this ansible-core. None if there is none here."""
+    return next((candidate for candidate in CORES[core] if find_python(candidate)), None)
 
 
 def controller(core: str, python: str) -> Path:

@@ -34,6 +34,12 @@ def test_workflows_run_targets_of_the_makefile(workflow: Path) -> None:
     assert set(_MAKE.findall(commands(workflow))) - targets() == set()
 
 
+def test_integration_and_sanity_run_with_each_ansible_core() -> None:
+    jobs = yaml.safe_load((CHECKOUT / ".github" / "workflows" / "ci.yml").read_text(encoding="utf-8"))["jobs"]
+    steps = [step.get("run") for step in jobs["matrix"]["steps"]]
+    assert {"make matrix CORES=${{ matrix.core }}", "make sanity CORES=${{ matrix.core }}"} <= set(steps)
+
+
 def test_github_runs_all_checks_of_ci() -> None:
     local = targets() & set(_MAKE.findall((CHECKOUT / ".ci" / "run").read_text(encoding="utf-8")))
     assert local
