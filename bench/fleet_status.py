@@ -106,6 +106,7 @@ def report(number: int) -> dict[str, Any]:
         "state": "drained" if is_drained else "idle",
         "rehearsal": False,
         "events": ["terminate"] if is_drained else [],
+        "deadlines": {"terminate": 1_795_717_200} if is_drained else {},
         "held": ["Leave the load balancer"] if is_drained else [],
         "not_restored": [],
         "incident": "20261120-031200-migrate" if is_drained else None,

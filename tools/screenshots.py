@@ -118,7 +118,9 @@ def handler_status(number: int, now: datetime) -> dict[str, Any] | None:
     if number % 97 == 9:
         return {**status, "at": at(now - timedelta(days=2)), "version": "0.1.0"}
     if number % 97 == 7:
-        return {**status, "state": "draining", "events": ["terminate"], "held": ["Save a checkpoint"]}
+        deadlines = {"terminate": at(now + timedelta(minutes=40))}
+        told = {"events": ["terminate"], "deadlines": deadlines}
+        return {**status, "state": "draining", **told, "held": ["Save a checkpoint"]}
     if number % 97 == 16:
         order = {
             "by": "alice",

@@ -128,8 +128,8 @@ instances:
     handler:
       description:
         - The report with its V(version), V(state), V(at) (time), V(every) (seconds between reports), V(rehearsal),
-          V(events), V(held) (drained tasks), V(not_restored) (tasks), V(incident) (ID), and V(order) and V(hold) of an
-          operator, or V(null).
+          V(events), V(deadlines) (when each of them begins, as far as it is known), V(held) (drained tasks),
+          V(not_restored) (tasks), V(incident) (ID), and V(order) and V(hold) of an operator, or V(null).
         - V(null) if there is none.
       type: dict
       returned: success
@@ -139,7 +139,8 @@ instances:
         - The event that is announced or, otherwise, the one with the shortest notice that can reach the instance, with
           V(event), V(announced), V(possible) (V(null) if unknown), V(notice) (seconds, V(null) if unknown) and
           V(reason).
-        - The notice of an announced window is the time until it starts.
+        - The notice of an announced event is the time until it begins. It is V(null) if the handler has not reported
+          it, as with earlier versions, unless the API shows the window.
         - V(null) if no event with a notice can reach it, or if it does not run.
       type: dict
       returned: success

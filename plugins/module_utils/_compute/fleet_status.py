@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from .._vm.maintenance import (
@@ -107,7 +108,7 @@ def row_of(
         "reason": state.reason,
         "in_service": state.in_service,
         "handler": None if status is None else status.document(),
-        "next_event": _next_event(instance, status if _is_current(state) else None, window is not None, left),
+        "next_event": _next_event(instance, _announced_to(status, state, now), window is not None, left),
         "window": None if window is None else shown,
         "last_incident": None if last is None else dict(last),
         "last_host_event": None if host_event is None else {key: host_event[key] for key in HOST_EVENT},
@@ -182,24 +183,32 @@ def _is_current(state: State) -> bool:
     return state.word not in (STALE, "stopped")
 
 
+def _announced_to(status: HandlerStatus | None, state: State, now: float) -> dict[str, float | None]:
+    """The events that the platform has announced to the handler, and how many seconds are left, None if unknown."""
+    if status is None or status.rehearsal or not _is_current(state):
+        return {}
+    # Others, such as a drain by hand, are not announced by the platform.
+    events = [event for event in status.events if event in EVENTS]
+    return {event: max(0.0, status.deadlines[event] - now) if event in status.deadlines else None for event in events}
+
+
 def _next_event(
-    instance: Mapping[str, Any], status: HandlerStatus | None, has_window: bool, left: float | None
+    instance: Mapping[str, Any], told: Mapping[str, float | None], has_window: bool, left: float | None
 ) -> dict[str, Any] | None:
     """What is announced now, else an announced window, else the possible event with the shortest notice.
 
-    `notice` is in seconds; of an announced window, until it starts.
+    `told` is from `_announced_to`, and `left` are the seconds until the window that the API shows. `notice` is in
+    seconds; of an announced event, until it begins.
     """
     if instance.get("status") != "RUNNING":
         return None
-    announced_now = {"announced": True, "possible": True, "reason": "it is announced"}
-    # Others, such as a drain by hand, are not announced by the platform.
-    events = (
-        [event for event in status.events if event in EVENTS] if status is not None and not status.rehearsal else []
-    )
-    if events:
-        return {"event": events[0], "notice": None, **announced_now}
-    if has_window:
-        return {"event": WINDOW, "notice": None if left is None else int(left), **announced_now}
+    lefts = {**told, WINDOW: told.get(WINDOW) if left is None else left} if has_window else dict(told)
+    if lefts:
+        # A window is last, because the others are part of it, or nearer.
+        event = min(lefts, key=lambda one: (one == WINDOW, inf if lefts[one] is None else lefts[one]))
+        left = lefts[event]
+        notice = None if left is None else int(left)
+        return {"event": event, "notice": notice, "announced": True, "possible": True, "reason": "it is announced"}
     reach = _reach(instance)
     notices = {**DEFAULT_NOTICE, PREEMPT: _preemption_notice(instance)}
     # A window is not among them, because its notice is days.

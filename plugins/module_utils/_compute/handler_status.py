@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .._vm import bounded_json
-from .._vm.maintenance import format_time, parse_time
+from .._vm.maintenance import EVENTS, format_time, parse_time
 
 STOPPED = "stopped"
 # The phases of an incident, and the state of a handler that has stopped.
@@ -39,6 +39,8 @@ class HandlerStatus:
     version: str
     rehearsal: bool
     events: tuple[str, ...]
+    # When each of them begins (epoch seconds), if known. Empty for versions without it.
+    deadlines: Mapping[str, float]
     held: tuple[str, ...]
     not_restored: tuple[str, ...]
     incident: str | None
@@ -61,6 +63,7 @@ class HandlerStatus:
             "every": self.every,
             "rehearsal": self.rehearsal,
             "events": list(self.events),
+            "deadlines": {event: format_time(at) for event, at in self.deadlines.items()},
             "held": list(self.held),
             "not_restored": list(self.not_restored),
             "incident": self.incident,
@@ -89,6 +92,7 @@ def parse_handler_status(text: str) -> HandlerStatus:
         version=_text(raw.get("version")),
         rehearsal=raw.get("rehearsal") is True,
         events=_texts(raw.get("events")),
+        deadlines=_deadlines(raw.get("deadlines")),
         held=_texts(raw.get("held")),
         not_restored=_texts(raw.get("not_restored")),
         incident=_text(raw.get("incident")) or None,
@@ -96,6 +100,11 @@ def parse_handler_status(text: str) -> HandlerStatus:
         hold=_by_hand(raw.get("hold"), "at"),
         last_incident=_last_incident(raw.get("last_incident")),
     )
+
+
+def _deadlines(raw: Any) -> dict[str, float]:
+    times = {event: parse_time(raw.get(event)) for event in EVENTS} if isinstance(raw, dict) else {}
+    return {event: at for event, at in times.items() if at is not None}
 
 
 def _by_hand(raw: Any, time: str, *more: str) -> dict[str, Any] | None:

@@ -73,6 +73,7 @@ class GuestStatus:
             "state": state,
             "rehearsal": incident is not None and is_rehearsed(incident),
             "events": [one.event for one in incident.signals] if incident else [],
+            "deadlines": _deadlines(incident, now) if incident else {},
             "held": list(held(incident)) if incident else [],
             "order": order_document(by_hand.order, now) if by_hand else None,
             "hold": {"by": hold.by, "reason": hold.reason, "at": hold.at} if hold else None,
@@ -84,3 +85,12 @@ class GuestStatus:
             "version": __version__,
         }
         return json.dumps(document)
+
+
+def _deadlines(incident: Incident, now: Moment) -> dict[str, int]:
+    """When each announced event begins, if that is known, in epoch seconds."""
+    return {
+        one.event: round(now.at + one.deadline - now.clock)
+        for one in incident.signals
+        if one.deadline is not None and not one.rehearsal
+    }

@@ -309,7 +309,8 @@ class Reporter:
             self._guest_status.finish(incident, now)
             return
         unrestored = tuple(step.task for step in not_restored(incident)) if incident else ()
-        events = tuple((one.event, one.order) for one in incident.signals) if incident else ()
+        # Not the deadline: that of a window is derived anew each time it is read, and differs by some milliseconds.
+        events = tuple((one.event, one.serial, one.order) for one in incident.signals) if incident else ()
         held_now = (held(incident), incident.is_held) if incident else ()
         shown = (state, events, held_now, unrestored, bool(self._outages))
         if shown == self._shown_state:

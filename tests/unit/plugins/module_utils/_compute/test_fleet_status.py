@@ -156,6 +156,42 @@ class TestNextEvent:
         event = row(drained, resourceStatus={**ENABLED, "upcomingMaintenance": WINDOW})["next_event"]
         assert (event["event"], event["announced"], event["notice"]) == ("terminate", True, None)
 
+    @pytest.mark.parametrize("left, notice", [(1800, 1800), (-60, 0)])
+    def test_has_the_time_that_the_handler_knows(self, left: float, notice: int) -> None:
+        drained = reported("drained", events=["terminate"], held=["lb"], deadlines={"terminate": NOW + left})
+        assert row(drained)["next_event"] == {
+            "event": "terminate",
+            "announced": True,
+            "possible": True,
+            "reason": "it is announced",
+            "notice": notice,
+        }
+
+    @pytest.mark.parametrize("changes", [{}, {"deadlines": {"window": NOW + 7}}])
+    def test_is_a_window_as_the_api_shows_it(self, changes: dict[str, Any]) -> None:
+        found = row(
+            reported("announced", events=["window"], **changes),
+            resourceStatus={**ENABLED, "upcomingMaintenance": WINDOW},
+        )
+        assert (found["next_event"]["event"], found["next_event"]["notice"]) == ("window", 172800)
+
+    def test_is_a_window_that_only_the_handler_knows(self) -> None:
+        announced = reported("announced", events=["window"], deadlines={"window": NOW + 7200})
+        assert row(announced)["next_event"]["notice"] == 7200
+        without_start = {**ENABLED, "upcomingMaintenance": {"type": "SCHEDULED"}}
+        assert row(announced, resourceStatus=without_start)["next_event"]["notice"] == 7200
+        assert row(reported("announced", events=["window"]))["next_event"]["notice"] is None
+
+    @pytest.mark.parametrize("events", [["window", "migrate"], ["migrate", "window"], ["manual", "window", "migrate"]])
+    @pytest.mark.parametrize("deadlines, notice", [({"migrate": NOW + 40}, 40), ({}, None)])
+    def test_is_the_nearest_of_several(self, events: list[str], deadlines: dict[str, float], notice: int) -> None:
+        """A handler of an earlier version only reports their names."""
+        found = row(
+            reported("drained", events=events, held=["lb"], deadlines=deadlines),
+            resourceStatus={**ENABLED, "upcomingMaintenance": WINDOW},
+        )
+        assert (found["next_event"]["event"], found["next_event"]["notice"]) == ("migrate", notice)
+
     @pytest.mark.parametrize("changes", [{"rehearsal": True}, {"ago": 86400.0}, {"state": "stopped"}])
     def test_is_not_a_rehearsal_or_an_old_one(self, changes: dict[str, Any]) -> None:
         assert (

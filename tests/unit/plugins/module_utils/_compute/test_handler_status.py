@@ -67,7 +67,7 @@ def test_reads_what_a_handler_writes(tmp_path: Path) -> None:
 
 def test_a_handler_of_an_earlier_version_has_fewer_fields() -> None:
     status = parse_handler_status(json.dumps(VALID))
-    assert (status.every, status.last_incident, status.held) == (None, None, ())
+    assert (status.every, status.last_incident, status.held, status.deadlines) == (None, None, (), {})
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,19 @@ def test_what_no_handler_writes_is_refused(text: str, words: str) -> None:
 @pytest.mark.parametrize("every", [True, "3600", -1, 0, 1e300, None, [1]])
 def test_an_odd_interval_is_none(every: Any) -> None:
     assert parsed(every=every)["every"] is None
+
+
+@pytest.mark.parametrize("raw", [None, "soon", [1], {}, {"terminate": "soon", "window": True, "migrate": 1e300}])
+def test_odd_deadlines_are_left_out(raw: Any) -> None:
+    assert parsed(deadlines=raw)["deadlines"] == {}
+
+
+def test_deadlines_are_those_of_events() -> None:
+    at = 1_780_000_000
+    invented = {f"event {number}": at for number in range(1000)}
+    status = parse_handler_status(json.dumps({**VALID, "deadlines": {**invented, "terminate": at, "manual": at}}))
+    assert status.deadlines == {"terminate": at}
+    assert status.document()["deadlines"] == {"terminate": "2026-05-28T20:26:40Z"}
 
 
 def test_texts_are_bounded_and_in_one_line() -> None:

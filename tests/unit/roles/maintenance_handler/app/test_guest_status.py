@@ -17,6 +17,8 @@ from maintenance_handler.io.log import Log
 from support import documents
 from support.emulator import eventually
 from support.handler import HandlerProcess, task
+from support.incidents import CLOCK, WALL, Drive
+from support.incidents import task as task_of
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
@@ -50,6 +52,55 @@ def test_is_written_again_although_nothing_changes(vm: Vm, tmp_path: Path) -> No
     eventually(lambda: published(vm)["at"] == "2026-05-28T20:36:40Z")
     assert reporter.next_time() == 1300.0
     assert len([one for one in vm.requests("guest-attributes") if one["method"] == "PUT"]) == 2
+
+
+class TestDeadlines:
+    def test_are_those_of_events_whose_time_is_known(self, vm: Vm, tmp_path: Path) -> None:
+        vm.set("attributes/enable-guest-attributes", "TRUE")
+        reporter = reporter_of(vm, tmp_path, every=600.0)
+        drive = Drive(task_of("lb", "window", lead=600.0))
+        drive.window(86400)
+        drive.on("terminate")
+        drive.drain()
+        reporter.report(drive.state.incident, drive.now)
+        reporter.start()
+        eventually(lambda: published(vm).get("deadlines"))
+        assert published(vm)["events"] == ["window", "terminate", "manual"]
+        assert published(vm)["deadlines"] == {"window": WALL + 86400, "terminate": WALL + 3600}
+
+    def test_are_written_again_when_an_event_is_moved(self, vm: Vm, tmp_path: Path) -> None:
+        vm.set("attributes/enable-guest-attributes", "TRUE")
+        reporter = reporter_of(vm, tmp_path, every=600.0)
+        reporter.start()
+        drive = Drive(task_of("lb", "window", lead=600.0))
+        drive.window(86400)
+        reporter.report(drive.state.incident, drive.now)
+        eventually(lambda: published(vm).get("deadlines") == {"window": WALL + 86400})
+        drive.window(172800)
+        reporter.report(drive.state.incident, drive.now)
+        eventually(lambda: published(vm).get("deadlines") == {"window": WALL + 172800})
+
+    def test_are_not_written_again_when_the_same_announcement_is_read_later(self, vm: Vm, tmp_path: Path) -> None:
+        """The clocks drift, and the query limit is shared."""
+        reporter = reporter_of(vm, tmp_path, every=600.0)
+        drive = Drive(task_of("lb", "window", lead=600.0))
+        drive.window(86400)
+        reporter.report(drive.state.incident, drive.now)
+        due_at = reporter.next_time()
+        drive.now = Moment(CLOCK + 60, WALL + 61)
+        drive.window(86400 - 61)
+        reporter.report(drive.state.incident, drive.now)
+        assert reporter.next_time() == due_at == CLOCK + 600
+
+    def test_are_not_those_of_rehearsals(self, vm: Vm, tmp_path: Path) -> None:
+        vm.set("attributes/enable-guest-attributes", "TRUE")
+        reporter = reporter_of(vm, tmp_path, every=600.0)
+        drive = Drive(task_of("lb", "migrate"))
+        drive.rehearse("migrate")
+        reporter.report(drive.state.incident, drive.now)
+        reporter.start()
+        eventually(lambda: published(vm).get("rehearsal"))
+        assert published(vm)["deadlines"] == {}
 
 
 def test_the_interval_of_a_new_configuration_applies_at_once(vm: Vm, tmp_path: Path) -> None:
