@@ -71,6 +71,12 @@ def test_alerts_and_dashboard_use_existing_metrics() -> None:
     assert used <= set(HELP)
 
 
+def test_the_dashboard_shows_the_fleet_limit_and_the_notifications() -> None:
+    used = {name for query in queries() for name in METRIC.findall(query)}
+    assert {name for name in HELP if name.startswith("fleet_limit_")} <= used
+    assert {"notifications_queued", "notifications_failed_total"} <= used
+
+
 def test_the_guide_describes_every_metric() -> None:
     described = [(row[0].strip("`"), row[1]) for row in rows("Metrics")]
     assert described == [(name, kind) for name, (kind, _help) in HELP.items()]
@@ -109,3 +115,25 @@ def test_prometheus_accepts_the_queries_of_the_dashboard(tmp_path: Path) -> None
     path = tmp_path / "queries.yml"
     path.write_text(yaml.safe_dump({"groups": [{"name": "dashboard", "rules": rules}]}), encoding="utf-8")
     assert f"{len(rules)} rules found" in promtool("check", "rules", str(path))
+
+
+@needs_promtool
+@pytest.mark.parametrize("panel", ["Surprises", "Fleet limit exceeded or unanswered", "Notifications"])
+def test_the_dashboard_shows_what_happens_for_the_first_time(tmp_path: Path, panel: str) -> None:
+    """A counter has no series before its first count. Most of these count once in months."""
+    (shown,) = [one for one in dashboard()["panels"] if one["title"] == panel]
+    checks = []
+    for target in shown["targets"]:
+        query = target["expr"].replace("$instance", ".*").replace("$__rate_interval", "5m")
+        checks += [{"expr": f"count({query})", "eval_time": at, "exp_samples": [{"value": 1}]} for at in ("12m", "32m")]
+        checks.append({"expr": f"count({query} > 0)", "eval_time": "25m", "exp_samples": []})
+    names = sorted({name for target in shown["targets"] for name in METRIC.findall(target["expr"])})
+    values = {name: "_x10 1x10 0x10 2x10" if HELP[name][0] == "gauge" else "_x10 1x20 2x10" for name in names}
+    series = [
+        {"series": f'gce_maintenance_handler_{name}{{instance="web-1"}}', "values": told}
+        for name, told in values.items()
+    ]
+    path = tmp_path / "test.yml"
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": checks}]
+    path.write_text(yaml.safe_dump({"rule_files": [], "tests": tests}), encoding="utf-8")
+    promtool("test", "rules", str(path))
