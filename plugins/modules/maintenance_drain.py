@@ -74,7 +74,7 @@ notes:
   - The handler has its own connection to the metadata server. O(metadata_host), O(retry_for) and O(request_timeout) are
     accepted so that they can be set for the whole action group, and have no effect.
 seealso:
-  - ref: ansible_collections.gce.guest.docsite.guide_maintenance_handler
+  - ref: ansible_collections.gce.guest.docsite.guide_maintenance_handler.drain
     description: How a drain by hand and events of the platform work together.
   - module: gce.guest.maintenance_info
 """
