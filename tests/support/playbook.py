@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -63,6 +64,13 @@ def run_play(
     with started_play(tasks, *arguments, environment=environment, **play) as process:
         output = process.communicate(timeout=120)[0]
     return process.returncode, output
+
+
+def changed_tasks(output: str) -> int:
+    """How many tasks of a play of one host changed something."""
+    found = re.search(r"changed=([0-9]+)", output)
+    assert found is not None, output
+    return int(found[1])
 
 
 def run_playbook(

@@ -4,37 +4,15 @@
 
 from __future__ import annotations
 
-import os
-import re
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.old_python import OLD_PYTHONS, pretended_python
-from support.playbook import run_play
+from support.playbook import changed_tasks, run_play
+from support.selinux import selinux_programs
 from support.vm_python import VM_PYTHON
-
-# It keeps the labels in a file: a line for each file that is labeled.
-RESTORECON = """#!{python}
-import os, sys
-options = [word for word in sys.argv[1:] if word.startswith("-")]
-paths = [word for word in sys.argv[1:] if not word.startswith("-")]
-if not {{"-i", "-R", "-v"}} <= set(options):
-    sys.exit("unexpected options " + repr(options))
-labels = "{labels}"
-known = open(labels).read().splitlines() if os.path.exists(labels) else []
-for path in paths:
-    files = [path] if os.path.exists(path) else []
-    files += [os.path.join(folder, name) for folder, _unused, names in os.walk(path) for name in names]
-    for name in files:
-        if name not in known:
-            print("Would relabel" if "-n" in options else "Relabeled", name)
-            if "-n" not in options:
-                with open(labels, "a") as file:
-                    print(name, file=file)
-"""
 
 
 def apply_role(prefix: Path, *arguments: str, environment: dict[str, str], **variables: Any) -> tuple[int, str]:
@@ -50,25 +28,8 @@ def apply_role(prefix: Path, *arguments: str, environment: dict[str, str], **var
     return run_play(tasks, *arguments, environment=environment)
 
 
-def changes(output: str) -> int:
-    found = re.search(r"changed=([0-9]+)", output)
-    assert found is not None, output
-    return int(found[1])
-
-
-def programs(folder: Path, *, enabled: bool) -> dict[str, str]:
-    """An environment with selinuxenabled and restorecon."""
-    folder.mkdir()
-    restorecon = RESTORECON.format(python=sys.executable, labels=folder / "labels")
-    texts = {"restorecon": restorecon, "selinuxenabled": f"#!/bin/sh\nexit {0 if enabled else 1}\n"}
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        (folder / name).chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}"}
-
-
 def test_labels_are_set_once(tmp_path: Path) -> None:
-    environment = programs(tmp_path / "bin", enabled=True)
+    environment = selinux_programs(tmp_path / "bin", enabled=True)
     prefix = tmp_path / "root"
     status, output = apply_role(prefix, environment=environment)
     assert status == 0, output
@@ -78,11 +39,11 @@ def test_labels_are_set_once(tmp_path: Path) -> None:
     assert f"{prefix}/etc/gce-maintenance-handler/config.json\n" in labeled
 
     status, output = apply_role(prefix, environment=environment)
-    assert (status, changes(output)) == (0, 0), output
+    assert (status, changed_tasks(output)) == (0, 0), output
 
 
 def test_labels_are_left_alone_without_selinux(tmp_path: Path) -> None:
-    environment = programs(tmp_path / "bin", enabled=False)
+    environment = selinux_programs(tmp_path / "bin", enabled=False)
     status, output = apply_role(tmp_path / "root", environment=environment)
     assert status == 0, output
     assert not (tmp_path / "bin" / "labels").exists()
