@@ -42,7 +42,7 @@ eda: $(READY) build/eda/bin/ansible-rulebook
 
 build/eda/bin/ansible-rulebook:
 	$(EDA_PYTHON) -m venv build/eda
-	build/eda/bin/pip install --quiet ansible-rulebook ansible-core requests google-auth
+	build/eda/bin/pip install --quiet 'ansible-rulebook>=1.3.2' ansible-core requests google-auth
 
 integration: $(READY)
 	$(PYTHON) tools/integration.py

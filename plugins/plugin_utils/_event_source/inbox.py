@@ -12,6 +12,8 @@ import threading
 from collections import deque
 from typing import Any, Generic, TypeVar
 
+from .plain_text import plain
+
 _Message = TypeVar("_Message")
 
 # A rulebook whose actions hang takes no events for long. Beyond this, the oldest messages are dropped.
@@ -53,6 +55,6 @@ class Inbox(Generic[_Message]):
 
 async def pass_on(queue: Any, event: dict[str, Any]) -> None:
     """Give an event to the rulebook, which may take its time."""
-    await queue.put(event)
+    await queue.put(plain(event))
     # The queue of ansible-rulebook has one place. Let it take the event.
     await asyncio.sleep(0)

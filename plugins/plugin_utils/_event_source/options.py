@@ -22,6 +22,9 @@ _FIELD = re.compile(r"\{(name|zone|project)\}")
 # A name of the network is never a pattern of hosts: "all", "web-*", "@file".
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252})")
 _GROUPS_OF_ANSIBLE = ("all", "ungrouped")
+# Matches no host, so that the action fails: without hosts, ansible-rulebook would run it on all hosts of the ruleset.
+# https://datatracker.ietf.org/doc/html/rfc2606#section-2
+NO_HOST = "no-host.invalid"
 
 
 class SourceError(Exception):
@@ -44,7 +47,7 @@ def read_options(args: Mapping[str, Any], known: Mapping[str, ApiOption]) -> dic
 def host_namer(pattern: str, *, limit: bool) -> Callable[[str, str | None, str | None], list[str]]:
     """A function from name, zone and project of a VM to `meta.hosts`. Raises SourceError for an invalid pattern.
 
-    The list is empty without `limit`, or if the result cannot be the name of one host.
+    The list is empty without `limit`, and has NO_HOST if the result cannot be the name of one host.
     """
     rest = _FIELD.sub("", pattern)
     if "{" in rest or "}" in rest or "{name}" not in pattern:
@@ -55,7 +58,9 @@ def host_namer(pattern: str, *, limit: bool) -> Callable[[str, str | None, str |
     def hosts_of(name: str, zone: str | None, project: str | None) -> list[str]:
         fields = {"name": name, "zone": zone or "", "project": project or ""}
         host = _FIELD.sub(lambda match: fields[match[1]], pattern)
-        return [host] if limit and _HOST.fullmatch(host) and host not in _GROUPS_OF_ANSIBLE else []
+        if not limit:
+            return []
+        return [host if _HOST.fullmatch(host) and host not in _GROUPS_OF_ANSIBLE else NO_HOST]
 
     return hosts_of
 

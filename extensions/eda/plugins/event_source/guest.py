@@ -48,8 +48,8 @@ options:
     description:
       - How the hosts of the inventory are called, with C({name}), C({zone}) and C({project}) of the instance, such as
         V({name}.{zone}.c.{project}.internal).
-      - The result is in RV(meta.hosts), to which ansible-rulebook limits actions. A name that could be a pattern of
-        hosts is left out.
+      - The result is in RV(meta.hosts), to which ansible-rulebook limits actions. In place of a name that could be a
+        pattern of hosts, such as V(all), it has V(no-host.invalid), which no host matches.
     type: str
     default: "{name}"
   limit:

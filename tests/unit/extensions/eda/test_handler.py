@@ -88,7 +88,20 @@ async def test_a_name_is_never_a_pattern(collections_path, name) -> None:
     port = free_port()
     async with source(collections_path, "handler", {"port": port, "token": TOKEN}) as rulebook:
         assert await post(port, body(instance=name)) == 204
-        assert (await rulebook.event())["meta"] == {}
+        # Without hosts, actions would run on all hosts of the ruleset.
+        assert (await rulebook.event())["meta"] == {"hosts": ["no-host.invalid"]}
+
+
+async def test_a_text_is_never_a_template(collections_path) -> None:
+    port = free_port()
+    texts = {"summary": "{{ 6 * 7 }}", "text": "{% x %}", "tasks": ["'\\x7b'", "{"], "event": {"#jinja2:": ["}"]}}
+    async with source(collections_path, "handler", {"port": port, "token": TOKEN}) as rulebook:
+        assert await post(port, body(**texts)) == 204
+        event = await rulebook.event()
+
+    assert not set("{}\\#") & set("".join([event["summary"], event["text"], *event["tasks"], *event["event"]]))
+    assert event["summary"] == "\uff5b\uff5b 6 * 7 \uff5d\uff5d"
+    assert list(event["event"].values()) == [["\uff5d"]]
 
 
 @pytest.mark.parametrize(
