@@ -36,7 +36,9 @@ def narrate(before: Incident | None, after: Incident, now: Moment) -> list[Line]
             lines.append(("info", f"drain {skip.task!r} is skipped for {skip.event}: {skip.reason}"))
     lines += _slot_lines(before, after)
     if before is not None and before.phase != after.phase and after.phase == RESTORING:
-        lines.append(("info", "no event is left: restoring"))
+        left = ", ".join(dict.fromkeys(one.event for one in after.signals))
+        what = f"restoring what is not drained for {left}" if left else "no event is left: restoring"
+        lines.append(("info", what))
     for step in after.steps:
         if step.number not in earlier:
             lines.append(_start_line(step))

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT
+from maintenance_handler._vm.maintenance import MANUAL, MIGRATE, PREEMPT
 from maintenance_handler._vm.records import replace
 from maintenance_handler.core.incident import FAILED, TIMEOUT
 from maintenance_handler.core.narrate import Line, narrate
@@ -57,6 +57,20 @@ def test_an_incident_from_its_first_signal_to_its_last_restore() -> None:
     assert drive.tell(lambda: drive.ends("lb", TIMEOUT, detail="timed out")) == [
         ("error", "restore 'lb': timeout after 0.0 s (timed out); not restored, next attempt in 5 s"),
     ]
+
+
+def test_a_restore_names_the_events_that_are_left() -> None:
+    drive = Telling(LB, task("db", MANUAL))
+    drive.on(PREEMPT)
+    drive.ends("lb")
+    drive.drain()
+    drive.ends("db")
+    told = [text for _level, text in drive.tell(drive.release)]
+    assert told[-1].startswith("restore 'db' starts")
+    assert "preempt" in told[-2]
+    assert not any("no event is left" in text for text in told)
+    drive.ends("db")
+    assert ("info", "no event is left: restoring") in drive.tell(lambda: drive.off(PREEMPT))
 
 
 def test_moved_window_is_logged_again() -> None:
