@@ -75,6 +75,8 @@ class SlotKeeper:
         # Since when a slot is wanted, but not which VM this is.
         self._nameless_since = float("inf")
         self._is_held = False
+        # The store's last word is that this VM holds none. It may have to forget something else, such as a session.
+        self._is_denied = False
         self._pauses = self._new_pauses(LONGEST_WAIT)
         self._was_wanted = False
 
@@ -152,9 +154,10 @@ class SlotKeeper:
             self._next_at = now + next(self._pauses)
             if answer.outcome in (RELEASED, DENIED, INVALID):
                 self._may_hold = None
-                self._log.info("the slot of the fleet limit is given back")
+                self._log_release(answer)
             return None
         self._may_hold = (self.vm_id, dict(answer.state))
+        self._is_denied = answer.outcome == DENIED
         if asked.question.limit != self.limit.options:
             # It is about a slot of another group or store, which is left to expire.
             self._next_at = now
@@ -180,7 +183,7 @@ class SlotKeeper:
             "backend": self.limit.backend,
             "group": self.limit.group,
             "id": self.vm_id,
-            "may_hold": self._may_hold is not None,
+            "may_hold": self._may_hold is not None and not self._is_denied,
         }
 
     def _is_last_chance(self, until: float | None, now: float) -> bool:
@@ -212,6 +215,14 @@ class SlotKeeper:
         self._asked = _Asked(question, now, then)
         self._asked_at = now if verb in (ACQUIRE, RENEW) else self._asked_at
         self._pool.do(partial(_asked_in_thread, question, self._ledger, self._post))
+
+    def _log_release(self, answer: SlotAnswered) -> None:
+        if self._is_denied:
+            return
+        if answer.outcome == RELEASED:
+            self._log.info("the slot of the fleet limit is given back")
+        else:
+            self._log.warning(f"the store does not take the slot of the fleet limit back: {answer.detail}")
 
     def _lost(self) -> Observation | None:
         asked = self._asked

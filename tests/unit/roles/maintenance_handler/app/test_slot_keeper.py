@@ -14,10 +14,11 @@ from maintenance_handler._vm.maintenance import MIGRATE, TERMINATE
 from maintenance_handler._vm.records import replace
 from maintenance_handler.app.slot_keeper import LOST_AFTER, SlotKeeper
 from maintenance_handler.core.fleet_limit import FleetLimit
-from maintenance_handler.core.observations import DENIED, HELD, RELEASED, UNREACHABLE, SlotAnswered
+from maintenance_handler.core.observations import DENIED, HELD, INVALID, RELEASED, UNREACHABLE, SlotAnswered
 from maintenance_handler.io.fleet_limit import Ledger
 from maintenance_handler.io.log import Log, PatientStream
 from maintenance_handler.io.pool import Pool
+from support.emulator import eventually
 from support.incidents import Drive, task
 
 LIMIT = FleetLimit("etcd", "web", ttl=600.0, reserve=10.0)
@@ -48,10 +49,10 @@ class Course:
         if known is not None:
             self.drive.see(known)
 
-    def answer(self, outcome: str) -> None:
+    def answer(self, outcome: str, detail: str = "") -> None:
         """The store answers the last question."""
         slot = self.drive.state.incident.slot if self.drive.state.incident is not None else None
-        found = SlotAnswered(self.pool.asked, outcome)
+        found = SlotAnswered(self.pool.asked, outcome, detail)
         about_us = self.keeper.answered(found, self.drive.now.clock, slot is not None and slot.is_open)
         if about_us is not None:
             self.drive.see(about_us)
@@ -71,8 +72,8 @@ class Course:
 
 
 @pytest.fixture
-def log() -> Iterator[Log]:
-    stream = PatientStream(os.open(os.devnull, os.O_WRONLY))
+def log(tmp_path: Path) -> Iterator[Log]:
+    stream = PatientStream(os.open(tmp_path / "log", os.O_WRONLY | os.O_CREAT))
     yield Log("info", stream)
     stream.finish(1.0)
 
@@ -166,6 +167,48 @@ def test_a_slot_is_given_back_until_the_store_has_it(course: Course, tmp_path: P
     asked = course.pool.asked
     course.wait(3600.0)
     assert course.pool.asked == asked
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_only_a_slot_that_was_held_is_given_back(course: Course, tmp_path: Path, log: Log, is_held: bool) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.answer(HELD if is_held else DENIED)
+    course.drive.off(TERMINATE)
+    if is_held:
+        course.drive.ends("lb")
+        course.drive.ends("lb")
+    course.turn()
+    assert course.keeper.document()["may_hold"] is is_held
+    # The store may have something else to forget.
+    assert course.pool.asked == 2
+    course.answer(RELEASED)
+    log.info("the end")
+    eventually(lambda: "the end" in (tmp_path / "log").read_text(), what="the log")
+    assert ("given back" in (tmp_path / "log").read_text()) is is_held
+
+
+def test_a_question_without_an_answer_may_have_taken_a_slot(course: Course) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.answer(DENIED)
+    course.wait(10.0)
+    course.answer(UNREACHABLE)
+    course.drive.off(TERMINATE)
+    course.turn()
+    assert course.keeper.document()["may_hold"]
+
+
+def test_a_slot_that_the_store_does_not_take_back_is_logged(course: Course, tmp_path: Path) -> None:
+    course.drive.on(TERMINATE)
+    course.turn()
+    course.answer(UNREACHABLE)
+    course.drive.off(TERMINATE)
+    course.turn()
+    course.answer(INVALID, "permission denied")
+    assert not course.keeper.document()["may_hold"]
+    eventually(lambda: "permission denied" in (tmp_path / "log").read_text(), what="the log")
+    assert "given back" not in (tmp_path / "log").read_text()
 
 
 def test_a_vm_without_a_name_does_not_keep_the_loop_busy(tmp_path: Path, log: Log) -> None:
