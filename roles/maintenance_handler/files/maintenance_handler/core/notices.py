@@ -95,6 +95,12 @@ def restored(document: Mapping[str, Any], at: float) -> Notice:
         text = f"{events} is over: restored {', '.join(restored_tasks)}"
     else:
         text = f"{events} is over: nothing was restored" if steps else f"{events} is over: nothing was drained"
+    if document.get("slot"):
+        # Imported only if there is a fleet limit, to save memory.
+        from .slot_lines import given_up
+
+        reason = given_up(document)
+        text += f"; a drain by hand gave up: {reason}" if reason else ""
     if left:
         text += f"; {', '.join(left)}: not restored, as somebody has acknowledged"
     return Notice(

@@ -10,9 +10,10 @@ import pytest
 
 from maintenance_handler._vm.maintenance import MIGRATE, PREEMPT, TERMINATE, WINDOW
 from maintenance_handler.core import notices
+from maintenance_handler.core.fleet_limit import FleetLimit
 from maintenance_handler.core.incident import FAILED, TIMEOUT, Moment
 from maintenance_handler.core.notices import Notice
-from maintenance_handler.core.observations import Finished
+from maintenance_handler.core.observations import DENIED, Finished
 from maintenance_handler.core.public import recorded
 from support.incidents import Drive, task
 
@@ -134,6 +135,15 @@ def test_event_that_is_over_before_anything_has_run_is_closed() -> None:
     (restored,) = drive.notices(lambda: drive.off(TERMINATE))
     assert "nothing was drained" in restored.text
     assert restored.resolves
+
+
+def test_a_drain_by_hand_without_a_slot_says_why_nothing_was_drained() -> None:
+    drive = Notifying(LB, fleet_limit=FleetLimit("etcd", "web"))
+    drive.drain(PREEMPT, slot_within=120.0)
+    drive.answer(DENIED, "us-central1-a/other/7")
+    (restored,) = drive.notices(lambda: drive.wait(120.0))
+    assert "nothing was drained" in restored.text
+    assert "us-central1-a/other/7" in restored.text
 
 
 def test_an_incident_is_called_after_the_event_that_was_noticed_first() -> None:
