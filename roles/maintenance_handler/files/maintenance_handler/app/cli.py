@@ -83,10 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     def because(sub: argparse.ArgumentParser) -> None:
         sub.add_argument("--reason", type=_reason, default="", metavar="TEXT", help="for status, log and history")
 
-    def waiting(sub: argparse.ArgumentParser) -> None:
+    def waiting(sub: argparse.ArgumentParser, patience: str = "with --wait") -> None:
         sub.add_argument("--wait", action="store_true", help="wait for the end, and show each step")
         sub.add_argument(
-            "--timeout", type=_seconds, default=3600.0, metavar="SECONDS", help="with --wait; default: %(default)s"
+            "--timeout", type=_seconds, default=3600.0, metavar="SECONDS", help=f"{patience}; default: %(default)s"
         )
 
     command("run", "run", "Watch, drain and restore until asked to stop.")
@@ -153,7 +153,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--dry-run", action="store_true", help="show what would run; for root")
     sub.add_argument("--json", action="store_true", help="with --dry-run: as JSON")
-    waiting(sub)
+    waiting(sub, "with --wait, and also without it for a slot of the fleet limit")
     sub = command("restore", "restore", "End a drain by hand, or retry failed restores now.")
     sub.description = (
         "End a drain by hand. Tasks of an event that is announced stay drained until it is over, and what is held "

@@ -46,6 +46,7 @@ def drain(options: argparse.Namespace) -> int:
     # Steps that are over are no news.
     shown: set[str] = set()
     news(shown, now["incident"] or {"steps": []})
+    asked_at = time.time()
     now = ask(settings, now, wish)
     if not options.wait:
         state = "waits for a slot of the fleet limit to drain" if status.waits_by_hand(now) else now["state"]
@@ -63,7 +64,8 @@ def drain(options: argparse.Namespace) -> int:
     watch(settings, options.timeout + (GIVES_UP_WITHIN if status.waits_by_hand(now) else 0), see)
     if not status.by_hand(now):
         last = now.get("last_incident")
-        reason = given_up(now["incident"]) or given_up(last if last and last["id"] == opened else None)
+        closed = last if last and last["id"] == opened else None
+        reason = given_up(now["incident"], asked_at) or given_up(closed, asked_at)
         raise CommandError(
             f"not drained within {options.timeout:g} s: {reason}"
             if reason

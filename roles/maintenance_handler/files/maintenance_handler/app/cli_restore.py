@@ -113,8 +113,10 @@ def _unrestored(now: dict[str, Any], task: str | None) -> tuple[str, ...]:
     if not names and not now["running"] and now["state"] == UNKNOWN:
         raise CommandError("the handler is not running, and only root can read its journal")
     if not names:
-        why = "".join(f"; {line}" for line in kept_by(now))
-        raise CommandError(f"all tasks are restored: there is nothing to do{why}")
+        if now["incident"] and now["incident"]["held"]:
+            keeps = kept_by(now) or [f"no restore has failed: the handler is {now['state']}, see its status"]
+            raise CommandError("; ".join(keeps))
+        raise CommandError("all tasks are restored: there is nothing to do")
     if task is None:
         return names
     if task not in names:

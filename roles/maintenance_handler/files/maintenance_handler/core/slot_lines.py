@@ -39,10 +39,11 @@ def slot_lines(status: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def given_up(incident: Mapping[str, Any] | None) -> str:
-    """Why a drain by hand got no slot; empty if it did, or did not need one."""
+def given_up(incident: Mapping[str, Any] | None, since: float = 0.0) -> str:
+    """Why the last drain by hand that gave up since then (epoch seconds) got no slot; empty if none did."""
     entries = ((incident or {}).get("slot") or {}).get("entries", ())
-    return next((str(one["detail"]) for one in reversed(entries) if one["what"] == GIVEN_UP), "")
+    found = (str(one["detail"]) for one in reversed(entries) if one["what"] == GIVEN_UP and one["at"] >= since)
+    return next(found, "")
 
 
 def _holder(holder: Mapping[str, str]) -> str:

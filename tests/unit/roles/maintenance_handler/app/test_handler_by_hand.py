@@ -172,6 +172,12 @@ class TestDrain:
             assert f"argument --timeout: {seconds!r} is not a number of seconds\n" in result.stderr
         assert handler.state() == "idle"
 
+    def test_help_says_that_the_timeout_is_also_for_a_slot(self, make_handler: MakeHandler) -> None:
+        handler = make_handler(*lb_and_db())
+        for command, is_for_a_slot in (("drain", True), ("restore", False)):
+            _unused, _unused, timeout = handler.command(command, "--help").stdout.rpartition("--timeout SECONDS")
+            assert ("slot" in timeout) is is_for_a_slot
+
     def test_a_dry_run_shows_what_would_run(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(*lb_and_db(), task("app", "terminate", when="event.name == 'window'"))
         shown = json.loads(handler.command("drain", "--dry-run", "--json").stdout)
@@ -349,6 +355,27 @@ class TestHold:
         assert handler.trace() == ["drain lb", "drain db"]
         assert handler.command("unhold", "--wait").returncode == 0
         assert handler.trace()[2:] == ["restore db", "restore lb"]
+
+    @pytest.mark.parametrize("command", ["restore", "acknowledge"])
+    def test_what_is_held_is_not_called_restored(self, vm: Vm, make_handler: MakeHandler, command: str) -> None:
+        handler = make_handler(*lb_and_db()).start()
+        assert handler.command("drain", "--wait").returncode == 0
+        assert handler.command("hold").returncode == 0
+        assert handler.command("restore", "--wait").returncode == 1
+        result = handler.command(command)
+        assert result.returncode == 1
+        assert "held by alice: use unhold" in result.stderr
+        assert "restored" not in result.stderr
+
+    def test_what_is_being_restored_is_not_called_restored(self, vm: Vm, make_handler: MakeHandler) -> None:
+        handler = make_handler(*lb_and_db(restore=UNTIL_RELEASED)).start()
+        assert handler.command("drain", "--wait").returncode == 0
+        assert handler.command("restore").returncode == 0
+        handler.until_traced("drain lb", "drain db", "restore db", "restore lb")
+        result = handler.command("restore")
+        assert (result.returncode, "restoring" in result.stderr, "restored" in result.stderr) == (1, True, False)
+        handler.release()
+        handler.until_over()
 
     @pytest.mark.parametrize("command", ["hold", "unhold"])
     def test_with_nothing_to_hold_it_is_refused(self, vm: Vm, make_handler: MakeHandler, command: str) -> None:

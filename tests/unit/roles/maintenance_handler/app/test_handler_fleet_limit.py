@@ -211,6 +211,21 @@ class TestByHand:
         handler.until_state("idle")
         assert handler.trace() == []
 
+    def test_an_earlier_one_that_got_no_slot_is_not_blamed(
+        self, vm: Vm, make_handler: MakeHandler, store: Store
+    ) -> None:
+        store.set(OTHER)
+        handler = start(make_handler(task("lb", "manual", drain=UNTIL_RELEASED)))
+        vm.announce("window")
+        handler.until_state("announced")
+        assert OTHER in handler.command("drain", "--wait", "--timeout", "1").stderr
+        store.set()
+        command = handler.start_command("drain", "--wait")
+        handler.until_traced("drain lb")
+        assert handler.command("restore").returncode == 0
+        _out, err = command.communicate(timeout=60)
+        assert (command.returncode, "ended in the meantime" in err, OTHER in err) == (1, True, False)
+
     def test_it_drains_once_a_slot_is_free(self, vm: Vm, make_handler: MakeHandler, store: Store) -> None:
         store.set(OTHER)
         handler = start(make_handler(task("lb", "manual")))

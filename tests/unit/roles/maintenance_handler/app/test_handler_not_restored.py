@@ -167,7 +167,7 @@ def test_commands_fail_if_all_tasks_are_restored(vm: Vm, make_handler: MakeHandl
     handler.start()
     vm.announce("terminate")
     handler.until_state("drained")
-    assert "all tasks are restored" in handler.command(command, "lb").stderr
+    assert "terminate is announced" in handler.command(command, "lb").stderr
     vm.withdraw("terminate")
     handler.until_state("not restored")
     result = handler.command(command, "db")
