@@ -67,7 +67,8 @@ def _parameter(name: str, parameter: dict[str, Any]) -> list[str]:
     default = parameter.get("default")
     text = "required" if parameter.get("required") else "" if default is None else f"``{_shown(default)}``"
     choices = f" One of {', '.join(f'``{one}``' for one in parameter['choices'])}." if parameter.get("choices") else ""
-    description = parameter["description"]
+    # Sphinx would make a link of it.
+    description = parameter["description"].replace("tcp:HOST:PORT", "``tcp:HOST:PORT``")
     return [f"``{name}``", parameter["type"], text, f"{description[0].upper()}{description[1:]}.{choices}"]
 
 
