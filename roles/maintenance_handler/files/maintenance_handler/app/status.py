@@ -207,8 +207,8 @@ def _by_journal(config: Config, now_clock: float, boot_id: str, running: bool) -
         incident = public(entry.incident, now)
     else:
         incident = public(recovered(entry.incident, now, entry.boot_id == boot_id), now)
-        what = f" of {', '.join(incident['held'])}" if incident["held"] else ""
-        problems.append(f"an incident is open: the next handler continues the restore{what}")
+        what = f", with {', '.join(incident['held'])} drained" if incident["held"] else ""
+        problems.append(f"an incident is open{what}: the next handler continues it")
     problems += _unrestored(incident)
     return {"state": entry.incident.phase, "incident": incident, "problems": problems}
 

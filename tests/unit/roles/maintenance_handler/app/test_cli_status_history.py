@@ -65,7 +65,7 @@ def test_exit_status_shows_the_health(vm: Vm, make_handler: MakeHandler) -> None
     assert (code, now["state"], now["incident"]["held"]) == (1, "drained", ["lb"])
     assert now["problems"] == [
         "is not running",
-        "an incident is open: the next handler continues the restore of lb",
+        "an incident is open, with lb drained: the next handler continues it",
     ]
     lines = handler.command("status").stdout.splitlines()
     assert lines[0] == "NOT WELL, drained"

@@ -210,6 +210,19 @@ class TestAfterTheHandler:
         assert handler.command("restore", "--wait").returncode == 0
         assert handler.trace()[3:] == ["restore db", "restore lb"]
 
+    def test_who_waits_is_told_that_the_next_one_continues(self, vm: Vm, make_handler: MakeHandler) -> None:
+        handler = make_handler(task("lb", "terminate", drain=UNTIL_RELEASED)).start()
+        command = handler.start_command("drain", "--wait")
+        handler.until_traced("drain lb")
+        handler.kill()
+        _out, err = command.communicate(timeout=60)
+        assert command.returncode == 1
+        told = err + "".join(json.loads(handler.command("status", "--json").stdout)["problems"])
+        assert "the handler stopped in the meantime; the next one continues" in told
+        assert "an incident is open, with lb drained" in told
+        assert "restore" not in told
+        handler.release()
+
     def test_a_reboot_in_the_middle(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(
             task("lb", "terminate", stage=10), task("db", "terminate", stage=20, drain=UNTIL_RELEASED)

@@ -105,7 +105,7 @@ def test_status_of_a_stopped_handler_is_that_of_its_journal(config: Config, boot
     assert (found["running"], found["healthy"], found["state"]) == (False, False, "draining")
     assert found["problems"] == [
         "is not running",
-        "an incident is open: the next handler continues the restore of lb",
+        "an incident is open, with lb drained: the next handler continues it",
     ]
     assert (found["incident"]["id"], found["incident"]["held"]) == ("1-migrate", ["lb"])
     assert "hunter2" not in json.dumps(found)
