@@ -24,7 +24,7 @@ WAITING = 60.0
 LOOK_EVERY = 0.1
 # Reads of the status until a handler that has not answered a request is given up: its disk may be slow.
 MOST_LOOKS_IN_VAIN = 100
-ENDED = "the handler stopped in the meantime; the next one continues"
+ENDED = "the handler stopped in the meantime; the next one continues, and restores what nothing keeps drained"
 
 _LOGIN_UID = Path("/proc/self/loginuid")
 # Of processes that no login has started.

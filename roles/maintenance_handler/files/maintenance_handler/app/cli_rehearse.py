@@ -114,7 +114,7 @@ def _ask_to_rehearse(settings: Config, now: dict[str, Any], options: argparse.Na
         if over is not None:
             return
         if not now["running"]:
-            raise CommandError(f"{ENDED}, and restores what was drained")
+            raise CommandError(ENDED)
         time.sleep(LOOK_EVERY)
     raise CommandError("the rehearsal exceeds the timeouts of its tasks, and continues in the handler: see its status")
 

@@ -220,7 +220,7 @@ class TestAfterTheHandler:
         told = err + "".join(json.loads(handler.command("status", "--json").stdout)["problems"])
         assert "the handler stopped in the meantime; the next one continues" in told
         assert "an incident is open, with lb drained" in told
-        assert "restore" not in told
+        assert "restores what was drained" not in told
         handler.release()
 
     def test_a_reboot_in_the_middle(self, vm: Vm, make_handler: MakeHandler) -> None:
