@@ -11,7 +11,7 @@ from .tasks import DRAIN, RESTORE, Task
 RETRY_PAUSE = 1.0
 
 # Conditions.
-REST = "at rest"  # never started, or restored, or acknowledged
+REST = "at rest"  # never started, or restored, or acknowledged, or over without a restore
 RUNS_DRAIN = "drain runs"
 RUNS_RESTORE = "restore runs"
 HOLDS = "holds"  # drained, or failed to for good
@@ -33,7 +33,7 @@ def condition_of(task: Task, steps: tuple[Step, ...]) -> str:
     last = steps[-1]
     if last.open:
         return RUNS_DRAIN if last.phase == DRAIN else RUNS_RESTORE
-    if last.acknowledged_by:
+    if last.acknowledged_by or last.over:
         return REST
     if last.outcome in (INTERRUPTED, CANCELLED):
         return AGAIN

@@ -153,6 +153,8 @@ class Step:
     output: str = ""
     # It was asked to end early.
     ending: bool = False
+    # A drain of a task without a restore, while the incident outlasts its events.
+    over: bool = False
     # When its first attempt began.
     began: float | None = None
     # The rest is for restores. This or an earlier restore failed with no retries left: the task is not restored.
@@ -307,8 +309,8 @@ def last_steps(steps: Iterable[Step]) -> dict[str, Step]:
     return {step.task: step for step in steps}
 
 
-# Fields that only drains by hand and a fleet limit have.
-_NEW_FIELDS = ("order", "ended_by", "as_event", "slot_within")
+# Fields that only drains by hand, a fleet limit and long incidents have.
+_NEW_FIELDS = ("order", "ended_by", "as_event", "slot_within", "over")
 
 
 def _step_to_dict(step: Step) -> dict[str, Any]:
@@ -370,5 +372,5 @@ def _step_from_dict(raw: Any) -> Step:
 
 
 def _is_over(last: Step) -> bool:
-    """Whether a task with this newest step is restored or acknowledged."""
-    return (last.phase == RESTORE and last.outcome == OK) or (bool(last.acknowledged_by) and not last.open)
+    """Whether a task with this newest step is restored, acknowledged, or has nothing to restore."""
+    return last.over or (last.phase == RESTORE and last.outcome == OK) or (bool(last.acknowledged_by) and not last.open)

@@ -7,7 +7,8 @@ The rules, each once:
 - A task is wanted while one of its events is on and due. A wanted task that was not started is drained, lowest stage
   first. A started task that is no longer wanted is restored, highest stage first, when no drain is left.
 - A step that was interrupted or ended early is run again if the task is still wanted; otherwise the task is restored.
-  An interrupted restore is run again as well. A step that succeeded is never run again.
+  An interrupted restore is run again as well. A step that succeeded is never run again, apart from the drain of a task
+  without a restore, before the next event.
 - A failed restore is retried with growing pauses until it succeeds or is acknowledged. If its task is wanted again in
   the meantime, it is drained again, unless the restore could not even be started.
 - A task that is drained repeatedly stays drained for a while after its event. What an operator holds stays drained
@@ -20,7 +21,7 @@ The rules, each once:
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
 
 from .._vm.records import dataclass, field, replace
 from .actions import Action, Close, End, Limit, Start
@@ -31,9 +32,7 @@ from .condition import (
     RUNS_DRAIN,
     RUNS_RESTORE,
     UNRESTORED,
-    condition_of,
     is_still_drained,
-    own_steps,
     retrying,
     time_to_retry,
 )
@@ -44,26 +43,22 @@ from .incident import (
     DRAINING,
     NOT_RESTORED,
     NOT_STARTED,
-    OK,
     RESTORING,
     Incident,
     Moment,
-    Signal,
-    Skip,
     Step,
 )
 from .observations import Observation, Reconfigured, observed, without_expired, without_signal
 from .patience import Drains, Patience, calm_until, counted
 from .plan import fraction, reserve
+from .survey import Survey, surveyed, told, waits_for_restore
 from .tasks import DRAIN, RESTORE, Task, with_grace
 from .trimming import trimmed
 
 if TYPE_CHECKING:
-    from .fleet_limit import FleetLimit, Gate
+    from .fleet_limit import FleetLimit
     from .slot import Slot
-
-    # Whether a task's `when` holds for an event.
-    Applies = Callable[[Task, Mapping[str, Any]], bool]
+    from .survey import Applies
 
 # Seconds. A smaller difference is rounding, not a deadline that moved.
 _TOLERANCE = 0.05
@@ -97,24 +92,10 @@ def step(state: State, observation: Observation, now: Moment, applies: Applies) 
     return replace(state, incident=incident, wake_at=wake_at, drains=counted(state.drains, actions, now)), actions
 
 
-@dataclass
-class _Survey:
-    """The condition of each task of an incident at one time."""
-
-    own: dict[str, tuple[Step, ...]]
-    condition: dict[str, str]
-    trigger: dict[str, Signal]
-    # The tasks that an operator holds drained.
-    kept: set[str]
-    skips: list[Skip]
-    wake_at: list[float]
-    gate: Gate | None
-
-
 def _advanced(
     incident: Incident, now: Moment, applies: Applies, calm_at: Mapping[str, float], limit: FleetLimit | None
 ) -> tuple[Incident, float | None, list[Action]]:
-    survey = _surveyed(incident, now, applies, limit)
+    survey = surveyed(incident, now, applies, limit)
     incident = replace(incident, skips=(*incident.skips, *survey.skips))
     incident = replace(incident, slot=_slot(incident, survey))
     if survey.gate is not None and survey.gate.given_up:
@@ -148,6 +129,12 @@ def _advanced(
         phase = next((runs[condition] for condition in conditions if condition in runs), DRAINED)
         return replace(incident, phase=phase), min(survey.wake_at, default=None), actions
     to_restore = [task for task in incident.tasks if _is_to_restore(task, survey)]
+    over = [task for task in incident.tasks if _is_over(task, survey)]
+    if over and (to_restore or incident.signals or survey.kept):
+        for task in over:
+            incident = incident.with_step(replace(survey.own[task.name][-1], over=True))
+        incident, wake_at, more = _advanced(incident, now, applies, calm_at, limit)
+        return incident, wake_at, actions + more
     due = [task for task in to_restore if not _waits_to_restore(task, survey, now)]
     if due:
         incident = _restore(incident, due, survey, now, actions)
@@ -159,87 +146,25 @@ def _advanced(
     return replace(incident, phase=at_rest), min(survey.wake_at, default=None), actions
 
 
-def _surveyed(incident: Incident, now: Moment, applies: Applies, limit: FleetLimit | None) -> _Survey:
-    own = {task.name: own_steps(incident, task) for task in incident.tasks}
-    condition = {task.name: condition_of(task, own[task.name]) for task in incident.tasks}
-    survey = _Survey(
-        own=own,
-        condition=condition,
-        trigger={},
-        kept={name for name in own if incident.is_held and _waits_for_restore(incident.task(name), own[name])},
-        skips=[],
-        wake_at=[],
-        gate=None if limit is None else limit.gate(incident, condition, now),
-    )
-    skipped = {(skip.task, skip.serial) for skip in incident.skips}
-    confirmed = [signal for signal in incident.signals if signal.confirmed]
-    soonest_first = sorted(confirmed, key=lambda one: float("inf") if one.deadline is None else one.deadline)
-    survey.wake_at += [one.order.ends for one in confirmed if one.order is not None and one.order.ends is not None]
-    for task in sorted(incident.tasks, key=lambda one: one.stage):
-        for signal in soonest_first:
-            if not signal.event_for(task) or (task.name, signal.serial) in skipped:
-                continue
-            due = _due(task, signal)
-            if due > now.clock:
-                survey.wake_at.append(due)
-                continue
-            reason = _reason_to_skip(task, signal, incident, survey, applies)
-            if reason:
-                survey.skips.append(Skip(task.name, signal.event, signal.serial, reason, now.at))
-            elif task.name not in survey.trigger and _is_admitted(task, signal, due, survey):
-                survey.trigger[task.name] = signal
-    survey.wake_at += [] if survey.gate is None else survey.gate.wake_at()
-    return survey
-
-
-def _due(task: Task, signal: Signal) -> float:
-    lead = task.lead_for(signal.event)
-    if lead is None or signal.deadline is None or signal.rehearsal or signal.begun:
-        return signal.noticed.clock
-    return signal.deadline - lead
-
-
-def _reason_to_skip(task: Task, signal: Signal, incident: Incident, survey: _Survey, applies: Applies) -> str:
-    if survey.condition[task.name] != REST:
-        return ""
-    for other in incident.tasks:
-        if other.stage < task.stage and other.name in survey.trigger and survey.condition[other.name] == HOLDS:
-            last = survey.own[other.name][-1]
-            if last.outcome != OK and other.stops_after_failure(last.task_event):
-                return f"{other.name} failed"
-    return "" if applies(task, _told(signal.document, signal.event_for(task))) else "when is false"
-
-
-def _is_admitted(task: Task, signal: Signal, due: float, survey: _Survey) -> bool:
-    """Whether the fleet limit lets a task start; what is drained already does not wait."""
-    is_at_rest = survey.condition[task.name] == REST
-    return survey.gate is None or not is_at_rest or survey.gate.admits(task, signal, due, survey.skips)
-
-
-def _slot(incident: Incident, survey: _Survey) -> Slot | None:
+def _slot(incident: Incident, survey: Survey) -> Slot | None:
     if survey.gate is None:
         return incident.slot and incident.slot.unwanted()
     return survey.gate.settled(frozenset(survey.trigger))
 
 
-def _is_to_drain(task: Task, survey: _Survey) -> bool:
+def _is_to_drain(task: Task, survey: Survey) -> bool:
     if task.name not in survey.trigger:
         return False
     condition = survey.condition[task.name]
     return condition == REST or not is_still_drained(condition, survey.own[task.name][-1])
 
 
-def _is_unwanted(task: Task, survey: _Survey) -> bool:
+def _is_unwanted(task: Task, survey: Survey) -> bool:
     """Whether a task was drained, or is being drained, for events that are over, and its restore has not started."""
-    return task.name not in survey.trigger and _waits_for_restore(task, survey.own[task.name])
+    return task.name not in survey.trigger and waits_for_restore(task, survey.own[task.name])
 
 
-def _waits_for_restore(task: Task, own: tuple[Step, ...]) -> bool:
-    last = own[-1:]
-    return bool(last) and last[0].phase == DRAIN and (last[0].open or task.has(RESTORE))
-
-
-def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
+def _waits_to_restore(task: Task, survey: Survey, now: Moment) -> bool:
     """Whether the next attempt at a failed restore is not due yet."""
     again_at = survey.own[task.name][-1].again_at
     if survey.condition[task.name] != UNRESTORED or again_at is None or again_at <= now.clock:
@@ -248,14 +173,19 @@ def _waits_to_restore(task: Task, survey: _Survey, now: Moment) -> bool:
     return True
 
 
-def _is_to_restore(task: Task, survey: _Survey) -> bool:
+def _is_to_restore(task: Task, survey: Survey) -> bool:
     condition = survey.condition[task.name]
     if task.name in survey.trigger or task.name in survey.kept or condition == REST:
         return False
     return task.has(RESTORE) or condition in (RUNS_DRAIN, RUNS_RESTORE)
 
 
-def _end_unwanted(incident: Incident, survey: _Survey, actions: list[Action], *, spare_drains: bool) -> Incident:
+def _is_over(task: Task, survey: Survey) -> bool:
+    """Whether a task without a restore was drained for events that are over, and runs again before the next one."""
+    return task.name not in survey.trigger and survey.condition[task.name] == HOLDS and not task.has(RESTORE)
+
+
+def _end_unwanted(incident: Incident, survey: Survey, actions: list[Action], *, spare_drains: bool) -> Incident:
     """End drains of events that are over, and restores of tasks that are wanted again or acknowledged."""
     for task in incident.tasks:
         condition = survey.condition[task.name]
@@ -273,7 +203,7 @@ def _end_unwanted(incident: Incident, survey: _Survey, actions: list[Action], *,
     return incident
 
 
-def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, actions: list[Action]) -> Incident:
+def _drain(incident: Incident, tasks: list[Task], survey: Survey, now: Moment, actions: list[Action]) -> Incident:
     stage = min(task.stage for task in tasks)
     needs: dict[int, float] = {}
     for task in tasks:
@@ -294,7 +224,7 @@ def _drain(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, 
     return incident
 
 
-def _restore(incident: Incident, tasks: list[Task], survey: _Survey, now: Moment, actions: list[Action]) -> Incident:
+def _restore(incident: Incident, tasks: list[Task], survey: Survey, now: Moment, actions: list[Action]) -> Incident:
     if RUNS_DRAIN in survey.condition.values():
         return incident
     stage = max(task.stage for task in tasks)
@@ -315,12 +245,7 @@ def _document(incident: Incident, event: str) -> Mapping[str, Any]:
     return (past + present)[-1]
 
 
-def _told(document: Mapping[str, Any], event: str) -> Mapping[str, Any]:
-    """The document of an event as a task sees that runs as for this one."""
-    return {**document, "name": event}
-
-
-def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float:
+def _need(task: Task, survey: Survey, now: Moment, phase: str = DRAIN) -> float:
     """Seconds that a task may still take in a phase, including the time between SIGTERM and SIGKILL."""
     own = survey.own[task.name]
     condition = survey.condition[task.name]
@@ -332,7 +257,7 @@ def _need(task: Task, survey: _Survey, now: Moment, phase: str = DRAIN) -> float
     return with_grace(task.limit(phase, event))
 
 
-def _is_ready(task: Task, survey: _Survey, now: Moment, phase: str) -> bool:
+def _is_ready(task: Task, survey: Survey, now: Moment, phase: str) -> bool:
     """Whether a task may start in a phase; after a failure it waits for RETRY_PAUSE."""
     if survey.condition[task.name] != retrying(phase):
         return True
@@ -373,7 +298,7 @@ class _Occasion:
 
 
 def _started(
-    incident: Incident, task: Task, phase: str, occasion: _Occasion, survey: _Survey, actions: list[Action]
+    incident: Incident, task: Task, phase: str, occasion: _Occasion, survey: Survey, actions: list[Action]
 ) -> Incident:
     now, deadline = occasion.now, occasion.deadline
     own = survey.own[task.name]
@@ -394,5 +319,5 @@ def _started(
         failing=last is not None and last.failing,
         partial=last is not None and phase == RESTORE and (last.partial or last.outcome != NOT_STARTED),
     )
-    actions.append(Start(new, task, _told(occasion.document, occasion.task_event)))
+    actions.append(Start(new, task, told(occasion.document, occasion.task_event)))
     return replace(incident, steps=(*incident.steps, new))

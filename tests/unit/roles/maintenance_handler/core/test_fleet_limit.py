@@ -411,7 +411,7 @@ def test_a_task_without_a_restore_does_not_keep_the_slot() -> None:
     drive.ends("page")
     assert slot(drive).is_held
     drive.off(MIGRATE)
-    assert drive.phase == "drained"
+    assert drive.phase == "announced"
     assert not slot(drive).is_wanted
 
 

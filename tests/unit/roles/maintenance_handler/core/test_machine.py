@@ -94,6 +94,36 @@ class TestDrainAndRestore:
         assert drive.off(MIGRATE) == ["restore lb"]
         assert drive.ends("lb") == ["close"]
 
+    @pytest.mark.parametrize("outcome", [OK, FAILED])
+    def test_a_task_without_restore_runs_before_each_event_of_an_incident(self, outcome: str) -> None:
+        """A window keeps an incident open for days, with other events before it."""
+        drive = Drive(LB, task("log", MIGRATE, WINDOW, stage=20, lead=HOUR, restore=False))
+        drive.window(2 * DAY)
+        for _event in range(2):
+            assert drive.on(MIGRATE) == ["drain lb"]
+            assert drive.ends("lb") == ["drain log"]
+            assert drive.ends("log", outcome) == []
+            assert drive.restart() == []
+            assert drive.off(MIGRATE) == ["restore lb"]
+            assert drive.ends("lb") == []
+            assert (drive.phase, held(drive.incident)) == ("announced", ())
+            assert drive.restart() == []
+        assert drive.wait(2 * DAY - HOUR) == ["drain log"]
+
+    def test_a_task_without_restore_runs_once_for_events_that_follow_each_other(self) -> None:
+        drive = drained(task("log", MIGRATE, PREEMPT, restore=False))
+        assert drive.on(PREEMPT) == []
+        assert drive.off(MIGRATE) == []
+        assert drive.phase == "drained"
+        assert drive.off(PREEMPT) == ["close"]
+
+    def test_a_task_without_restore_runs_again_if_the_event_is_back_during_a_restore(self) -> None:
+        drive = drained(LB, task("log", stage=20, restore=False))
+        assert drive.off(MIGRATE) == ["restore lb"]
+        assert drive.on(MIGRATE) == ["end restore lb"]
+        assert drive.ends("lb", FAILED) == ["drain lb"]
+        assert drive.ends("lb") == ["drain log"]
+
     def test_failed_drain_is_restored(self) -> None:
         """It was started, and may have changed something."""
         drive = Drive(LB)
