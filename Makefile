@@ -1,3 +1,5 @@
+# Copyright (c) 2026 The gce.guest authors
+# SPDX-License-Identifier: GPL-3.0-or-later
 # Targets create the virtual environment that they need. Requirements: Python 3.11 or newer with venv, git, make.
 
 VENV := .venv
