@@ -16,14 +16,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maintenance_handler._vm.maintenance import DEFAULT_NOTICE, SIGNAL_KEYS, UPCOMING_MAINTENANCE_KEY, UnreadableWindow
+from maintenance_handler._vm.records import replace
 from maintenance_handler._vm.signal_values import essence
 from maintenance_handler._vm.watch import Failed, Heard, Watcher
 from maintenance_handler.app.cli import main
 from maintenance_handler.core.announcements import read
-from maintenance_handler.core.incident import Incident
+from maintenance_handler.core.incident import Hold, Incident, Order
 from maintenance_handler.core.machine import State, step
 from maintenance_handler.core.observations import Reading
 from maintenance_handler.core.public import public
+from maintenance_handler.core.slot import Holder, Slot
+from maintenance_handler.core.slot_lines import GIVEN_UP
 from maintenance_handler.io.lock import Lock
 from support import documents
 from support.incidents import always, task
@@ -184,8 +187,11 @@ def test_status_and_history(table: Table) -> None:
     tried(table, name)
     incident = entry("1-migrate").incident
     assert incident is not None
-    shown = public(incident, NOW)
-    status = documents.status(incident=shown, last_good_answer={"instance/preempted": None})
+    past = replace(incident.past[0], order=Order("alice", "terminate", "why"), ended_by="bob")
+    slot = Slot(NOW, "migrate", waiting=("lb",), holders=(Holder("a/b/1", "window", "now"),)).noted(NOW, GIVEN_UP)
+    shown = public(replace(incident, past=(past,), hold=Hold("carol", NOW.at), slot=slot), NOW)
+    limit = {"backend": "etcd", "group": "web", "may_hold": False}
+    status = documents.status(incident=shown, last_good_answer={"instance/preempted": None}, fleet_limit=limit)
 
     @same
     @given(st.binary(max_size=60) | damaged(status), st.binary(max_size=60) | damaged(shown))

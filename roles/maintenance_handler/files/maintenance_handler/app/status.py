@@ -51,7 +51,7 @@ _WRITTEN = {
     "answers?": {...: "str"},
     "notifications?": {...: {"queued": "int", "sent": "int", "failed": "int", "problem": "str"}},
     "last_incident?": "Mapping[str, Any] | None",
-    "fleet_limit?": "Mapping[str, Any]",
+    "fleet_limit?": {"backend": "str", "group": "str", "may_hold": "bool"},
 }
 
 

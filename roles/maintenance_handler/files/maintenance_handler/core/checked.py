@@ -34,10 +34,13 @@ def checked(kind: type, values: Any) -> Mapping[str, Any]:
 def fits(value: Any, shape: Any) -> bool:
     """Whether a value has a shape: `"int | None"`, `["str"]`, `{"id": "str", "tasks?": ["str"]}`, `{...: "float"}`.
 
-    An object may have further keys; `...` stands for any key, and a key that ends with `?` is optional.
+    An object may have further keys; `...` stands for any key, and a key that ends with `?` is optional. A tuple has
+    alternatives, such as `({"id": "str"}, "None")`.
     """
     if isinstance(shape, str):
         return any(_FITS[one](value) for one in shape.split(" | "))
+    if isinstance(shape, tuple):
+        return any(fits(value, one) for one in shape)
     if isinstance(shape, list):
         return isinstance(value, list) and all(fits(one, shape[0]) for one in value)
     if not isinstance(value, dict):

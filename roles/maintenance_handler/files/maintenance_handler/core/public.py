@@ -9,13 +9,27 @@ from typing import Any
 from .incident import Incident, Moment, Order, held, not_restored
 
 # The part of `public` that readers rely on (`checked.fits`).
+_ORDER = {"by": "str", "as_event": "str", "reason": "str", "until": "float | None"}
+_HOLD = {"by": "str", "at": "float", "reason": "str", "released_by": "str", "released_at": "float | None"}
+_SLOT = {
+    "wanted": "bool",
+    "held": "bool",
+    "exceeded": "bool",
+    "since": "float",
+    "waiting": ["str"],
+    "until": "float | None",
+    "outcome": "str",
+    "detail": "str",
+    "holders": [{"id": "str", "reason": "str", "since": "str"}],
+    "entries": [{"at": "float", "what": "str", "event": "str", "detail": "str"}],
+}
 _PAST = {
     "event": "str",
     "value": "str",
     "rehearsal": "bool",
     "noticed_at": "float",
     # Not written by earlier versions.
-    "order?": "Mapping[str, Any] | None",
+    "order?": (_ORDER, "None"),
 }
 PUBLIC = {
     "id": "str",
@@ -41,8 +55,8 @@ PUBLIC = {
     "skips": [{"task": "str", "reason": "str", "at": "float"}],
     "held": ["str"],
     "not_restored?": [{"task": "str", "detail": "str", "attempts": "int", "next_attempt_at": "float | None"}],
-    "hold?": "Mapping[str, Any] | None",
-    "slot?": "Mapping[str, Any]",
+    "hold?": (_HOLD, "None"),
+    "slot?": _SLOT,
     "acknowledged?": [{"task": "str", "by": "str", "at": "float"}],
 }
 

@@ -64,7 +64,7 @@ def ended_how(past: Mapping[str, Any]) -> str:
     """How a drain by hand ended; empty for other events."""
     if not past.get("order"):
         return ""
-    return f"by {past['ended_by']}" if past["ended_by"] else "its time is over"
+    return f"by {past['ended_by']}" if past.get("ended_by") else "its time is over"
 
 
 def ended_at(incident: Mapping[str, Any]) -> float:

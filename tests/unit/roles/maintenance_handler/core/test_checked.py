@@ -35,6 +35,13 @@ def test_optional_key_is_checked_if_present(value: Any, expected: bool) -> None:
     assert fits(value, SHAPE) is expected
 
 
+@pytest.mark.parametrize(
+    "value, expected", [({"id": "1"}, True), (None, True), ({"id": None}, False), ({}, False), ("1", False)]
+)
+def test_one_of_several_shapes_is_enough(value: Any, expected: bool) -> None:
+    assert fits(value, ({"id": "str"}, "None")) is expected
+
+
 @pytest.mark.parametrize("kind", [Incident, Moment, PastSignal, Request, Signal, Skip, Step, Task])
 def test_all_fields_of_stored_records_can_be_checked(kind: type) -> None:
     assert checked(kind, {}) == {}
