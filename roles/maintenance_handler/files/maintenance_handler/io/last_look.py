@@ -8,7 +8,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Callable, Union
 
-from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT
+from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT, is_preempted
 from .._vm.metadata_server import Limits, MetadataError, MetadataServer
 from .._vm.records import dataclass
 from .._vm.signal_values import essence
@@ -36,7 +36,7 @@ class ShutsDown:
 
 
 def start_looking(host: str | None, post: Post) -> None:
-    """Post the value of `preempted`, again and again until the process ends."""
+    """Post a preemption, and `Looked` after each check, again and again until the process ends."""
     threading.Thread(target=_look, args=(host, post), name="last look", daemon=True).start()
 
 
@@ -49,8 +49,10 @@ def _look(host: str | None, post: Post) -> None:
     server = MetadataServer(host, limits=Limits(retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT))
     while True:
         try:
-            value = server.get(PREEMPTED_KEY).value
-            post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
+            value = str(server.get(PREEMPTED_KEY).value)
+            # Another value may be older than a preemption that the handler has heard of by itself meanwhile.
+            if is_preempted(value):
+                post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
         except MetadataError:
             # The next check follows at once.
             pass
