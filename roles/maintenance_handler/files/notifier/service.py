@@ -48,6 +48,8 @@ class Service:
         # Increases with each request to look at the queue.
         self._requests = 0
         self._is_closing = False
+        # The handler has closed its pipe, and all that it had queued was read.
+        self._is_last = False
         # Increases each time that new notices were read.
         self._refreshes = 0
         self._deliveries: list[Delivery] = []
@@ -106,6 +108,10 @@ class Service:
             if requests != seen or (is_closing and closing_since is None):
                 self._refresh()
                 seen = requests
+            if is_closing:
+                with self._changed:
+                    self._is_last = True
+                    self._changed.notify_all()
             self._report()
             now = time.monotonic()
             if is_closing:
@@ -129,19 +135,19 @@ class Service:
     def _deliver(self, delivery: Delivery) -> None:
         """The thread of one target."""
         while True:
-            is_closing, refreshes = self._is_closing, self._refreshes
-            pause = delivery.step(hurry=is_closing)
+            is_last, refreshes = self._is_last, self._refreshes
+            pause = delivery.step(hurry=is_last)
             with self._changed:
                 self._changed.notify_all()
-                if is_closing and pause != 0:
+                if is_last and pause != 0:
                     self._ended.add(delivery.name)
                     return
                 # What was read since may be for this target.
                 if pause is None and refreshes == self._refreshes:
                     self._idle.add(delivery.name)
-                    self._changed.wait_for(lambda: delivery.name not in self._idle or self._is_closing)
+                    self._changed.wait_for(lambda: delivery.name not in self._idle or self._is_last)
                 elif pause:
-                    self._changed.wait_for(lambda: self._is_closing, pause)
+                    self._changed.wait_for(lambda: self._is_last, pause)
 
     def _report(self) -> None:
         """Report what has changed since the last report, and delete what all targets are done with."""

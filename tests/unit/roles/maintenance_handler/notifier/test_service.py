@@ -34,7 +34,35 @@ class Watched(Delivery):
 def test_a_notice_that_is_read_while_its_target_becomes_idle_is_sent(tmp_path: Path) -> None:
     queue = NoticeQueue(tmp_path)
     queue.make()
-    service = Service({}, queue, io.FileIO("/dev/null"), io.StringIO())
+    with io.FileIO("/dev/null") as commands:
+        service = Service({}, queue, commands, io.StringIO())
     watched = Watched(service)
     threading.Thread(target=service._deliver, args=(watched,), daemon=True).start()
     assert watched.looked_again.wait(10)
+
+
+class Counted(Delivery):
+    """A delivery that has nothing to send."""
+
+    def __init__(self) -> None:
+        self.name = "chat"
+        self.looked = threading.Event()
+        self.looked_again = threading.Event()
+
+    def step(self, hurry: bool = False) -> float | None:
+        (self.looked_again if self.looked.is_set() else self.looked).set()
+        return None
+
+
+def test_a_notice_that_the_handler_queues_last_is_sent(tmp_path: Path) -> None:
+    """The handler has closed its pipe, but what it had queued is not read yet."""
+    queue = NoticeQueue(tmp_path)
+    queue.make()
+    with io.FileIO("/dev/null") as commands:
+        service = Service({}, queue, commands, io.StringIO())
+        service._listen()
+    counted = Counted()
+    threading.Thread(target=service._deliver, args=(counted,), daemon=True).start()
+    assert counted.looked.wait(10)
+    service._refresh()
+    assert counted.looked_again.wait(10)
