@@ -34,6 +34,7 @@ class Survey:
 
 
 def surveyed(incident: Incident, now: Moment, applies: Applies, limit: FleetLimit | None) -> Survey:
+    """The survey of an incident now. A task that is not to be started for an announcement is in its `skips`."""
     own = {task.name: own_steps(incident, task) for task in incident.tasks}
     condition = {task.name: condition_of(task, own[task.name]) for task in incident.tasks}
     survey = Survey(
@@ -67,6 +68,7 @@ def surveyed(incident: Incident, now: Moment, applies: Applies, limit: FleetLimi
 
 
 def waits_for_restore(task: Task, own: tuple[Step, ...]) -> bool:
+    """Whether a task with these steps of its own is drained, or being drained, and has something to restore then."""
     last = own[-1:]
     return bool(last) and last[0].phase == DRAIN and (last[0].open or task.has(RESTORE))
 

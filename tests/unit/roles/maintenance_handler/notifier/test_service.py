@@ -6,7 +6,10 @@ from __future__ import annotations
 
 import io
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from maintenance_handler.io.notice_queue import NoticeQueue
 from notifier.delivery import Delivery
@@ -31,11 +34,16 @@ class Watched(Delivery):
         return None
 
 
-def test_a_notice_that_is_read_while_its_target_becomes_idle_is_sent(tmp_path: Path) -> None:
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[Service]:
+    """Its handler has closed the pipe."""
     queue = NoticeQueue(tmp_path)
     queue.make()
     with io.FileIO("/dev/null") as commands:
-        service = Service({}, queue, commands, io.StringIO())
+        yield Service({}, queue, commands, io.StringIO())
+
+
+def test_a_notice_that_is_read_while_its_target_becomes_idle_is_sent(service: Service) -> None:
     watched = Watched(service)
     threading.Thread(target=service._deliver, args=(watched,), daemon=True).start()
     assert watched.looked_again.wait(10)
@@ -54,13 +62,9 @@ class Counted(Delivery):
         return None
 
 
-def test_a_notice_that_the_handler_queues_last_is_sent(tmp_path: Path) -> None:
+def test_a_notice_that_the_handler_queues_last_is_sent(service: Service) -> None:
     """The handler has closed its pipe, but what it had queued is not read yet."""
-    queue = NoticeQueue(tmp_path)
-    queue.make()
-    with io.FileIO("/dev/null") as commands:
-        service = Service({}, queue, commands, io.StringIO())
-        service._listen()
+    service._listen()
     counted = Counted()
     threading.Thread(target=service._deliver, args=(counted,), daemon=True).start()
     assert counted.looked.wait(10)
