@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING, Callable, Union
 
 from .._vm.maintenance import PREEMPTED_KEY, SIGNAL_LIMIT, is_preempted
@@ -36,28 +37,30 @@ class ShutsDown:
 
 
 def start_looking(host: str | None, post: Post) -> None:
-    """Post a preemption, and `Looked` after each check, again and again until the process ends."""
-    threading.Thread(target=_look, args=(host, post), name="last look", daemon=True).start()
+    """Look in a daemon thread until the process ends."""
+    threading.Thread(target=look, args=(host, post), name="last look", daemon=True).start()
+
+
+def look(host: str | None, post: Post) -> None:
+    """Post a preemption, and `Looked` after each check, again and again until `post` raises an exception."""
+    limits = Limits(retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT)
+    with closing(MetadataServer(host, limits=limits)) as server:
+        while True:
+            try:
+                value = str(server.get(PREEMPTED_KEY).value)
+                # Another value may be older than a preemption that the handler has heard of by itself meanwhile.
+                if is_preempted(value):
+                    post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
+            except MetadataError:
+                # The next check follows at once.
+                pass
+            post(Looked())
+            time.sleep(EVERY)
 
 
 def start_asking_systemd(post: Post) -> None:
     """Post `ShutsDown` once the machine is shutting down."""
     threading.Thread(target=_ask_systemd, args=(post,), name="shutdown", daemon=True).start()
-
-
-def _look(host: str | None, post: Post) -> None:
-    server = MetadataServer(host, limits=Limits(retry_for=0, timeout=ONE_LOOK, body_limit=SIGNAL_LIMIT))
-    while True:
-        try:
-            value = str(server.get(PREEMPTED_KEY).value)
-            # Another value may be older than a preemption that the handler has heard of by itself meanwhile.
-            if is_preempted(value):
-                post(Heard(PREEMPTED_KEY, essence(PREEMPTED_KEY, value), time.monotonic()))
-        except MetadataError:
-            # The next check follows at once.
-            pass
-        post(Looked())
-        time.sleep(EVERY)
 
 
 def _ask_systemd(post: Post) -> None:
