@@ -13,29 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from ...module_utils._vm.notification import FIELDS, TYPE_PREFIX
 from .options import meta_of
 
-TYPE_PREFIX = "gce.guest.maintenance."
-# The fields of a notification, as in the table of the guide to notifications.
-FIELDS = (
-    "id",
-    "kind",
-    "severity",
-    "summary",
-    "text",
-    "at",
-    "opened_at",
-    "resolves",
-    "rehearsal",
-    "event",
-    "incident",
-    "tasks",
-    "deadline",
-    "instance",
-    "instance_id",
-    "zone",
-    "project",
-)
 # How many IDs are remembered: the handler sends a notification again if the answer is lost.
 REMEMBERED = 10_000
 

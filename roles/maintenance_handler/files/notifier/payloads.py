@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any, Callable
 
 from maintenance_handler._vm.maintenance import format_time
+from maintenance_handler._vm.notification import TYPE_PREFIX
 from maintenance_handler.core.notice_document import SEVERITIES, rendered
 from maintenance_handler.core.notices import BLIND, FAILED, LIMIT_EXCEEDED, OVERDUE, RESTORE_FAILED, RESTORED
 
@@ -137,7 +138,7 @@ def _cloudevents(_target: Mapping[str, Any], document: Mapping[str, Any]) -> tup
         "specversion": "1.0",
         "id": document["id"],
         "source": f"//compute.googleapis.com/{vm}/{document['instance_id'] or document['instance']}",
-        "type": f"gce.guest.maintenance.{document['kind']}",
+        "type": f"{TYPE_PREFIX}{document['kind']}",
         "subject": document["instance"],
         "time": document["at"],
         "datacontenttype": JSON,

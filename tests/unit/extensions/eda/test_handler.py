@@ -10,9 +10,8 @@ from typing import Any
 
 import aiohttp
 import pytest
-from ansible_collections.gce.guest.plugins.plugin_utils._event_source import notices
 
-from maintenance_handler.core import notice_document
+from maintenance_handler._vm.notification import FIELDS
 from notifier.payloads import payload
 from support.event_source import refusal, source
 from support.ports import free_port
@@ -22,7 +21,7 @@ HEADERS = {"Authorization": f"Bearer {TOKEN}"}
 
 
 def document(**fields: Any) -> dict[str, Any]:
-    values: dict[str, Any] = dict.fromkeys(notice_document.FIELDS)
+    values: dict[str, Any] = dict.fromkeys(FIELDS)
     values.update(id="1-restore_failed", kind="restore_failed", severity="critical", at="2026-11-27T02:00:00Z")
     values.update(instance="db-1", instance_id="42", zone="us-central1-a", project="acme", tasks=["Fail over"])
     return {**values, **fields}
@@ -120,7 +119,3 @@ async def test_a_text_is_never_a_template(collections_path) -> None:
 )
 async def test_a_misconfiguration_is_refused(collections_path, wrong, words) -> None:
     assert words in await refusal(collections_path, "handler", wrong)
-
-
-def test_events_have_the_fields_of_a_notification() -> None:
-    assert notices.FIELDS == notice_document.FIELDS

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
+from maintenance_handler._vm.notification import FIELDS
 from maintenance_handler.app import config
-from maintenance_handler.core import notice_document
 from notifier import web
 from notifier.outcome import Unavailable
 from support.emulator import EmulatorProcess, eventually
@@ -147,7 +147,7 @@ def target_of_guide(port: int, certificate: Certificate) -> dict[str, Any]:
 
 
 def notice(identifier: str, kind: str, instance: str, summary: str = SUMMARIES[0]) -> dict[str, Any]:
-    values: dict[str, Any] = dict.fromkeys(notice_document.FIELDS)
+    values: dict[str, Any] = dict.fromkeys(FIELDS)
     values.update(id=identifier, kind=kind, instance=instance, rehearsal=False, at="2026-11-27T02:00:00Z")
     return {**values, "summary": summary, "incident": "1", "tasks": ["lb"]}
 

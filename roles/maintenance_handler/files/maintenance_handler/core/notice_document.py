@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from .._vm.maintenance import format_time
+from .._vm.notification import FIELDS
 from .likeness import did_you_mean
 from .notices import (
     BLIND,
@@ -35,26 +36,6 @@ SEVERITIES = {
 }
 # The kind of a notification that somebody sends to try a target.
 TEST = "test"
-
-FIELDS = (
-    "id",
-    "kind",
-    "severity",
-    "summary",
-    "text",
-    "at",
-    "opened_at",
-    "resolves",
-    "rehearsal",
-    "event",
-    "incident",
-    "tasks",
-    "deadline",
-    "instance",
-    "instance_id",
-    "zone",
-    "project",
-)
 
 _PLACEHOLDER = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<braced>\w+)\}|(?P<plain>[A-Za-z_]\w*))?")
 

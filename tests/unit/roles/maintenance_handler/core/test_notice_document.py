@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from maintenance_handler.core.notice_document import FIELDS, SEVERITIES, document, rendered, template_problems
+from maintenance_handler._vm.notification import FIELDS
+from maintenance_handler.core.notice_document import SEVERITIES, document, rendered, template_problems
 from maintenance_handler.core.notices import KINDS, Notice
 
 VM = {"instance": "web-1", "instance_id": "123", "zone": "us-central1-a", "project": "acme"}
