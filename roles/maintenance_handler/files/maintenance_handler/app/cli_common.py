@@ -48,7 +48,8 @@ def become_owner_of(path: Path) -> None:
 
 
 def known_settings(path: Path) -> Config:
-    """Load the configuration. If it is invalid while an incident is open, return what does not depend on the file."""
+    """Load the configuration. If it is invalid, return what does not depend on the file, for a running handler or an
+    open incident."""
     try:
         return config.load(path)
     except ConfigError:
@@ -56,7 +57,9 @@ def known_settings(path: Path) -> Config:
         if settings is None:
             raise
         become_owner([settings.state_dir])
-        if not read_status(settings)["incident"]:
+        now = read_status(settings)
+        # A running handler has the last valid configuration.
+        if not (now["running"] or now["incident"]):
             raise
         return settings
 

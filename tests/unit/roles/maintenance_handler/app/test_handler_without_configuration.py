@@ -19,15 +19,20 @@ from support.vm import Vm
 MakeHandler = Callable[..., HandlerProcess]
 
 
-def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -> HandlerProcess:
-    """A handler that was killed while its VM was drained, and whose configuration then became an empty file."""
+def as_service(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -> HandlerProcess:
+    """A handler whose directories are known without its configuration."""
     folder = tmp_path / "handler-0"
     # As systemd passes directories to a service.
     environ = {"STATE_DIRECTORY": str(folder / "state"), "RUNTIME_DIRECTORY": str(folder / "run")}
     handler = make_handler(*(tasks or (task("lb"),)), environ={**environ, "GCE_METADATA_HOST": vm.host})
     # Without a configuration, the path of another file is unknown.
     handler.configure(boot_id_file="/proc/sys/kernel/random/boot_id")
-    handler.start()
+    return handler
+
+
+def drained(vm: Vm, make_handler: MakeHandler, tmp_path: Path, *tasks: object) -> HandlerProcess:
+    """A handler that was killed while its VM was drained, and whose configuration then became an empty file."""
+    handler = as_service(vm, make_handler, tmp_path, *tasks).start()
     vm.announce("terminate")
     handler.until_state("drained")
     handler.kill()
@@ -94,6 +99,19 @@ def test_corrected_configuration_is_loaded(vm: Vm, make_handler: MakeHandler, tm
     vm.withdraw("terminate")
     handler.until_over()
     assert handler.command("status").returncode == 0
+
+
+def test_a_running_handler_is_asked_all_the_same(vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
+    """It has the last valid configuration, whatever becomes of the file."""
+    handler = as_service(vm, make_handler, tmp_path).start()
+    handler.config_path.write_bytes(b"")
+    assert json.loads(handler.command("status", "--json").stdout)["running"]
+    for command in ("drain", "restore"):
+        result = handler.command(command, "--wait")
+        assert result.returncode == 0, result.stderr
+    assert handler.trace() == ["drain lb", "restore lb"]
+    # What would be drained after a change is in the file.
+    assert "does not parse as JSON" in handler.command("drain", "--dry-run").stderr
 
 
 @pytest.mark.parametrize("text", [b"", b"\0" * 400, b'{"tasks": [', b'{"colour": 1}'])
