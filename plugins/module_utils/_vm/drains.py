@@ -19,10 +19,13 @@ def standing_drains(steps: Iterable[Step]) -> list[Step]:
     """The drains that no restore of their task follows, in the order of their start."""
     drains: list[Step] = []
     for step in steps:
-        if step["phase"] == "drain":
+        if step["phase"] == "restore" and step["outcome"] == "not started":
+            # It has changed nothing.
+            continue
+        # A task without a restore is over with its event.
+        if step["phase"] == "drain" and not step.get("over"):
             drains.append(step)
-        elif step["outcome"] != "not started":
-            # A restore that could not be started has changed nothing.
+        else:
             drains = [drain for drain in drains if drain["task"] != step["task"]]
     return drains
 

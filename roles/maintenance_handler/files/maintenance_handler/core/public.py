@@ -50,6 +50,7 @@ PUBLIC = {
             # Not written by earlier versions.
             "number?": "int",
             "output?": "str",
+            "over?": "bool",
         }
     ],
     "skips": [{"task": "str", "reason": "str", "at": "float"}],
@@ -111,6 +112,7 @@ def public(incident: Incident, now: Moment) -> dict[str, Any]:
                 "seconds": None if step.finished is None else round(step.finished.clock - step.started.clock, 3),
                 "outcome": step.outcome,
                 "detail": step.detail,
+                "over": step.over,
             }
             for step in incident.steps
         ],

@@ -29,6 +29,12 @@ def test_restores_end_the_drains_of_their_task(before: str, standing: str) -> No
     assert standing_drains(steps(before)) == steps(standing)
 
 
+def test_a_task_without_a_restore_is_over_with_its_event() -> None:
+    *earlier, last = steps("drain mail failed, drain mail failed")
+    later = steps("drain lb ok")
+    assert standing_drains([*earlier, {**last, "over": True}, *later]) == later
+
+
 @pytest.mark.parametrize(
     "all_steps, tasks",
     [

@@ -119,6 +119,16 @@ class TestDrain:
         assert lb["output"] == "no route"
         assert "output" not in handler.status()["incident"]["steps"][0]
 
+    def test_a_task_without_restore_is_over_with_its_drain(self, vm: Vm, make_handler: MakeHandler) -> None:
+        mail = task("mail", "migrate", drain="false", restore=None)
+        handler = make_handler(mail, task("lb", "terminate"), task("db", "preempt")).start()
+        vm.announce("window")
+        handler.until_state("announced")
+        assert handler.command("drain", "--as", "migrate", "--wait").returncode == 1
+        assert handler.command("restore", "--wait").returncode == 0
+        result = handler.command("drain", "--wait")
+        assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "drained")
+
     def test_shows_nothing_of_an_earlier_drain_of_the_incident(self, vm: Vm, make_handler: MakeHandler) -> None:
         breaks = 'test -e "$FOLDER/mended" || { touch "$FOLDER/mended"; exit 6; }'
         handler = make_handler(task("lb", "terminate", drain=breaks), task("db", "preempt")).start()
