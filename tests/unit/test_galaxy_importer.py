@@ -17,11 +17,13 @@ def spaces_before_colons(text: str) -> Iterator[int]:
     brackets: list[str] = []
     end = (0, 0)
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
-        if token.string in ("(", "[", "{"):
-            brackets.append(token.string)
-        elif token.string in (")", "]", "}"):
+        # Since Python 3.12, a text in an f-string is a token, too.
+        mark = token.string if token.type == tokenize.OP else ""
+        if mark in ("(", "[", "{"):
+            brackets.append(mark)
+        elif mark in (")", "]", "}"):
             brackets.pop()
-        elif token.string == ":" and brackets[-1:] == ["["] and token.start > end and token.start[0] == end[0]:
+        elif mark == ":" and brackets[-1:] == ["["] and token.start > end and token.start[0] == end[0]:
             yield token.start[0]
         end = token.end
 

@@ -444,12 +444,12 @@ class TestTextfile:
         handler.configure(metrics_textfile=str(second))
         handler.send(signal.SIGHUP)
         handler.until(second.exists, "the metrics in their new place")
-        assert not first.exists()
+        handler.until(lambda: not first.exists(), "the end of the metrics in their old place")
         # Also by a handler that was not there when that changed.
         handler.stop()
         handler.configure(metrics_textfile=None)
         handler.start()
-        assert not second.exists()
+        handler.until(lambda: not second.exists(), "the end of the metrics")
 
     def test_file_of_another_program_is_kept(self, vm: Vm, make_handler: MakeHandler, tmp_path: Path) -> None:
         path = tmp_path / "mine"

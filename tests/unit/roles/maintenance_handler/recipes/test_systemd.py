@@ -158,6 +158,7 @@ def test_reports_the_unit_that_does_not_start(machine: Machine) -> None:
     # It starts, for a moment, before it fails.
     if status:
         assert "broken.service does not start (exit-code)" in said
+    eventually(lambda: machine.active("broken") == "failed")
     machine.sh("rm /run/broken")
     assert machine.recipe("systemd_unit", "restore", unit="broken.service")[0] == 0
     assert machine.active("broken") == "active"
