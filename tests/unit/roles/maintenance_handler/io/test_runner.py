@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import queue
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 NOW = 1000.0
 AT = 1_780_000_000.0
 EVENT = {"name": "migrate", "rehearsal": False}
-INCIDENT = Incident("incident-1", Moment(NOW, AT), ())
+# Each bench has an incident of its own: a late sweep of one must not end the processes of the next.
+_numbers = itertools.count(1)
 
 
 def start(script: str, number: int = 1, phase: str = DRAIN, left: float | None = 60.0, **fields: Any) -> Start:
@@ -63,6 +65,7 @@ class Bench:
         self.stream = io.StringIO()
         self.posted: queue.SimpleQueue[Launched] = queue.SimpleQueue()
         self.now = Moment(NOW, AT)
+        self.incident = Incident(f"incident-{next(_numbers)}", self.now, ())
         self.runner = Runner(
             self.selector,
             Log("info", self.stream),
@@ -77,9 +80,9 @@ class Bench:
             self.request(one)
         return self.finish(len(starts))
 
-    def request(self, one: Start, incident: Incident = INCIDENT, journal: Callable[[float], bool] = bool) -> None:
+    def request(self, one: Start, incident: Incident | None = None, journal: Callable[[float], bool] = bool) -> None:
         """Have a step started, and do not wait for that."""
-        self.runner.start(one, incident, journal)
+        self.runner.start(one, incident or self.incident, journal)
 
     def launched(self) -> Launched:
         """What came of the next start."""
@@ -232,7 +235,7 @@ class TestTaskInput:
             "event": {
                 "name": "migrate",
                 "rehearsal": False,
-                "incident": "incident-1",
+                "incident": bench.incident.id,
                 "phase": "drain",
                 "attempt": 2,
                 "deadline_seconds": 60.0,
@@ -244,9 +247,9 @@ class TestTaskInput:
         assert variables == {
             "GCE_EVENT": "migrate",
             "GCE_EVENT_DEADLINE_SECONDS": "60.000",
-            "GCE_EVENT_INCIDENT": "incident-1",
+            "GCE_EVENT_INCIDENT": bench.incident.id,
             "GCE_EVENT_PHASE": "drain",
-            "GCE_EVENT_STEP": "incident-1/1",
+            "GCE_EVENT_STEP": f"{bench.incident.id}/1",
             "GCE_EVENT_TASK": "lb",
             "GCE_TASK_TIMEOUT_SECONDS": "18.000",
             "GREETING": "hello",
@@ -413,12 +416,12 @@ class TestLeftoverProcesses:
 
     def test_leftover_processes_are_killed_before_the_task_s_next_step(self, bench: Bench) -> None:
         """Here of a previous handler: a restore must not run in parallel with its drain."""
-        name = input_name("incident-1", 1)
+        name = input_name(bench.incident.id, 1)
         given = os.memfd_create(name)
         left = subprocess.Popen(["sleep", "60"], stdin=given, env={})
         os.close(given)
         gone = replace(start("").step, outcome=INTERRUPTED, finished=Moment(NOW, AT))
-        incident = replace(INCIDENT, steps=(gone,))
+        incident = replace(bench.incident, steps=(gone,))
         script = f"[ -d /proc/{left.pid}/fd ] && ls /proc/{left.pid}/fd | wc -l"
         bench.request(start(script, 2, phase=RESTORE), incident)
         bench.finish(1)

@@ -49,7 +49,8 @@ class Haproxy:
         shown = [f"  server {name} 127.0.0.1:{port}" for name, port in servers.items()]
         self._config.write_text(
             "global\n"
-            f"  stats socket {self.socket} mode 600 level {level}\n"
+            # Relative, because HAProxy limits the path to 97 characters.
+            f"  stats socket unix@admin.sock mode 600 level {level}\n"
             f"  stats socket 127.0.0.1:{self.admin_port} level {level}\n"
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
             f"frontend www\n  bind 127.0.0.1:{self.port}\n  default_backend web\n"
@@ -59,7 +60,7 @@ class Haproxy:
 
     def start(self) -> None:
         assert HAPROXY is not None
-        self._process = subprocess.Popen([HAPROXY, "-db", "-q", "-f", str(self._config)])
+        self._process = subprocess.Popen([HAPROXY, "-db", "-q", "-f", str(self._config)], cwd=self.folder)
         eventually(self._answers)
 
     def stop(self) -> None:
