@@ -125,7 +125,7 @@ def test_concurrent_writers_lose_no_line(emulator: EmulatorProcess) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-    assert problems == []
+    assert not problems, problems[0]
     assert sorted(keys(emulator, "web-2").split("\n")) == [f"user{number}:{K1}" for number in range(4)]
 
 
