@@ -12,11 +12,12 @@ import pytest
 
 from demo import processes
 
-# Prints its PID, and starts a child that a signal to its parent does not reach.
+# Starts a child that a signal to its parent does not reach. The child prints its PID, because it can only be found once
+# it executes its program.
 PARENT = """\
 import subprocess, sys, time
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"], start_new_session=True)
-print(child.pid, flush=True)
+code = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+subprocess.Popen([sys.executable, "-c", code], start_new_session=True)
 time.sleep(60)
 """
 

@@ -59,6 +59,7 @@ def test_endless_output_is_truncated_in_the_log(vm: Vm, make_handler: MakeHandle
     prints = "i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; printf 'x%.0s' $(seq 5000)"
     handler = make_handler(task("noisy", "migrate", drain=prints, timeout=30))
     assert drained(vm, handler)["noisy"]["outcome"] == "ok"
+    handler.until_logged("(more output is not logged)")
     lines = [line for line in handler.log().splitlines() if "drain 'noisy'" in line]
     assert "line 0" in lines[1]
     assert any(line.endswith("(more output is not logged)") for line in lines)
@@ -136,6 +137,7 @@ def test_runs_a_task_as_its_user(vm: Vm, make_handler: MakeHandler) -> None:
         }
     )
     assert drained(vm, handler)["lb"]["outcome"] == "ok"
+    handler.until_logged("drain 'lb': nobody")
     line = next(line for line in handler.log().splitlines() if "drain 'lb': nobody" in line)
     who, *groups, user, logname, home, folder, read = line.partition("drain 'lb': ")[2].split()
     assert (who, user, logname, home, folder) == ("nobody", "nobody", "nobody", "/nonexistent", "/")
