@@ -16,7 +16,7 @@ Step = Mapping[str, Any]
 
 
 def standing_drains(steps: Iterable[Step]) -> list[Step]:
-    """The drains that no restore of their task follows, in the order of their start."""
+    """The drains that are neither followed by a restore of their task nor over, in the order of their start."""
     drains: list[Step] = []
     for step in steps:
         if step["phase"] == "restore" and step["outcome"] == "not started":

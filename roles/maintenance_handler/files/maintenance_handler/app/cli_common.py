@@ -48,8 +48,7 @@ def become_owner_of(path: Path) -> None:
 
 
 def known_settings(path: Path) -> Config:
-    """Load the configuration. If it is invalid, return what does not depend on the file, for a running handler or an
-    open incident."""
+    """The configuration; if it is invalid while a handler runs or an incident is open, what does not depend on it."""
     try:
         return config.load(path)
     except ConfigError:
