@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Sequence
+from typing import Callable
 
 from recipes.commands import output
 from recipes.run import Refusal, Run
@@ -28,6 +29,10 @@ _STOP_WITH_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf")
 # A socket refuses to start once its service runs: what triggers others starts first.
 _TRIGGERS = (".socket", ".path", ".timer", ".automount")
 _TIMEOUT = 5.0
+# systemd counts a service of these types as active before it has executed its program (systemd.service(5)).
+_ACTIVE_UNSEEN = ("simple", "idle")
+# Seconds that such a service has to stay active: one that cannot work ends within them.
+_SETTLED = 0.5
 
 
 def show(unit: str, *properties: str, timeout: float = _TIMEOUT) -> dict[str, str]:
@@ -113,13 +118,13 @@ def stop_and_wait(units: Sequence[str], run: Run) -> None:
 
 
 def start_and_wait(units: Sequence[str], run: Run) -> None:
-    """Have units started, and wait until all of them run. Raises `Refusal` if one fails."""
+    """Have units started, and wait until all of them run and go on doing so. Raises `Refusal` if one fails."""
     if shuts_down():
         raise Refusal("the machine is shutting down: nothing can be started now")
     missing = [unit for unit in units if show(unit, "ActiveState")["ActiveState"] != "active"]
     if missing:
         begin("start", sorted(missing, key=lambda unit: not unit.endswith(_TRIGGERS)))
-        run.wait_until(lambda: "; ".join(filter(None, map(_starts_still, missing))))
+    run.wait_until(lambda: "; ".join(filter(None, (_starts_still(unit, run.clock) for unit in units))))
 
 
 def _still_runs(unit: str) -> str:
@@ -131,10 +136,12 @@ def _still_runs(unit: str) -> str:
     )
 
 
-def _starts_still(unit: str) -> str:
-    state = show(unit, "ActiveState", "SubState", "Result", "Job", "Type")
+def _starts_still(unit: str, clock: Callable[[], float]) -> str:
+    state = show(unit, "ActiveState", "SubState", "Result", "Job", "Type", "ActiveEnterTimestampMonotonic")
     if state["ActiveState"] == "active":
-        return ""
+        since = int(state["ActiveEnterTimestampMonotonic"]) / 1e6
+        settled = state.get("Type") not in _ACTIVE_UNSEEN or clock() - since >= _SETTLED
+        return "" if settled else f"{unit} has only just started"
     if not state.get("Job") or state["Job"] == "0":
         if state["ActiveState"] == "failed":
             raise Refusal(f"{unit} does not start ({state.get('Result')}): see journalctl --unit {unit}")
