@@ -36,9 +36,13 @@ class Timer:
         self._clock._timers.add(self)
         self._handle = self._clock._loop.call_later(real_seconds, self._fire)
 
+    def due(self) -> float:
+        """When the call is due, by the loop's clock."""
+        return 0.0 if self._handle is None else self._handle.when()
+
     def remaining(self) -> float:
         """Real seconds until the call."""
-        return 0.0 if self._handle is None else max(0.0, self._handle.when() - self._clock._loop.time())
+        return max(0.0, self.due() - self._clock._loop.time())
 
     def _fire(self) -> None:
         self._clock._timers.discard(self)
@@ -68,7 +72,8 @@ class Clock:
     def speed(self, speed: float) -> None:
         factor = self._speed / speed
         self._speed = speed
-        for timer in list(self._timers):
+        # In their order, which may be all that is left of the time between them.
+        for timer in sorted(self._timers, key=Timer.due):
             timer.start(timer.remaining() * factor)
 
     def time(self) -> float:

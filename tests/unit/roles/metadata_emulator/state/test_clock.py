@@ -61,3 +61,13 @@ def test_a_change_of_speed_does_not_revive_a_cancelled_timer(clock: Clock, manua
     clock.speed = 20
     manual_time.advance(100)
     assert calls == []
+
+
+def test_a_change_of_speed_keeps_the_order_of_timers(clock: Clock, manual_time: ManualTime) -> None:
+    calls: list[int] = []
+    for number in range(50):
+        clock.call_later(3600 + number, calls.append, number)
+    # So fast that they are due at the same time.
+    clock.speed = 1e12
+    manual_time.advance(1)
+    assert calls == list(range(50))
