@@ -11,8 +11,7 @@ import asyncio
 import random
 import threading
 from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
+from typing import Any, Union
 
 from ...module_utils._compute.api import ComputeApi, MissingLibrary, Time, connect
 from ...module_utils._compute.errors import ComputeError
@@ -20,7 +19,7 @@ from ...module_utils._compute.fleet_maintenance import KINDS
 from ...module_utils._compute.options import API_OPTIONS, ApiOption
 from .fleet_changes import FleetChanges
 from .fleet_poller import FleetPoller
-from .inbox import pass_on
+from .inbox import Inbox, pass_on
 from .options import COMMON_OPTIONS, INITIAL, SourceError, host_namer, read_options
 
 OPTIONS: Mapping[str, ApiOption] = {
@@ -37,6 +36,9 @@ OPTIONS: Mapping[str, ApiOption] = {
 JITTER = 0.1
 _LONGEST_INTERVAL = 86400.0
 
+# The events of a poll, or why there are no more.
+_Message = Union[list[dict[str, Any]], Exception]
+
 
 async def run(queue: Any, args: Mapping[str, Any]) -> None:
     """Poll until cancelled.
@@ -49,13 +51,15 @@ async def run(queue: Any, args: Mapping[str, Any]) -> None:
         raise SourceError(f"interval has to be from 1 to {_LONGEST_INTERVAL:g} seconds.")
     if wrong := [kind for kind in options["kinds"] if kind not in KINDS]:
         raise SourceError(f"kinds has {wrong[0]!r}, but there are only {', '.join(KINDS)}.")
-    loop = asyncio.get_running_loop()
-    stopped = threading.Event()
-    ended: asyncio.Future[None] = loop.create_future()
+    inbox: Inbox[_Message] = Inbox(asyncio.get_running_loop())
+    stopped, taken = threading.Event(), threading.Event()
 
     def deliver(events: list[dict[str, Any]]) -> None:
         """Give events to the rulebook, and wait until it has taken them: none pile up."""
-        asyncio.run_coroutine_threadsafe(_pass_all(queue, events), loop).result()
+        taken.clear()
+        if not stopped.is_set():
+            inbox.post(events)
+            taken.wait()
 
     def work() -> None:
         try:
@@ -68,15 +72,17 @@ async def run(queue: Any, args: Mapping[str, Any]) -> None:
         except _Stopped:
             return
         except Exception as error:
-            # Also an event that could not be delivered. Better to end than to be deaf.
-            if not stopped.is_set():
-                _end(loop, ended, error)
+            # Better to end than to be deaf.
+            inbox.post(error)
 
     threading.Thread(target=work, name="gce.guest fleet", daemon=True).start()
     try:
-        await ended
+        while True:
+            await _pass_next(queue, inbox, taken)
     finally:
+        # In this order: the thread waits for `taken` only before the rulebook has ended.
         stopped.set()
+        taken.set()
 
 
 class _Stopped(BaseException):
@@ -96,15 +102,12 @@ def _connected(options: Mapping[str, Any], stopped: threading.Event) -> ComputeA
         raise SourceError(str(error)) from None
 
 
-async def _pass_all(queue: Any, events: list[dict[str, Any]]) -> None:
-    for event in events:
-        await pass_on(queue, event)
-
-
-def _end(loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None], error: Exception) -> None:
-    def end() -> None:
-        if not ended.done():
-            ended.set_exception(error)
-
-    with suppress(RuntimeError):
-        loop.call_soon_threadsafe(end)
+async def _pass_next(queue: Any, inbox: Inbox[_Message], taken: threading.Event) -> None:
+    """Wait for a poll, and give its events to the rulebook. Raises what the thread has ended with."""
+    message = await inbox.get(_LONGEST_INTERVAL)
+    if isinstance(message, Exception):
+        raise message
+    if message is not None:
+        for event in message:
+            await pass_on(queue, event)
+        taken.set()

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import threading
 from typing import Any
 
 import pytest
@@ -14,7 +16,8 @@ from ansible_collections.gce.guest.plugins.plugin_utils._event_source.fleet_chan
 from ansible_collections.gce.guest.plugins.plugin_utils._event_source.poll import Poll
 
 from support.emulator import EmulatorProcess, eventually
-from support.event_source import refusal, source
+from support.event_source import PATIENCE, refusal, source
+from support.raw_server import Peer, RawServer, json_answer
 
 FLEET: dict[str, Any] = {
     "project": "acme",
@@ -66,6 +69,32 @@ async def test_the_preemption_of_a_spot_vm_that_is_deleted_matches_the_filter(co
 
 def operations_were_read(emulator: EmulatorProcess) -> bool:
     return any("operations" in entry["path"] and entry["status"] for entry in emulator.control.journal(face="compute"))
+
+
+def test_a_poll_that_outlives_the_rulebook_ends_in_silence(collections_path) -> None:
+    asked, answer = threading.Event(), threading.Event()
+
+    def late(peer: Peer) -> None:
+        while peer.read_request():
+            asked.set()
+            answer.wait(PATIENCE)
+            peer.send(json_answer({}))
+
+    async def run(url: str) -> None:
+        async with source(collections_path, "fleet", {"project": "acme", "access_token": "ya29", "api_endpoint": url}):
+            await asyncio.to_thread(asked.wait, PATIENCE)
+
+    with RawServer(late) as api:
+        asyncio.run(run(f"http://{api.host}"))
+        polling = [thread for thread in threading.enumerate() if thread.name == "gce.guest fleet"]
+        answer.set()
+        for thread in polling:
+            thread.join(PATIENCE)
+
+    assert polling
+    assert not any(thread.is_alive() for thread in polling)
+    # A coroutine that was never awaited would be a warning now, which fails this test.
+    gc.collect()
 
 
 @pytest.mark.parametrize(
