@@ -8,7 +8,9 @@ import asyncio
 import json
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -19,7 +21,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.watch import Heard
 from ansible_collections.gce.guest.plugins.plugin_utils._event_source import guest_source
 from ansible_collections.gce.guest.plugins.plugin_utils._event_source.guest_signals import GuestSignals, Known
 
-from support.emulator import Control, EmulatorProcess
+from support.emulator import Control, EmulatorProcess, eventually
 from support.event_source import FOLDER, PATIENCE, refusal, source
 from support.raw_server import Peer, RawServer, answering, http_answer
 
@@ -327,11 +329,17 @@ async def test_it_ends_at_once_and_leaves_no_request_behind(collections_path) ->
         assert await asyncio.to_thread(raw.ends.get, True, 20) in ("FIN", "RST")
 
 
-async def test_a_server_that_lies_is_unknown_and_does_not_end_it(collections_path) -> None:
+async def test_a_server_that_lies_is_unknown_and_does_not_end_it(collections_path, monkeypatch, caplog) -> None:
     page = http_answer("200 OK", b"<html>Sign in</html>", content_type="text/html", etag="x")
+    silence = 0.0
+    times = SimpleNamespace(monotonic=lambda: silence, time=time.time)
+    monkeypatch.setattr(guest_source, "time", times)
     with RawServer(answering(page, page, page)) as raw:
         args = {"metadata_host": raw.host, "unreachable_after": 0.5}
         async with source(collections_path, "guest", args) as rulebook:
+            # Only then is the reason known.
+            await asyncio.to_thread(eventually, lambda: "metadata server" in caplog.text, what="the first answer")
+            silence = 0.5
             event = await rulebook.change("unreachable", "unknown")
             assert not rulebook.task.done()
     assert "metadata server" in event["reason"]
