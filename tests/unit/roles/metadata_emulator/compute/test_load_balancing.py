@@ -281,8 +281,10 @@ async def test_groups_and_services_are_deleted_until_the_next_reset(api: Compute
 
 
 async def test_operation_on_a_group_deleted_in_the_meantime_fails(api: ComputeApi) -> None:
+    api.project.clock.speed = 0.01
     operation = (await api.post(f"{POOL}/removeInstance", {"instances": [{"instance": ONE}]}))[1]
     api.project.load_balancing.delete(POOL)
+    api.project.clock.speed = 1e6
     done = await api.done(operation)
     assert (done["httpErrorStatusCode"], done["error"]["errors"][0]["code"]) == (404, "RESOURCE_NOT_FOUND")
 

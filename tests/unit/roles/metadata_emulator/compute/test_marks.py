@@ -67,7 +67,7 @@ async def test_an_old_fingerprint_is_refused(api: ComputeApi, setter: Any) -> No
 async def test_the_slower_of_two_writes_fails_in_its_operation(
     api: ComputeApi, setter: Any, first: Any, second: Any
 ) -> None:
-    api.project.clock.speed = 10
+    api.project.clock.speed = 0.01
     operations = [(await setter(api, each))[1] for each in (first, second)]
     api.project.clock.speed = 1000
     ends = [await api.done(each) for each in operations]

@@ -104,7 +104,7 @@ async def test_stale_or_missing_fingerprint_is_a_conflict(api: ComputeApi, metho
 
 async def test_the_slower_of_two_writers_conflicts_in_its_operation() -> None:
     """Clients that retry only HTTP 412 miss this form (CloudVE/cloudbridge#349, ray-project/ray#60429)."""
-    async with compute_api({**FLEET, "speed": 1}) as api:
+    async with compute_api({**FLEET, "speed": 0.01}) as api:
         fingerprint = (await metadata(api))["fingerprint"]
         started = [
             (await api.post(f"{WEB}/setMetadata", {"fingerprint": fingerprint, "items": items(writer=writer)}))[1]
