@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.emulator import PACKAGE_FOLDER, EmulatorProcess
+from support.ports import free_port
 from support.vm_python import VM_PYTHON
 from support.wire import ask
 
@@ -67,8 +68,7 @@ def test_an_address_in_use_is_reported(tmp_path: Path) -> None:
 
 
 def test_instances_listen_at_the_addresses_of_the_fleet_file() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     instances = [{"name": "web-1", "port": port}, {"name": "web-2", "address": "127.0.0.2"}]
     with EmulatorProcess({"instances": instances}) as emulator:
         assert emulator.metadata["web-1"] == f"127.0.0.1:{port}"

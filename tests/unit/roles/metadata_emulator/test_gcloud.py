@@ -130,6 +130,9 @@ def test_host_maintenance(emulator: EmulatorProcess, gcloud: Gcloud) -> None:
         gcloud(f"compute instances simulate-maintenance-event web-1 gpu-1 {A}")
         said = gcloud.run(f"compute instances simulate-maintenance-event db-1 spot-1 {B} --async").stderr
         assert said.count("/operations/operation-") == 2
+        drift_token = "instance/virtual-clock/drift-token"
+        eventually(lambda: emulator.control.get("db-1", drift_token) != "0", what="the migration of db-1")
+        eventually(lambda: emulator.control.instance("spot-1")["preempted"], what="the preemption of spot-1")
         assert emulator.control.instance("gpu-1")["boot_count"] == 2
 
     def performing() -> None:
