@@ -8,7 +8,7 @@ import ipaddress
 import json
 import ssl
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from support.certificate import pem, signed
+from support.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,9 @@ class JsonService:
 
         self._handler = Handler
         self._context = None if certificate is None else certificate.server_context(client_certificates)
-        self._server = self._listening(0)
-        self.port = int(self._server.server_address[1])
+        # Another server could take a port of those for port 0 between `stop` and `start`.
+        self.port = free_port()
+        self._server = self._listening()
         self.url = f"{'http' if certificate is None else 'https'}://127.0.0.1:{self.port}"
 
     def answer(self, call: Call) -> tuple[int, Any]:
@@ -87,16 +89,25 @@ class JsonService:
         with self.lock:
             return [str(call) for call in self.calls if call.method != "GET"]
 
+    def looks_again(self, call: str, each: int = 1) -> Callable[[], bool]:
+        """Returns a function that returns whether a client that sends such a request `each` times has begun anew."""
+        enough = self._calls_of(call) + each + 1
+        return lambda: self._calls_of(call) >= enough
+
     def stop(self) -> None:
         """Refuse connections until `start`."""
         self._server.shutdown()
         self._server.server_close()
 
     def start(self) -> None:
-        self._server = self._listening(self.port)
+        self._server = self._listening()
 
-    def _listening(self, port: int) -> ThreadingHTTPServer:
-        server = ThreadingHTTPServer(("127.0.0.1", port), self._handler)
+    def _calls_of(self, call: str) -> int:
+        with self.lock:
+            return sum(str(one) == call for one in self.calls)
+
+    def _listening(self) -> ThreadingHTTPServer:
+        server = ThreadingHTTPServer(("127.0.0.1", self.port), self._handler)
         server.daemon_threads = True
         if self._context is not None:
             server.socket = self._context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)

@@ -8,13 +8,15 @@ import json
 import os
 import subprocess
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from .emulator import eventually
 from .handler import PACKAGE_FOLDER
+from .ports import free_port
 from .vm_python import VM_PYTHON
 
 RECIPES = PACKAGE_FOLDER / "recipes"
@@ -69,6 +71,23 @@ class Recipe:
         [line] = done.stdout.splitlines()[-1:]
         return line
 
+    def reports(self, verb: str, looks_again: Callable[[], Any]) -> str:
+        """Run a verb that has to wait, and end it as the handler does when its time is over. Returns its output.
+
+        `looks_again` returns whether it has looked a second time at what it waits for: then it knows what is open.
+        """
+        with self.start(verb, timeout=6 * PATIENCE) as process:
+            try:
+                eventually(
+                    lambda: looks_again() or process.poll() is not None, within=2 * PATIENCE, what="a second look"
+                )
+                process.terminate()
+                said, _none = process.communicate(timeout=PATIENCE)
+            finally:
+                process.kill()
+        assert process.returncode == 3, said
+        return said
+
     @property
     def record(self) -> dict[str, Any]:
         """The changes in the recipe's record."""
@@ -78,9 +97,12 @@ class Recipe:
 
 
 class Service:
-    """A local HTTP service. A request for `/slow` is answered once `release` is called."""
+    """A local HTTP service. A request for `/slow` is answered once `release` is called.
 
-    def __init__(self, port: int = 0) -> None:
+    By default, its port is one that stays free when it is closed.
+    """
+
+    def __init__(self, port: int | None = None) -> None:
         released = self._released = threading.Event()
         service = self
 
@@ -104,10 +126,15 @@ class Service:
         self.seen: list[str] = []
         # A slow request has arrived.
         self.slow = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self._server = ThreadingHTTPServer(("127.0.0.1", free_port() if port is None else port), Handler)
         self._server.daemon_threads = True
         self.port = self._server.server_address[1]
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def looks_again(self) -> Callable[[], bool]:
+        """Returns a function that returns whether two more requests have come since."""
+        enough = len(self.seen) + 2
+        return lambda: len(self.seen) >= enough
 
     def release(self) -> None:
         self._released.set()
@@ -119,7 +146,7 @@ class Service:
 
 
 @contextmanager
-def service(port: int = 0) -> Iterator[Service]:
+def service(port: int | None = None) -> Iterator[Service]:
     one = Service(port)
     try:
         yield one

@@ -117,8 +117,10 @@ def _still_runs(run: Run) -> str:
         return f"{counted(_workers(pid), 'nginx worker')} still answering requests"
     if run["pid_file"] is None:
         # Before systemd has noticed the end, it would not start it again.
-        state = systemd.show(run["unit"], "ActiveState")["ActiveState"]
-        return f"{run['unit']} is {state}" if state in ("deactivating", "reloading") else ""
+        shown = systemd.show(run["unit"], "ActiveState", "MainPID")
+        state = shown["ActiveState"]
+        unnoticed = shown.get("MainPID") == str(pid) or state in ("deactivating", "reloading")
+        return f"{run['unit']} is {state}" if unnoticed else ""
     return ""
 
 
