@@ -35,5 +35,5 @@ def _problem(run: Run, target: str) -> str:
             return "" if status < 400 else f"the local service answers {status} at {shown(target)}"
         connected(target, run.bounded(_TIMEOUT)).close()
     except Refusal as exc:
-        return f"the local service is not up: {exc}"
+        return run.unanswered(f"the local service is not up: {exc}")
     return ""

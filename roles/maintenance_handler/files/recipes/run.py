@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Callable
 
-from client.errors import Refusal
+from client.errors import Refusal, Unreachable
 from recipes.record import Record
 
 __all__ = ["EVERY", "Refusal", "Run", "Unfinished", "counted"]
@@ -73,10 +73,12 @@ class Run:
         while True:
             try:
                 found = still_open()
-            except Refusal:
+            except Refusal as exc:
                 # The time limit has cut a request short: its error says nothing about the service.
                 if called and self.left() <= 0:
                     raise self.unfinished() from None
+                if isinstance(exc, Unreachable) and self.left() <= 0:
+                    raise Unfinished(str(exc)) from None
                 raise
             if not found:
                 return
@@ -85,6 +87,15 @@ class Run:
                 raise self.unfinished()
             called = True
             self.pause(every)
+
+    def unanswered(self, problem: str) -> str:
+        """What is still open, of a service that does not answer. Raises `Unreachable` if the time is over.
+
+        Then the time limit may have cut the request short, and the service may be up.
+        """
+        if self.left() <= 0:
+            raise Unreachable(problem)
+        return problem
 
     @contextmanager
     def keeping(self, seconds: float) -> Iterator[None]:

@@ -122,7 +122,7 @@ def _still_in(api: Api, run: Run) -> str:
                 _switch(api, key, {"enable": "true", "reason": f"{run['reason']} {_MARK}"})
         shown = _ids(_catalog(api, _node_name(api)))
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     missing = [key for key in _keys(run) if key not in shown]
     return "; ".join(f"{_title(key)} not in maintenance in the catalog" for key in missing)
 
@@ -155,7 +155,7 @@ def _still_out(api: Api, run: Run, key: str) -> str:
     except NotFound:
         return f"{_title(key)} not registered"
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     run.record.forget(key)
     run.say(f"{_title(key)} not in maintenance")
     return ""

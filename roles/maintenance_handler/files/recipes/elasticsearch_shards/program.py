@@ -126,7 +126,7 @@ def _still_open(api: Api, run: Run) -> str:
             return _still_on(api, run, name)
         return _not_delayed(api, run, name)
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
 
 
 def _excludes(api: Api, run: Run, name: str) -> bool:
@@ -202,7 +202,7 @@ def _still_out(api: Api, run: Run) -> str:
             _end_delay(api, delayed)
             run.record.forget(settings.DELAY)
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     return ""
 
 

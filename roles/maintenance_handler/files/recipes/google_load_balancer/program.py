@@ -55,10 +55,10 @@ def check(run: Run) -> None:
 
 def drain(run: Run) -> None:
     changes = Changes(run)
-    run.wait_until(lambda: _patiently(changes.leave), every=_EVERY)
+    run.wait_until(lambda: _patiently(changes.leave, run), every=_EVERY)
     for path, note in changes.notes():
         wait_since(run, note.left_at or 0.0, note.seconds, f"connections of {path.lstrip('/')}")
-    run.wait_until(lambda: _patiently(changes.still_seen), every=_EVERY)
+    run.wait_until(lambda: _patiently(changes.still_seen, run), every=_EVERY)
     managed = changes.managed()
     if managed:
         raise Refusal(f"{managed[0]} {_MANAGED}")
@@ -72,7 +72,7 @@ def restore(run: Run) -> None:
         return
     health.wait_until_healthy(run, run["health"])
     changes = Changes(run)
-    run.wait_until(lambda: _patiently(changes.join), every=_EVERY)
+    run.wait_until(lambda: _patiently(changes.join, run), every=_EVERY)
 
 
 def state(run: Run) -> None:
@@ -88,12 +88,12 @@ def state(run: Run) -> None:
         run.say(_in_no_group(run))
 
 
-def _patiently(step: Callable[[], str]) -> str:
+def _patiently(step: Callable[[], str], run: Run) -> str:
     """What a step returns; or, if the API or the metadata server is not available now, why."""
     try:
         return step()
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
 
 
 def _try_to_read_operations(cloud: Cloud, group: Group) -> None:

@@ -154,6 +154,7 @@ def _finish(servers: list[Server], step: Callable[[Server, Run], str], run: Run)
 
     def still_missing() -> str:
         found = []
+        all_answer = True
         for server in servers:
             if server in refused:
                 continue
@@ -162,12 +163,14 @@ def _finish(servers: list[Server], step: Callable[[Server, Run], str], run: Run)
             except Unreachable as exc:
                 # It may be restarting.
                 missing = f"{server}: {exc}"
+                all_answer = False
             except Refusal as exc:
                 refused[server] = str(exc)
                 continue
             if missing:
                 found.append(missing)
-        return "; ".join([*found, *refused.values()]) if found else ""
+        problem = "; ".join([*found, *refused.values()]) if found else ""
+        return problem if all_answer else run.unanswered(problem)
 
     run.wait_until(still_missing)
     if refused:

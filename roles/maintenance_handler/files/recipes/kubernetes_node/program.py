@@ -152,7 +152,7 @@ def _still_open(api: Api, run: Run) -> str:
         problems = [_evict(pod, api, run) for pod in pods]
     except Unreachable as exc:
         # The API server may be back in a moment.
-        return f"{exc}{cordoned}"
+        return run.unanswered(f"{exc}{cordoned}")
     return f"{counted(len(pods), 'pod')} left on {name}: {_listed(problems)}{cordoned}" if pods else ""
 
 
@@ -260,7 +260,7 @@ def _still_out(api: Api, run: Run, name: str) -> str:
             _patch(api, name, unschedulable=False)
             node = _look_up(api, name)
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     except NotFound:
         return f"{name} has not registered"
     if _is_cordoned(node) or any(one.get("key") == _TAINT for one in node["spec"].get("taints") or []):

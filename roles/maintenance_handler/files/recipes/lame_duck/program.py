@@ -114,7 +114,8 @@ def _problem_of_health(run: Run, healthy: bool) -> str:
     try:
         status = request(run["url"], timeout=run.bounded(_TIMEOUT)).status
     except Refusal as exc:
-        return str(exc) if healthy else ""
+        problem = run.unanswered(str(exc))
+        return problem if healthy else ""
     if (status < 400) == healthy:
         return ""
     return f"{shown(run['url'])} answers {status}" + (

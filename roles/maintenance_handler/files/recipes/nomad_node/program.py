@@ -147,7 +147,7 @@ def _still_open(api: Api, run: Run) -> str:
         elif node["ID"] not in run.record and _drains(node):
             return f"someone else drains the node; {_listed(left)}" if left else ""
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     return _listed(left) if left else ""
 
 
@@ -190,7 +190,7 @@ def _still_out(api: Api, run: Run, name: str) -> str:
             if _drains(node) or _is_eligible(node) != (before == _ELIGIBLE):
                 return _described(node)
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     run.record.forget(name)
     run.say(_described(node))
     return ""

@@ -312,5 +312,5 @@ def _still_out(before: str, run: Run) -> str:
                 # Sentinel rewrites the file of a Redis that it has follow another, and so did we.
                 _rewrite(redis)
     except Unreachable as exc:
-        return str(exc)
+        return run.unanswered(str(exc))
     return ""

@@ -63,6 +63,20 @@ def test_a_request_that_the_end_of_the_time_cuts_short_does_not_hide_what_is_ope
         run.wait_until(answers("2 jobs", "1 job", Refusal("no answer in time")), every=5.0)
 
 
+def test_a_service_that_does_not_answer_at_the_end_of_the_time_does_not_hide_what_is_open(run: Run) -> None:
+    found = answers("2 jobs", "")
+    with pytest.raises(Unfinished, match="2 jobs"):
+        run.wait_until(lambda: found() or run.unanswered("no answer in time"), every=20.0)
+
+
+def test_a_service_that_has_not_answered_until_the_time_is_over_is_what_is_open(run: Run, clock: Clock) -> None:
+    clock.sleep(1.0)
+    assert run.unanswered("no answer in time") == "no answer in time"
+    clock.sleep(20.0)
+    with pytest.raises(Unfinished, match="no answer in time"):
+        run.wait_until(lambda: run.unanswered("no answer in time"))
+
+
 @pytest.mark.parametrize("before", [[], ["2 jobs"]])
 def test_any_other_refusal_ends_the_wait(before: list[str], run: Run) -> None:
     with pytest.raises(Refusal, match="not permitted"):
