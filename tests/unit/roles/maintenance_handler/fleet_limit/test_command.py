@@ -13,7 +13,7 @@ from support.fleet_limit import PROGRAM, ended, started
 from support.vm_python import VM_PYTHON
 
 LIMIT = {"backend": "etcd", "group": "web", "slots": 1, "endpoints": ["http://127.0.0.1:1"]}
-QUESTION = {"limit": LIMIT, "id": "z/a/1", "reason": "stop", "timeout": 5, "state": {}}
+QUESTION = {"limit": LIMIT, "id": "z/a/1", "reason": "stop", "timeout": 10, "state": {}}
 
 
 @pytest.mark.parametrize("arguments", [[], ["steal"], ["acquire", "more"]])
@@ -53,7 +53,7 @@ def test_invalid_questions(question: Any, problem: str) -> None:
 
 
 def test_check_distinguishes_wrong_options_from_a_store_that_is_away() -> None:
-    question = {"limit": LIMIT, "timeout": 5}
+    question = {"limit": LIMIT, "timeout": 10}
 
     away = ended(started("check", question))
     assert (away["outcome"], away["slots"]) == ("unreachable", 1)

@@ -94,12 +94,12 @@ def test_a_holder_that_does_not_renew_loses_its_slot(make_vm: MakeVm, consul: Co
 def test_20_processes_take_2_slots(make_vm: MakeVm, consul: Consul) -> None:
     vms = [make_vm(number, slots=2) for number in range(20)]
 
-    outcomes = [ended(process)["outcome"] for process in [vm.starts("acquire", timeout=60) for vm in vms]]
+    outcomes = [ended(process, 60)["outcome"] for process in [vm.starts("acquire", timeout=60) for vm in vms]]
     winners = [vm for vm, outcome in zip(vms, outcomes, strict=True) if outcome == "held"]
     racing = [vm.starts("release" if vm in winners else "acquire", timeout=60) for vm in vms]
 
     assert sorted(outcomes) == ["denied"] * 18 + ["held"] * 2
-    assert {ended(process)["outcome"] for process in racing} <= {"released", "held", "denied"}
+    assert {ended(process, 60)["outcome"] for process in racing} <= {"released", "held", "denied"}
     assert max(consul.counts) == 2
 
 

@@ -18,8 +18,11 @@ from support.emulator import eventually
 from support.recipes import PATIENCE, ULIMITS, Recipe
 
 IMAGE = "localhost/gce-guest-vm:bookworm"
-POLITE = "trap 'exit 0' TERM; while :; do sleep 0.05; done"
-DEAF = "trap '' TERM; while :; do sleep 0.05; done"
+# Each run of a recipe runs podman a dozen times.
+LONG = 60.0
+# Before its trap, the first process of a container ignores the signal.
+POLITE = "trap 'exit 0' TERM; touch /ready; while :; do sleep 0.05; done"
+DEAF = "trap '' TERM; touch /ready; while :; do sleep 0.05; done"
 
 
 def _podman(*arguments: str) -> str:
@@ -44,6 +47,11 @@ def runs_containers() -> None:
         pytest.skip(f"podman runs no container here: {done.stderr.strip()}")
 
 
+def is_ready(name: str) -> bool:
+    command = ["podman", "exec", name, "test", "-e", "/ready"]
+    return subprocess.run(command, check=False, capture_output=True).returncode == 0
+
+
 def status(name: str) -> str:
     return _podman("container", "inspect", "--format={{.State.Status}}", name)
 
@@ -57,6 +65,7 @@ def make() -> Iterator[Callable[..., str]]:
         names.append(f"gce-guest-recipe-{uuid.uuid4().hex[:8]}")
         given = ("--network=none", *ULIMITS, *options)
         _podman("run", "--detach", f"--name={names[-1]}", *given, IMAGE, "sh", "-c", text)
+        eventually(lambda: is_ready(names[-1]), within=LONG, what="the trap")
         return names[-1]
 
     yield start
@@ -72,14 +81,14 @@ def test_drains_and_restores_twice_each(make: Callable[..., str], tmp_path: Path
     one, two, stopped = make(), make(), make()
     _podman("stop", stopped)
     recipe = recipe_for(tmp_path, one, two, stopped)
-    recipe.does("check")
+    recipe.does("check", LONG)
     for _time in range(2):
-        said = recipe.does("drain")
+        said = recipe.does("drain", LONG)
         assert "killed" not in said
         assert "running" not in (status(one), status(two), status(stopped))
-    assert "stopped by this recipe" in recipe.does("state")
+    assert "stopped by this recipe" in recipe.does("state", LONG)
     for _time in range(2):
-        recipe.does("restore")
+        recipe.does("restore", LONG)
         assert (status(one), status(two), status(stopped) == "running") == ("running", "running", False)
     assert recipe.record == {}
 
@@ -94,11 +103,11 @@ def test_restores_after_a_cut_off_drain(make: Callable[..., str], tmp_path: Path
     name = make(DEAF)
     recipe = recipe_for(tmp_path, name)
     with recipe.start("drain", timeout=60) as drain:
-        eventually(lambda: any(recipe.records.glob("*.json")) and name in recipe.record)
+        eventually(lambda: any(recipe.records.glob("*.json")) and name in recipe.record, within=LONG)
         drain.send_signal(signal.SIGKILL)
         drain.communicate(timeout=PATIENCE)
     _podman("stop", "--time=0", name)
-    recipe.does("restore")
+    recipe.does("restore", LONG)
     assert status(name) == "running"
 
 
@@ -107,20 +116,22 @@ def test_drains_all_containers_of_a_compose_project(make: Callable[..., str], tm
     label = f"--label=com.docker.compose.project={project}"
     one, two, other = make(POLITE, label), make(POLITE, label), make()
     recipe = recipe_for(tmp_path, compose_project=project)
-    recipe.does("check")
-    recipe.does("drain")
+    recipe.does("check", LONG)
+    recipe.does("drain", LONG)
     assert ("running" in (status(one), status(two)), status(other)) == (False, "running")
-    recipe.does("restore")
+    recipe.does("restore", LONG)
     assert [status(one), status(two)] == ["running", "running"]
 
 
 def test_check_reports_invalid_parameters(make: Callable[..., str], tmp_path: Path) -> None:
     of_unit, passing = make(POLITE, "--label=PODMAN_SYSTEMD_UNIT=web.service"), make(POLITE, "--rm")
-    assert "belongs to web.service" in recipe_for(tmp_path, of_unit).refuses()
-    assert "was started with --rm" in recipe_for(tmp_path, passing).refuses()
-    assert "no-such-container" in recipe_for(tmp_path, "no-such-container").refuses()
-    assert "either 'containers' or 'compose_project'" in recipe_for(tmp_path).refuses()
-    assert "no container of the Compose project nothing" in recipe_for(tmp_path, compose_project="nothing").refuses()
+    assert "belongs to web.service" in recipe_for(tmp_path, of_unit).refuses(timeout=LONG)
+    assert "was started with --rm" in recipe_for(tmp_path, passing).refuses(timeout=LONG)
+    assert "no-such-container" in recipe_for(tmp_path, "no-such-container").refuses(timeout=LONG)
+    assert "either 'containers' or 'compose_project'" in recipe_for(tmp_path).refuses(timeout=LONG)
+    assert "no container of the Compose project nothing" in recipe_for(tmp_path, compose_project="nothing").refuses(
+        timeout=LONG
+    )
     assert [status(of_unit), status(passing)] == ["running", "running"]
     if shutil.which("docker") is None:
-        assert "docker cannot be run" in recipe_for(tmp_path, of_unit, engine="docker").refuses()
+        assert "docker cannot be run" in recipe_for(tmp_path, of_unit, engine="docker").refuses(timeout=LONG)

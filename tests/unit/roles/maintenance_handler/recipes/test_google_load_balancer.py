@@ -20,6 +20,7 @@ PROJECT, ZONE, REGION = "shop", "us-central1-a", "us-central1"
 AT_ZONE, AT_REGION = f"/zones/{ZONE}", f"/regions/{REGION}"
 NEG, GROUP = f"{AT_ZONE}/networkEndpointGroups/app", f"{AT_ZONE}/instanceGroups/old"
 POOL = f"{AT_REGION}/targetPools/legacy"
+HEALTH = "/global/backendServices/web/getHealth"
 SCOPES = [{"scopes": ["https://www.googleapis.com/auth/cloud-platform"]}]
 # For what ends by itself, also on a machine that is busy.
 LONG = 60.0
@@ -106,6 +107,15 @@ class Project:
 
     def fault(self, kind: str, path: str, **options: Any) -> None:
         self.control.fault(kind, face="compute", path=f"projects/{PROJECT}{path}", **options)
+
+    def looks_again(self, text: str, each: int = 1) -> Callable[[], bool]:
+        """Returns a function that returns whether a client that sends `each` such requests has begun anew since."""
+        enough = self._count(text) + each + 1
+        return lambda: self._count(text) >= enough
+
+    def _count(self, text: str) -> int:
+        """How many requests had this text in their path."""
+        return sum(text in each["path"] for each in self.control.journal(face="compute"))
 
     def changes(self) -> list[str]:
         """The changes that were requested, in their order."""
@@ -233,6 +243,10 @@ def test_waits_for_the_draining_timeout_and_until_no_endpoint_drains(
     slow: Callable[..., tuple[Project, Recipe]],
 ) -> None:
     project, recipe = slow(draining_timeout=3600)
+    with recipe.start("drain", timeout=60) as drain:
+        eventually(lambda: has_left(recipe), within=LONG, what="that the VM has left all groups")
+        drain.terminate()
+        drain.communicate(timeout=PATIENCE)
     done = recipe.run("drain", timeout=8)
     assert done.returncode == 3
     assert "s more for connections of zones/us-central1-a/" in done.stdout
@@ -243,10 +257,16 @@ def test_waits_for_the_draining_timeout_and_until_no_endpoint_drains(
     for note in document["changed"].values():
         note["seconds"] = 0
     path.write_text(json.dumps(document), encoding="utf-8")
-    done = recipe.run("drain", timeout=8)
-    assert (done.returncode, "3 endpoints of" in done.stdout) == (3, True)
+    # It looks for the health of the one group, and for endpoints of the other.
+    assert "3 endpoints of" in recipe.reports("drain", project.looks_again(HEALTH))
     project.control.speed(1e6)
     recipe.does("drain", LONG)
+
+
+def has_left(recipe: Recipe) -> bool:
+    """Whether the recipe has noted for each of its three groups that the VM has left."""
+    notes = list(recipe.record.values()) if any(recipe.records.glob("*.json")) else []
+    return len(notes) == 3 and all(note["left_at"] for note in notes)
 
 
 def test_settles_after_the_draining_timeout(slow: Callable[..., tuple[Project, Recipe]]) -> None:
@@ -258,8 +278,9 @@ def test_settles_after_the_draining_timeout(slow: Callable[..., tuple[Project, R
 def test_restores_once_the_backends_are_healthy(slow: Callable[..., tuple[Project, Recipe]]) -> None:
     project, recipe = slow(health=3600)
     recipe.does("drain", LONG)
-    done = recipe.run("restore", timeout=8)
-    assert (done.returncode, "global/backendServices/web reports UNHEALTHY" in done.stdout) == (3, True)
+    # It looks for the health of two groups, once it has joined each.
+    said = recipe.reports("restore", project.looks_again(HEALTH, each=2))
+    assert "global/backendServices/web reports UNHEALTHY" in said
     assert project.sizes() == ALL
     project.control.speed(1e6)
     recipe.does("restore", LONG)
@@ -322,8 +343,7 @@ def test_a_restore_after_an_interrupted_drain_outlives_its_operations(
     eventually(lambda: len(project.changes()) == 3, within=PATIENCE, what="all changes have begun")
     process.kill()
     process.communicate(timeout=PATIENCE)
-    done = recipe.run("restore", timeout=8)
-    assert (done.returncode, "is PENDING" in done.stdout) == (3, True)
+    assert "is PENDING" in recipe.reports("restore", project.looks_again("/operations/operation-"))
     project.control.speed(1e6)
     recipe.does("restore", LONG)
     assert (project.sizes(), recipe.record) == (ALL, {})
@@ -342,8 +362,7 @@ def test_a_drain_after_an_interrupted_restore_outlives_its_operations(
     eventually(lambda: len(project.changes()) > begun, within=PATIENCE, what="a change begins")
     process.kill()
     process.communicate(timeout=PATIENCE)
-    done = recipe.run("drain", timeout=8)
-    assert (done.returncode, "is PENDING" in done.stdout) == (3, True)
+    assert "is PENDING" in recipe.reports("drain", project.looks_again("/operations/operation-"))
     project.control.speed(1e6)
     recipe.does("drain", LONG)
     assert project.sizes() == WITHOUT

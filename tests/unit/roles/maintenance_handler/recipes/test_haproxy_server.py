@@ -54,7 +54,10 @@ class Haproxy:
             f"  stats socket 127.0.0.1:{self.admin_port} level {level}\n"
             "defaults\n  mode http\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
             f"frontend www\n  bind 127.0.0.1:{self.port}\n  default_backend web\n"
-            "backend web\n  default-server check inter 50ms fall 2 rise 2\n" + "\n".join(shown) + f"\n{lines}\n",
+            # It closes no idle connection by itself.
+            "backend web\n  default-server check inter 50ms fall 2 rise 2 pool-purge-delay 1h\n"
+            + "\n".join(shown)
+            + f"\n{lines}\n",
             encoding="utf-8",
         )
 
@@ -126,9 +129,11 @@ def _name_server(port: int) -> Iterator[None]:
     with socketserver.UDPServer(("127.0.0.1", port), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
-        yield
-        server.shutdown()
-        thread.join()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture
@@ -191,7 +196,7 @@ def test_waits_for_open_requests_and_sends_new_ones_elsewhere(
 ) -> None:
     two.release()
     haproxy.begin_slow_request(one)
-    drain = recipe.start("drain")
+    drain = recipe.start("drain", timeout=60)
     eventually(lambda: haproxy.status().startswith("DRAIN"))
     before = len(one.seen)
     assert [haproxy.get() for _request in range(4)] == [200] * 4
@@ -209,7 +214,7 @@ def test_closes_idle_connections(recipe: Recipe, haproxy: Haproxy) -> None:
     """HAProxy would send a request on one of them if the VM lost its power meanwhile: nobody has told it."""
     eventually(lambda: haproxy.get() == 200 and haproxy.idle() and haproxy.idle("two"))
     recipe.does("drain")
-    assert haproxy.idle() == 0
+    eventually(lambda: haproxy.idle() == 0)
     assert haproxy.idle("two") > 0
     assert haproxy.status().startswith("DRAIN")
     recipe.does("restore")
@@ -239,7 +244,7 @@ def test_reports_open_connections_at_its_timeout_and_restores(
 ) -> None:
     two.release()
     haproxy.begin_slow_request(one)
-    done = recipe.run("drain", timeout=1.0)
+    done = recipe.run("drain", timeout=3.0)
     assert done.returncode == 3
     assert "web/one" in done.stdout
     assert "1 session" in done.stdout
@@ -253,7 +258,7 @@ def test_restores_after_a_cut_off_drain(
 ) -> None:
     two.release()
     haproxy.begin_slow_request(one)
-    with recipe.start("drain") as drain:
+    with recipe.start("drain", timeout=60) as drain:
         eventually(lambda: haproxy.status().startswith("DRAIN"))
         drain.send_signal(number)
         said, _none = drain.communicate(timeout=PATIENCE)
@@ -302,7 +307,7 @@ def test_a_drain_goes_on_although_no_other_server_is_left(
 ) -> None:
     two.release()
     haproxy.begin_slow_request(one)
-    drain = careful.start("drain")
+    drain = careful.start("drain", timeout=60)
     eventually(lambda: haproxy.status().startswith("DRAIN"))
     haproxy.ask("set server web/two state maint")
     assert drain.poll() is None
@@ -361,7 +366,7 @@ def test_clears_its_drain_of_a_server_that_dns_does_not_find(
         "  hold nx 1s\n  hold refused 1s\n  hold timeout 1s\n  hold other 1s\n"
     )
     recipe = Recipe("haproxy_server", tmp_path / "records", backend="web", server="named", socket=haproxy.socket)
-    eventually(lambda: haproxy.status("named").startswith("MAINT"))
+    eventually(lambda: haproxy.status("named").startswith("MAINT"), within=PATIENCE)
     # HAProxy may find the address while this VM is away.
     recipe.does("drain")
     assert haproxy.admin("named") == 0x08 | 0x20
@@ -370,7 +375,7 @@ def test_clears_its_drain_of_a_server_that_dns_does_not_find(
     assert haproxy.admin("named") == 0x20
     assert recipe.record != {}
     with _name_server(dns_port):
-        recipe.does("restore")
+        recipe.does("restore", timeout=60)
     assert haproxy.status("named").startswith("UP")
     assert recipe.record == {}
 
@@ -404,7 +409,7 @@ def test_drains_again_after_a_restart_of_haproxy(recipe: Recipe, haproxy: Haprox
 
 def test_waits_for_a_restarting_haproxy(recipe: Recipe, haproxy: Haproxy) -> None:
     haproxy.stop()
-    with recipe.start("drain") as drain:
+    with recipe.start("drain", timeout=60) as drain:
         haproxy.start()
         said, _none = drain.communicate(timeout=PATIENCE)
     assert drain.returncode == 0, said
@@ -434,7 +439,7 @@ def test_restore_waits_while_health_checks_fail(
     eventually(lambda: haproxy.status("sick") == "DRAIN")
     one.status = 503
     eventually(lambda: haproxy.status("sick").endswith("/10000"))
-    done = recipe.run("restore", timeout=1.0)
+    done = recipe.run("restore", timeout=3.0)
     assert (done.returncode, "web/sick" in done.stdout, "/10000" in done.stdout) == (3, True, True)
     assert haproxy.status("sick").startswith("DRAIN")
     one.status = 200
@@ -447,8 +452,7 @@ def test_restore_checks_the_local_service_first(recipe: Recipe, haproxy: Haproxy
         recipe.parameters["health"] = f"http://127.0.0.1:{local.port}/healthz"
         recipe.does("drain")
         local.status = 503
-        done = recipe.run("restore", timeout=1.0)
-        assert (done.returncode, "answers 503" in done.stdout) == (3, True)
+        assert "answers 503" in recipe.reports("restore", local.looks_again())
         assert haproxy.status().startswith("DRAIN")
         local.status = 200
         recipe.does("restore")
@@ -463,7 +467,7 @@ def test_drains_in_several_haproxys(make_haproxy: Callable[..., Haproxy], tmp_pa
     recipe.does("drain")
     assert [each.status()[:5] for each in (first, second)] == ["DRAIN", "DRAIN"]
     second.stop()
-    done = recipe.run("restore", timeout=1.5)
+    done = recipe.run("restore", timeout=3.0)
     # The others are put back all the same.
     assert (done.returncode, second.tcp in done.stdout) == (3, True)
     assert first.status().startswith("UP")
@@ -505,15 +509,20 @@ def test_restores_where_it_has_drained_when_the_sockets_have_changed(
 
 
 @pytest.mark.parametrize(
-    "flow, words",
-    [(trickle, ("'show servers state web'", "no answer in time")), (flood, ("like HAProxy", "more than"))],
+    "flow, seconds, words",
+    [
+        (trickle, 2.0, ("'show servers state web'", "no answer in time")),
+        (flood, 60.0, ("like HAProxy", "more than")),
+    ],
 )
-def test_ends_with_an_answer_that_does_not_end(tmp_path: Path, flow: Flow, words: tuple[str, ...]) -> None:
+def test_ends_with_an_answer_that_does_not_end(
+    tmp_path: Path, flow: Flow, seconds: float, words: tuple[str, ...]
+) -> None:
     with endless(b"", flow) as port:
         recipe = Recipe(
             "haproxy_server", tmp_path / "records", backend="web", server="one", socket=f"tcp:127.0.0.1:{port}"
         )
-        line = recipe.refuses("check", timeout=2.0)
+        line = recipe.refuses("check", timeout=seconds)
     assert all(word in line for word in words), line
 
 

@@ -34,8 +34,9 @@ pytestmark = pytest.mark.skipif(not _has_image(), reason=f"needs root, podman an
 NEEDS_WORKER = "[Unit]\nRequires=worker.service\nAfter=worker.service\n[Service]\nExecStart=/bin/sleep infinity\n"
 UNITS = {
     "worker.service": "[Service]\nExecStart=/bin/sleep infinity\n",
-    # Takes its time to stop.
-    "slow.service": "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/sleep 2\n",
+    # Does not stop while there is a file.
+    "slow.service": "[Service]\nExecStart=/bin/sleep infinity\n"
+    "ExecStop=/bin/sh -c 'while [ -e /run/slow ]; do sleep 0.1; done'\n",
     "needy.service": NEEDS_WORKER,
     "idle.service": NEEDS_WORKER,
     "woken.socket": "[Socket]\nListenStream=/run/woken.sock\n",
@@ -112,7 +113,7 @@ def shared_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine
 def machine(shared_machine: Machine) -> Machine:
     """With nothing drained, and the same units running at each test's start."""
     everything = " ".join(UNITS)
-    shared_machine.sh(f"rm -rf {RECORDS} /run/broken; systemctl stop {everything}; systemctl reset-failed")
+    shared_machine.sh(f"rm -rf {RECORDS} /run/broken /run/slow; systemctl stop {everything}; systemctl reset-failed")
     shared_machine.sh(f"systemctl start {' '.join(ACTIVE)} woken.socket")
     return shared_machine
 
@@ -145,8 +146,10 @@ def test_keeps_units_stopped_that_were_not_running(machine: Machine) -> None:
 
 
 def test_reports_running_processes_at_its_timeout_and_restores(machine: Machine) -> None:
-    status, said = machine.recipe("systemd_unit", "drain", timeout=1, unit="slow.service")
+    machine.sh("touch /run/slow")
+    status, said = machine.recipe("systemd_unit", "drain", timeout=4, unit="slow.service")
     assert (status, "slow.service is deactivating" in said) == (3, True)
+    machine.sh("rm /run/slow")
     assert machine.recipe("systemd_unit", "restore", unit="slow.service")[0] == 0
     assert machine.active("slow") == "active"
 
