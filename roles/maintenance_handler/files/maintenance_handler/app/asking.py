@@ -12,11 +12,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..core.incident import DRAINING, RESTORING
 from ..core.tasks import DRAIN, RESTORE
 from ..io import request
 from ..io.request import LONGEST_NAME, SOCKET, Request
 from .cli_common import CommandError, read_status
 from .config import Config
+from .status import UNKNOWN
 
 # Seconds that a handler may take for a request, besides the time of its tasks.
 WAITING = 60.0
@@ -75,10 +77,12 @@ def watch(settings: Config, timeout: float, see: Callable[[dict[str, Any]], bool
     give_up_at = time.monotonic() + timeout
     while True:
         now = read_status(settings)
-        if see(now):
-            return
-        if not now["running"]:
+        is_over = see(now)
+        # Whatever it ran when it ended is not over: its journal says so, or cannot be read.
+        if not now["running"] and (not is_over or now["state"] in (DRAINING, RESTORING, UNKNOWN)):
             raise CommandError(ENDED)
+        if is_over:
+            return
         if time.monotonic() >= give_up_at:
             raise CommandError(f"not over within {timeout:g} s, and goes on in the handler: see its status")
         time.sleep(LOOK_EVERY)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -223,15 +224,48 @@ class TestAfterTheHandler:
     def test_who_waits_is_told_that_the_next_one_continues(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "terminate", drain=UNTIL_RELEASED)).start()
         command = handler.start_command("drain", "--wait")
-        handler.until_traced("drain lb")
+        # It has shown a step, so it waits for its end.
+        assert command.stdout is not None
+        assert command.stdout.readline() == "drain 'lb' starts\n"
         handler.kill()
-        _out, err = command.communicate(timeout=60)
-        assert command.returncode == 1
+        out, err = command.communicate(timeout=60)
+        assert (command.returncode, "failed" in out) == (1, False)
         told = err + "".join(json.loads(handler.command("status", "--json").stdout)["problems"])
         assert "the handler stopped in the meantime; the next one continues" in told
         assert "an incident is open, with lb drained" in told
         assert "restores what was drained" not in told
         handler.release()
+
+    def test_a_restore_that_goes_on_in_the_next_one_is_not_called_restored(
+        self, vm: Vm, make_handler: MakeHandler
+    ) -> None:
+        handler = make_handler(task("lb", "terminate", restore=UNTIL_RELEASED)).start()
+        assert handler.command("drain", "--wait").returncode == 0
+        command = handler.start_command("restore", "--wait")
+        assert command.stdout is not None
+        assert command.stdout.readline() == "restore 'lb' starts\n"
+        handler.kill()
+        out, err = command.communicate(timeout=60)
+        assert (command.returncode, "restored" in out) == (1, False)
+        assert "the handler stopped in the meantime; the next one continues" in err
+
+    @pytest.mark.parametrize("command", ["drain", "restore"])
+    def test_one_that_stops_at_the_end_has_done_it(self, vm: Vm, make_handler: MakeHandler, command: str) -> None:
+        handler = make_handler(task("lb", "terminate", **{command: UNTIL_RELEASED})).start()
+        if command == "restore":
+            assert handler.command("drain", "--wait").returncode == 0
+        waiting = handler.start_command(command, "--wait")
+        assert waiting.stdout is not None
+        assert waiting.stdout.readline() == f"{command} 'lb' starts\n"
+        waiting.send_signal(signal.SIGSTOP)
+        handler.send(signal.SIGTERM)
+        handler.until_logged("stopping after the running steps")
+        handler.release()
+        assert handler.wait() == 0
+        waiting.send_signal(signal.SIGCONT)
+        out, err = waiting.communicate(timeout=60)
+        assert (waiting.returncode, err) == (0, "")
+        assert out.splitlines()[-1] == {"drain": "drained", "restore": "restored"}[command]
 
     def test_a_reboot_in_the_middle(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(
@@ -265,6 +299,7 @@ class TestAfterTheHandler:
         self, vm: Vm, make_vm: Callable[[], Vm], make_handler: MakeHandler
     ) -> None:
         handler = make_handler(*lb_and_db()).start()
+        handler.until(lambda: handler.journal().get("instance_id"), "the instance in the journal")
         assert handler.command("drain", "--wait").returncode == 0
         handler.stop()
         handler.boot("boot-2")
