@@ -26,7 +26,7 @@ from ..io.examination import Examined
 from ..io.inbox import Inbox
 from ..io.instance import InstanceRead, start_reading_instance
 from ..io.journal import JournalError
-from ..io.last_look import Looked, ShutsDown
+from ..io.last_look import Looked, ShutsDown, StaysUp
 from ..io.launch import Launched
 from ..io.log import Log
 from ..io.newest import Shown
@@ -118,6 +118,7 @@ class Handler:
             LastIncident: self._on_last_incident,
             Examined: self._on_examined,
             Looked: lambda _looked: self._stop.looked(self._open.incident),
+            StaysUp: lambda _stays_up: self._stop.stays_up(),
             ShutsDown: self._on_shutdown,
             Published: lambda published: self._reporter.published(published.result),
             Shown: self._reporter.shown,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 # Seconds that the last checks for a preemption may delay a stop, unless the machine is shutting down.
 LAST_LOOK = 1.0
+# Seconds that a stop waits for the first check, and for systemd, which is busy at a shutdown, to say that it is none.
+FIRST_ANSWERS = 6.0
+
+_CHECK, _SYSTEMD = "check", "systemd"
 
 
 class Stop:
@@ -43,6 +47,9 @@ class Stop:
         self._clock = clock
         self._stop_at = 0.0
         self._look_until = 0.0
+        # Whose first answer the checks wait for, and until when.
+        self._awaited: set[str] = set()
+        self._await_until = 0.0
 
     def request(self, config: Config, incident: Incident | None, is_watching: bool) -> None:
         """systemd, or someone else, asks the handler to stop. `is_watching`: whether it watches for events."""
@@ -60,16 +67,23 @@ class Stop:
 
     def looked(self, incident: Incident | None) -> None:
         """End the checks after the first on a VM that cannot be preempted, or is being preempted."""
+        self._awaited.discard(_CHECK)
         is_preempted = incident is not None and any(one.source == PREEMPTED_KEY for one in incident.signals)
         if is_preempted or not self._can_be_preempted():
             self._look_until = self._clock()
+            self._awaited.clear()
+
+    def stays_up(self) -> None:
+        """The machine is not shutting down as far as systemd tells."""
+        self._awaited.discard(_SYSTEMD)
 
     def shutdown_began(self, stop_timeout: float, preemption_notice: float) -> None:
         """The machine is shutting down. The key of a preemption may change later, while the machine is still up."""
-        if self._can_be_preempted() and self._look_until > self._clock():
+        if self._can_be_preempted() and self._looks_until() > self._clock():
             seconds = min(stop_timeout, preemption_notice, SHUTDOWN_SECONDS)
             self._look_until += seconds - LAST_LOOK
             self._log.info(f"the machine is shutting down: checking for a preemption for {seconds:.0f} s")
+        self._awaited.discard(_SYSTEMD)
 
     def is_over(self, incident: Incident | None) -> bool:
         """Whether the handler ends now."""
@@ -77,20 +91,24 @@ class Stop:
             return False
         if self.requests > 1 or self._clock() >= self._stop_at:
             return True
-        return not _is_in_flight(incident) and self._clock() >= self._look_until
+        return not _is_in_flight(incident) and self._clock() >= self._looks_until()
 
     def next_time(self, incident: Incident | None) -> float | None:
         """When the stop is over, if nothing happens until then."""
         if self.requests == 0:
             return None
-        return self._stop_at if _is_in_flight(incident) else min(self._stop_at, self._look_until)
+        return self._stop_at if _is_in_flight(incident) else min(self._stop_at, self._looks_until())
 
     def _look_last(self, config: Config) -> None:
         """Check for a preemption: it shuts the system down, and its signal may arrive later."""
         if not any(PREEMPT in task.on for task in config.tasks):
             return
         self._look_until = self._clock() + LAST_LOOK
+        self._awaited, self._await_until = {_CHECK, _SYSTEMD}, self._clock() + FIRST_ANSWERS
         start_looking(config.metadata_host, self._post)
+
+    def _looks_until(self) -> float:
+        return max(self._look_until, self._await_until) if self._awaited else self._look_until
 
     def _can_be_preempted(self) -> bool:
         return self._reporter.possible(PREEMPT) is not False

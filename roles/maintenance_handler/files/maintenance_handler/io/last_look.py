@@ -17,7 +17,7 @@ from .._vm.watch import Heard
 from .shutdown import is_shutting_down
 
 if TYPE_CHECKING:
-    Post = Callable[[Union[Heard, "Looked", "ShutsDown"]], None]
+    Post = Callable[[Union[Heard, "Looked", "StaysUp", "ShutsDown"]], None]
 
 # Seconds between two checks, and the timeout of one.
 EVERY = 0.1
@@ -29,6 +29,11 @@ ASK_EVERY = 1.0
 @dataclass(frozen=True)
 class Looked:
     """A check has ended, whatever its result."""
+
+
+@dataclass(frozen=True)
+class StaysUp:
+    """The machine is not shutting down yet, or systemd has not answered in time."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +64,13 @@ def look(host: str | None, post: Post) -> None:
 
 
 def start_asking_systemd(post: Post) -> None:
-    """Post `ShutsDown` once the machine is shutting down."""
+    """Post `StaysUp` after each query, and `ShutsDown` once the machine is shutting down."""
     threading.Thread(target=_ask_systemd, args=(post,), name="shutdown", daemon=True).start()
 
 
 def _ask_systemd(post: Post) -> None:
     # A shutdown may also begin later, while a handler that is only restarted finishes its steps.
     while not is_shutting_down():
+        post(StaysUp())
         time.sleep(ASK_EVERY)
     post(ShutsDown())

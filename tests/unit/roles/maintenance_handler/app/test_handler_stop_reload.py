@@ -126,6 +126,18 @@ def test_checks_for_a_preemption_during_its_whole_notice_at_a_shutdown(vm: Vm, m
     assert handler.trace() == ["drain lb"]
 
 
+def test_waits_for_the_answer_of_a_busy_systemd(vm: Vm, make_handler: MakeHandler) -> None:
+    handler = on_spot(vm, make_handler(task("lb")), module="support.shutting_down_slowly")
+    handler.send(signal.SIGTERM)
+    # More looks than the second has in which a handler looks that is merely restarted.
+    handler.until(lambda: handler.process_ended() or looks(vm) > 15, "many looks")
+    handler.release()
+    handler.until_logged("the machine is shutting down: checking for a preemption for 30 s")
+    vm.announce("preempt")
+    assert handler.wait() == 0
+    assert handler.trace() == ["drain lb"]
+
+
 def test_limits_the_checks_to_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -> None:
     handler = on_spot(vm, make_handler(task("lb"), stop_timeout=2), module="support.shutting_down")
     assert handler.stop() == 0
