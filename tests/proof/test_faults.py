@@ -525,7 +525,7 @@ def test_disk_that_fills_up(prove: Prove) -> None:
 def test_stalled_disk(prove: Prove) -> None:
     """A disk that stalls for 25 s must not delay the drain."""
     trial = prove(MACHINE, "The journal's disk does not answer, during a whole drain", "journal_failures_total")
-    handler = trial.make(task("lb", stage=10), task("db", stage=20)).start(module="support.stalling")
+    handler = trial.make(task("lb", stage=10), task("db", stage=20), journal_wait=1).start(module="support.stalling")
     handler.until(lambda: handler.journal().get("instance_id"), "the journal")
     stalled = handler.folder / "stalled"
     stalled.touch()

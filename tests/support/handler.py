@@ -25,6 +25,8 @@ EVENTS = ("migrate", "terminate", "preempt", "window")
 
 # Shell text for a task: waits until the test calls `HandlerProcess.release()`.
 UNTIL_RELEASED = 'until [ -e "$FOLDER/released" ]; do sleep 0.02; done'
+# Seconds of a task that waits for the test: with two others, as much as the notice of a preemption leaves.
+_PATIENCE = 20
 
 _BYTECODE = tempfile.mkdtemp(prefix="gce-handler-bytecode-")
 atexit.register(shutil.rmtree, _BYTECODE, ignore_errors=True)
@@ -40,7 +42,7 @@ def task(name: str, *on: str, drain: str = ":", restore: str | None = ":", **fie
     entry: dict[str, Any] = {
         "name": name,
         "on": list(on or EVENTS),
-        "timeout": 5,
+        "timeout": _PATIENCE if UNTIL_RELEASED in f"{drain}{restore}" else 5,
         "drain": _noting("drain", name, drain),
     }
     if restore is not None:
@@ -89,6 +91,8 @@ class HandlerProcess:
             "metadata_host": metadata_host,
             "boot_id_file": str(folder / "boot_id"),
             "guest_attributes": False,
+            # However busy the machine is, its disk does not count as stalled.
+            "journal_wait": 30,
             **settings,
         }
         self.configure()
@@ -314,8 +318,16 @@ class HandlerProcess:
 
 
 def newest_entry(journal: Path) -> dict[str, Any]:
-    """The last line of a journal; the rest is allocated room."""
-    return dict(json.loads(journal.read_bytes().rstrip().splitlines()[-1]))
+    """The last complete line of a journal; the rest is allocated room."""
+    *earlier, last = journal.read_bytes().rstrip().splitlines()
+    while True:
+        try:
+            return dict(json.loads(last))
+        except ValueError:
+            # It is being written.
+            if not earlier:
+                raise
+            last = earlier.pop()
 
 
 def steps(incident: Mapping[str, Any]) -> list[tuple[str, str, str]]:
