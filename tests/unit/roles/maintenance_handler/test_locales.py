@@ -142,9 +142,9 @@ def test_names_that_the_locale_cannot_encode_are_drained_and_shown(installed: In
         eventually(lambda: _watches_all(installed, vm) or handler.poll() is not None, within=30, what="all watches")
         vm.announce("migrate")
         eventually(lambda: "drain db → standby" in installed.trace, within=30, what=f"a drain\n{log.read_bytes()!r}")
-        status = installed.command("status")
-        assert "db → standby" in status.stdout
-        assert status.stderr == ""
+        # The task may write before the handler does.
+        eventually(lambda: "db → standby" in installed.command("status").stdout, within=30, what="the status")
+        assert installed.command("status").stderr == ""
         vm.withdraw("migrate")
         eventually(lambda: "restore db → standby" in installed.trace, within=30, what="the restore")
         eventually(lambda: "db → standby" in installed.command("history").stdout, within=30, what="the history")

@@ -41,9 +41,11 @@ def test_task_gets_the_same_input_as_from_the_handler(make_handler: MakeHandler)
         assert document["task"] == {"name": "lb", "stage": 50}
 
 
-@pytest.mark.parametrize("drain, detail", [("echo no such volume; exit 3", "exit"), ("sleep 60", "timeout")])
-def test_fails_if_the_task_fails(drain: str, detail: str, make_handler: MakeHandler) -> None:
-    result = make_handler(task("lb", drain=drain, timeout=1)).command("run-task", "lb", "drain")
+@pytest.mark.parametrize(
+    "drain, timeout, detail", [("echo no such volume; exit 3", 20, "exit"), ("sleep 60", 1, "timeout")]
+)
+def test_fails_if_the_task_fails(drain: str, timeout: float, detail: str, make_handler: MakeHandler) -> None:
+    result = make_handler(task("lb", drain=drain, timeout=timeout)).command("run-task", "lb", "drain")
     assert result.returncode == 1
     assert "drain 'lb': " in result.stderr
     assert detail in result.stderr
@@ -66,6 +68,7 @@ def test_is_rejected_while_the_handler_drains_or_restores(vm: Vm, make_handler: 
     handler.start()
     vm.announce("migrate")
     handler.until_traced("drain lb")
+    handler.until_state("draining")
     result = handler.command("run-task", "lb", "restore")
     assert result.returncode == 1
     assert "runs its tasks itself" in result.stderr

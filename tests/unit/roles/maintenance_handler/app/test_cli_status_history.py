@@ -42,6 +42,7 @@ def test_exit_status_shows_the_health(vm: Vm, make_handler: MakeHandler) -> None
 
     vm.announce("migrate")
     handler.until_traced("drain lb")
+    handler.until_state("draining")
     code, now = status(handler)
     assert (code, now["state"], now["healthy"]) == (3, "draining", True)
     handler.release()
@@ -51,6 +52,7 @@ def test_exit_status_shows_the_health(vm: Vm, make_handler: MakeHandler) -> None
 
     vm.withdraw("migrate")
     handler.until_traced("drain lb", "restore lb")
+    handler.until_state("restoring")
     code, now = status(handler)
     assert (code, now["state"]) == (3, "restoring")
     (handler.folder / "go on").touch()

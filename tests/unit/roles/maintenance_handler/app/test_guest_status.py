@@ -168,6 +168,8 @@ def test_incidents_of_another_instance_are_not_shown(vm: Vm, make_handler: MakeH
     """The disk may be a copy of another VM's."""
     vm.set("attributes/enable-guest-attributes", "TRUE")
     handler = make_handler(task("lb"), guest_attributes=True).start()
+    # On a busy machine, the event can be known before the instance is.
+    handler.until(lambda: handler.journal().get("instance_id"), "the instance in the journal")
     vm.announce("migrate")
     handler.until_state("drained")
     vm.withdraw("migrate")

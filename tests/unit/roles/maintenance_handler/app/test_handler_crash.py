@@ -205,7 +205,7 @@ def test_unreadable_journal_is_set_aside(vm: Vm, make_handler: MakeHandler) -> N
     handler.start()
     handler.until_state("drained")
     assert (handler.state_dir / "journal.json.unreadable").read_bytes() == b'{"version": 1, "incid'
-    assert "Reading the journal" in handler.log()
+    handler.until_logged("Reading the journal")
     # It is put aside by a thread.
     handler.until(lambda: handler.status()["problems"] != [], "the problem")
     (problem,) = handler.status()["problems"]
@@ -260,7 +260,7 @@ def test_checking_the_lock_does_not_block_a_handler(tmp_path: Path) -> None:
     lookers = [threading.Thread(target=look) for _unused in range(3)]
     for looker in lookers:
         looker.start()
-    eventually(lambda: len(seen) > 3000, what="three thousand looks")
+    eventually(lambda: len(seen) > 3000, within=60, what="three thousand looks")
     assert not any(seen)
     for _unused in range(200):
         Lock(path).release()
@@ -278,6 +278,8 @@ def test_drains_and_reports_that_the_journal_cannot_be_written(vm: Vm, make_hand
     vm.announce("migrate")
     handler.until_state("drained")
     assert handler.trace() == ["drain lb"]
+    # The writer tells it after it has given up.
+    handler.until(lambda: handler.status()["problems"], "the problem")
     result = handler.command("status", "--json")
     assert result.returncode == 1
     (problem,) = json.loads(result.stdout)["problems"]
@@ -287,6 +289,7 @@ def test_drains_and_reports_that_the_journal_cannot_be_written(vm: Vm, make_hand
     vm.withdraw("migrate")
     handler.until_over()
     assert handler.trace() == ["drain lb", "restore lb"]
+    handler.until(lambda: handler.status()["problems"] == [], "a clean bill")
     assert handler.command("status").returncode == 0
 
 
@@ -330,6 +333,7 @@ def test_starts_and_drains_without_a_state_directory(vm: Vm, make_handler: MakeH
     assert second.stderr.strip().splitlines()[-1].endswith("/run/lock is locked by another process")
     assert json.loads(handler.command("status", "--json").stdout)["running"]
     for said in ("Writing the journal", "Writing the history"):
+        handler.until_logged(said)
         assert handler.log().count(said) == 1
 
 

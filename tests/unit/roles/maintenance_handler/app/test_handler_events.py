@@ -173,11 +173,12 @@ def test_preemption_during_an_event_is_the_same_incident(vm: Vm, make_handler: M
 
 def test_nearer_deadline_ends_a_task_and_runs_the_next_stage(vm: Vm, make_handler: MakeHandler) -> None:
     """Others have no deadline, or one for all events."""
+    # All get the same share of their time, that is 4 s, 11 s and what is left.
     handler = make_handler(
-        task("slow", "terminate", stage=10, drain="sleep 60", timeout=10),
-        task("flush", "terminate", stage=20, timeout=1),
-        task("seconds matter", "preempt", stage=30, timeout=1),
-        notice={"preempt": 6},
+        task("slow", "terminate", stage=10, drain="sleep 60", timeout=20),
+        task("flush", "terminate", stage=20, timeout=60),
+        task("seconds matter", "preempt", stage=30, timeout=20),
+        notice={"preempt": 20},
     ).start()
     vm.announce("terminate")
     handler.until_traced("drain slow")
@@ -187,7 +188,7 @@ def test_nearer_deadline_ends_a_task_and_runs_the_next_stage(vm: Vm, make_handle
     done = {step["task"]: step for step in handler.status()["incident"]["steps"]}
     assert done["slow"]["outcome"] == "timeout"
     assert done["flush"]["outcome"] == done["seconds matter"]["outcome"] == "ok"
-    assert done["slow"]["limit"] < 6
+    assert done["slow"]["limit"] < 20
     assert done["seconds matter"]["seconds_left"] > 0
 
 
@@ -291,6 +292,7 @@ def test_unknown_value_is_handled_as_the_configured_event(
     (signal,) = handler.signals()
     assert (signal["event"], signal["value"]) == (event, event)
     line = f"instance/maintenance-event is 'TELEPORT_ON_HOST_MAINTENANCE', which is unknown: handled as {event}"
+    handler.until_logged(line)
     assert handler.log().count(line) == 1
 
 
@@ -304,7 +306,7 @@ def test_task_runs_only_if_its_condition_is_true(vm: Vm, make_handler: MakeHandl
     handler.until_state("drained")
     # A condition that cannot be evaluated must not cost a drain.
     assert sorted(handler.trace()) == ["drain fail over", "drain no such thing"]
-    assert "field 'when': cannot be evaluated" in handler.log()
+    handler.until_logged("field 'when': cannot be evaluated")
     assert [skip["task"] for skip in handler.status()["incident"]["skips"]] == ["move it"]
 
 
@@ -336,9 +338,16 @@ def test_failed_task_is_retried_and_stops_later_stages(vm: Vm, make_handler: Mak
 def test_gets_the_notice_of_every_migration(vm: Vm, make_handler: MakeHandler) -> None:
     """A VM gets the 60 s notice only if it has requested the key directly since its last event."""
     handler = make_handler(task("lb")).start()
-    vm.control.scenario(vm.name, "back-to-back", notice=0.3, migration=0.2, gap=0.3)
-    handler.until_over(incidents=2)
-    assert handler.trace() == ["drain lb", "restore lb"] * 2
+    for number in (1, 2):
+        # The second migration would come without notice otherwise.
+        handler.until(lambda: vm.control.instance(vm.name)["asked_directly"], "another direct question")
+        handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "a hanging GET for each key")
+        vm.control.scenario(vm.name, "live-migration", notice=0.3, migration=0.2)
+        handler.until_over(incidents=number)
+    phases = [[(step["phase"], step["task"]) for step in incident["steps"]] for incident in handler.history()]
+    assert phases == [[("drain", "lb"), ("restore", "lb")]] * 2
+    # The migration may be over before a busy machine has started the drain, which is cancelled then.
+    assert judged(handler, ["migrate"] * 2) == Verdict()
     handler.until(lambda: vm.control.instance(vm.name)["asked_directly"], "another direct question")
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import re
 import signal
@@ -37,11 +38,10 @@ class Store:
         new.replace(self.path)
 
     def read(self) -> dict[str, Any]:
-        try:
-            return dict(json.loads(self.path.read_bytes()))
-        except ValueError:
-            # It is being written.
-            return self.read()
+        with self.path.open("rb") as file:
+            # Not while a program writes to it.
+            fcntl.flock(file, fcntl.LOCK_SH)
+            return dict(json.load(file))
 
     def holders(self) -> list[str]:
         return list(self.read()["holders"])
@@ -110,7 +110,9 @@ class TestASlot:
         handler.until(lambda: store.verbs().count("renew") >= 2, "two renewals")
 
     def test_stays_with_a_failed_restore(self, vm: Vm, make_handler: MakeHandler, store: Store) -> None:
-        handler = start(make_handler(task("lb", "migrate", restore='[ -e "$FOLDER/released" ]')))
+        # Retried after 600 s, so that the command is the first to retry it.
+        lb = task("lb", "migrate", restore='[ -e "$FOLDER/released" ]')
+        handler = start(make_handler(lb, restore_retry_for=0))
         vm.announce("migrate")
         handler.until_state("drained")
         vm.withdraw("migrate")
@@ -173,7 +175,8 @@ class TestDenied:
 
     def test_it_goes_ahead_at_the_last_moment(self, vm: Vm, make_handler: MakeHandler, store: Store) -> None:
         store.set(OTHER)
-        handler = make_handler(task("lb", "terminate", timeout=1), notice={"terminate": 4})
+        # That is after 6 s, and the task has 4 s.
+        handler = make_handler(task("lb", "terminate", timeout=4), notice={"terminate": 12})
         handler.configure(metrics_textfile=str(handler.folder / "metrics.prom"))
         start(handler)
         vm.announce("terminate")
@@ -205,7 +208,8 @@ class TestByHand:
     def test_it_waits_and_fails_after_its_timeout(self, vm: Vm, make_handler: MakeHandler, store: Store) -> None:
         store.set(OTHER)
         handler = start(make_handler(task("lb", "manual")))
-        result = handler.command("drain", "--wait", "--timeout", "1")
+        # Time for a question and its answer.
+        result = handler.command("drain", "--wait", "--timeout", "5")
         assert result.returncode == 1
         assert OTHER in result.stderr
         handler.until_state("idle")
@@ -218,7 +222,7 @@ class TestByHand:
         handler = start(make_handler(task("lb", "manual", drain=UNTIL_RELEASED)))
         vm.announce("window")
         handler.until_state("announced")
-        assert OTHER in handler.command("drain", "--wait", "--timeout", "1").stderr
+        assert OTHER in handler.command("drain", "--wait", "--timeout", "5").stderr
         store.set()
         command = handler.start_command("drain", "--wait")
         handler.until_traced("drain lb")
@@ -330,8 +334,8 @@ class TestAfterTheHandler:
         self, vm: Vm, make_vm: Callable[[], Vm], make_handler: MakeHandler, store: Store
     ) -> None:
         handler = start(make_handler(task("lb", "manual")))
-        assert handler.command("drain", "--wait").returncode == 0
         me = own_id(handler)
+        assert handler.command("drain", "--wait").returncode == 0
         handler.stop()
         handler.boot("boot-2")
         handler.configure(metadata_host=make_vm().host)

@@ -44,7 +44,7 @@ def test_of_two_migrations_at_once_one_is_not_drained(group: Group) -> None:
 
 
 def test_a_dead_holder_lets_go(group: Group) -> None:
-    one, other = group.members(2, limit={"ttl": 2})
+    one, other = group.members(2, limit={"ttl": 6})
     one.vm.announce("terminate")
     one.handler.until_state("drained")
     one.handler.kill()
@@ -91,10 +91,12 @@ def test_a_drain_beyond_the_limit_is_notified(group: Group) -> None:
     receiver = Receiver()
     target = {"name": "chat", "url": receiver.url, "on": ["limit_exceeded", "drained"]}
     (one,) = group.members(1, notify=[target])
-    (other,) = group.members(1, notify=[target], notice={"terminate": 10})
+    (other,) = group.members(1, notify=[target], notice={"terminate": 15})
     one.vm.announce("terminate")
     one.until_held()
     one.handler.until_state("drained")
+    # Each has a notifier of its own.
+    one.handler.until(lambda: len(receiver.bodies) == 1, "the first notification")
     other.vm.announce("terminate")
     other.handler.until_state("drained")
     other.handler.until(lambda: len(receiver.bodies) == 3, "the notifications")

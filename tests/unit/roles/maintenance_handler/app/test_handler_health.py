@@ -70,8 +70,9 @@ def test_is_ready_after_the_first_successful_request(vm: Vm, make_handler: MakeH
     fault = vm.fault("503")
     handler = make_handler(task("lb"), environ={"NOTIFY_SOCKET": str(supervisor.path)}).start(ready=False)
     handler.until_blind()
+    outage = "STATUS=idle, the metadata server does not answer"
+    handler.until(lambda: outage in supervisor.told(), "the outage as systemd shows it")
     assert "READY=1" not in supervisor.told()
-    assert "STATUS=idle, the metadata server does not answer" in supervisor.told()
     vm.heal(fault)
     handler.until(lambda: "READY=1" in supervisor.told(), "READY=1")
     handler.until(lambda: supervisor.told()[-1] == "STATUS=idle", "a status without the outage")
@@ -153,7 +154,7 @@ def test_metric_and_status_agree(since_last_answer: float, fails: bool, problem:
     reporter.report(None, Moment(100.0, 1_780_000_000.0))
     now = 100.0 + since_last_answer
     reporter.report(None, Moment(now, 1_780_000_000.0 + since_last_answer))
-    reporter.finish(5.0)
+    reporter.finish(30.0)
     lock = Lock(lock_paths(config.state_dir, config.runtime_dir)[0])
     read = status.read(config, now, "boot-1")
     lock.release()
@@ -298,6 +299,7 @@ def test_writes_metrics_that_a_collector_can_read(vm: Vm, make_handler: MakeHand
 
 def test_publishes_its_state_as_a_guest_attribute(vm: Vm, make_handler: MakeHandler) -> None:
     vm.set("attributes/enable-guest-attributes", "TRUE")
+    began = time.monotonic()
     handler = make_handler(task("lb"), guest_attributes=True).start()
 
     def published() -> dict[str, Any]:
@@ -312,7 +314,8 @@ def test_publishes_its_state_as_a_guest_attribute(vm: Vm, make_handler: MakeHand
     assert now["incident"] == handler.status()["incident"]["id"]
     handler.until(lambda: handler.status()["guest_attribute"] == "ok", "the result of the write")
     # Announced, draining and drained within milliseconds: superseded states are not sent.
-    assert len([one for one in vm.requests("guest-attributes") if one["method"] == "PUT"]) == 2
+    writes = len([one for one in vm.requests("guest-attributes") if one["method"] == "PUT"])
+    assert 2 <= writes <= 1 + (time.monotonic() - began) / LEAST_PAUSE
 
 
 def test_rejected_guest_attribute_does_not_delay_a_drain(vm: Vm, make_handler: MakeHandler) -> None:

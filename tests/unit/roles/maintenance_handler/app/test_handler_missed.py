@@ -22,7 +22,7 @@ def test_migration_without_a_notice_is_counted_logged_and_handled(
     assert handler.trace() == ["drain resync", "restore resync"]
     assert steps(incident) == [("drain", "resync", "ok"), ("restore", "resync", "ok")]
     assert [(past["event"], past["value"]) for past in incident["past"]] == [("missed", "drift-token changed")]
-    assert "the VM was live-migrated without notice" in handler.log()
+    handler.until_logged("the VM was live-migrated without notice")
     assert handler.status()["missed_migrations"] == 1
     assert "migrations without a notice since the handler started: 1" in handler.command("status").stdout
 

@@ -61,7 +61,8 @@ def test_second_sigterm_hands_over_through_the_journal(vm: Vm, make_handler: Mak
     handler.until_logged("stopping after the running steps")
     handler.send(signal.SIGTERM)
     assert handler.wait() == 0
-    assert handler.descendants() == []
+    # They are killed, and nothing else would end them.
+    handler.until(lambda: handler.descendants() == [], "no process is left")
     assert [step["outcome"] for step in handler.journal()["incident"]["steps"]] == ["ok", ""]
 
     handler.release()
@@ -83,14 +84,20 @@ def test_limits_a_drain_to_the_stop_timeout(vm: Vm, make_handler: MakeHandler) -
 def test_handles_a_preemption_that_stops_it(vm: Vm, make_handler: MakeHandler) -> None:
     """A preemption shuts the system down: SIGTERM may be faster than the answer of the metadata server."""
     handler = make_handler(task("lb"), poll_timeout=30).start()
-    vm.fault("hang", path="instance/preempted", count=1)
-    # Answered once more, so that the next question is the one that hangs.
-    vm.set("preempted", "FALSE ")
-    handler.until(lambda: any(one["status"] == 0 for one in vm.requests("preempted")), "a question that hangs")
+    until_a_question_hangs(vm, handler)
     vm.announce("preempt")
     assert handler.stop() == 0
     assert handler.trace() == ["drain lb"]
     assert handler.journal()["incident"]["signals"][0]["event"] == "preempt"
+
+
+def until_a_question_hangs(vm: Vm, handler: HandlerProcess) -> None:
+    """Have the handler's own question for a preemption hang, so that only a look can find it."""
+    handler.until(lambda: vm.hanging_gets() == len(handler.watched_keys()), "a hanging GET for each key")
+    vm.fault("hang", path="instance/preempted", count=1)
+    # Answered once more, so that the next question is the one that hangs.
+    vm.set("preempted", "FALSE ")
+    handler.until(lambda: any(one["status"] == 0 for one in vm.requests("preempted")), "a question that hangs")
 
 
 def looks(vm: Vm) -> int:
@@ -107,11 +114,13 @@ def on_spot(vm: Vm, handler: HandlerProcess, module: str = "maintenance_handler"
 
 def test_checks_for_a_preemption_while_it_stops(vm: Vm, make_handler: MakeHandler) -> None:
     """`preempted` can become TRUE half a second after SIGTERM."""
-    handler = on_spot(vm, make_handler(task("lb")))
-    handler.send(signal.SIGTERM)
-    handler.until(lambda: looks(vm) > 1, "two looks")
+    handler = on_spot(vm, make_handler(task("lb"), poll_timeout=30))
+    until_a_question_hangs(vm, handler)
+    # The first look fails, so that it takes another one.
+    vm.fault("503", path="instance/preempted", count=1)
     vm.announce("preempt")
-    assert handler.wait() == 0
+    assert handler.stop() == 0
+    assert looks(vm) > 1
     assert handler.trace() == ["drain lb"]
 
 
@@ -239,7 +248,9 @@ def test_rejects_an_invalid_configuration_and_keeps_the_current_one(vm: Vm, make
         until_refused(problem)
     handler.config_path.unlink()
     until_refused("cannot be read")
-    assert handler.log().count("configuration rejected; keeping the current one: ") == len(REFUSED) + 1
+    refusal = "configuration rejected; keeping the current one: "
+    handler.until(lambda: handler.log().count(refusal) > len(REFUSED), "a line for each refusal")
+    assert handler.log().count(refusal) == len(REFUSED) + 1
     vm.announce("migrate")
     handler.until_state("drained")
     assert handler.trace() == ["drain lb"]
@@ -293,7 +304,7 @@ def test_reports_changes_that_require_a_restart(vm: Vm, make_handler: MakeHandle
     handler.config["poll_timeout"] = 1
     reload()
     assert handler.status()["restart_required"] is True
-    assert "poll_timeout: the change requires a restart" in handler.log()
+    handler.until_logged("poll_timeout: the change requires a restart")
     # Readers of the status see the effective settings of the handler.
     assert handler.status()["poll_timeout"] == 60
     reload()

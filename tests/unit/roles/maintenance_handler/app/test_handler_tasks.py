@@ -114,6 +114,7 @@ def test_missing_program_fails_only_its_task(vm: Vm, make_handler: MakeHandler) 
     assert done["gone"]["outcome"] == done["no format"]["outcome"] == "not started"
     assert done["gone"]["detail"].startswith(f"{gone} cannot be started: ")
     assert done["beside it"]["outcome"] == done["next"]["outcome"] == "ok"
+    handler.until_logged("drain 'gone': not started")
     log = handler.log()
     assert 0 < log.index("drain 'gone' starts") < log.index("drain 'gone': not started")
     vm.withdraw("migrate")
@@ -133,7 +134,7 @@ def test_runs_a_task_as_its_user(vm: Vm, make_handler: MakeHandler) -> None:
             "on": ["migrate"],
             "user": "nobody",
             "drain": ["sh", "-c", 'echo "$(id -un) $(id -Gn) $USER $LOGNAME $HOME $(pwd) $(grep -c event -)"'],
-            "timeout": 5,
+            "timeout": 30,
         }
     )
     assert drained(vm, handler)["lb"]["outcome"] == "ok"
@@ -148,7 +149,8 @@ def test_runs_a_task_as_its_user(vm: Vm, make_handler: MakeHandler) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a task as another user")
 def test_ends_a_task_of_another_user_in_time(vm: Vm, make_handler: MakeHandler) -> None:
     handler = make_handler(
-        {"name": "lb", "on": ["migrate"], "user": "nobody", "drain": ["sleep", "600"], "timeout": 0.5}
+        # Enough to look up the user, too.
+        {"name": "lb", "on": ["migrate"], "user": "nobody", "drain": ["sleep", "600"], "timeout": 4}
     )
     assert drained(vm, handler)["lb"]["outcome"] == "timeout"
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from maintenance_handler.core.notices import KINDS
+from support.emulator import eventually
 from support.handler import HandlerProcess, task
 from support.raw_server import RawServer
 from support.receiver import Receiver
@@ -39,6 +40,14 @@ def shown(handler: HandlerProcess, name: str = "chat") -> dict[str, Any]:
 
 def until_kinds(handler: HandlerProcess, receiver: Receiver, *kinds: str) -> None:
     handler.until(lambda: receiver.kinds() == list(kinds), f"the notifications {kinds}")
+
+
+def until_frozen(*pids: int) -> None:
+    """Stop processes, which the end of the test kills."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    threads = [path for pid in pids for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+    eventually(lambda: all(" T " in path.read_text() for path in threads), what="the end of all threads' turns")
 
 
 def notifiers(handler: HandlerProcess) -> list[int]:
@@ -75,7 +84,8 @@ def test_receiver_is_notified_of_an_event_in_order(vm: Vm, make_handler: MakeHan
 
 def test_failures_are_notified(vm: Vm, make_handler: MakeHandler, receiver: Receiver) -> None:
     broken = task("db", drain="exit 3", restore="exit 4", on_failure="continue")
-    handler = make_handler(broken, notify=[target(receiver)]).start()
+    # Retried after 600 s, so that nothing runs meanwhile.
+    handler = make_handler(broken, notify=[target(receiver)], restore_retry_for=0).start()
     vm.announce("migrate")
     handler.until_state("drained")
     vm.withdraw("migrate")
@@ -97,7 +107,7 @@ def test_receiver_that_is_down_gets_all_after_a_reboot(vm: Vm, make_handler: Mak
     # It delays neither the drain nor the other target.
     until_kinds(handler, other, "noticed", "draining", "drained")
     handler.until(lambda: shown(handler).get("queued") == 3, "three that wait")
-    assert "refused" in shown(handler)["problem"]
+    handler.until(lambda: "refused" in shown(handler)["problem"], "a try")
     assert "hunter2" not in json.dumps(handler.status())
     assert handler.status()["problems"] == []
     handler.stop()
@@ -122,7 +132,8 @@ def test_stop_tries_once_more(vm: Vm, make_handler: MakeHandler, receiver: Recei
     handler.until(lambda: len(receiver.calls) == 1, "the first try")
     receiver.answers = []
     handler.stop()
-    assert len(receiver.calls) == 2
+    # The handler waits for it, but not for ever.
+    handler.until(lambda: len(receiver.calls) == 2, "the last try")
     assert receiver.bodies[0] == receiver.bodies[1]
 
 
@@ -253,6 +264,8 @@ def test_notifier_has_no_secret_in_its_arguments_and_variables(vm: Vm, make_hand
         vm.announce("migrate")
         handler.until(lambda: notifiers(handler), "the notifier")
         (pid,) = notifiers(handler)
+        # No file comes or goes while they are read.
+        until_frozen(handler.running.pid, pid)
         for name in ("cmdline", "environ"):
             assert b"hunter2" not in Path(f"/proc/{pid}/{name}").read_bytes()
         readable = [path for path in handler.folder.rglob("*") if path.is_file() and path.stat().st_mode & 0o044]
@@ -265,7 +278,8 @@ def test_notifier_has_no_secret_in_its_arguments_and_variables(vm: Vm, make_hand
 def test_rehearsal_is_notified_as_one(make_handler: MakeHandler, receiver: Receiver) -> None:
     handler = make_handler(task("lb"), notify=[target(receiver)])
     assert handler.command("rehearse", "migrate", "--execute").returncode == 0
-    assert receiver.kinds() == ["noticed", "draining", "restored"]
+    # The command waits for the notifier, but not for ever.
+    until_kinds(handler, receiver, "noticed", "draining", "restored")
     assert all(body["rehearsal"] and "rehearsal" in body["summary"] for body in receiver.bodies)
 
 

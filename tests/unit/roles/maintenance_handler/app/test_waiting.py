@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -87,6 +88,7 @@ def test_command_waits(vm: Vm, make_handler: MakeHandler) -> None:
 
     vm.announce("migrate")
     handler.until_traced("drain lb")
+    handler.until_state("draining")
     result = handler.command("wait", "--until", "settled", "--timeout", "0.1")
     assert (result.returncode, result.stderr) == (
         1,
@@ -121,8 +123,10 @@ def test_exit_status_shows_whether_the_configuration_is_active(make_handler: Mak
 
 def test_state_is_unknown_without_a_status(make_handler: MakeHandler) -> None:
     handler = make_handler(task("lb")).start()
-    (handler.folder / "run" / "status.json").unlink()
+    # It may be writing its status.
     handler.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, handler.running.pid, os.WSTOPPED)
+    (handler.folder / "run" / "status.json").unlink()
     result = handler.command("wait", "--until", "idle", "--timeout", "0")
     handler.send(signal.SIGCONT)
     assert result.returncode == 1
