@@ -199,8 +199,16 @@ def planned_change(store: Store, snapshot: Snapshot, planner: Planner) -> Metada
         raise ComputeBadRequest(f"Cannot set the metadata of {store.resource}: {error}") from error
 
 
-def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float) -> dict[str, ComputeError]:
+def unverified(
+    done: Sequence[tuple[Store, MetadataChange]],
+    *,
+    deadline: float,
+    planners: Mapping[str, Planner] | None = None,
+) -> dict[str, ComputeError]:
     """The changes that a read does not confirm, by path, and why.
+
+    With the planner of a change, by path, others may have changed a key again to a value that the planner would leave
+    as it is, such as SSH keys with one more line.
 
     The stores are all of one kind and one API. Many instances are read with a few requests. Since a read may be behind,
     reads are repeated for up to SEEN_AFTER seconds after the first one, for all stores together, but not after
@@ -222,7 +230,7 @@ def unverified(done: Sequence[tuple[Store, MetadataChange]], *, deadline: float)
         lost = {}
         for path, (store, change) in list(pending.items()):
             outcome = seen[path]
-            if isinstance(outcome, Snapshot) and (keys := _differing(change, outcome)):
+            if isinstance(outcome, Snapshot) and (keys := _differing(change, outcome, (planners or {}).get(path))):
                 lost[path] = NotKept(store.resource, keys)
                 continue
             del pending[path]
@@ -248,9 +256,16 @@ def _snapshots(stores: Sequence[Store]) -> dict[str, Snapshot | ComputeError]:
     return {store.path: found.get(store.path) or selection.failures[store.resource] for store in stores}
 
 
-def _differing(change: MetadataChange, snapshot: Snapshot) -> list[str]:
-    """The changed keys that have another value now. Other keys may be anything."""
-    return [key for key in (*change.written, *change.deleted) if snapshot.values.get(key) != change.after.get(key)]
+def _differing(change: MetadataChange, snapshot: Snapshot, planner: Planner | None) -> list[str]:
+    """The changed keys that have another value now, and would be changed again. Other keys may be anything."""
+    keys = [key for key in (*change.written, *change.deleted) if snapshot.values.get(key) != change.after.get(key)]
+    if not keys or planner is None:
+        return keys
+    try:
+        again = planner(snapshot.values)
+    except CustomMetadataError:
+        return keys
+    return [key for key in keys if key in (*again.written, *again.deleted)]
 
 
 def _list_form(snapshot: Snapshot, change: MetadataChange) -> dict[str, Any]:

@@ -91,7 +91,11 @@ def change_metadata(
         return
     # Without those that another program has meanwhile changed to the wanted values.
     written = [target for target in planned if target.changed]
-    problems = unverified([(target.store, target.done) for target in written if target.done], deadline=max(deadlines))
+    problems = unverified(
+        [(target.store, target.done) for target in written if target.done],
+        deadline=max(deadlines),
+        planners={target.store.path: planner(target) for target in written},
+    )
     for target in written:
         target.error = problems.get(target.store.path)
 

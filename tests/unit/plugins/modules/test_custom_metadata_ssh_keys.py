@@ -6,14 +6,17 @@ from __future__ import annotations
 
 import json
 import threading
+from types import ModuleType
 from typing import Any
 
 import pytest
+from ansible_collections.gce.guest.plugins.module_utils._compute.api import Time
 from ansible_collections.gce.guest.plugins.modules import custom_metadata
 
 from support.emulator import EmulatorProcess
 from support.modules import Result, run_module
 from support.playbook import run_play
+from support.shared_time import SharedTime
 
 A, B = "europe-west1-b", "europe-west1-c"
 K1 = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ9AX5xkfQ3IDuvWj5bM8VfoTZVhS1a0jQ2nZk0pYr7B"
@@ -42,6 +45,11 @@ def run(emulator: EmulatorProcess, *, check: bool = False, **parameters: Any) ->
 
 def keys(emulator: EmulatorProcess, instance: str, path: str = "instance/attributes/ssh-keys") -> str:
     return str(emulator.control.get(instance, path))
+
+
+def keys_of_all(emulator: EmulatorProcess, instance: str) -> dict[str, str]:
+    attributes: dict[str, str] = emulator.control.get(instance, "instance/attributes/")
+    return attributes
 
 
 def test_many_instances_and_a_second_run(emulator: EmulatorProcess) -> None:
@@ -127,6 +135,37 @@ def test_concurrent_writers_lose_no_line(emulator: EmulatorProcess) -> None:
         thread.join()
     assert not problems, problems[0]
     assert sorted(keys(emulator, "web-2").split("\n")) == [f"user{number}:{K1}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    "instance, wanted, theirs, changes",
+    [
+        ("web-2", {"present": [ALICE]}, f"{ALICE}\n{BOB}", {}),
+        ("web-2", {"present": [ALICE]}, BOB, {"not_kept": ["ssh-keys"]}),
+        ("web-1", {"absent": ["bob"]}, ALICE, {}),
+        ("web-1", {"absent": ["bob"]}, f"{ALICE}\n{BOB}", {"not_kept": ["ssh-keys"]}),
+    ],
+)
+def test_only_lines_that_others_overwrite_are_reported(
+    emulator: EmulatorProcess, instance: str, wanted: dict[str, Any], theirs: str, changes: dict[str, Any]
+) -> None:
+    before = keys_of_all(emulator, instance)
+    passing = SharedTime()
+
+    def clock() -> float:
+        """Another program writes between the module's change and its last look."""
+        if keys_of_all(emulator, instance) != before:
+            emulator.control.set(instance, "instance/attributes/ssh-keys", theirs)
+        return passing.clock()
+
+    module = ModuleType("custom_metadata")
+    module.__dict__["main"] = lambda: custom_metadata.main(Time(clock, passing.sleep))
+    options = {"project": "acme", "api_endpoint": emulator.compute, "access_token": "x"}
+    result = run_module(module, {**options, "instance": instance, "ssh_keys": wanted})
+    assert result.failed == bool(changes), result["msg"]
+    [row] = result["instances"]
+    assert {key: row[key] for key in row if key == "not_kept"} == changes
+    assert keys(emulator, instance) == theirs
 
 
 @pytest.mark.parametrize(
