@@ -25,7 +25,7 @@ from ansible_collections.gce.guest.plugins.module_utils._compute.credentials imp
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from support.emulator import EmulatorProcess
+from support.emulator import EmulatorProcess, eventually
 from support.raw_server import RawServer, answering, http_answer, json_answer, refusing_host
 from support.shared_time import SharedTime
 
@@ -205,6 +205,7 @@ class TestDeadline:
             api = client(f"http://{server.host}", time, request_timeout=600).until(time.now - 60)
             with pytest.raises(_compute_errors.ComputeUnavailable, match="timed out"):
                 api.get("", "read")
+            eventually(lambda: server.connections, what="the connection")
             assert server.connections == 1
 
     def test_does_not_change_the_original_client(self, emulator: EmulatorProcess, time: SharedTime) -> None:

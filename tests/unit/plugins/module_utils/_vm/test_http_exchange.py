@@ -195,6 +195,11 @@ def soon() -> Deadline:
     return Deadline(PATIENCE, time.monotonic)
 
 
+def patient(seconds: float) -> Deadline:
+    """A deadline that passes only while an exchange waits, however late its thread is scheduled."""
+    return Deadline(seconds, lambda: 0.0)
+
+
 def get(connection: Connection, target: str = "/", deadline: Deadline | None = None) -> Response:
     return connection.exchange("GET", target, {"Host": "x"}, None, deadline or soon())
 
@@ -331,7 +336,7 @@ class TestConnection:
         server, connection = play(Peer.hang)
 
         with pytest.raises(DeadlinePassed, match=r"within 0\.2 s"):
-            get(connection, deadline=Deadline(0.2, time.monotonic))
+            get(connection, deadline=patient(0.2))
         assert server.ends.get(timeout=PATIENCE) == "FIN"
 
     def test_slow_server_times_out(self, play: Play) -> None:

@@ -22,7 +22,7 @@ from ansible_collections.gce.guest.plugins.module_utils._vm.metadata_server impo
 from ansible_collections.gce.guest.plugins.module_utils._vm.waiting import Changed, Outcome, Seen, wait_until
 
 from support.emulator import EmulatorProcess, eventually
-from support.raw_server import Peer, RawServer, answering, http_answer
+from support.raw_server import Peer, RawServer, Script, answering, http_answer
 
 GUEST_ATTRIBUTES = "instance/guest-attributes/"
 APP = f"{GUEST_ATTRIBUTES}app/"
@@ -79,14 +79,21 @@ def wait(
 
 
 def wait_on(server: RawServer, *, clock: Clock, timeout: float) -> Outcome:
-    """For servers that behave unlike the emulator; one try takes 50 ms."""
-    with closing(MetadataServer(server.host, limits=Limits(retry_for=0, timeout=0.05))) as client:
+    """For servers that behave unlike the emulator."""
+    with closing(MetadataServer(server.host, limits=NO_RETRIES, time=clock.time)) as client:
         return wait_until(client, PHASE, never, timeout=timeout, retry_for=0, time=clock.time)
 
 
-def silent(peer: Peer) -> None:
-    peer.read_request()
-    peer.hang()
+def silent(clock: Clock) -> Script:
+    """Gets a request, and is not done with its answer when the client's patience is over."""
+
+    def script(peer: Peer) -> None:
+        peer.read_request()
+        clock.now += 60
+        peer.send(b"HTTP/1.1")
+        peer.hang()
+
+    return script
 
 
 def paths(emulator: EmulatorProcess) -> list[str]:
@@ -400,14 +407,14 @@ class TestOutages:
 
     def test_with_a_silent_server_end_with_its_tries(self) -> None:
         clock = Clock()
-        with RawServer(silent) as server, pytest.raises(MetadataUnavailable):
+        with RawServer(silent(clock)) as server, pytest.raises(MetadataUnavailable):
             wait_on(server, clock=clock, timeout=300)
         assert [b"wait_for_change" in request for request in server.requests] == [False]
 
     def test_with_a_missing_directory_are_survived(self) -> None:
         clock = Clock()
-        with RawServer(answering(http_answer("404 Not Found")), silent) as server:
-            outcome = wait_on(server, clock=clock, timeout=3)
+        with RawServer(answering(http_answer("404 Not Found", connection="close")), silent(clock)) as server:
+            outcome = wait_on(server, clock=clock, timeout=100)
         assert outcome.seen == Seen(False)
         assert "instance/attributes/" in outcome.trouble
         assert not any(b"wait_for_change" in request for request in server.requests)
