@@ -94,6 +94,8 @@ class Outbox:
                 self._changed.wait_for(self._has_work, self._patience())
                 settings, self._new_settings = self._new_settings, None
                 ended, self._ended = self._ended, None
+                # What was put before the stop is queued in this turn.
+                is_stopping = self._is_stopping
             if ended is not None:
                 self._forget_process(ended)
             if settings is not None:
@@ -104,11 +106,12 @@ class Outbox:
                     self._process.close()
             self._report_problem(self._write())
             self._run_notifier()
-            if self._is_stopping:
+            if is_stopping:
                 self._stop_if_done()
 
     def _has_work(self) -> bool:
-        has_new = bool(self._waiting) and self._clock() >= self._write_at
+        # Without settings, nothing is written yet.
+        has_new = bool(self._waiting and self._settings) and self._clock() >= self._write_at
         is_due = self._is_needed and self._process is None and self._clock() >= self._start_at
         stops = self._is_stopping and not self._is_closing
         return has_new or is_due or stops or self._new_settings is not None or self._ended is not None
@@ -117,7 +120,7 @@ class Outbox:
         """Seconds until something is due."""
         if self._is_closing:
             return None
-        times = [self._write_at] if self._waiting or (self._settings and self._known is None) else []
+        times = [self._write_at] if self._settings and (self._waiting or self._known is None) else []
         times += [self._start_at] if self._is_needed and self._process is None else []
         return max(0.01, min(times) - self._clock()) if times else None
 

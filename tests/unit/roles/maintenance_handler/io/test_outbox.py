@@ -14,7 +14,7 @@ import pytest
 
 from maintenance_handler.core.notices import Notice
 from maintenance_handler.io.newest import Shown
-from maintenance_handler.io.notice_queue import MOST_FILES, NoticeQueue
+from maintenance_handler.io.notice_queue import MOST_FILES, NAMES, NoticeQueue
 from maintenance_handler.io.notified import Notified, QueueRead
 from maintenance_handler.io.outbox import MOST_WAITING, Outbox
 from support.emulator import eventually
@@ -76,9 +76,11 @@ def test_notices_are_numbered_in_order_also_by_the_next_handler(tmp_path: Path) 
 
 def test_lost_notices_are_logged(tmp_path: Path) -> None:
     started = Started(tmp_path)
-    # Without settings, nothing is written yet.
-    for number in range(MOST_WAITING + 3):
+    for number in range(MOST_WAITING):
         started.outbox.put(notice(f"n{number}"))
+    for number in range(3):
+        started.outbox.put(notice(f"lost{number}"))
+    # Without settings, nothing is written yet, nor is anything logged.
     started.outbox.configure(settings("chat"))
     started.until(lambda: len(started.ids()) == MOST_WAITING, "all that fit")
     started.until(lambda: "3 notices are lost" in str(started.of(Notified)), "the log")
@@ -96,6 +98,25 @@ def test_problem_of_writing_is_posted_once(tmp_path: Path) -> None:
     assert [bool(one.problem) for one in started.of(Shown)] == [True, False]
     started.close()
     assert started.ids() == ["a"]
+
+
+def test_notice_that_is_put_just_before_the_stop_is_queued(tmp_path: Path) -> None:
+    """Here after the thread has written all that there was, and while no notifier runs."""
+    found = NoticeQueue(tmp_path)
+    found.make()
+    (found.folder / NAMES).touch()
+
+    def post(message: Any) -> None:
+        if "1 notices are lost" in str(message):
+            outbox.put(notice("last"))
+            outbox.stop()
+
+    outbox = Outbox(tmp_path, post)
+    for number in range(MOST_WAITING + 1):
+        outbox.put(notice(f"n{number}"), lambda _known: False)
+    outbox.configure(settings("chat"))
+    assert outbox.wait(60)
+    assert [identity for _number, identity in found.entries()] == ["last"]
 
 
 def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
