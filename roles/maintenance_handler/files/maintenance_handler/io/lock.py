@@ -10,8 +10,10 @@ import os
 import time
 from pathlib import Path
 
-# `is_locked` holds the lock for a moment, which must not count as another handler.
+# Tries to take the lock while another process holds it, which may be about to end.
 _TRIES = 25
+# `is_locked` shares the lock for a moment, or longer on a busy machine, which must not count as another handler.
+_TRIES_WHILE_SHARED = 1000
 _PAUSE = 0.01
 
 
@@ -29,15 +31,24 @@ class Lock:
     def __init__(self, path: Path) -> None:
         """Take the lock. Raises `Locked` or OSError."""
         self._descriptor = _open_lock(path)
-        for _unused in range(_TRIES):
+        for tried in range(_TRIES_WHILE_SHARED):
             if _flock(self._descriptor, fcntl.LOCK_EX):
                 return
+            if tried >= _TRIES and not self._is_shared():
+                break
             time.sleep(_PAUSE)
         os.close(self._descriptor)
         raise Locked(f"{path} is locked by another process")
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+    def _is_shared(self) -> bool:
+        """Whether no process holds the lock for itself."""
+        if not _flock(self._descriptor, fcntl.LOCK_SH):
+            return False
+        fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        return True
 
 
 def is_locked(path: Path) -> bool:

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -69,6 +71,22 @@ def test_checking_a_lock_does_not_take_it(tmp_path: Path) -> None:
         done.set()
         for looker in lookers:
             looker.join()
+
+
+def test_a_check_that_takes_long_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of a process that gets no time on a busy machine."""
+    path = tmp_path / "lock"
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if sum(pauses) > 2:
+            fcntl.flock(check, fcntl.LOCK_UN)
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    with path.open("w") as check:
+        fcntl.flock(check, fcntl.LOCK_SH)
+        Lock(path).release()
 
 
 def test_unused_lock_is_not_locked(tmp_path: Path) -> None:
