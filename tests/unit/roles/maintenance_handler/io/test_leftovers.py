@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -36,11 +37,15 @@ def start() -> Iterator[Start]:
         environment = environment_for(None, {} if step is None else {VARIABLE: step})
         given = subprocess.DEVNULL if reads is None else os.memfd_create(input_name(INCIDENT, reads))
         try:
-            started.append(subprocess.Popen(command, stdin=given, env=environment, start_new_session=start_new_session))
+            process = subprocess.Popen(command, stdin=given, env=environment, start_new_session=start_new_session)
+            started.append(process)
         finally:
             if reads is not None:
                 os.close(given)
-        return started[-1]
+        if step is not None:
+            # It has an environment once it executes its program, which a busy machine may delay until after Popen.
+            eventually(Path(f"/proc/{process.pid}/environ").read_bytes, what="its environment")
+        return process
 
     yield popen
     for process in started:

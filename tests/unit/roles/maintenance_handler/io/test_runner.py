@@ -33,6 +33,7 @@ from maintenance_handler.io.leftovers import input_name
 from maintenance_handler.io.log import Log
 from maintenance_handler.io.pool import Pool
 from maintenance_handler.io.runner import Runner
+from support.descriptors import open_files, until_only
 from support.emulator import eventually
 from support.incidents import Drive
 from support.raw_server import PATIENCE
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 NOW = 1000.0
 AT = 1_780_000_000.0
 EVENT = {"name": "migrate", "rehearsal": False}
-# Each bench has an incident of its own: a late sweep of one must not end the processes of the next.
+# Each bench has an incident of its own: a late sweep of one must not end the processes of the next, nor those of
+# another run of the tests.
 _numbers = itertools.count(1)
 
 
@@ -65,7 +67,7 @@ class Bench:
         self.stream = io.StringIO()
         self.posted: queue.SimpleQueue[Launched] = queue.SimpleQueue()
         self.now = Moment(NOW, AT)
-        self.incident = Incident(f"incident-{next(_numbers)}", self.now, ())
+        self.incident = Incident(f"incident-{os.getpid()}-{next(_numbers)}", self.now, ())
         self.runner = Runner(
             self.selector,
             Log("info", self.stream),
@@ -275,11 +277,12 @@ def test_processes_of_a_previous_handler_are_killed(bench: Bench) -> None:
     drive = Drive(start("").task)
     drive.on(MIGRATE)
     gone = Bench()
+    incident = replace(drive.incident, id=gone.incident.id)
     try:
-        gone.request(start("sleep 60 & echo ready; wait"), drive.incident)
+        gone.request(start("sleep 60 & echo ready; wait"), incident)
         assert gone.runner.launched(gone.launched()) is None
         gone.wait_for("ready")
-        bench.runner.end_leftovers(drive.incident)
+        bench.runner.end_leftovers(incident)
         assert gone.finish(1) == [Finished(1, FAILED, "ended by SIGKILL", "ready")]
     finally:
         gone.runner.hand_over()
@@ -291,10 +294,11 @@ class TestBlocking:
     """SSSD#8194, patroni#1331: a lookup, a file system or a disk that does not respond does not affect other steps."""
 
     def test_a_user_database(self) -> None:
-        answers = threading.Event()
+        asked, answers = threading.Event(), threading.Event()
 
         def look_up(user: str, _within: float) -> account.Account:
             if user == "slow":
+                asked.set()
                 answers.wait(PATIENCE)
             return account.Account(user, os.geteuid(), os.getegid(), "/", "/bin/sh")
 
@@ -303,6 +307,7 @@ class TestBlocking:
             bench.request(start("echo late", 1, user="slow"))
             assert bench.run(start("echo quick", 2, user="quick")) == [Finished(2, OK)]
             assert bench.runner.next_time() == NOW + 20.0
+            assert asked.wait(PATIENCE)
             assert bench.finish(1, NOW + 20.0) == [
                 Finished(1, NOT_STARTED, "could not be started in time: looking up the user 'slow'")
             ]
@@ -379,6 +384,14 @@ class TestBlocking:
         assert bench.finish(1) == [Finished(1, OK)]
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a process has ended. Its new parent may not have reaped it yet."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+
+
 class TestLeftoverProcesses:
     def test_daemon_survives_the_end_of_its_step(self, bench: Bench, tmp_path: Path) -> None:
         """A pipe without a reader would kill it at its next line."""
@@ -410,9 +423,7 @@ class TestLeftoverProcesses:
         pid = int(eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text()))
         assert bench.finish(1, NOW + 18.0)[0].outcome == TIMEOUT
         bench.wait_for("killed 1 processes left over")
-        stat = Path(f"/proc/{pid}/stat")
-        # Its new parent may not have reaped it yet.
-        assert not stat.exists() or ") Z " in stat.read_text()
+        eventually(lambda: has_ended(pid), what="its end")
 
     def test_leftover_processes_are_killed_before_the_task_s_next_step(self, bench: Bench) -> None:
         """Here of a previous handler: a restore must not run in parallel with its drain."""
@@ -446,15 +457,10 @@ def test_commands_and_variables_are_utf_8_in_any_locale(tmp_path: Path) -> None:
     subprocess.run([VM_PYTHON, "-X", "utf8=0", "-c", code, str(folder)], env={"LC_ALL": "POSIX"}, check=True)
 
 
-def test_no_descriptors_or_threads_leak(bench: Bench, open_files: Callable[[], int]) -> None:
+def test_no_descriptors_or_threads_leak(bench: Bench) -> None:
     """Memory leaked over days (aws/aws-node-termination-handler#121)."""
     bench.run(start("exit 0"))
     before = open_files()
     for _unused in range(5):
         bench.run(start("echo x; exit 1"))
-    assert open_files() == before
-
-
-@pytest.fixture
-def open_files() -> Callable[[], int]:
-    return lambda: len(os.listdir("/proc/self/fd"))
+    until_only(before)

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from maintenance_handler._vm.maintenance import (
     Window,
 )
 from maintenance_handler._vm.watch import ABSENT_PAUSE, LEAST_TURN, NEWS_PAUSE, TOO_LARGE_PAUSE, Failed, Heard, Watcher
+from support.descriptors import open_files, until_only
 from support.handler import PACKAGE_FOLDER
 from support.raw_server import RawServer, Script, answering, http_answer, json_answer
 from support.vm_python import VM_PYTHON
@@ -255,11 +255,11 @@ def test_uses_one_connection() -> None:
     """Abandoned hanging GETs added up until the server refused (googleapis/google-cloud-go#11035)."""
     with watching(answering(*[NONE] * 500)) as watch:
         watch.turn()
-        before = len(os.listdir("/proc/self/fd"))
+        before = open_files()
         for _unused in range(499):
             watch.turn()
         assert watch.server.connections == 1
-        assert len(os.listdir("/proc/self/fd")) == before
+        until_only(before)
 
 
 def test_requests_keep_the_notice_of_a_migration_armed() -> None:
