@@ -14,6 +14,7 @@ from types import TracebackType
 from .emulator import eventually
 from .json_service import Certificate
 from .ports import free_port
+from .recipes import PATIENCE
 
 MISSING = [name for name in ("etcd", "etcdctl") if shutil.which(name) is None]
 
@@ -65,7 +66,9 @@ class Etcd:
 
     def control(self, *arguments: str, user: str | None = None) -> str:
         """Run etcdctl. Returns its output."""
-        done = self._etcdctl(*arguments, user=user)
+        # By default, it gives up after 2 and 5 seconds.
+        patient = (f"--dial-timeout={PATIENCE:g}s", f"--command-timeout={PATIENCE:g}s")
+        done = self._etcdctl(*patient, *arguments, user=user)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

@@ -13,6 +13,7 @@ from email.message import Message
 from typing import Any
 
 from .json_service import Certificate
+from .ports import free_port
 
 
 class MailServer:
@@ -37,7 +38,7 @@ class MailServer:
                 finally:
                     session.close()
 
-        self._server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Session)
+        self._server = _Server(("127.0.0.1", free_port()), Session)
         self._server.daemon_threads = True
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
@@ -45,6 +46,10 @@ class MailServer:
     def stop(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
 
 
 class _Session:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from support.handler import HandlerProcess
+from support.handler import HandlerProcess, newest_entry
 
 
 def test_a_journal_that_is_moved_away_meanwhile_is_empty(tmp_path: Path) -> None:
@@ -31,3 +31,10 @@ def test_a_journal_that_is_moved_away_meanwhile_is_empty(tmp_path: Path) -> None
         ended.set()
         mover.join()
     assert [each for each in seen if each not in ({}, {"instance_id": "1"})] == []
+
+
+def test_an_entry_that_is_half_written_does_not_count_yet(tmp_path: Path) -> None:
+    """It is written into allocated room, of which a reader may see a part."""
+    journal = tmp_path / "journal.json"
+    journal.write_bytes(b'{"instance_id": "1"}\n\n\n{"instance_id": "2", "inc\n\n\n')
+    assert newest_entry(journal) == {"instance_id": "1"}

@@ -16,7 +16,7 @@ from notifier import mail
 from notifier.outcome import Refused, Unavailable
 from support.json_service import Certificate
 from support.mail_server import MailServer
-from support.raw_server import RawServer, answering
+from support.raw_server import PATIENCE, RawServer, answering
 
 VM = {"instance": "web-1", "instance_id": "123", "zone": "z", "project": "p"}
 AT = 1_780_000_000.0
@@ -48,7 +48,7 @@ def make_server() -> Iterator[MakeServer]:
 
 def target(port: int, **fields: Any) -> dict[str, Any]:
     settings = {"host": "127.0.0.1", "port": port, "from": "vm@example.com", "to": ["a@example.com", "b@example.com"]}
-    return {"name": "mail", "timeout": 5.0, "smtp": {**settings, "security": "none", **fields}}
+    return {"name": "mail", "timeout": PATIENCE, "smtp": {**settings, "security": "none", **fields}}
 
 
 def test_mail_arrives_once_for_all_recipients(make_server: MakeServer) -> None:

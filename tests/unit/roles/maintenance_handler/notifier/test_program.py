@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from maintenance_handler.core.notice_document import document
 from maintenance_handler.core.notices import Notice
 from notifier import program
 from notifier.outcome import Unavailable
+from support.emulator import eventually
 
 VM = {"instance": "web-1", "instance_id": "123", "zone": "z", "project": "p"}
 DOCUMENT = document(Notice(id="a", kind="drained", text="x" * 900, at=0.0, opened_at=0.0).to_dict(), VM)
@@ -54,11 +56,22 @@ def test_command_that_is_missing_is_tried_again() -> None:
 
 
 def test_command_that_hangs_is_killed_with_its_children(tmp_path: Path) -> None:
-    marker = tmp_path / "alive"
-    script = f"(sleep 3; touch {marker}) & sleep 60"
-    with pytest.raises(Unavailable, match="did not end within"):
-        program.send(shell(script, timeout=0.3), DOCUMENT)
-    assert not marker.exists()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        with pytest.raises(Unavailable, match="did not end within"):
+            program.send(shell('exec > "$1"; sleep 60 & sleep 60', str(pipe), timeout=0.3), DOCUMENT)
+        eventually(lambda: has_no_writer(reader), what="the end of the children")
+    finally:
+        os.close(reader)
+
+
+def has_no_writer(reader: int) -> bool:
+    try:
+        return os.read(reader, 1) == b""
+    except BlockingIOError:
+        return False
 
 
 def test_process_that_a_command_leaves_behind_is_not_waited_for() -> None:

@@ -17,7 +17,7 @@ from maintenance_handler.core.notices import Notice
 from notifier import web
 from notifier.outcome import Refused, Unavailable
 from support.json_service import Certificate
-from support.raw_server import RawServer, answering, http_answer
+from support.raw_server import PATIENCE, RawServer, answering, http_answer
 from support.receiver import Receiver
 
 VM = {"instance": "web-1", "instance_id": "123", "zone": "z", "project": "p"}
@@ -28,7 +28,8 @@ DOCUMENT = document(NOTICE.to_dict(), VM)
 
 
 def target(url: str, **fields: Any) -> dict[str, Any]:
-    return {"name": "chat", "url": f"{url}/services/hunter2?token=hunter2", "timeout": 5.0, "on": ["drained"], **fields}
+    url = f"{url}/services/hunter2?token=hunter2"
+    return {"name": "chat", "url": url, "timeout": PATIENCE, "on": ["drained"], **fields}
 
 
 @pytest.fixture
@@ -155,7 +156,8 @@ def test_refused_connection_is_not_final(receiver: Receiver) -> None:
 )
 def test_garbage_is_not_final(garbage: bytes) -> None:
     with RawServer(answering(garbage)) as server, pytest.raises(Unavailable, match="does not answer"):
-        web.send(target(f"http://{server.host}"), DOCUMENT)
+        # With some of it, the client waits for more.
+        web.send(target(f"http://{server.host}", timeout=5.0), DOCUMENT)
 
 
 def test_receiver_that_hangs_is_given_up_after_the_timeout() -> None:
