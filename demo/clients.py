@@ -54,7 +54,11 @@ class Clients:
         self._sent: collections.Counter[tuple[str, str]] = collections.Counter()
         self._lost: collections.Counter[tuple[str, str]] = collections.Counter()
         kinds = [WITH, WITHOUT] * COUNT
-        self._threads = [threading.Thread(target=self._work, args=(kind,), daemon=True) for kind in kinds]
+        # The requests of each client.
+        self._rounds = [0] * len(kinds)
+        self._threads = [
+            threading.Thread(target=self._work, args=(number, kind), daemon=True) for number, kind in enumerate(kinds)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -81,12 +85,18 @@ class Clients:
         """All requests that were answered or failed."""
         return sum(self._sent.values())
 
-    def _work(self, kind: str) -> None:
+    def rounds(self) -> list[int]:
+        """The same, of each client."""
+        with self._lock:
+            return list(self._rounds)
+
+    def _work(self, number: int, kind: str) -> None:
         while not self._stop.wait(PAUSE):
             host, is_lost = self._request(kind)
             with self._lock:
                 self._sent[kind, host] += 1
                 self._lost[kind, host] += is_lost
+                self._rounds[number] += 1
 
     def _request(self, kind: str) -> tuple[str, bool]:
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=TIMEOUT)

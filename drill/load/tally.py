@@ -43,12 +43,13 @@ class Tally:
 
     def to_json(self) -> dict[str, Any]:
         """`out` is the longest time between two successes."""
-        times = sorted([*self._successes, time.monotonic()])
-        failed = sum(self._reasons.values())
-        return {
-            "requests": len(self._successes) - 1 + failed,
-            "failed": failed,
-            "slowest": self._slowest,
-            "out": max(after - before for before, after in itertools.pairwise(times)),
-            "reasons": dict(self._reasons.most_common(_REASONS)),
-        }
+        with self._lock:
+            times = sorted([*self._successes, time.monotonic()])
+            failed = sum(self._reasons.values())
+            return {
+                "requests": len(self._successes) - 1 + failed,
+                "failed": failed,
+                "slowest": self._slowest,
+                "out": max(after - before for before, after in itertools.pairwise(times)),
+                "reasons": dict(self._reasons.most_common(_REASONS)),
+            }

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import http.client
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,8 @@ HAPROXY, NGINX = (shutil.which(name, path=SEARCHED) for name in ("haproxy", "ngi
 pytestmark = pytest.mark.skipif(not (HAPROXY and NGINX), reason="haproxy or nginx is not installed")
 
 NAMES = ("web-1", "web-2")
-NOTICE = 8
+# Seconds in which a busy machine also drains.
+NOTICE = 20
 # Without systemd: what boots a VM, and what cuts its power.
 POWER = """\
 cd "${0%/*}"
@@ -38,6 +40,8 @@ on)
     @PYTHON@ @APP@ @APP_PORT@ >app.log 2>&1 &
     echo $! >app.pid
     @NGINX@ -p "$PWD" -c nginx.conf -e error.log
+    # It writes it in the background.
+    until [ -s nginx.pid ]; do sleep 0.05; done
     ;;
 off)
     kill -KILL "$(cat app.pid)" -"$(cat nginx.pid)"
@@ -72,6 +76,20 @@ class WebVm:
     def power(self, state: str) -> list[str]:
         return ["sh", str(self._script), state]
 
+    def serves(self) -> bool:
+        return answers(f"127.0.0.1:{self.port}")
+
+
+def answers(address: str) -> bool:
+    connection = http.client.HTTPConnection(address, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
+    finally:
+        connection.close()
+
 
 TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
@@ -81,6 +99,8 @@ def web_vms(tmp_path: Path) -> Iterator[dict[str, WebVm]]:
     vms = {name: WebVm(tmp_path / name) for name in NAMES}
     for vm in vms.values():
         subprocess.run(vm.power("on"), check=True)
+    for vm in vms.values():
+        eventually(vm.serves, within=PATIENCE, what="an answer of nginx and of the app")
     yield vms
     for vm in vms.values():
         subprocess.run(vm.power("off"), check=False, stderr=subprocess.DEVNULL)
@@ -111,8 +131,9 @@ def balancer(tmp_path: Path, web_vms: dict[str, WebVm]) -> Iterator[tuple[str, P
         encoding="utf-8",
     )
     with subprocess.Popen([str(HAPROXY), "-db", "-q", "-f", str(config)]) as process:
-        eventually(admin.exists)
-        yield f"127.0.0.1:{port}", admin
+        address = f"127.0.0.1:{port}"
+        eventually(lambda: admin.exists() and answers(address), within=PATIENCE, what="an answer by HAProxy")
+        yield address, admin
         process.terminate()
 
 
@@ -135,13 +156,15 @@ class Clients:
         return self.tally.to_json()
 
 
-def terminate(control: Control) -> None:
-    """Have the host of web-1 fail after the notice, and the VM boot again."""
-    control.scenario("web-1", "host-termination", notice=NOTICE, down=1)
-    eventually(lambda: control.instance("web-1")["status"] == "TERMINATED", within=NOTICE + PATIENCE)
+def terminate(control: Control, notice: float) -> None:
+    """Have the host of web-1 fail after the notice. The VM stays off until `boots`."""
+    control.scenario("web-1", "host-termination", notice=notice, down=3600)
+    eventually(lambda: control.instance("web-1")["status"] == "TERMINATED", within=notice + PATIENCE)
 
 
 def boots(control: Control) -> None:
+    control.request("POST", "instances/web-1/start")
+
     def booted() -> bool:
         runs = control.request("GET", "hooks?instance=web-1")["runs"]
         return [run["hook"] for run in runs if run["ended_at"]] == ["on_power_off", "on_boot"]
@@ -151,10 +174,10 @@ def boots(control: Control) -> None:
 
 def test_without_the_handler_requests_fail(emulator: EmulatorProcess, balancer: tuple[str, Path]) -> None:
     clients = Clients(balancer[0])
-    terminate(emulator.control)
+    terminate(emulator.control, notice=1)
+    eventually(lambda: clients.tally.to_json()["failed"] > 0, within=PATIENCE, what="a request that fails")
     boots(emulator.control)
     counts = clients.finish()
-    assert counts["failed"] > 0
     assert counts["requests"] > counts["failed"]
 
 
@@ -174,13 +197,13 @@ def test_with_the_handler_none_fails(
         folder,
         emulator.metadata["web-1"],
         (),
-        recipes=[{"haproxy_server": recipe, "on": ["terminate"], "lead": "at_once", "timeout": 6}],
+        recipes=[{"haproxy_server": recipe, "on": ["terminate"], "lead": "at_once", "timeout": 15}],
         notice={"terminate": NOTICE},
     )
     try:
         handler.start()
         clients = Clients(address)
-        terminate(emulator.control)
+        terminate(emulator.control, notice=NOTICE)
         # The power is off for it as well.
         handler.kill()
         boots(emulator.control)
