@@ -299,8 +299,8 @@ def test_event_during_the_restore(prove: Prove) -> None:
 
 def test_announced_window(prove: Prove) -> None:
     trial = prove(EVENTS, "A window is announced", 'steps_total{outcome="ok",phase="drain"}')
-    handler = trial.make(task("db", "window", lead=2, timeout=1)).start()
-    trial.vm.set("upcoming-maintenance", window(4))
+    handler = trial.make(task("db", "window", lead=30, timeout=20)).start()
+    trial.vm.set("upcoming-maintenance", window(32))
     handler.until_state("drained")
     trial.vm.withdraw("window")
     trial.survived("window is announced", "window")
@@ -639,7 +639,7 @@ def test_two_handlers(prove: Prove) -> None:
 def test_misbehaving_task(name: str, drain: str, outcome: str, line: str, prove: Prove) -> None:
     """Others have no deadline, or one for all events."""
     trial = prove(TASKS, name, f'steps_total{{outcome="{outcome}",phase="drain"}}')
-    limit = 0.5 if outcome == "timeout" else 20
+    limit = 4 if outcome == "timeout" else 20
     handler = trial.make(task("bad", drain=drain, stage=10, timeout=limit), NEXT).start()
     trial.vm.announce("migrate")
     handler.until(lambda: handler.state() == "drained", "the drain", within=40)
@@ -680,7 +680,7 @@ def drain_beside(trial: Try, handler: HandlerProcess) -> None:
 def test_hanging_user_database(prove: Prove) -> None:
     """A slow user database must not delay tasks of root in the same stage."""
     trial = prove(TASKS, "The user database does not answer for a task's user", NOT_STARTED)
-    bad = task("bad", stage=10, timeout=1, restore=None, user="nobody")
+    bad = task("bad", stage=10, timeout=3, restore=None, user="nobody")
     handler = trial.make(bad, BESIDE, NEXT)
     handler.configure(path=path_with_slow_groups(handler.folder))
     handler.start()
@@ -693,7 +693,7 @@ def test_program_on_a_hanging_file_system(prove: Prove) -> None:
     trial = prove(TASKS, "A task's program is on a file system that does not answer", NOT_STARTED)
     handler = trial.make(BESIDE, NEXT)
     with hung_mount(handler.folder / "share") as share:
-        bad = {**task("bad", stage=10, timeout=1, restore=None), "drain": [str(share / "program")]}
+        bad = {**task("bad", stage=10, timeout=3, restore=None), "drain": [str(share / "program")]}
         handler.configure(tasks=[bad, BESIDE, NEXT])
         handler.start()
         drain_beside(trial, handler)
