@@ -13,6 +13,7 @@ import pytest
 from support.emulator import EmulatorProcess
 
 WAITERS = 10_000
+STEP = 500
 KEY = "instance/attributes/colour"
 
 
@@ -30,10 +31,8 @@ async def test_ten_thousand_hanging_gets_are_held_and_answered() -> None:
     """The real server refuses above about 500 (googleapis/google-cloud-go#11035); tests may need more."""
     with EmulatorProcess({"instances": [{"name": "web-1", "attributes": {"colour": "blue"}}]}) as emulator:
         host, _unused, port = emulator.metadata["web-1"].partition(":")
-        all_asked, asked = asyncio.Event(), 0
 
         async def hang() -> bytes:
-            nonlocal asked
             reader, writer = await asyncio.open_connection(host, int(port))
             request = (
                 f"GET /computeMetadata/v1/{KEY}?wait_for_change=true HTTP/1.1\r\n"
@@ -41,25 +40,24 @@ async def test_ten_thousand_hanging_gets_are_held_and_answered() -> None:
             )
             writer.write(request.encode())
             await writer.drain()
-            asked += 1
-            if asked == WAITERS:
-                all_asked.set()
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.readexactly(3)
             writer.transport.abort()
             return head.split(b"\r\n", 1)[0] + b" " + body
 
-        waiters = [asyncio.ensure_future(hang()) for _unused in range(WAITERS)]
-        await all_asked.wait()
-        await _until_held(emulator)
+        waiters: list[asyncio.Future[bytes]] = []
+        while len(waiters) < WAITERS:
+            # Step by step: the emulator answers the control face only between them.
+            waiters += [asyncio.ensure_future(hang()) for _unused in range(STEP)]
+            await _until_held(emulator, len(waiters))
         assert not any(waiter.done() for waiter in waiters)
         emulator.control.set("web-1", KEY, "red")
-        answers = await asyncio.wait_for(asyncio.gather(*waiters), 60)
+        answers = await asyncio.wait_for(asyncio.gather(*waiters), 300)
         assert set(answers) == {b"HTTP/1.1 200 OK red"}
 
 
-async def _until_held(emulator: EmulatorProcess) -> None:
+async def _until_held(emulator: EmulatorProcess, count: int) -> None:
     deadline = asyncio.get_running_loop().time() + 60
-    while emulator.control.instance("web-1")["hanging_gets"] < WAITERS:
+    while emulator.control.instance("web-1")["hanging_gets"] < count:
         assert asyncio.get_running_loop().time() < deadline, "not all GETs came to hang"
         await asyncio.sleep(0.05)
