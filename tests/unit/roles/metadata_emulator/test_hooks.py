@@ -18,6 +18,7 @@ from gce_emulator.state.fleet_file import parse
 from gce_emulator.state.fleet_section import FleetError
 from gce_emulator.state.project import Project
 from support.emulator import EmulatorProcess, eventually
+from support.processes import has_ended
 
 HOOKS = ("on_blackout", "on_shutdown", "on_power_off", "on_boot")
 NOTE = 'echo "$GCE_EMULATOR_INSTANCE $GCE_EMULATOR_ZONE $GCE_EMULATOR_HOOK$GCE_EMULATOR_PHASE" >> "$0"'
@@ -211,15 +212,7 @@ async def test_a_command_that_hangs_is_killed_with_its_children(
     [run] = hooks.runs()
     assert (run.problem, run.status) == ("was killed after 60 s", -9)
     pid = int(alive.read_text(encoding="utf-8"))
-    eventually(lambda: not is_running(pid), what="the end of the child")
-
-
-def is_running(pid: int) -> bool:
-    """Whether the process lives; one that nobody has waited for yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").split()[2] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    eventually(lambda: has_ended(pid), what="the end of the child")
 
 
 @pytest.mark.parametrize(

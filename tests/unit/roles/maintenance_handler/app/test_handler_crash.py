@@ -19,18 +19,10 @@ from maintenance_handler.io.journal import Journal, JournalError
 from maintenance_handler.io.lock import Lock, is_locked
 from support.emulator import eventually
 from support.handler import UNTIL_RELEASED, HandlerProcess, newest_entry, steps, task
+from support.processes import has_ended
 from support.vm import Vm
 
 MakeHandler = Callable[..., HandlerProcess]
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is running. A zombie is not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
-    except FileNotFoundError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in "ZX"
 
 
 def drained(vm: Vm, handler: HandlerProcess) -> HandlerProcess:
@@ -52,11 +44,11 @@ def test_resumes_an_interrupted_drain_after_a_kill(vm: Vm, make_handler: MakeHan
     handler.until(lambda: pids.exists() and len(pids.read_text().split()) == 2, "both processes")
     left_over = [int(pid) for pid in pids.read_text().split()]
     handler.kill()
-    assert all(is_running(pid) for pid in left_over)
+    assert not any(has_ended(pid) for pid in left_over)
 
     handler.start()
     handler.until_traced("drain lb", "drain queue", "drain queue")
-    eventually(lambda: not any(is_running(pid) for pid in left_over), what="the end of the leftover processes")
+    eventually(lambda: all(has_ended(pid) for pid in left_over), what="the end of the leftover processes")
     handler.release()
     handler.until_state("drained")
     vm.withdraw("terminate")

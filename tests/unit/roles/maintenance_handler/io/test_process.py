@@ -11,7 +11,6 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -30,6 +29,7 @@ from maintenance_handler.io.process import (
     environment_for,
 )
 from support.descriptors import open_files, until_only
+from support.processes import has_ended
 from support.raw_server import PATIENCE
 
 START = 1000.0
@@ -105,15 +105,6 @@ def output(process: TaskProcess, lines: int = 1) -> list[str]:
     return found
 
 
-def is_gone(pid: int) -> bool:
-    """Whether a process has ended, reaped or not."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return state == "Z"
-
-
 class TestEnd:
     @pytest.mark.parametrize(
         "script, expected",
@@ -138,7 +129,7 @@ class TestEnd:
         process = launch("sleep 60 > /dev/null 2>&1 & echo $!")
         child = int(output(process)[0])
         assert result(process) == (OK, "")
-        assert not is_gone(child)
+        assert not has_ended(child)
         os.kill(child, 9)
 
 
@@ -162,7 +153,7 @@ class TestDeadline:
         assert process.poll(UNTIL - GRACE) is None
         assert process.next_time() == UNTIL
         assert process.poll(UNTIL - 0.01) is None
-        assert not is_gone(process.pid)
+        assert not has_ended(process.pid)
         process.poll(UNTIL)
         assert process.next_time() == UNTIL + UNKILLABLE_AFTER
         assert result(process, UNTIL) == (TIMEOUT, "timed out")
@@ -180,7 +171,7 @@ class TestDeadline:
         process = launch(f"({IGNORING}) & echo $!; wait")
         child = int(next(line for line in output(process, 2) if line != "ready"))
         assert result(process, UNTIL - GRACE)[0] == TIMEOUT
-        eventually(lambda: is_gone(child))
+        eventually(lambda: has_ended(child))
 
     def test_short_limit_has_a_short_grace_period(self, launch: Launch) -> None:
         assert launch("exec sleep 60", until=START + 1.0).next_time() == START + 0.8

@@ -36,6 +36,7 @@ from maintenance_handler.io.runner import Runner
 from support.descriptors import open_files, until_only
 from support.emulator import eventually
 from support.incidents import Drive
+from support.processes import has_ended
 from support.raw_server import PATIENCE
 from support.vm_python import VM_PYTHON
 
@@ -382,14 +383,6 @@ class TestBlocking:
                 assert time.monotonic() < give_up_at, launch.stage
                 time.sleep(0.01)
         assert bench.finish(1) == [Finished(1, OK)]
-
-
-def has_ended(pid: int) -> bool:
-    """Whether a process has ended. Its new parent may not have reaped it yet."""
-    try:
-        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 class TestLeftoverProcesses:
