@@ -17,8 +17,9 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NoReturn
+from unittest.mock import patch
 
-from maintenance_handler.app import handler
+from maintenance_handler.app import open_incident
 from maintenance_handler.app.cli import main
 from maintenance_handler.io.journal import Entry, Journal
 from maintenance_handler.io.state_writer import StateWriter
@@ -81,7 +82,8 @@ def _write_journal(self: StateWriter, entry: Entry) -> Callable[[float], bool]:
 if __name__ == "__main__":
     crash = _Crash()
     StateWriter.write_journal = _write_journal  # type: ignore[method-assign]
-    setattr(handler, "LATE", float("inf"))  # noqa: B010 - not what it exports
+    # Fails if it is not there any more.
+    patch.object(open_incident, "LATE", float("inf")).start()
 
     def write(self: Journal, entry: Entry) -> None:
         crash.write(self, entry)
