@@ -5,12 +5,13 @@
 from __future__ import annotations
 
 import sys
+from unittest.mock import patch
 
 from maintenance_handler.app.cli import main
 from maintenance_handler.io import last_look, systemctl
 
 for module in (last_look, systemctl):
-    setattr(module, "is_shutting_down", lambda **_unused: True)  # noqa: B010 - not what it exports
+    patch.object(module, "is_shutting_down", lambda **_unused: True).start()
 
 if __name__ == "__main__":
     sys.exit(main())

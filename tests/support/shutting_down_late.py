@@ -8,12 +8,13 @@ Its systemd is too busy to answer the first question, and answers the second wit
 from __future__ import annotations
 
 import sys
+from unittest.mock import patch
 
 from maintenance_handler.app.cli import main
 from maintenance_handler.io import last_look
 
 answers = iter([None, False])
-setattr(last_look, "is_shutting_down", lambda **_unused: next(answers, True))  # noqa: B010 - not what it exports
+patch.object(last_look, "is_shutting_down", lambda **_unused: next(answers, True)).start()
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 from maintenance_handler.app.cli import main
 from maintenance_handler.io import last_look
@@ -22,7 +23,7 @@ def is_shutting_down(**_unused: object) -> bool:
     return True
 
 
-setattr(last_look, "is_shutting_down", is_shutting_down)  # noqa: B010 - not what it exports
+patch.object(last_look, "is_shutting_down", is_shutting_down).start()
 
 if __name__ == "__main__":
     sys.exit(main())

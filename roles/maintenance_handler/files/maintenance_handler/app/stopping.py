@@ -11,6 +11,7 @@ from .._vm.maintenance import PREEMPT, PREEMPTED_KEY
 from ..core.announcements import SHUTDOWN_SECONDS
 from ..core.incident import DRAINING, RESTORING, Incident
 from ..core.power_off import stop_to_complete
+from ..io import shutdown
 from ..io.last_look import start_asking_systemd, start_looking
 from ..io.systemctl import start_advising, start_power_off
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # Seconds that the last checks for a preemption may delay a stop, unless the machine is shutting down.
 LAST_LOOK = 1.0
 # Seconds that a stop waits for the first check, and for systemd, which is busy at a shutdown, to say that it is none.
-FIRST_ANSWERS = 6.0
+FIRST_ANSWERS = LAST_LOOK + shutdown.WITHIN
 
 _CHECK, _SYSTEMD = "check", "systemd"
 

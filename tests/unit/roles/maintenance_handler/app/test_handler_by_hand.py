@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import signal
+import subprocess
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -33,6 +34,14 @@ def lb_and_db(**fields: Any) -> tuple[dict[str, Any], ...]:
 def order(handler: HandlerProcess) -> dict[str, Any]:
     (signal,) = (one for one in handler.signals() if one["order"])
     return dict(signal["order"])
+
+
+def waiting_for_lb(handler: HandlerProcess, command: str) -> subprocess.Popen[str]:
+    """A command with `--wait` that has shown the start of a step of the task lb, and waits for its end."""
+    process = handler.start_command(command, "--wait")
+    assert process.stdout is not None
+    assert process.stdout.readline() == f"{command} 'lb' starts\n"
+    return process
 
 
 class TestDrain:
@@ -223,10 +232,7 @@ class TestAfterTheHandler:
 
     def test_who_waits_is_told_that_the_next_one_continues(self, vm: Vm, make_handler: MakeHandler) -> None:
         handler = make_handler(task("lb", "terminate", drain=UNTIL_RELEASED)).start()
-        command = handler.start_command("drain", "--wait")
-        # It has shown a step, so it waits for its end.
-        assert command.stdout is not None
-        assert command.stdout.readline() == "drain 'lb' starts\n"
+        command = waiting_for_lb(handler, "drain")
         handler.kill()
         out, err = command.communicate(timeout=60)
         assert (command.returncode, "failed" in out) == (1, False)
@@ -241,9 +247,7 @@ class TestAfterTheHandler:
     ) -> None:
         handler = make_handler(task("lb", "terminate", restore=UNTIL_RELEASED)).start()
         assert handler.command("drain", "--wait").returncode == 0
-        command = handler.start_command("restore", "--wait")
-        assert command.stdout is not None
-        assert command.stdout.readline() == "restore 'lb' starts\n"
+        command = waiting_for_lb(handler, "restore")
         handler.kill()
         out, err = command.communicate(timeout=60)
         assert (command.returncode, "restored" in out) == (1, False)
@@ -254,9 +258,7 @@ class TestAfterTheHandler:
         handler = make_handler(task("lb", "terminate", **{command: UNTIL_RELEASED})).start()
         if command == "restore":
             assert handler.command("drain", "--wait").returncode == 0
-        waiting = handler.start_command(command, "--wait")
-        assert waiting.stdout is not None
-        assert waiting.stdout.readline() == f"{command} 'lb' starts\n"
+        waiting = waiting_for_lb(handler, command)
         waiting.send_signal(signal.SIGSTOP)
         handler.send(signal.SIGTERM)
         handler.until_logged("stopping after the running steps")

@@ -26,6 +26,10 @@ def until_polled(handler: HandlerProcess, vm: Vm, times: int) -> None:
     handler.until(lambda: len(vm.requests("preempted")) >= times, f"{times} polls of a key that nothing happens to")
 
 
+def until_started(handler: HandlerProcess) -> None:
+    handler.until(lambda: handler.status()["reach"], "the answers to what it asks at its start")
+
+
 def until_seeing(handler: HandlerProcess) -> None:
     handler.until(lambda: handler.status()["outages"] == [], "the end of the outage")
 
@@ -77,7 +81,7 @@ def test_survives_all_kinds_of_outages_and_reacts_at_their_end(
     }
     # None of the questions of their start is left, which would take the place of one that is to hang.
     for handler in handlers.values():
-        handler.until(lambda: handler.status()["reach"], "what it asks at its start")  # noqa: B023
+        until_started(handler)
     # The next question for each key hangs for ever; all other faults last until they are healed.
     faults = {
         kind: vm.fault(kind, count=len(handlers[kind].watched_keys()) if kind == "hang" else None)

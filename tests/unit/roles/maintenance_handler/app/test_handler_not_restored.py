@@ -80,7 +80,7 @@ def test_temporarily_missing_program_is_retried(vm: Vm, make_handler: MakeHandle
 
     def not_started() -> bool:
         # Between two tries.
-        return handler.status()["incident"]["steps"][-1]["outcome"] == "not started"  # type: ignore[no-any-return]
+        return str(handler.status()["incident"]["steps"][-1]["outcome"]) == "not started"
 
     handler.until(not_started, "a try that could not be started")
     program.parent.mkdir()

@@ -61,17 +61,17 @@ def test_a_service_that_counts_as_active_at_once_stays_active_for_a_moment(
     assert starts(Systemctl(kind, lambda _after: "active"), tmp_path, monkeypatch) == seconds
 
 
-def test_a_service_that_fails_just_after_its_start_is_not_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "state, error, words",
+    [
+        ("failed", Refusal, r"worker\.service does not start \(exit-code\)"),
+        # systemd starts it again and again.
+        ("activating", Unfinished, r"worker\.service is activating"),
+    ],
+)
+def test_a_service_that_ends_just_after_its_start_is_not_restored(
+    state: str, error: type[Exception], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    systemctl = Systemctl("simple", lambda after: "active" if after < 0.2 else "failed")
-    with pytest.raises(Refusal, match=r"worker\.service does not start \(exit-code\)"):
-        starts(systemctl, tmp_path, monkeypatch)
-
-
-def test_a_service_that_systemd_starts_again_and_again_is_not_restored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    systemctl = Systemctl("simple", lambda after: "active" if after < 0.2 else "activating")
-    with pytest.raises(Unfinished, match=r"worker\.service is activating"):
+    systemctl = Systemctl("simple", lambda after: "active" if after < 0.2 else state)
+    with pytest.raises(error, match=words):
         starts(systemctl, tmp_path, monkeypatch)
